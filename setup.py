@@ -1,0 +1,68 @@
+"""The folder map and the compiled extension; everything else is in pyproject.toml.
+
+Without a working C++ compiler the package installs without the extension and resizes frames through
+OpenCV. R2P_REQUIRE_EXT=1 makes that an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from pybind11.setup_helpers import Pybind11Extension, build_ext
+from setuptools import Extension, setup
+from setuptools.errors import BaseError, CCompilerError
+
+REQUIRE_EXTENSION = os.environ.get("R2P_REQUIRE_EXT") == "1"
+
+# MSVC needs none of these: it optimises by default and keeps a * b + c in two roundings.
+UNIX_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno"]
+COMPILE_ARGS = [] if sys.platform == "win32" else UNIX_ARGS
+LINK_ARGS = ["-Wl,-s"] if sys.platform == "linux" else []
+
+
+class OptionalBuildExt(build_ext):
+    """Goes on without an extension that cannot be compiled, unless it is required."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except (BaseError, CCompilerError, OSError) as error:
+            if REQUIRE_EXTENSION:
+                raise
+            print(
+                f"warning: {ext.name} could not be compiled; installing without it. "
+                'Frames will be resized through OpenCV: pip install "r2p_edge[opencv]". '
+                f"R2P_REQUIRE_EXT=1 makes this an error. The cause: {error}",
+                file=sys.stderr,
+            )
+
+
+setup(
+    packages=[
+        "r2p_edge",
+        "r2p_edge.runtimes",
+        "r2p_edge.assets",
+        "r2p_edge.assets.labels",
+        "r2p_edge.export",
+        "r2p_edge.calibration",
+    ],
+    package_dir={
+        "r2p_edge": "r2p_edge",
+        "r2p_edge.export": "export",
+        "r2p_edge.calibration": "calibration",
+    },
+    ext_modules=[
+        Pybind11Extension(
+            "r2p_edge._frames",
+            ["cpp_ext/frames_module.cpp"],
+            depends=["cpp_ext/frames.h"],
+            cxx_std=17,
+            extra_compile_args=COMPILE_ARGS,
+            extra_link_args=LINK_ARGS,
+            # An editable install copies what was built, and must not miss what was not.
+            optional=not REQUIRE_EXTENSION,
+        )
+    ],
+    cmdclass={"build_ext": OptionalBuildExt},
+)

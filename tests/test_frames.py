@@ -1,0 +1,369 @@
+"""The two implementations of the frame kernel, `_frames` (C++) and `_frames_py`, against cv2."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+cv2 = pytest.importorskip("cv2")
+
+# Wheels for x86-64 resize in OpenCV's own fixed-point code, which the C++ kernel repeats exactly
+# (4.8, 4.14 and 5.0 tried). Elsewhere OpenCV may hand resizing to another library.
+EXACT = platform.machine() in ("x86_64", "AMD64")
+
+
+def load(name):
+    try:
+        return importlib.import_module(f"r2p_edge.{name}")
+    except ImportError as error:
+        if name == "_frames" and os.environ.get("R2P_REQUIRE_EXT") != "1":
+            pytest.skip(f"the compiled extension is not installed: {error}")
+        raise
+
+
+@pytest.fixture(params=["_frames", "_frames_py"], scope="module")
+def kernel(request):
+    return load(request.param)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def resized_crop(kernel, image, size, top, left, shape, swap=False):
+    out = np.empty((*shape, 3), np.uint8)
+    kernel.resize_crop(image, out, *size, top, left, swap)
+    return out
+
+
+def opencv_crop(image, size, top, left, shape, swap=False):
+    resized = cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=cv2.INTER_LINEAR)
+    crop = resized[top : top + shape[0], left : left + shape[1]]
+    return crop[..., ::-1] if swap else crop
+
+
+def assert_same_pixels(actual, expected):
+    if EXACT:
+        np.testing.assert_array_equal(actual, expected)
+    difference = np.abs(actual.astype(int) - expected)
+    assert difference.max() <= 1
+    # In a small crop one byte is more than 0.1 %.
+    assert np.count_nonzero(difference) <= max(1, 0.001 * difference.size)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize(
+    ("source", "size"),
+    [
+        pytest.param((240, 320), (128, 171), id="ucf101"),
+        pytest.param((256, 340), (128, 171), id="kinetics"),
+        pytest.param((1080, 1920), (128, 171), id="strong-reduction"),
+        pytest.param((61, 37), (128, 171), id="enlargement"),
+        pytest.param((719, 1279), (113, 201), id="odd"),
+        pytest.param((128, 171), (128, 171), id="identity"),
+        pytest.param((256, 342), (128, 171), id="half"),
+        pytest.param((128, 342), (128, 171), id="same-height"),
+        pytest.param((300, 171), (128, 171), id="same-width"),
+        pytest.param((384, 513), (128, 171), id="third"),
+        pytest.param((1, 1), (5, 7), id="one-pixel"),
+        pytest.param((1, 9), (3, 4), id="one-row"),
+        pytest.param((9, 1), (4, 3), id="one-column"),
+        pytest.param((5, 2), (3, 9), id="two-columns"),
+        pytest.param((40, 60), (1, 1), id="to-one-pixel"),
+    ],
+)
+def test_resize_equals_opencv(kernel, source, size, swap):
+    image = noise(*source, 3)
+    actual = resized_crop(kernel, image, size, 0, 0, size, swap)
+    assert_same_pixels(actual, opencv_crop(image, size, 0, 0, size, swap))
+
+
+@pytest.mark.parametrize(("top", "left"), [(8, 30), (0, 0), (16, 59), (16, 0), (0, 59)], ids=str)
+def test_crop_is_a_part_of_the_resized_frame(kernel, top, left):
+    image = noise(240, 320, 3)
+    actual = resized_crop(kernel, image, (128, 171), top, left, (112, 112))
+    assert_same_pixels(actual, opencv_crop(image, (128, 171), top, left, (112, 112)))
+
+
+@st.composite
+def resizes(draw):
+    side = st.one_of(st.integers(1, 6), st.integers(1, 200))
+    source = draw(side), draw(side)
+    size = draw(side), draw(side)
+    shape = draw(st.integers(1, size[0])), draw(st.integers(1, size[1]))
+    top = draw(st.integers(0, size[0] - shape[0]))
+    left = draw(st.integers(0, size[1] - shape[1]))
+    return source, size, top, left, shape
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(resizes(), st.booleans())
+@example(((2, 2), (1, 1), 0, 0, (1, 1)), False)
+@example(((3, 3), (200, 199), 100, 198, (100, 1)), True)
+def test_any_crop_of_any_resize_equals_opencv(kernel, resize, swap):
+    source, *crop = resize
+    image = noise(*source, 3)
+    actual = resized_crop(kernel, image, *crop, swap)
+    assert_same_pixels(actual, opencv_crop(image, *crop, swap))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(lambda frame: frame[5:95, 7:107], id="part"),
+        pytest.param(lambda frame: frame[::2], id="every-second-row"),
+        pytest.param(lambda frame: frame[::-1], id="upside-down"),
+        pytest.param(lambda frame: np.broadcast_to(frame[:1], frame.shape), id="one-row-repeated"),
+        pytest.param(lambda frame: frame[:, -1:], id="last-column"),
+        pytest.param(
+            lambda frame: np.lib.stride_tricks.as_strided(frame, (20, 30, 3), (12, 3, 1)),
+            id="overlapping-rows",
+        ),
+    ],
+)
+def test_rows_may_lie_at_any_distance(kernel, view):
+    image = view(noise(100, 120, 3))
+    actual = resized_crop(kernel, image, (64, 50), 3, 5, (60, 40))
+    assert_same_pixels(actual, opencv_crop(image, (64, 50), 3, 5, (60, 40)))
+
+
+def test_writes_into_a_slot_and_nowhere_else(kernel):
+    ring = np.full((3, 11, 13, 3), 77, np.uint8)
+    image = noise(50, 60, 3)
+    kernel.resize_crop(image, ring[1], 20, 30, 2, 3, False)
+    assert (ring[[0, 2]] == 77).all()
+    assert_same_pixels(ring[1], opencv_crop(image, (20, 30), 2, 3, (11, 13)))
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 1, 5), (2, 2, 3), (3, 7, 5), (2, 4, 4), (16, 112, 112)], ids=str
+)
+def test_stack_normalises_into_planes(kernel, shape):
+    frames = noise(*shape, 3)
+    mean = np.array([0.43216, 0.394666, 0.37645])
+    std = np.array([0.22803, 0.22145, 0.216989])
+    scale, bias = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+    out = np.full((3, *shape), np.nan, np.float32)
+    kernel.stack(frames, out, scale, bias)
+    exact = frames * scale.astype(np.float64) + bias.astype(np.float64)
+    # Two roundings, of a product and a sum below 8: half a unit in the last place is 2**-22.
+    np.testing.assert_allclose(out, exact.transpose(3, 0, 1, 2), rtol=0, atol=2.0**-21)
+
+
+def test_both_stack_alike():
+    frames = noise(3, 13, 17, 3)
+    scale, bias = [0.017, 0.018, 0.019], [-1.9, -1.8, -1.7]
+    outs = []
+    for name in ("_frames", "_frames_py"):
+        out = np.empty((3, 3, 13, 17), np.float32)
+        load(name).stack(frames, out, scale, bias)
+        outs.append(out)
+    np.testing.assert_array_equal(*outs)
+
+
+def test_many_threads_give_the_answer_of_one(kernel):
+    images = [noise(90 + 7 * i, 120 + 5 * i, 3, seed=i) for i in range(8)]
+    scale, bias = [0.1, 0.2, 0.3], [1.0, 2.0, 3.0]
+
+    def run(image):
+        frames = np.empty((2, 40, 50, 3), np.uint8)
+        for slot in frames:
+            kernel.resize_crop(image, slot, 48, 64, 4, 7, True)
+        planes = np.empty((3, 2, 40, 50), np.float32)
+        kernel.stack(frames, planes, scale, bias)
+        return planes
+
+    expected = [run(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            for actual, wanted in zip(pool.map(run, images), expected):
+                np.testing.assert_array_equal(actual, wanted)
+
+
+def test_the_gil_is_released():
+    kernel = load("_frames")
+    image, out = noise(400, 600, 3), np.empty((1000, 1000, 3), np.uint8)
+    heard, exhausted = threading.Event(), threading.Event()
+
+    def call():
+        for _ in range(500):
+            if heard.is_set():
+                return
+            kernel.resize_crop(image, out, 1000, 1000, 0, 0, False)
+        exhausted.set()
+
+    # With an interval this long, this thread runs during the calls only if they give the GIL up.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(100)
+    try:
+        thread = threading.Thread(target=call)
+        thread.start()
+        heard.set()
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not exhausted.is_set()
+
+
+IMAGE = noise(20, 30, 3)
+FRAMES = noise(2, 4, 5, 3)
+
+
+def bytes_like(shape, *, dtype=np.uint8, writable=True):
+    array = np.zeros(shape, dtype)
+    array.flags.writeable = writable
+    return array
+
+
+def misaligned(shape):
+    size = 4 * int(np.prod(shape))
+    return np.zeros(size + 1, np.uint8)[1:].view(np.float32).reshape(shape)
+
+
+OUT = bytes_like((8, 9, 3))
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"image": IMAGE.tolist()}, TypeError, "image must be a uint8 array .*, got list"),
+        ({"image": None}, TypeError, "image must be a uint8 array .*, got NoneType"),
+        ({"image": IMAGE.astype(np.int8)}, TypeError, "image must be a uint8 .*, got int8 array"),
+        (
+            {"image": IMAGE[..., 0]},
+            ValueError,
+            r"image must .*, got uint8 array of shape \(20, 30\)",
+        ),
+        ({"image": noise(20, 30, 4)}, ValueError, r"image must .* \(20, 30, 4\)"),
+        ({"image": IMAGE[:0]}, ValueError, r"image must .* \(0, 30, 3\)"),
+        ({"image": IMAGE[:, :0]}, ValueError, r"image must .* \(20, 0, 3\)"),
+        ({"image": IMAGE[:, ::2]}, ValueError, r"strides \(any, 3, 1\), got \(90, 6, 1\)"),
+        ({"image": IMAGE[..., ::-1]}, ValueError, r"strides \(any, 3, 1\), got \(90, 3, -1\)"),
+        ({"image": IMAGE[:, ::-1]}, ValueError, r"strides \(any, 3, 1\), got \(90, -3, 1\)"),
+        ({"image": np.zeros((32768, 1, 3), np.uint8)}, ValueError, "height of image .* got 32768"),
+        ({"image": np.zeros((1, 32768, 3), np.uint8)}, ValueError, "width of image .* got 32768"),
+        ({"out": bytearray(8 * 9 * 3)}, TypeError, "out must be a uint8 array .*, got bytearray"),
+        ({"out": OUT.astype(np.float32)}, TypeError, "out must be a uint8 .*, got float32 array"),
+        ({"out": OUT[0]}, ValueError, r"out must .* \(9, 3\)"),
+        ({"out": OUT[:0]}, ValueError, r"out must .* \(0, 9, 3\)"),
+        ({"out": OUT[:, 1:]}, ValueError, "out must be C-contiguous"),
+        ({"out": OUT[::-1]}, ValueError, "out must be C-contiguous"),
+        ({"out": np.asfortranarray(OUT)}, ValueError, "out must be C-contiguous"),
+        ({"out": bytes_like((8, 9, 3), writable=False)}, ValueError, "out must be writable"),
+        ({"image": OUT}, ValueError, "out must not share memory with image"),
+        ({"image": OUT[::-1]}, ValueError, "out must not share memory with image"),
+        ({"resized_height": 0}, ValueError, "resized_height must be from 1 to 32767, got 0"),
+        ({"resized_width": -3}, ValueError, "resized_width must be from 1 to 32767, got -3"),
+        ({"resized_width": 32768}, ValueError, "resized_width must be from 1 to 32767, got 32768"),
+        ({"resized_width": 2**80}, ValueError, "resized_width must be from 1 to 32767"),
+        ({"resized_height": 16.0}, TypeError, "resized_height must be an integer, got float"),
+        ({"top": "1"}, TypeError, "top must be an integer, got str"),
+        ({"left": None}, TypeError, "left must be an integer, got NoneType"),
+        ({"top": -1}, ValueError, "crop of 8x9 at top -1, left 2 is not inside .* 16x18"),
+        ({"left": -1}, ValueError, "at top 1, left -1"),
+        ({"top": 9}, ValueError, "at top 9, left 2"),
+        ({"left": 10}, ValueError, "at top 1, left 10"),
+        ({"top": 2**63 - 1}, ValueError, "is not inside the resized frame"),
+        ({"left": -(2**70)}, ValueError, "is not inside the resized frame"),
+        ({"resized_height": 7}, ValueError, "is not inside the resized frame of 7x18"),
+        ({"swap": 1}, TypeError, "swap must be a bool, got int"),
+    ],
+)
+def test_resize_crop_refuses(kernel, changed, error, message):
+    arguments = {
+        "image": IMAGE, "out": OUT, "resized_height": 16, "resized_width": 18,
+        "top": 1, "left": 2, "swap": False,
+    }  # fmt: skip
+    kernel.resize_crop(**arguments)
+    before = OUT.copy()
+    with pytest.raises(error, match=message):
+        kernel.resize_crop(**(arguments | changed))
+    np.testing.assert_array_equal(OUT, before)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"frames": FRAMES.tolist()}, TypeError, "frames must be a uint8 array .*, got list"),
+        ({"frames": FRAMES.astype(float)}, TypeError, "frames must be a uint8 .*, got float64"),
+        ({"frames": FRAMES[0]}, ValueError, r"frames must .* \(4, 5, 3\)"),
+        ({"frames": FRAMES[..., :2]}, ValueError, r"frames must .* \(2, 4, 5, 2\)"),
+        ({"frames": FRAMES[:0]}, ValueError, r"frames must .* \(0, 4, 5, 3\)"),
+        ({"frames": FRAMES[:, ::2]}, ValueError, "frames must be C-contiguous"),
+        (
+            {"out": None},
+            TypeError,
+            r"out must be a float32 array of shape \(3, 2, 4, 5\), got None",
+        ),
+        ({"out": np.zeros((3, 2, 4, 5))}, TypeError, "out must be a float32 .*, got float64 array"),
+        ({"out": np.zeros((3, 2, 4, 5), ">f4")}, TypeError, "out must be a float32 .*, got >f4"),
+        ({"out": np.zeros((2, 3, 4, 5), np.float32)}, ValueError, r"out must .* \(2, 3, 4, 5\)"),
+        ({"out": np.zeros((3, 2, 4, 6), np.float32)}, ValueError, r"out must .* \(3, 2, 4, 6\)"),
+        ({"out": np.zeros((120,), np.float32)}, ValueError, r"out must .* \(120,\)"),
+        ({"out": np.zeros((3, 2, 4, 10), np.float32)[..., ::2]}, ValueError, "C-contiguous"),
+        ({"out": misaligned((3, 2, 4, 5))}, ValueError, "out must be C-contiguous and aligned"),
+        (
+            {"out": bytes_like((3, 2, 4, 5), dtype=np.float32, writable=False)},
+            ValueError,
+            "out must be writable",
+        ),
+        ({"scale": 1.0}, ValueError, "scale must be 3 finite numbers"),
+        ({"scale": [1.0, 2.0]}, ValueError, r"scale must be 3 finite .* \(2,\)"),
+        ({"scale": ["a", "b", "c"]}, TypeError, "scale must be 3 finite numbers, got list"),
+        ({"scale": None}, (TypeError, ValueError), "scale must be 3 finite numbers"),
+        ({"bias": [0.0, np.nan, 0.0]}, ValueError, "bias must be 3 finite numbers, got nan"),
+        ({"bias": [0.0, 0.0, np.inf]}, ValueError, "bias must be 3 finite numbers, got inf"),
+    ],
+)
+def test_stack_refuses(kernel, changed, error, message):
+    out = np.zeros((3, 2, 4, 5), np.float32)
+    arguments = {"frames": FRAMES, "out": out, "scale": [1, 2, 3], "bias": [0, 0, 0]}
+    kernel.stack(**arguments)
+    out[...] = 0
+    with pytest.raises(error, match=message):
+        kernel.stack(**(arguments | changed))
+    assert not out.any()
+
+
+def test_one_shared_byte_is_refused_and_a_neighbour_is_not(kernel):
+    memory = np.zeros(8 * 9 * 3 + 1800, np.uint8)
+    out, image = memory[:216].reshape(8, 9, 3), memory[216:].reshape(20, 30, 3)
+    kernel.resize_crop(image, out, 16, 18, 1, 2, False)
+    image = memory[215:-1].reshape(20, 30, 3)
+    with pytest.raises(ValueError, match="out must not share memory with image"):
+        kernel.resize_crop(image, out, 16, 18, 1, 2, False)
+
+
+def test_stack_refuses_shared_memory(kernel):
+    out = np.zeros((3, 2, 4, 5), np.float32)
+    frames = out.view(np.uint8).reshape(-1)[: 2 * 4 * 5 * 3].reshape(2, 4, 5, 3)
+    with pytest.raises(ValueError, match="out must not share memory with frames"):
+        kernel.stack(frames, out, [1, 1, 1], [0, 0, 0])
+
+
+def test_an_index_that_reshapes_the_image_cannot_escape_the_checks():
+    image = noise(20, 30, 3)
+
+    class Reshaping:
+        def __index__(self):
+            image.shape = (1800,)
+            return 1
+
+    with pytest.raises(ValueError, match=r"got uint8 array of shape \(1800,\)"):
+        load("_frames").resize_crop(image, OUT, 16, 18, Reshaping(), 2, False)
+
+
+def test_the_twin_names_what_is_missing(monkeypatch):
+    twin = load("_frames_py")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImportError, match=r'pip install "r2p_edge\[opencv\]"'):
+        twin.resize_crop(IMAGE, np.empty((8, 9, 3), np.uint8), 16, 18, 1, 2, False)
