@@ -1,0 +1,8 @@
+"""Edge deployment of R(2+1)D video action recognition: one `Predictor` over every runtime."""
+
+from r2p_edge._version import __version__
+from r2p_edge.errors import R2PError
+from r2p_edge.predictor import Prediction, Predictor
+from r2p_edge.spec import ModelSpec
+
+__all__ = ["ModelSpec", "Prediction", "Predictor", "R2PError", "__version__"]

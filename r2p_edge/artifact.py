@@ -1,0 +1,166 @@
+"""What a model file is and which contract it carries, found out without loading a runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r2p_edge import _protobuf
+from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
+from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+
+METADATA_KEY = "r2p_edge.spec"
+"""Name of the spec in the metadata of an ONNX file."""
+
+# Field numbers of onnx/onnx.proto3: ModelProto.metadata_props, StringStringEntryProto.key, .value
+_METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file.
+
+    Attributes:
+        path: of the file.
+        size: in bytes.
+        spec: its contract.
+        carrier: where the spec was found: "metadata", "sidecar" or "argument".
+        verified: its bytes were checked against the sidecar's sha256.
+    """
+
+    path: Path
+    size: int
+    spec: ModelSpec
+    carrier: str
+    verified: bool
+
+
+def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) -> Artifact:
+    """The model file at `path` with its contract, checked against its sidecar if it has one.
+
+    Args:
+        spec: the contract of a foreign model: a `ModelSpec` or a JSON file of one. It wins over
+            what the file carries.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        ModelError: its bytes are not those that its sidecar describes, or cannot be read.
+        SpecError: it carries no spec and none was given, or the spec is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder; give the model file in it" if path.is_dir() else "does not exist"
+        raise ModelNotFoundError(f"model {path} {what}")
+    size = path.stat().st_size
+    sidecar = _sidecar(path)
+    if sidecar is not None:
+        _check_bytes(path, size, sidecar)
+    if spec is not None:
+        given = spec if isinstance(spec, ModelSpec) else ModelSpec.from_file(spec)
+        return Artifact(path, size, given, "argument", sidecar is not None)
+    if path.suffix.lower() == ".onnx":
+        text = onnx_metadata(path).get(METADATA_KEY)
+        if text is not None:
+            found = ModelSpec.from_json(text, where=f"spec in the metadata of {path}")
+            return Artifact(path, size, found, "metadata", sidecar is not None)
+    if sidecar is not None:
+        try:
+            found = ModelSpec.from_dict(sidecar["spec"])
+        except SpecError as error:
+            raise SpecError(f"{sidecar_path(path)}: {error}") from error
+        return Artifact(path, size, found, "sidecar", True)
+    raise SpecError(
+        f"{path} carries no r2p_edge spec, so its labels and preprocessing are unknown; give "
+        f"spec=, a ModelSpec or a JSON file such as {json.dumps(template())}"
+    )
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the sidecar of the artifact at `path` lies: `<file>.json` beside it."""
+    return path.with_name(path.name + ".json")
+
+
+def _sidecar(path: Path) -> dict[str, Any] | None:
+    file = sidecar_path(path)
+    if not file.is_file():
+        return None
+    try:
+        data = json.loads(file.read_bytes())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SpecError(
+            f"sidecar {file} cannot be read ({error}); export the model again"
+        ) from error
+    missing = [name for name in ("spec", "size", "sha256") if name not in data]
+    if missing:
+        raise SpecError(f"sidecar {file} lacks {', '.join(missing)}; export the model again")
+    return dict(data)
+
+
+def _check_bytes(path: Path, size: int, sidecar: dict[str, Any]) -> None:
+    if size != sidecar["size"]:
+        raise ModelError(
+            f"{path} has {size} bytes but its sidecar says {sidecar['size']}; "
+            "copy both files again from the export"
+        )
+    digest = sha256_of_file(path)
+    if digest != sidecar["sha256"]:
+        raise ModelError(
+            f"{path} has sha256 {digest[:12]}... but its sidecar says "
+            f"{str(sidecar['sha256'])[:12]}...; copy both files again from the export"
+        )
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def onnx_metadata(path: Path) -> dict[str, str]:
+    """`metadata_props` of an ONNX file; the weights are skipped, not read.
+
+    Raises:
+        ModelError: the file is not a protobuf message.
+    """
+    found = {}
+    try:
+        with path.open("rb") as file:
+            for field in _protobuf.fields(file, path.stat().st_size):
+                if field.number == _METADATA_PROPS and field.wire_type == _protobuf.LENGTH:
+                    key, value = _string_pair(file, file.tell() + field.value)
+                    found[key] = value
+    except (ValueError, OSError) as error:
+        raise ModelError(
+            f"{path} is not a whole ONNX file ({error}); copy or export it again"
+        ) from error
+    return found
+
+
+def _string_pair(file: Any, end: int) -> tuple[str, str]:
+    pair = {_KEY: "", _VALUE: ""}
+    for field in _protobuf.fields(file, end):
+        if field.number in pair and field.wire_type == _protobuf.LENGTH:
+            pair[field.number] = file.read(field.value).decode()
+    return pair[_KEY], pair[_VALUE]
+
+
+def template() -> dict[str, Any]:
+    """A spec to fill in for a foreign model, as plain JSON types."""
+    spec = ModelSpec(
+        name="my-model",
+        labels=("first class", "second class"),
+        clip=ClipSpec(frames=16, interval=2, fps=25.0),
+        resize=ResizeSpec(mode="stretch", height=128, width=171),
+        crop=CropSpec(height=112, width=112),
+        scale=1 / 255,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    ).to_dict()
+    spec["input"] |= {"dtype": "float32", "layout": "NCTHW", "normalized_in_graph": False}
+    return {name: value for name, value in spec.items() if value is not None}
