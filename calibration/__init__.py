@@ -1,0 +1,1 @@
+"""Clips to calibrate, test and train on."""
