@@ -1,0 +1,83 @@
+"""Label files: one class name per output of a model, in its order."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from r2p_edge.errors import SpecError
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """The class names in a file, by class index.
+
+    Understood are one name a line (blank lines and a header of # lines are skipped), UCF101's
+    classInd.txt (`1 ApplyEyeMakeup`), and JSON: a list, {"0": "name"} or {"name": 0}.
+
+    Raises:
+        SpecError: the file cannot be read or is empty, a name is there twice, or the numbers of
+            a numbered list have gaps or repeat.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"labels {path} cannot be read as UTF-8 text ({error})") from error
+    try:
+        labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
+        if not labels:
+            raise SpecError("there is no label; give one per output class")
+        if len(set(labels)) < len(labels):
+            twice = sorted({label for label in labels if labels.count(label) > 1})
+            raise SpecError(f"{', '.join(twice)} is there more than once; names must differ")
+    except SpecError as error:
+        raise SpecError(f"labels {path}: {error}") from error
+    return tuple(labels)
+
+
+def _from_lines(text: str) -> list[str]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    while lines and lines[0].startswith("#"):
+        lines.pop(0)
+    numbered = [re.fullmatch(r"(\d+)\s+(\S+)", line) for line in lines]
+    pairs = [(int(match[1]), match[2]) for match in numbered if match]
+    if lines and len(pairs) == len(lines) and _is_index([number for number, _ in pairs]):
+        return _by_index(pairs, first=min(number for number, _ in pairs))
+    return lines
+
+
+def _is_index(numbers: list[int]) -> bool:
+    """Whether numbers before names count the names: "100 metres" and "200 metres" do not."""
+    return min(numbers) in (0, 1) and max(numbers) < 2 * len(numbers)
+
+
+def _from_json(text: str) -> list[str]:
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise SpecError(f"the file starts like JSON and is not valid JSON ({error})") from error
+    if isinstance(data, list) and all(isinstance(label, str) for label in data):
+        return data
+    if isinstance(data, dict):
+        if all(key.isdecimal() and isinstance(value, str) for key, value in data.items()):
+            return _by_index([(int(key), value) for key, value in data.items()], first=0)
+        if all(_is_int(value) for value in data.values()):
+            return _by_index([(value, key) for key, value in data.items()], first=0)
+    raise SpecError('JSON labels are a list of names, {"0": "name", ...} or {"name": 0, ...}')
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _by_index(pairs: list[tuple[int, str]], first: int) -> list[str]:
+    pairs = sorted(pairs)
+    for expected, (number, label) in enumerate(pairs, first):
+        if number != expected:
+            raise SpecError(
+                f"number {number} ({label}) was found where {expected} was expected; number the "
+                f"classes from {first} on, each once"
+            )
+    return [label for _, label in pairs]

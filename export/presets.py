@@ -1,0 +1,187 @@
+"""What each published family of R(2+1)D checkpoints expects of its input, and its labels.
+
+A checkpoint holds weights only. How frames were sampled, resized and normalised in training, and
+what the outputs mean, is written down in the code that trained it; the presets restate that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import r2p_edge
+from r2p_edge.errors import SpecError, UsageError
+from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+
+from ._labels import read_labels
+
+__all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "read_labels"]
+
+_Channels = tuple[float, float, float]
+
+_LABELS = Path(r2p_edge.__file__).parent / "assets" / "labels"
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+_FRAME_128X171 = ResizeSpec(mode="stretch", height=128, width=171)
+_CROP_112 = CropSpec(height=112, width=112, rounding="half_even")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The preprocessing and labels of one family; see `ModelSpec` for the fields and their units.
+
+    Attributes:
+        classes: number of outputs.
+        description: whose weights it is for, in a few words.
+        label_file: its list in the package's assets, or None where `labels` come from elsewhere.
+    """
+
+    name: str
+    classes: int
+    description: str
+    label_file: str | None
+    clip: ClipSpec
+    mean: _Channels
+    std: _Channels
+    resize: ResizeSpec = _FRAME_128X171
+    crop: CropSpec = _CROP_112
+    scale: float = 1 / 255
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One name per output, in the order of the family."""
+        if self.label_file is not None:
+            return read_labels(_LABELS / self.label_file)
+        from r2p_edge.calibration.motion import CLASSES
+
+        return CLASSES
+
+    def spec(
+        self,
+        *,
+        name: str,
+        arch: str | None = None,
+        source: Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
+        **changes: Any,
+    ) -> ModelSpec:
+        """The spec of a model of this family.
+
+        Args:
+            name, arch, source: see `ModelSpec`.
+            labels: instead of the family's own, for a model fine-tuned on other classes.
+            changes: any other field of `ModelSpec`.
+
+        Raises:
+            SpecError: a field is unknown or contradicts another.
+        """
+        unknown = sorted(set(changes) - set(ModelSpec.__dataclass_fields__))
+        if unknown:
+            raise SpecError(f"a spec has no field {', '.join(unknown)}; see ModelSpec")
+        fields: dict[str, Any] = {
+            field: getattr(self, field)
+            for field in ("clip", "resize", "crop", "scale", "mean", "std")
+        }
+        return ModelSpec(
+            name=name,
+            arch=arch,
+            source=source,
+            labels=self.labels if labels is None else tuple(labels),
+            **{**fields, **changes},
+        )
+
+
+_ALL = (
+    # torchvision/models/video/resnet.py (R2Plus1D_18_Weights: frame_rate=15, clip_len=16) and
+    # torchvision/transforms/_presets.py (VideoClassification); its center_crop rounds half to even.
+    Preset(
+        name="kinetics400-torchvision",
+        classes=400,
+        description="torchvision's r2plus1d_18",
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=16, interval=1, fps=15.0),
+        mean=_KINETICS_MEAN,
+        std=_KINETICS_STD,
+    ),
+    # dmlc/gluon-cv: scripts/action-recognition/configuration/r2plus1d_v1_resnet18_kinetics400.yaml
+    # and gluoncv/torch/data/video_cls/dataset_classification.py (mode "test" takes every second
+    # frame, mode "validation" the centre crop). It counts frames of the downloaded files, whose
+    # rate the code does not touch; YouTube's, and so most of Kinetics, is 30 frames per second.
+    # Its classes are Kinetics' in the same order (gluoncv/data/kinetics400/classification.py),
+    # there spelled with underscores.
+    Preset(
+        name="kinetics400-gluoncv",
+        classes=400,
+        description="GluonCV's r2plus1d_v1_resnet18 and _resnet34",
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=16, interval=2, fps=30.0),
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+    ),
+    # mindspore-ai/models: research/cv/r2plus1d/src/dataset.py (mode "val") and dataset_process.py.
+    # Frames are numbered without leading zeros there and sorted as text, and most of UCF101 runs
+    # at 25 frames per second.
+    Preset(
+        name="ucf101-mindspore",
+        classes=101,
+        description="mindspore-ai/models' r2plus1d",
+        label_file="ucf101-mindspore.txt",
+        clip=ClipSpec(
+            frames=16,
+            interval=2,
+            fps=25.0,
+            sampling="index",
+            order="lexicographic",
+            offsets="linspace",
+        ),
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+    ),
+    # r2p_edge/calibration/motion.py and examples/train_motion.py.
+    Preset(
+        name="motion",
+        classes=12,
+        description="the bundled motion model",
+        label_file=None,
+        clip=ClipSpec(frames=16, interval=2, fps=25.0),
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
+        resize=ResizeSpec(mode="short_side", size=128),
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = {item.name: item for item in _ALL}
+"""The presets by name."""
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UsageError: there is none; the message lists those that exist.
+    """
+    if name not in PRESETS:
+        known = "; ".join(f"{item.name} ({item.description})" for item in _ALL)
+        raise UsageError(f"preset {name} does not exist; choose one of {known}")
+    return PRESETS[name]
+
+
+def fitting_presets(
+    classes: int, *, frames: int | None = None, size: tuple[int, int] | None = None
+) -> list[str]:
+    """Names of the presets that a model of these shapes could be of.
+
+    Args:
+        classes: number of outputs.
+        frames: T, where the model fixes it (a checkpoint does not, an ONNX model may).
+        size: (H, W) of its input in pixels, likewise.
+    """
+    return [
+        item.name
+        for item in _ALL
+        if item.classes == classes
+        and frames in (None, item.clip.frames)
+        and size in (None, (item.crop.height, item.crop.width))
+    ]

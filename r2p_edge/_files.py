@@ -1,0 +1,96 @@
+"""Writing artifacts so that a reader finds either the whole file or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from r2p_edge.artifact import sha256_of_file, sidecar_path
+from r2p_edge.errors import OutputError
+from r2p_edge.spec import ModelSpec
+
+
+def check_folder(path: str | Path) -> None:
+    """Makes sure, before long work, that a file can be written at `path`.
+
+    Raises:
+        OutputError: its folder does not exist or may not be written to, or `path` is a folder.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}; create it")
+    if path.is_dir():
+        raise OutputError(f"{path} cannot be written: it is a folder; give the name of a file")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{path} cannot be written: {path.parent} is write-protected; choose another folder"
+        )
+
+
+def atomic_write(path: str | Path, data: bytes) -> None:
+    """Writes `data` to `path`, replacing what was there, all of it or nothing.
+
+    The bytes go to a temporary file in the same folder, reach the disk, and only then take the
+    name, so that neither a full disk nor a power cut leaves half a model behind.
+
+    Raises:
+        OutputError: the file cannot be written; what was at `path` before is still there.
+    """
+    path = Path(path)
+    check_folder(path)
+    # Not tempfile: its files are readable by their owner alone, and an artifact is for others.
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise OutputError(
+                f"{path} cannot be written: {reason}; make room there or choose another folder"
+            ) from error
+        raise
+    _sync_folder(path.parent)
+
+
+def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
+    """Writes `<path>.json` for an artifact whose format has no room for a spec.
+
+    The file holds {"spec", "size", "sha256"}; size (bytes) and sha256 are those of the artifact
+    at `path`, which must be there already.
+
+    Returns:
+        The sidecar's path.
+
+    Raises:
+        OutputError: the artifact cannot be read or the sidecar cannot be written.
+    """
+    path = Path(path)
+    try:
+        size, digest = path.stat().st_size, sha256_of_file(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be read ({error.strerror}), so its sidecar cannot be written; "
+            "write the artifact first"
+        ) from error
+    sidecar = sidecar_path(path)
+    content = {"spec": spec.to_dict(), "size": size, "sha256": digest}
+    atomic_write(sidecar, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    return sidecar
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name is an entry of the folder, which reaches the disk separately. Windows cannot
+    # open a folder and does not need to.
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
