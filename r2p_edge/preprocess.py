@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.errors import VideoError
 from r2p_edge.spec import ModelSpec
 
 try:
@@ -20,6 +21,10 @@ kernel: ModuleType = _kernel
 
 compiled = kernel.__name__.endswith("._frames")
 """Whether `kernel` is the compiled extension."""
+
+
+LONGEST_SIDE = 32767
+"""Pixels; the kernels, like OpenCV, count in 16 bits."""
 
 
 class Preprocessor:
@@ -52,6 +57,12 @@ class Preprocessor:
             short, long = sorted((height, width))
             longer = resize.size * long // short
             resized = (resize.size, longer) if height <= width else (longer, resize.size)
+        if max(height, width, *resized) > LONGEST_SIDE:
+            raise VideoError(
+                f"a frame of {height}x{width} pixels would be resized to "
+                f"{resized[0]}x{resized[1]}; no side may be longer than {LONGEST_SIDE}, so "
+                "crop or scale the video first"
+            )
         half = round if crop.rounding == "half_even" else int
         return *resized, half((resized[0] - crop.height) / 2), half((resized[1] - crop.width) / 2)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from requirements import is_required
+from requirements import import_torchvision, is_required
 
 
 @pytest.fixture(scope="session")
@@ -24,22 +24,9 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def torchvision():
-    """The torchvision package, even where its compiled operators do not fit the installed torch.
-
-    A torchvision built for another torch only imports once two of its operators exist; none of
-    the video models and transforms uses them.
-    """
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms(Tensor a, Tensor b, float c) -> Tensor", "qnms(Tensor a) -> Tensor"):
-        with contextlib.suppress(RuntimeError):  # torchvision has its own
-            library.define(operator)
-    import torchvision
-
-    yield torchvision
-    del library
+def torchvision() -> ModuleType:
+    """The torchvision package."""
+    return import_torchvision()
 
 
 @pytest.fixture(scope="session")

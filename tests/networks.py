@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from requirements import import_torchvision
 
 from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
@@ -168,14 +169,8 @@ def torchvision_network(**arguments: Any) -> Any:
     """torchvision's r2plus1d_18 with random statistics, and its state dict as arrays."""
     import torch
 
-    try:
-        from torchvision.models.video import r2plus1d_18
-    except RuntimeError:
-        # Built for another torch, torchvision has no compiled operators; declared, it imports.
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        from torchvision.models.video import r2plus1d_18
+    import_torchvision()
+    from torchvision.models.video import r2plus1d_18
 
     torch.manual_seed(0)
     network = r2plus1d_18(weights=None, **arguments).eval()

@@ -6,8 +6,11 @@ one of them then fails where it would have been skipped.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import os
+from types import ModuleType
 
 import pytest
 
@@ -20,6 +23,28 @@ def needs(name: str) -> pytest.MarkDecorator:
     reason = f"needs {name}, which is not installed"
     absent = importlib.util.find_spec(name) is None
     return pytest.mark.skipif(absent and not is_required(name), reason=reason)
+
+
+@functools.cache
+def import_torchvision() -> ModuleType:
+    """torchvision, even where its compiled operators do not fit the installed torch.
+
+    Built for another torch it imports only once two of its operators are declared; none of the
+    video models and transforms uses them.
+    """
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        with contextlib.suppress(RuntimeError):  # torchvision has its own
+            library.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    _kept.append(library)  # what it declares goes when it goes
+    import torchvision
+
+    return torchvision
+
+
+_kept: list[object] = []
 
 
 def is_required(name: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from models import spec_of_brightness
 from requirements import needs
 
+from r2p_edge.errors import VideoError
 from r2p_edge.preprocess import Preprocessor
 from r2p_edge.spec import CropSpec, ResizeSpec
 
@@ -28,6 +29,13 @@ def test_geometry():
     assert Preprocessor(SHORT).geometry(320, 240)[:2] == (170, 128)
     assert Preprocessor(SHORT).geometry(128, 128) == (128, 128, 8, 8)
     assert Preprocessor(SHORT).geometry(1, 3) == (128, 384, 8, 136)
+
+
+def test_frames_too_long_to_resize():
+    with pytest.raises(VideoError, match="1x300 pixels would be resized to 128x38400"):
+        Preprocessor(SHORT).geometry(1, 300)
+    with pytest.raises(VideoError, match="longer than 32767"):
+        Preprocessor(STRETCH).geometry(40000, 10)
 
 
 @needs("torchvision")

@@ -1,0 +1,236 @@
+"""The command line, `r2p-edge`: a thin layer over the Python interface.
+
+Results go to stdout (`--json`: for machines), progress and errors to stderr. The exit code tells
+the kind of error: 2 usage, 3 data, 4 model, 5 runtime or device, 130 Ctrl-C, 1 other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from r2p_edge._version import __version__
+from r2p_edge.artifact import open_artifact, sidecar_path
+from r2p_edge.errors import LowFrameRateWarning, ModelNotFoundError, R2PError, UsageError
+from r2p_edge.predictor import Prediction, Predictor
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", LowFrameRateWarning)
+            warnings.showwarning = _show_warning
+            return int(options.run(options))
+    except R2PError as error:
+        _complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("r2p-edge: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="r2p-edge", description="R(2+1)D video action recognition on edge devices."
+    )
+    parser.add_argument("--version", action="version", version=f"r2p-edge {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        command = verbs.add_parser(name, help=text, description=text)
+        command.add_argument("--json", action="store_true", help="print JSON for machines")
+        command.set_defaults(run=run)
+        return command
+
+    demo = verb("demo", _demo, "Run the bundled model through every runtime installed here.")
+    demo.add_argument("--clips", type=int, default=240, help="held-out clips (default 240)")
+    demo.add_argument("--out", type=Path, default=Path("r2p-edge-demo"), help="output folder")
+
+    predict = verb("predict", _predict, "Name the action in videos.")
+    predict.add_argument("model", type=Path, help="model file")
+    predict.add_argument("videos", nargs="+", metavar="VIDEO", help="file, URL or image folder")
+    predict.add_argument("--clips", type=int, default=1, help="clips per video (default 1, centre)")
+    predict.add_argument("--top", type=int, default=5, help="classes to list (default 5)")
+    predict.add_argument("--runtime", help="library that runs the model")
+    predict.add_argument("--device", help="device of the runtime (default cpu)")
+    predict.add_argument("--threads", type=int, help="threads of the runtime (default: all cores)")
+    predict.add_argument("--spec", type=Path, help="spec of a model that carries none")
+
+    info = verb("info", _info, "Show the contract that an artifact carries, and check its bytes.")
+    info.add_argument("path", type=Path, metavar="MODEL|DIR")
+
+    export = verb("export", _export, "Turn a trained model into artifacts.")
+    export.add_argument("source", help="checkpoint, ONNX file, or 'motion' (bundled)")
+    export.add_argument("--to", default="onnx", metavar="LIST", help="targets: onnx")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
+    export.add_argument("--name", help="name of the artifact (default: of the source)")
+    export.add_argument("--batch", type=int, default=1, help="clips per call (default 1)")
+    contract = export.add_argument_group("how the model was trained")
+    contract.add_argument("--preset", help="a published recipe; the options below change it")
+    contract.add_argument("--spec", type=Path, help="a full spec, as JSON")
+    contract.add_argument("--labels", type=Path, help="one a line, classInd.txt, or JSON")
+    contract.add_argument("--frames", type=int, help="frames per clip")
+    contract.add_argument("--interval", type=int, help="frames of the video per frame of the clip")
+    contract.add_argument("--fps", type=float, help="frames per second of the training videos")
+    contract.add_argument("--size", type=int, help="side of the crop in pixels")
+    contract.add_argument("--sampling", choices=("time", "index"))
+    contract.add_argument("--order", choices=("temporal", "lexicographic"))
+    contract.add_argument("--input", choices=("uint8", "float32"), help="input of the artifact")
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    if options.top < 1:
+        raise UsageError(f"top is {options.top}; it must be 1 or more")
+    with Predictor(
+        options.model,
+        runtime=options.runtime,
+        device=options.device,
+        threads=options.threads,
+        spec=options.spec,
+    ) as predictor:
+        code = 0
+        for video in options.videos:
+            try:
+                prediction = predictor.predict(video, clips=options.clips)
+            except R2PError as error:
+                # The other videos still get their answer; the exit code tells of the last failure.
+                code = error.exit_code
+                _complain(error)
+                if options.json:
+                    _print_json({"video": video, "error": str(error)})
+                continue
+            if options.json:
+                _print_json({"video": video, **prediction.to_dict(options.top)})
+            else:
+                _print_prediction(video, prediction, options.top)
+    return code
+
+
+def _print_prediction(video: str, prediction: Prediction, top: int) -> None:
+    notes = []
+    if prediction.coverage < 1:
+        notes.append(f"shorter than a clip: {prediction.coverage:.0%} of the frames are real")
+    if prediction.truncated:
+        notes.append("truncated")
+    print(f"{video}" + (f"  ({', '.join(notes)})" if notes else ""))
+    for label, score in prediction.top(top):
+        print(f"  {score:7.2%}  {label}")
+    timing = prediction.timing
+    print(
+        f"  {timing.total:.0f} ms: decode {timing.decode:.1f}, preprocess {timing.preprocess:.1f}, "
+        f"inference {timing.inference:.1f} ({prediction.runtime} on {prediction.device})"
+    )
+
+
+def _info(options: argparse.Namespace) -> int:
+    path: Path = options.path
+    paths = [path]
+    if path.is_dir():
+        paths = sorted(file for file in path.iterdir() if file.suffix.lower() in _MODEL_SUFFIXES)
+        if not paths:
+            raise ModelNotFoundError(
+                f"{path} holds no model file ({', '.join(_MODEL_SUFFIXES)}); check the folder"
+            )
+    for file in paths:
+        artifact = open_artifact(file)
+        spec = artifact.spec
+        if options.json:
+            _print_json(
+                {
+                    "path": str(file),
+                    "size": artifact.size,
+                    "verified": artifact.verified,
+                    "carrier": artifact.carrier,
+                    "digest": spec.contract_digest(),
+                    "spec": spec.to_dict(),
+                }
+            )
+            continue
+        checked = f"sha256 as in {sidecar_path(file).name}" if artifact.verified else "no sidecar"
+        clip = spec.clip
+        rows = {
+            "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
+            "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
+            "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
+            "classes": f"{len(spec.labels)}: {', '.join(spec.labels[:4])}, ...",
+            "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
+            f"{clip.order} order",
+            "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
+            "source": json.dumps(spec.source),
+            "parity": json.dumps(spec.parity),
+        }
+        for name, value in rows.items():
+            print(f"{name:>9}  {value}")
+    return 0
+
+
+_MODEL_SUFFIXES = (".onnx",)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from r2p_edge.export.build import build
+
+    targets = [target.strip() for target in options.to.split(",") if target.strip()]
+    built = build(
+        options.source,
+        targets=targets,
+        out=options.out,
+        name=options.name,
+        preset=options.preset,
+        spec=options.spec,
+        labels=options.labels,
+        frames=options.frames,
+        interval=options.interval,
+        fps=options.fps,
+        size=options.size,
+        sampling=options.sampling,
+        order=options.order,
+        input=options.input,
+        batch=options.batch,
+    )
+    if options.json:
+        _print_json({"artifacts": [artifact.to_dict() for artifact in built]})
+    for artifact in built if not options.json else ():
+        parity = artifact.spec.parity or {}
+        print(
+            f"{artifact.path}: {artifact.target} {artifact.spec.precision} {artifact.spec.graph}, "
+            f"largest difference to {parity.get('reference')} {parity.get('max_rel', 0):.1e} of "
+            f"the largest logit, top-1 agreement {parity.get('top1', 0):.0%}"
+        )
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from r2p_edge.demo import print_report, run_demo
+
+    report = run_demo(options.out, options.clips)
+    if options.json:
+        _print_json(report)
+    else:
+        print_report(report)
+    return 0
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, ensure_ascii=False), flush=True)
+
+
+def _complain(error: R2PError) -> None:
+    print(f"r2p-edge: error: {error}", file=sys.stderr)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"r2p-edge: warning: {message}", file=sys.stderr)

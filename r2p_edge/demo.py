@@ -1,0 +1,149 @@
+"""`r2p-edge demo`: the bundled model from its weights to answers on real video files.
+
+Every step is the one that a user's own model takes: the weights are exported, held-out clips are
+written as video files, and each installed runtime reads the files and answers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r2p_edge import preprocess
+from r2p_edge.errors import MissingDependencyError, OutputError, UsageError
+from r2p_edge.predictor import Predictor
+from r2p_edge.runtimes import RUNTIMES
+
+
+def run_demo(out: Path, clips: int) -> dict[str, Any]:
+    """Exports the bundled model into `out` and measures it on `clips` held-out videos.
+
+    One video of each class stays in `out`/videos; the others are deleted once answered.
+
+    Returns:
+        {"model", "clips", "classes", "kernel", "results": [{"runtime", "device", "precision",
+        "path", "top1", "agreement", "latency_ms": {"p50", "p90", "p99"}}]}: top1 against the
+        truth, agreement with the first result, latency from video file to answer.
+
+    Raises:
+        UsageError: `clips` is not positive.
+        MissingDependencyError: a package that the demo needs is not installed.
+        OutputError: `out` cannot be written.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from r2p_edge.calibration import motion
+    from r2p_edge.export.build import build
+
+    if clips < 1:
+        raise UsageError(f"clips is {clips}; it must be 1 or more")
+    # The clips are drawn with OpenCV, whichever kernel preprocesses them.
+    if importlib.util.find_spec("cv2") is None:
+        raise MissingDependencyError('the demo needs OpenCV; pip install "r2p_edge[demo]"')
+    console = Console(stderr=True)
+    if not preprocess.compiled:
+        console.print(
+            "The C++ extension is not built; OpenCV and NumPy preprocess instead, slower."
+        )
+    artifacts = build("motion", targets=["onnx"], out=out)
+    videos = out / "videos"
+    try:
+        videos.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{videos} cannot be made ({error.strerror}); choose another --out"
+        ) from error
+
+    with ExitStack() as stack:
+        runs = [
+            _Run(stack.enter_context(Predictor(artifact.path, runtime=name)), artifact.path)
+            for artifact in artifacts
+            for name, entry in RUNTIMES.items()
+            if importlib.util.find_spec(name) and artifact.path.suffix in entry.suffixes
+        ]
+        for run in runs:
+            run.predictor.warmup()
+        numbers = track(
+            range(clips),
+            description=f"{clips} held-out clips",
+            console=console,
+            disable=not console.is_terminal,
+        )
+        for number in numbers:
+            label = motion.CLASSES[number % len(motion.CLASSES)]
+            first = number < len(motion.CLASSES)
+            video = videos / (f"{label.replace(' ', '-')}.mp4" if first else "held-out.mp4")
+            motion.write_video(motion.scene("test", number), video)
+            for run in runs:
+                run.answer(video, label)
+        (videos / "held-out.mp4").unlink(missing_ok=True)
+    return {
+        "model": artifacts[0].spec.name,
+        "clips": clips,
+        "classes": len(motion.CLASSES),
+        "kernel": "C++" if preprocess.compiled else "OpenCV and NumPy",
+        "results": [run.result(runs[0]) for run in runs],
+    }
+
+
+class _Run:
+    """One artifact on one runtime, and its answers so far."""
+
+    def __init__(self, predictor: Predictor, path: Path) -> None:
+        self.predictor, self._path = predictor, path
+        self._labels: list[str] = []
+        self._right: list[bool] = []
+        self._milliseconds: list[float] = []
+
+    def answer(self, video: Path, truth: str) -> None:
+        prediction = self.predictor.predict(video)
+        self._labels.append(prediction.label)
+        self._right.append(prediction.label == truth)
+        self._milliseconds.append(prediction.timing.total)
+
+    def result(self, reference: _Run) -> dict[str, Any]:
+        pairs = zip(self._labels, reference._labels)
+        return {
+            "runtime": self.predictor.runtime,
+            "device": self.predictor.device,
+            "precision": self.predictor.spec.precision,
+            "path": str(self._path),
+            "top1": float(np.mean(self._right)),
+            "agreement": float(np.mean([mine == other for mine, other in pairs])),
+            "latency_ms": {
+                f"p{q}": round(float(np.percentile(self._milliseconds, q)), 2) for q in (50, 90, 99)
+            },
+        }
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """The report of `run_demo` as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{report['model']}: {report['clips']} held-out clips of {report['classes']} "
+        f"classes, video file to answer, preprocessing in {report['kernel']}"
+    )
+    for column in ("runtime", "device", "precision", "top-1", "agreement", "p50", "p90", "p99"):
+        table.add_column(column)
+    for result in report["results"]:
+        table.add_row(
+            result["runtime"],
+            result["device"],
+            result["precision"],
+            f"{result['top1']:.1%}",
+            f"{result['agreement']:.1%}",
+            *(f"{milliseconds:.1f} ms" for milliseconds in result["latency_ms"].values()),
+        )
+    # Without a terminal rich assumes 80 columns and would cut the names.
+    console = Console()
+    console = console if console.is_terminal else Console(width=120)
+    console.print(table)
+    for result in report["results"]:
+        console.print(result["path"], soft_wrap=True)
