@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from models import brightness_model, spec_of_brightness
+from requirements import needs
 
-from r2p_edge import cli
+from r2p_edge import _frames_py, cli, preprocess
 from r2p_edge._files import write_sidecar
 from r2p_edge.calibration import motion
 
@@ -37,7 +38,8 @@ def fails(run):
     def fails(code, message, *arguments):
         found, _, errors = run(*arguments)
         assert found == code, errors
-        (line,) = errors.strip().splitlines()
+        lines = [line for line in errors.splitlines() if "warning" not in line]
+        (line,) = lines
         assert line.startswith("r2p-edge: error: ")
         assert message in line
         assert "Traceback" not in errors
@@ -104,7 +106,7 @@ def test_one_bad_file_among_good_ones(run, model, clip, tmp_path):
     assert errors.count("r2p-edge: error:") == 1
 
 
-def test_bad_videos(fails, model, tmp_path):
+def test_bad_videos(fails, model, tmp_path, data):
     empty = tmp_path / "empty.avi"
     empty.touch()
     folder = tmp_path / "folder"
@@ -115,6 +117,13 @@ def test_bad_videos(fails, model, tmp_path):
     fails(DATA, "is an empty file", "predict", model, empty)
     fails(DATA, "cannot be read as a video", "predict", model, text)
     fails(DATA, "has no images", "predict", model, folder)
+    # The index of a real file over pictures that are noise.
+    noise = bytearray((data / "odd/torchcodec_h265_video.mp4").read_bytes())
+    start = noise.index(b"mdat") + 4
+    size = int.from_bytes(noise[start - 8 : start - 4], "big") - 8
+    noise[start : start + size] = np.random.default_rng(0).bytes(size)
+    (tmp_path / "noise.mp4").write_bytes(noise)
+    fails(DATA, "has no frame that can be decoded", "predict", model, tmp_path / "noise.mp4")
 
 
 def test_bad_models(fails, clip, tmp_path):
@@ -253,8 +262,8 @@ class Attack:
         return os.system, ("touch pwned",)
 
 
+@needs("torch")
 def test_a_pickle_is_refused_not_run(fails, tmp_path, monkeypatch):
-    pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps({"conv1.weight": Attack()}))
@@ -300,6 +309,15 @@ def test_as_a_module_and_into_a_closed_pipe(model, clip):
         errors = process.stderr.read()
     assert b"Traceback" not in errors, errors.decode()
     assert process.returncode == 1
+
+
+def test_missing_packages(fails, model, clip, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    fails(BACKEND, 'pip install "r2p_edge[demo]"', "demo", "--out", tmp_path / "demo")
+    monkeypatch.setattr(preprocess, "kernel", _frames_py)
+    fails(BACKEND, 'pip install "r2p_edge[opencv]"', "predict", model, clip)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    fails(BACKEND, 'pip install "r2p_edge[onnxruntime]"', "predict", model, clip)
 
 
 def test_demo(run, tmp_path):

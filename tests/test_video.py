@@ -25,6 +25,13 @@ def decoded_by_opencv(path):
         frames.append(image[:, :, ::-1])
 
 
+def assert_same(image, reference, name):
+    """Byte for byte, or within what another FFmpeg rounds differently in the colour conversion."""
+    difference = np.abs(image.astype(int) - reference)
+    allowed = 0 if int(cv2.__version__.split(".")[0]) >= 5 else 3
+    assert difference.max() <= allowed, name
+
+
 def real_files(data):
     files = [*data.glob("ucf101/*/*.avi"), *data.glob("kinetics/*.mp4"), *data.glob("odd/*.*")]
     assert len(files) > 40
@@ -49,7 +56,7 @@ def test_every_frame_is_opencvs(data):
         indices, images = read_by_index(path, picked)
         assert indices == picked.tolist(), path.name
         for index, image in zip(indices, images):
-            np.testing.assert_array_equal(image, reference[index], err_msg=f"{path.name} {index}")
+            assert_same(image, reference[index], f"{path.name} {index}")
 
 
 def test_counts_are_those_of_decoding(data):
@@ -80,7 +87,7 @@ def test_a_rotated_file_is_upright(data):
         stored = next(container.decode(video=0))
     (image,) = read_by_index(path, [0])[1]
     assert (stored.width, stored.height) == image.shape[:2]  # a quarter turn exchanges them
-    np.testing.assert_array_equal(image, decoded_by_opencv(path)[0])
+    assert_same(image, decoded_by_opencv(path)[0], path.name)
 
 
 def test_half_a_file_is_truncated(data, tmp_path):
