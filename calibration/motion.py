@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -248,6 +249,7 @@ def write_video(
     import av
 
     times = frame_times() if times is None else times
+    step = round(1000 * float(np.median(np.diff(times)))) if len(times) > 1 else 40
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(1000))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -258,8 +260,15 @@ def write_video(
             image = drawn.draw(float(time), height=height, width=width)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            _mux(container, stream.encode(frame), step)
+        _mux(container, stream.encode(), step)
+
+
+def _mux(container: Any, packets: list[Any], duration: int) -> None:
+    for packet in packets:
+        # Without one the last frame lasts no time, and readers find another frame rate.
+        packet.duration = duration
+        container.mux(packet)
 
 
 def _texture(
