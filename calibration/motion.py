@@ -213,7 +213,8 @@ class Scene:
         # Sensor noise: new in every frame, the same again for the same moment.
         rng = np.random.default_rng([self._noise_seed, round(time * 1e6)])
         noise = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(self._noise)
-        return np.clip(image * np.float32(self._gain) + noise, 0, 255).astype(np.uint8)
+        pixels = np.clip(image * np.float32(self._gain) + noise, 0, 255)
+        return np.asarray(pixels, dtype=np.uint8)
 
 
 def scene(

@@ -1,12 +1,14 @@
 """Trains the bundled model: an R(2+1)D-18 of quarter width that names the motion in a clip.
 
-    python examples/train_motion.py --out r2p_edge/assets/motion.safetensors
+    python examples/train_motion.py --out learned.safetensors
+    python examples/train_motion.py --polish learned.safetensors --out motion.safetensors
 
 Runs on a CPU in PyTorch, in FP32, every clip new. The network is torchvision's `r2plus1d_18`
 (same parameter names, same mid-channel rule) with a quarter of its channels. It learns at half
-size first, where a step costs a sixth, and on easy backgrounds first, then at full size. The
-weights are stored as float16; the accuracy that is printed and written beside them is that of
-the stored, rounded weights on clips of the test split.
+size first, where a step costs a sixth, and on easy backgrounds first, then at full size. The second
+run is a short one at a low rate, on frames as uneven as a bad camera's. The weights are stored as
+float16; the accuracy that is printed and written beside them is that of the stored, rounded
+weights on clips of the test split.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -29,12 +32,32 @@ from r2p_edge.calibration import motion
 
 WIDTH = 16  # channels of the first stage; the paper's network has 64
 SCALE, MEAN, STD = 1 / 255, 0.45, 0.225
-STAGES = (
-    # size, steps, batch, hardest background: at the end of the stage
-    (motion.SIZE // 2, 500, 32, 0.4),
-    (motion.SIZE, 700, 16, motion.BACKGROUND_CONTRAST[1]),
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some steps at one size.
+
+    Attributes:
+        size: of the clips, in pixels.
+        backgrounds: hardest contrast at the start, and from the middle of the stage on.
+        jitter: seconds by which a frame of every second clip may miss its tick.
+    """
+
+    size: int
+    steps: int
+    batch: int
+    backgrounds: tuple[float, float]
+    jitter: float
+
+
+HARDEST = motion.BACKGROUND_CONTRAST[1]
+LEARN = (
+    Stage(motion.SIZE // 2, 500, 32, (0.1, 0.4), 0.018),
+    Stage(motion.SIZE, 700, 16, (0.4, HARDEST), 0.018),
 )
-PEAK_RATE = 2e-3
+POLISH = (Stage(motion.SIZE, 240, 16, (HARDEST, HARDEST), 0.03),)
+LEARN_RATE, POLISH_RATE = 2e-3, 2e-4  # of the one-cycle schedule, at its peak
 
 
 def conv2plus1d(inputs: int, outputs: int, middle: int, stride: int = 1) -> nn.Sequential:
@@ -100,7 +123,7 @@ def clip_from_scene(scene: motion.Scene, times: np.ndarray, size: int) -> np.nda
     return np.stack([scene.draw(t, height=size, width=size, unit=unit) for t in times])
 
 
-def training_clip(index: int, size: int, contrast: float) -> np.ndarray:
+def training_clip(index: int, stage: Stage, contrast: float) -> np.ndarray:
     """Clip `index` of the training split, at a random moment, as a camera would give it.
 
     A camera's frames are seldom exactly on the ticks (at 30 fps the nearest one is up to 17 ms
@@ -110,9 +133,9 @@ def training_clip(index: int, size: int, contrast: float) -> np.ndarray:
     start = (motion.DURATION - motion.SPAN) / 2 + rng.uniform(-0.08, 0.08)
     times = start + np.arange(motion.FRAMES) * motion.INTERVAL / motion.FPS
     if rng.random() < 0.5:
-        times = times + rng.uniform(-0.018, 0.018, motion.FRAMES)
+        times = times + rng.uniform(-stage.jitter, stage.jitter, motion.FRAMES)
     scene = motion.scene("train", index, (motion.BACKGROUND_CONTRAST[0], contrast))
-    clip = clip_from_scene(scene, times, size)
+    clip = clip_from_scene(scene, times, stage.size)
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
         clip = np.stack([cv2.imdecode(cv2.imencode(".jpg", x, quality)[1], 1) for x in clip])
@@ -125,23 +148,23 @@ def tensor_from_clips(clips: list[np.ndarray]) -> Tensor:
     return inputs.contiguous(memory_format=torch.channels_last_3d)
 
 
-def batches(quick: bool) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(size, inputs, labels), drawn one batch ahead in a second thread."""
+def batches(stages: Sequence[Stage], first: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(size, inputs, labels) from clip `first` on, drawn one batch ahead in a second thread."""
 
-    def draw(first: int, size: int, batch: int, contrast: float) -> tuple[int, Tensor, Tensor]:
-        indices = range(first, first + batch)
-        clips = [training_clip(index, size, contrast) for index in indices]
+    def draw(first: int, stage: Stage, contrast: float) -> tuple[int, Tensor, Tensor]:
+        indices = range(first, first + stage.batch)
+        clips = [training_clip(index, stage, contrast) for index in indices]
         labels = torch.tensor([index % len(motion.CLASSES) for index in indices])
-        return size, tensor_from_clips(clips), labels
+        return stage.size, tensor_from_clips(clips), labels
 
-    def plan() -> Iterator[tuple[int, int, int, float]]:
-        first, easiest = 0, 0.1
-        for size, steps, batch, hardest in STAGES:
-            steps = 2 if quick else steps
-            for step in range(steps):
-                yield first, size, batch, easiest + (hardest - easiest) * min(1, 2 * step / steps)
-                first += batch
-            easiest = hardest
+    def plan() -> Iterator[tuple[int, Stage, float]]:
+        clip = first
+        for stage in stages:
+            easiest, hardest = stage.backgrounds
+            for step in range(stage.steps):
+                share = min(1, 2 * step / stage.steps)
+                yield clip, stage, easiest + (hardest - easiest) * share
+                clip += stage.batch
 
     with ThreadPoolExecutor(1) as pool:
         ahead = None
@@ -168,24 +191,38 @@ def accuracy(model: nn.Module, clips: int) -> float:
     return right / clips
 
 
+def _float32(path: Path) -> dict[str, Tensor]:
+    return {name: value.float() for name, value in load_file(path).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test-clips", type=int, default=600)
+    parser.add_argument("--polish", type=Path, help="weights of the first run, to go on from")
     parser.add_argument("--quick", action="store_true", help="two steps a stage: does it run?")
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
     torch.use_deterministic_algorithms(True)
     model = R2Plus1D18(len(motion.CLASSES), WIDTH).to(memory_format=torch.channels_last_3d)
-    steps = sum(2 if arguments.quick else stage[1] for stage in STAGES)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
+    stages, peak, earlier = LEARN, LEARN_RATE, []
+    if arguments.polish:
+        stages, peak = POLISH, POLISH_RATE
+        model.load_state_dict(_float32(arguments.polish), strict=False)
+        earlier = json.loads(arguments.polish.with_suffix(".json").read_text())["runs"]
+    if arguments.quick:
+        stages = tuple(replace(stage, steps=2) for stage in stages)
+    steps = sum(stage.steps for stage in stages)
+    clips = sum(stage.steps * stage.batch for stage in stages)
+    first = sum(run["clips"] for run in earlier)  # every clip is seen once
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
     criterion = nn.CrossEntropyLoss()
 
     started, smooth = time.monotonic(), math.nan
-    for step, (size, inputs, labels) in enumerate(batches(arguments.quick), 1):
+    for step, (size, inputs, labels) in enumerate(batches(stages, first), 1):
         logits = model(inputs)
         loss = criterion(logits, labels)
         optimizer.zero_grad()
@@ -209,17 +246,14 @@ def main() -> None:
         if not name.endswith("num_batches_tracked")
     }
     save_file(weights, arguments.out)
-    rounded = {name: value.float() for name, value in load_file(arguments.out).items()}
-    model.load_state_dict(rounded, strict=False)
+    model.load_state_dict(_float32(arguments.out), strict=False)
+    run = {"steps": steps, "clips": clips, "seconds": round(seconds), "seed": arguments.seed}
     figures = {
         "weights": "float16",
         "parameters": sum(value.numel() for value in model.parameters()),
         "test_top1": accuracy(model, arguments.test_clips),
         "test_clips": arguments.test_clips,
-        "seed": arguments.seed,
-        "steps": steps,
-        "training_clips": sum(stage[2] * (2 if arguments.quick else stage[1]) for stage in STAGES),
-        "training_seconds": round(seconds),
+        "runs": [*earlier, run],
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }

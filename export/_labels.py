@@ -9,6 +9,8 @@ from typing import Any
 
 from r2p_edge.errors import SpecError
 
+_MAX_DIGITS = 9  # of a class index; Python refuses to convert thousands of them
+
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
     """The class names in a file, by class index.
@@ -42,10 +44,18 @@ def _from_lines(text: str) -> list[str]:
     while lines and lines[0].startswith("#"):
         lines.pop(0)
     numbered = [re.fullmatch(r"(\d+)\s+(\S+)", line) for line in lines]
-    pairs = [(int(match[1]), match[2]) for match in numbered if match]
+    pairs = [(_index(match[1]), match[2]) for match in numbered if match]
     if lines and len(pairs) == len(lines) and _is_index([number for number, _ in pairs]):
         return _by_index(pairs, first=min(number for number, _ in pairs))
     return lines
+
+
+def _index(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise SpecError(
+            f"an index has {len(digits)} digits; number the classes from 0 or 1 on, each once"
+        )
+    return int(digits)
 
 
 def _is_index(numbers: list[int]) -> bool:
@@ -56,13 +66,14 @@ def _is_index(numbers: list[int]) -> bool:
 def _from_json(text: str) -> list[str]:
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    # Beside JSONDecodeError, ValueError is a number of thousands of digits.
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"the file starts like JSON and is not valid JSON ({error})") from error
     if isinstance(data, list) and all(isinstance(label, str) for label in data):
         return data
     if isinstance(data, dict):
         if all(key.isdecimal() and isinstance(value, str) for key, value in data.items()):
-            return _by_index([(int(key), value) for key, value in data.items()], first=0)
+            return _by_index([(_index(key), value) for key, value in data.items()], first=0)
         if all(_is_int(value) for value in data.values()):
             return _by_index([(value, key) for key, value in data.items()], first=0)
     raise SpecError('JSON labels are a list of names, {"0": "name", ...} or {"name": 0, ...}')

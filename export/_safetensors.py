@@ -61,12 +61,14 @@ def read_safetensors(file: BinaryIO) -> ReadResult:
 
 
 def _stored(name: str, entry: dict[str, Any], base: int, size: int) -> StoredTensor:
-    dtype, (begin, end) = entry["dtype"], map(int, entry["data_offsets"])
+    dtype, (begin, end), shape = entry["dtype"], entry["data_offsets"], tuple(entry["shape"])
+    # 2.9, 1e999 and true are numbers to JSON and to Python too.
+    if any(type(number) is not int for number in (begin, end, *shape)):
+        raise ValueError(f"tensor {name} lies at {begin} to {end} with shape {shape}")
     if dtype not in _DTYPES:
         raise CheckpointError(
             f"tensor {name} is of type {dtype}; save the checkpoint with floating-point weights"
         )
     if not 0 <= begin <= end or base + end > size:
         raise CheckpointError(f"tensor {name} ends after the file, which is cut off; get it again")
-    shape = tuple(int(dimension) for dimension in entry["shape"])
     return StoredTensor(name, _DTYPES[dtype], shape, ((base + begin, end - begin),))

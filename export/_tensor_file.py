@@ -131,7 +131,9 @@ class _Reader:
 
 
 def _numpy_dtype(name: str) -> np.dtype[np.generic]:
-    return np.dtype("<u2" if name == "bfloat16" else name).newbyteorder("<")
+    dtype = np.dtype("<u2" if name == "bfloat16" else name)
+    little: np.dtype[np.generic] = dtype.newbyteorder("<")
+    return little
 
 
 def _decode(data: bytearray, tensor: StoredTensor) -> npt.NDArray[np.generic]:

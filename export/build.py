@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r2p_edge._files import write_sidecar
-from r2p_edge.artifact import METADATA_KEY, onnx_metadata
-from r2p_edge.errors import ModelNotFoundError, OutputError, UsageError
+from r2p_edge.artifact import embedded_spec
+from r2p_edge.errors import ModelNotFoundError, OutputError, SpecError, UsageError
 from r2p_edge.spec import ModelSpec
 
 from .checkpoint import read_checkpoint
@@ -21,6 +22,8 @@ from .presets import preset as find_preset
 from .video_resnet import network_from_parameters
 
 TARGETS = ("onnx",)
+
+_MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def build(
     sampling: Literal["time", "index"] | None = None,
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
-    batch: int = 1,
+    batch: int | None = None,
 ) -> list[Built]:
     """Builds one artifact per target into the folder `out`, each checked against the source.
 
@@ -73,17 +76,18 @@ def build(
         source: checkpoint (.ckpt, .pth, .pt, .safetensors), .onnx file, or "motion", the bundled
             model.
         targets: of `TARGETS`.
-        name: of the artifact; by default the source's.
+        name: of the artifact and its file; by default that of the spec, or the source's.
         preset: of `presets.PRESETS`: how the published model was trained.
         spec: the contract itself, instead of a preset.
         labels: a file of labels; see `presets.read_labels`.
         frames, interval, fps, sampling, order: of the clip; see `ClipSpec`.
         size: side of the crop in pixels; the resize grows in proportion.
         input: "uint8" has the normalisation in the graph, "float32" is NCTHW and has not.
-        batch: clips per call.
+        batch: clips per call; by default 1, or what an ONNX source has.
 
     Raises:
-        UsageError: a target or preset is unknown, or the options contradict each other.
+        UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
+            file's, or the options contradict each other.
         ModelError: the source cannot be used; see `CheckpointError`, `SpecError`, `ParityError`.
         OutputError: `out` cannot be written.
         MissingDependencyError: a package that the source or target needs is not installed.
@@ -93,8 +97,6 @@ def build(
         raise UsageError(
             f"no target {', '.join(unknown) or 'given'}; there is {', '.join(TARGETS)}"
         )
-    if batch < 1:
-        raise UsageError(f"batch is {batch}; it must be 1 or more")
     bundled = str(source) == "motion"
     if bundled:
         path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
@@ -107,9 +109,14 @@ def build(
     changes = {
         "frames": frames, "interval": interval, "fps": fps, "sampling": sampling, "order": order
     }  # fmt: skip
-    contract = _contract(path, preset, spec)
-    contract = _changed(contract, changes, size, labels, input)
-    contract = contract.replace(name=name or (contract.name if spec or bundled else path.stem))
+    carried = embedded_spec(path) if path.suffix.lower() == ".onnx" else None
+    contract = _contract(path, preset, spec, carried)
+    contract = _changed(contract, changes, size, input)
+    if labels is not None:
+        contract = contract.replace(labels=read_labels(labels))
+    if name is None and spec is None and not bundled:
+        name = path.stem if carried is None else carried.name
+    contract = contract.replace(name=_file_name(contract.name if name is None else name))
 
     out = Path(out)
     try:
@@ -121,19 +128,36 @@ def build(
     return [_onnx(path, contract, out, batch)]
 
 
-def _onnx(source: Path, contract: ModelSpec, out: Path, batch: int) -> Built:
+def _file_name(name: str) -> str:
+    """`name`, if a file in the output folder can be called so."""
+    if (
+        not name.strip()
+        or not name.isprintable()
+        or len(name) > _MAX_NAME
+        or set(name) & set("/\\")
+    ):
+        raise UsageError(
+            f"the artifact's name is {reprlib.repr(name)}, which cannot be part of a file name; "
+            f"give a name of at most {_MAX_NAME} printable characters without slashes"
+        )
+    return name
+
+
+def _onnx(source: Path, contract: ModelSpec, out: Path, batch: int | None) -> Built:
     from .to_onnx import onnx_from_checkpoint, onnx_from_onnx
 
     path = out / f"{contract.name}-{contract.precision}.onnx"
     if source.suffix.lower() == ".onnx":
-        final = onnx_from_onnx(source, contract, path)
+        final = onnx_from_onnx(source, contract, path, batch=batch)
     else:
-        final = onnx_from_checkpoint(source, contract, path, batch=batch)
+        final = onnx_from_checkpoint(source, contract, path, batch=1 if batch is None else batch)
     write_sidecar(path, final)
     return Built("onnx", path, final)
 
 
-def _contract(path: Path, preset: str | None, spec: ModelSpec | str | Path | None) -> ModelSpec:
+def _contract(
+    path: Path, preset: str | None, spec: ModelSpec | str | Path | None, carried: ModelSpec | None
+) -> ModelSpec:
     """The spec that the caller chose, or that the source carries."""
     if preset is not None and spec is not None:
         raise UsageError(
@@ -145,51 +169,59 @@ def _contract(path: Path, preset: str | None, spec: ModelSpec | str | Path | Non
         return ModelSpec.from_file(spec)
     if preset is not None:
         return find_preset(preset).spec(name=preset)
-    if path.suffix.lower() == ".onnx":
-        carried = onnx_metadata(path).get(METADATA_KEY)
-        if carried is not None:
-            return ModelSpec.from_json(carried, where=f"spec in the metadata of {path}")
-        raise UsageError(
-            f"{path} does not say how it was trained; give --spec, or --preset "
-            f"(one of {', '.join(PRESETS)})"
-        )
-    named = canonical_parameters(read_checkpoint(path).parameters)
-    classes = network_from_parameters(named.parameters, named.bn_eps).classes
-    fitting = fitting_presets(classes)
+    if carried is not None:
+        return carried
+    classes, frames, size = _sizes(path)
+    fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
     raise UsageError(
-        f"{path} has {classes} classes but does not say how it was trained; give --preset"
+        f"{path} has {classes or 'an open number of'} classes but does not say how it was trained; "
+        "give --preset"
         + (f" ({', '.join(fitting)} fit)" if fitting else f" of {', '.join(PRESETS)} with --labels")
         + " or --spec"
     )
 
 
+def _sizes(path: Path) -> tuple[int | None, int | None, tuple[int, int] | None]:
+    """Classes, T and (H, W) of a model that says nothing of its training; None for open ones."""
+    if path.suffix.lower() == ".onnx":
+        from .foreign import load, sizes
+
+        return sizes(load(path))
+    named = canonical_parameters(read_checkpoint(path).parameters)
+    return network_from_parameters(named.parameters, named.bn_eps).classes, None, None
+
+
 def _changed(
-    contract: ModelSpec,
-    clip: dict[str, Any],
-    size: int | None,
-    labels: str | Path | None,
-    input: str | None,
+    contract: ModelSpec, clip: dict[str, Any], size: int | None, input: str | None
 ) -> ModelSpec:
     """The contract with the caller's own training settings put in."""
     given = {name: value for name, value in clip.items() if value is not None}
-    contract = contract.replace(clip=dataclasses.replace(contract.clip, **given))
-    if size is not None:
-        # As published recipes do (171 x 128 for 112, 256 for 224): the resize grows with the crop.
-        resize, factor = contract.resize, size / contract.crop.height
-        grown = {
-            name: round(value * factor)
-            for name in ("height", "width", "size")
-            if (value := getattr(resize, name)) is not None
-        }
-        contract = contract.replace(
-            crop=dataclasses.replace(contract.crop, height=size, width=size),
-            resize=dataclasses.replace(resize, **grown),
-        )
-    if labels is not None:
-        contract = contract.replace(labels=read_labels(labels))
-    if input is not None:
-        changes: dict[str, Any] = {"dtype": "uint8", "layout": "NTHWC", "normalized_in_graph": True}
-        if input == "float32":
-            changes = {"dtype": "float32", "layout": "NCTHW", "normalized_in_graph": False}
-        contract = contract.replace(input=dataclasses.replace(contract.input, **changes))
+    try:
+        contract = contract.replace(clip=dataclasses.replace(contract.clip, **given))
+        if size is not None:
+            contract = _resized(contract, size)
+        if input is not None:
+            uint8 = input == "uint8"
+            taken = dataclasses.replace(
+                contract.input,
+                dtype="uint8" if uint8 else "float32",
+                layout="NTHWC" if uint8 else "NCTHW",
+                normalized_in_graph=uint8,
+            )
+            contract = contract.replace(input=taken)
+    except SpecError as error:
+        # The contract was right before: it is what the caller gave that is wrong.
+        raise UsageError(str(error)) from error
     return contract
+
+
+def _resized(contract: ModelSpec, size: int) -> ModelSpec:
+    # As published recipes do (128 x 171 for 112, 256 for 224): the resize grows with the crop.
+    crop = dataclasses.replace(contract.crop, height=size, width=size)
+    factor = size / contract.crop.height
+    grown = {
+        name: round(value * factor)
+        for name in ("height", "width", "size")
+        if (value := getattr(contract.resize, name)) is not None
+    }
+    return contract.replace(crop=crop, resize=dataclasses.replace(contract.resize, **grown))

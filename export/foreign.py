@@ -3,18 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from r2p_edge.errors import SpecError
+from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
 from r2p_edge.spec import ModelSpec
 
+from ._packages import missing
 from .graph import GraphBuilder
 
 if TYPE_CHECKING:
     import onnx
 
 
-def adapt(model: onnx.ModelProto, spec: ModelSpec, batch: int = 1) -> None:
+def load(path: Path) -> onnx.ModelProto:
+    """The model in an ONNX file.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        ModelError: it is no ONNX model.
+        MissingDependencyError: onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise missing("onnx", "export") from error
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no ONNX file {path}; check the path")
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's, onnx's or the system's, depending on the damage
+        raise ModelError(
+            f"{path} is not a whole ONNX file ({error}); copy or export it again"
+        ) from error
+
+
+def check_normalisation(carried: ModelSpec, spec: ModelSpec) -> None:
+    """Makes sure that `spec` does not contradict what an artifact's graph holds already.
+
+    Args:
+        carried: the artifact's own spec.
+        spec: what it shall be exported with.
+
+    Raises:
+        SpecError: the graph normalises with other numbers, or takes float32 pixels, in front of
+            which nothing can be put.
+    """
+    if not carried.input.normalized_in_graph:
+        return
+    if carried.input.dtype != "uint8":
+        raise SpecError(
+            "the artifact takes float32 pixels that its graph normalises, and can only be used as "
+            "it is; export the model again from its source"
+        )
+    changed = [name for name in ("scale", "mean", "std") if _differ(name, carried, spec)]
+    if carried.input.color != spec.input.color:
+        changed.append("input.color")
+    if changed:
+        raise SpecError(
+            f"{', '.join(changed)} of the spec differ from those of the artifact, whose graph "
+            "keeps the normalisation that it has; leave them as they are, or export the model "
+            "again from its source"
+        )
+
+
+def _differ(name: str, one: ModelSpec, other: ModelSpec) -> bool:
+    return bool(getattr(one, name) != getattr(other, name))
+
+
+def adapt(model: onnx.ModelProto, spec: ModelSpec, batch: int | None = None) -> None:
     """Gives the model the input and output of `spec`, in place.
 
     The model takes normalised float32 (N, 3, T, H, W); the spec's normalisation and transpose are
@@ -22,10 +79,11 @@ def adapt(model: onnx.ModelProto, spec: ModelSpec, batch: int = 1) -> None:
     them, and keeps its nodes. Both ends get the spec's names and static shapes.
 
     Args:
-        batch: size of the batch axis where the model leaves it open.
+        batch: size of the batch axis; by default the model's own, 1 where that is open.
 
     Raises:
         SpecError: the model has more than one input or output, or others than the spec says.
+        UsageError: the model's batch axis has another size.
     """
     graph = model.graph
     source, result = network_input(model), _only(graph.output, "output")
@@ -38,7 +96,13 @@ def adapt(model: onnx.ModelProto, spec: ModelSpec, batch: int = 1) -> None:
                 f"the model takes uint8 but the spec's input is {spec.input.dtype}; "
                 "set input.dtype to uint8 with input.normalized_in_graph, as the model has it"
             )
-    batch = _fix(source, (batch, *shape))
+    fixed = _fix(source, (batch or 1, *shape))
+    if batch not in (None, fixed):
+        raise UsageError(
+            f"batch is {batch} but the model's {source.name} has a batch axis of {fixed}; leave "
+            "batch out, or export the model with an open batch axis"
+        )
+    batch = fixed
     _fix(result, (batch, len(spec.labels)))
 
     front = GraphBuilder()
@@ -66,6 +130,23 @@ def network_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     return _only([value for value in model.graph.input if value.name not in weights], "input")
+
+
+def sizes(model: onnx.ModelProto) -> tuple[int | None, int | None, tuple[int, int] | None]:
+    """Number of classes, T and (H, W) of a model; None for what it leaves open.
+
+    Raises:
+        SpecError: the model has more than one input or output.
+    """
+    found = _dims(network_input(model))
+    result = _dims(_only(model.graph.output, "output"))
+    t = h = w = None
+    if len(found) == 5 and found[1] == 3:
+        t, h, w = found[2:]
+    elif len(found) == 5 and found[4] == 3:
+        t, h, w = found[1:4]
+    size = None if h is None or w is None else (h, w)
+    return result[1] if len(result) == 2 else None, t, size
 
 
 def takes_pixels(model: onnx.ModelProto) -> bool:
@@ -105,13 +186,18 @@ def _only(values: Iterable[onnx.ValueInfoProto], what: str) -> onnx.ValueInfoPro
     return values[0]
 
 
+def _dims(value: onnx.ValueInfoProto) -> list[int | None]:
+    """The axes of a tensor; None for an open one."""
+    axes = value.type.tensor_type.shape.dim
+    return [axis.dim_value if axis.HasField("dim_value") else None for axis in axes]
+
+
 def _fix(value: onnx.ValueInfoProto, wanted: tuple[int, ...]) -> int:
     """Makes the shape of `value` static and returns its batch; open axes become as `wanted`.
 
     A static batch of the model's own stays; the other axes must be as wanted.
     """
-    tensor = value.type.tensor_type
-    found = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    tensor, found = value.type.tensor_type, _dims(value)
     if tensor.HasField("shape") and (
         len(found) != len(wanted)
         or any(have not in (None, want) for have, want in zip(found[1:], wanted[1:]))

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from r2p_edge._files import atomic_write, check_folder
-from r2p_edge.artifact import sha256_of_file, sidecar_path
-from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
+from r2p_edge.artifact import embedded_spec, sha256_of_file, sidecar_path
+from r2p_edge.errors import ModelError, SpecError
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with, missing
 from .checkpoint import read_checkpoint
 from .clips import input_from_clips, normalized, verification_clips
 from .dialects import canonical_parameters
-from .foreign import adapt, graph_kind, takes_pixels
+from .foreign import adapt, check_normalisation, graph_kind, load, takes_pixels
 from .graph import OPSET, check_batch, embed_spec
 from .reference import reference_activations, reference_logits
 from .verify import Activations, open_session, run_session, verify_onnx
@@ -76,17 +76,20 @@ def onnx_from_checkpoint(
     return _write(model, spec, path, clips, logits, "numpy", activations)
 
 
-def onnx_from_onnx(source: str | Path, spec: ModelSpec, path: str | Path) -> ModelSpec:
+def onnx_from_onnx(
+    source: str | Path, spec: ModelSpec, path: str | Path, *, batch: int | None = None
+) -> ModelSpec:
     """Writes another ONNX model as an artifact: with `spec`, and with the input it describes.
 
     Args:
         source: an ONNX file with one input and one output. The input is normalised float32
             (N, 3, T, H, W), in front of which the spec's normalisation is put, or uint8 in the
-            spec's layout with the normalisation in the graph already. An open batch axis
-            becomes 1. The output is what `spec.output.kind` says, (N, classes).
+            spec's layout with the normalisation in the graph already. The output is what
+            `spec.output.kind` says, (N, classes).
         spec: how the model was trained; its graph, source, built_with and parity are
-            filled in.
+            filled in. The source of an artifact is what that was made from.
         path: the .onnx file to write; all weights are in it.
+        batch: size of the static batch axis; by default the model's own, 1 where that is open.
 
     Returns:
         The spec as it is in the file.
@@ -94,29 +97,30 @@ def onnx_from_onnx(source: str | Path, spec: ModelSpec, path: str | Path) -> Mod
     Raises:
         ModelNotFoundError: there is no such file.
         ModelError: it is no ONNX model, does not run, or is larger than the 2 GiB of one file.
-        SpecError: the model's input or output is not what the spec describes.
+        SpecError: the model's input or output is not what the spec describes, or it is an
+            artifact whose graph normalises otherwise.
+        UsageError: `batch` is not positive, or the model's batch axis has another size.
         ParityError: the artifact does not answer as the model does; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime is not installed.
     """
-    import onnx
-
     check_folder(path)
+    if batch is not None:
+        check_batch(batch)
     source = Path(source)
-    if not source.is_file():
-        raise ModelNotFoundError(f"there is no ONNX file {source}; check the path")
-    try:
-        model = onnx.load(source)
-    except Exception as error:  # protobuf's, onnx's or the system's, depending on the damage
-        raise ModelError(
-            f"{source} is not a whole ONNX file ({error}); copy or export it again"
-        ) from error
-    record = {"file": source.name, "sha256": sha256_of_file(source), "dialect": "onnx"}
+    model = load(source)
+    carried = embedded_spec(source)
+    if carried is not None:
+        check_normalisation(carried, spec)
+    if carried is not None and carried.source is not None:
+        record = carried.source
+    else:
+        record = {"file": source.name, "sha256": sha256_of_file(source), "dialect": "onnx"}
     spec = spec.replace(
         graph=graph_kind(model), source=record, built_with=built_with("onnx"), parity=None
     )
     pixels = takes_pixels(model)
-    adapt(model, spec)
+    adapt(model, spec, batch)
     clips = verification_clips(spec)
     tensor = input_from_clips(clips, spec) if pixels else normalized(clips, spec)
     logits = run_session(open_session(source), tensor)

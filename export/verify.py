@@ -10,6 +10,7 @@ import numpy as np
 
 from r2p_edge.compare import Agreement, agreement
 from r2p_edge.errors import ModelError, ParityError
+from r2p_edge.runtimes.onnxruntime import session_options
 from r2p_edge.spec import ModelSpec
 
 from ._packages import missing
@@ -110,9 +111,9 @@ def open_session(model: bytes | str | Path) -> onnxruntime.InferenceSession:
         import onnxruntime
     except ImportError as error:
         raise missing("onnxruntime", "export") from error
-    options = onnxruntime.SessionOptions()
+    # A Predictor's, so that what is proven here is what runs there.
+    options = session_options(None)
     options.log_severity_level = 4  # errors come as exceptions
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

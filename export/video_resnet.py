@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,11 +68,6 @@ class VideoResNet:
     bn_eps: float
 
     @property
-    def depth(self) -> int:
-        """Layers as ResNets count them: two convolutions per block, stem and classifier."""
-        return 2 * sum(self.counts) + 2
-
-    @property
     def arch(self) -> str:
         """Such as "r2plus1d_34"; other block counts are written out, as in "r2plus1d_1-2-2-1".
 
@@ -80,27 +75,6 @@ class VideoResNet:
         """
         depth = _DEPTHS.get(self.counts)
         return f"r2plus1d_{depth or '-'.join(map(str, self.counts))}"
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels after each stage: (64, 128, 256, 512) in the published networks."""
-        return tuple(block.outputs for block in self.blocks if block.name.endswith(".0"))
-
-    @property
-    def mid_rule(self) -> Literal["per block", "per conv", "custom"]:
-        """Where the formula for the mid channels was applied.
-
-        "per block": once, from the block's input, for both convolutions (torchvision, GluonCV,
-        MindSpore); "per conv": for each convolution from its own input (the paper's authors,
-        facebookresearch/VMZ); "custom": the channels follow neither.
-        """
-        if all(b.mids == (_mid(b.inputs, b.outputs),) * 2 for b in self.blocks):
-            return "per block"
-        if all(
-            b.mids == (_mid(b.inputs, b.outputs), _mid(b.outputs, b.outputs)) for b in self.blocks
-        ):
-            return "per conv"
-        return "custom"
 
 
 def network_from_parameters(parameters: Mapping[str, np.ndarray], bn_eps: float) -> VideoResNet:
@@ -229,11 +203,6 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             f"network needs 2 frames and {_SPATIAL_STRIDE} x {_SPATIAL_STRIDE} pixels at least "
             "to see motion; set clip.frames and crop to the sizes of training"
         )
-
-
-def _mid(inputs: int, outputs: int) -> int:
-    """Mid channels that give a (2+1)D convolution the parameters of a 3x3x3 one (section 3.5)."""
-    return 27 * inputs * outputs // (9 * inputs + 3 * outputs)
 
 
 def _layout(parameters: Mapping[str, np.ndarray], bn_eps: float) -> VideoResNet:

@@ -2,7 +2,8 @@
 
 from r2p_edge._version import __version__
 from r2p_edge.errors import R2PError
-from r2p_edge.predictor import Prediction, Predictor
+from r2p_edge.prediction import Prediction
+from r2p_edge.predictor import Predictor
 from r2p_edge.spec import ModelSpec
 
 __all__ = ["ModelSpec", "Prediction", "Predictor", "R2PError", "__version__"]

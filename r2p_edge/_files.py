@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,12 +17,19 @@ def check_folder(path: str | Path) -> None:
     """Makes sure, before long work, that a file can be written at `path`.
 
     Raises:
-        OutputError: its folder does not exist or may not be written to, or `path` is a folder.
+        OutputError: its folder does not exist or may not be written to, or `path` is a folder or
+            has a name that no file can have.
     """
     path = Path(path)
-    if not path.parent.is_dir():
+    try:
+        folder, taken = path.parent.is_dir(), path.is_dir()
+    except OSError as error:  # the name is too long, for one
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}; choose another name or folder"
+        ) from error
+    if not folder:
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}; create it")
-    if path.is_dir():
+    if taken:
         raise OutputError(f"{path} cannot be written: it is a folder; give the name of a file")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(
@@ -89,8 +97,11 @@ def _sync_folder(folder: Path) -> None:
     # The new name is an entry of the folder, which reaches the disk separately. Windows cannot
     # open a folder and does not need to.
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # Some network and FUSE file systems refuse it, and a folder may be writable only. The file
+        # is whole and has its name by now, so that the write has not failed.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

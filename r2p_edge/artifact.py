@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from r2p_edge import _protobuf
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
-from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec, parse_json
 
 METADATA_KEY = "r2p_edge.spec"
 """Name of the spec in the metadata of an ONNX file."""
 
 # Field numbers of onnx/onnx.proto3: ModelProto.metadata_props, StringStringEntryProto.key, .value
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
+
+_SIDECAR = ("spec", "size", "sha256")
 
 
 @dataclass(frozen=True)
@@ -43,35 +46,39 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
 
     Args:
         spec: the contract of a foreign model: a `ModelSpec` or a JSON file of one. It wins over
-            what the file carries.
+            what the file carries, and `<file>.json` may then be somebody else's.
 
     Raises:
         ModelNotFoundError: there is no such file.
         ModelError: its bytes are not those that its sidecar describes, or cannot be read.
-        SpecError: it carries no spec and none was given, or the spec is wrong.
+        SpecError: it carries no spec and none was given, the spec is wrong, or its metadata and
+            its sidecar carry different contracts.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder; give the model file in it" if path.is_dir() else "does not exist"
-        raise ModelNotFoundError(f"model {path} {what}")
-    size = path.stat().st_size
-    sidecar = _sidecar(path)
+    try:
+        if not path.is_file():
+            what = "is a folder; give the model file in it" if path.is_dir() else "does not exist"
+            raise ModelNotFoundError(f"model {path} {what}")
+        size = path.stat().st_size
+    except ModelNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    sidecar = _sidecar(path, foreign=spec is not None)
     if sidecar is not None:
         _check_bytes(path, size, sidecar)
     if spec is not None:
         given = spec if isinstance(spec, ModelSpec) else ModelSpec.from_file(spec)
         return Artifact(path, size, given, "argument", sidecar is not None)
+    beside = None if sidecar is None else _spec_of_sidecar(path, sidecar)
     if path.suffix.lower() == ".onnx":
-        text = onnx_metadata(path).get(METADATA_KEY)
-        if text is not None:
-            found = ModelSpec.from_json(text, where=f"spec in the metadata of {path}")
+        found = embedded_spec(path)
+        if found is not None:
+            if beside is not None:
+                _check_agreement(path, found, beside)
             return Artifact(path, size, found, "metadata", sidecar is not None)
-    if sidecar is not None:
-        try:
-            found = ModelSpec.from_dict(sidecar["spec"])
-        except SpecError as error:
-            raise SpecError(f"{sidecar_path(path)}: {error}") from error
-        return Artifact(path, size, found, "sidecar", True)
+    if beside is not None:
+        return Artifact(path, size, beside, "sidecar", True)
     raise SpecError(
         f"{path} carries no r2p_edge spec, so its labels and preprocessing are unknown; give "
         f"spec=, a ModelSpec or a JSON file such as {json.dumps(template())}"
@@ -83,20 +90,47 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _sidecar(path: Path) -> dict[str, Any] | None:
+def _sidecar(path: Path, *, foreign: bool) -> dict[str, Any] | None:
+    """What the sidecar says, or None without one; `foreign`: a JSON of other content is none."""
     file = sidecar_path(path)
-    if not file.is_file():
-        return None
     try:
-        data = json.loads(file.read_bytes())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        if not file.is_file():
+            return None
+        content = file.read_bytes()
+    except OSError as error:
         raise SpecError(
-            f"sidecar {file} cannot be read ({error}); export the model again"
+            f"sidecar {file} cannot be read ({error.strerror}); check its permissions"
         ) from error
-    missing = [name for name in ("spec", "size", "sha256") if name not in data]
+    data = parse_json(content, f"sidecar {file}")
+    fields = data if isinstance(data, dict) else {}
+    missing = [name for name in _SIDECAR if name not in fields]
+    if foreign and missing == list(_SIDECAR):
+        return None
     if missing:
         raise SpecError(f"sidecar {file} lacks {', '.join(missing)}; export the model again")
-    return dict(data)
+    size, digest = fields["size"], fields["sha256"]
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise SpecError(f"sidecar {file} has a size that is no whole number; export again")
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise SpecError(f"sidecar {file} has a sha256 that is not 64 hex digits; export again")
+    return fields
+
+
+def _spec_of_sidecar(path: Path, sidecar: dict[str, Any]) -> ModelSpec:
+    try:
+        return ModelSpec.from_dict(sidecar["spec"])
+    except SpecError as error:
+        raise SpecError(f"sidecar {sidecar_path(path)}: {error}") from error
+
+
+def _check_agreement(path: Path, inside: ModelSpec, beside: ModelSpec) -> None:
+    one, other = inside.contract_digest(), beside.contract_digest()
+    if one != other:
+        raise SpecError(
+            f"the metadata of {path} hold the contract {one[:12]}... but its sidecar "
+            f"{sidecar_path(path).name} holds {other[:12]}...; export the model again, or remove "
+            "the one that is wrong"
+        )
 
 
 def _check_bytes(path: Path, size: int, sidecar: dict[str, Any]) -> None:
@@ -105,12 +139,19 @@ def _check_bytes(path: Path, size: int, sidecar: dict[str, Any]) -> None:
             f"{path} has {size} bytes but its sidecar says {sidecar['size']}; "
             "copy both files again from the export"
         )
-    digest = sha256_of_file(path)
+    try:
+        digest = sha256_of_file(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if digest != sidecar["sha256"]:
         raise ModelError(
             f"{path} has sha256 {digest[:12]}... but its sidecar says "
-            f"{str(sidecar['sha256'])[:12]}...; copy both files again from the export"
+            f"{sidecar['sha256'][:12]}...; copy both files again from the export"
         )
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(f"model {path} cannot be read ({error.strerror}); check its permissions")
 
 
 def sha256_of_file(path: Path) -> str:
@@ -122,11 +163,24 @@ def sha256_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def embedded_spec(path: Path) -> ModelSpec | None:
+    """The spec in the metadata of an ONNX file, if it has one.
+
+    Raises:
+        ModelError: the file cannot be read or is not a protobuf message.
+        SpecError: the spec is wrong.
+    """
+    text = onnx_metadata(path).get(METADATA_KEY)
+    if text is None:
+        return None
+    return ModelSpec.from_json(text, where=f"spec in the metadata of {path}")
+
+
 def onnx_metadata(path: Path) -> dict[str, str]:
     """`metadata_props` of an ONNX file; the weights are skipped, not read.
 
     Raises:
-        ModelError: the file is not a protobuf message.
+        ModelError: the file cannot be read or is not a protobuf message.
     """
     found = {}
     try:
@@ -135,7 +189,9 @@ def onnx_metadata(path: Path) -> dict[str, str]:
                 if field.number == _METADATA_PROPS and field.wire_type == _protobuf.LENGTH:
                     key, value = _string_pair(file, file.tell() + field.value)
                     found[key] = value
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
         raise ModelError(
             f"{path} is not a whole ONNX file ({error}); copy or export it again"
         ) from error

@@ -7,6 +7,8 @@ the kind of error: 2 usage, 3 data, 4 model, 5 runtime or device, 130 Ctrl-C, 1 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import sys
@@ -18,13 +20,19 @@ from typing import Any
 from r2p_edge._version import __version__
 from r2p_edge.artifact import open_artifact, sidecar_path
 from r2p_edge.errors import LowFrameRateWarning, ModelNotFoundError, R2PError, UsageError
-from r2p_edge.predictor import Prediction, Predictor
+from r2p_edge.prediction import Prediction
+from r2p_edge.predictor import Predictor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file name may hold bytes, and a label letters, that the terminal's encoding has not.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
+        _check_files(options)
         with warnings.catch_warnings():
             warnings.simplefilter("default", LowFrameRateWarning)
             warnings.showwarning = _show_warning
@@ -76,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", default="onnx", metavar="LIST", help="targets: onnx")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     export.add_argument("--name", help="name of the artifact (default: of the source)")
-    export.add_argument("--batch", type=int, default=1, help="clips per call (default 1)")
+    export.add_argument(
+        "--batch", type=int, help="clips per call (default 1, or what an ONNX source has)"
+    )
     contract = export.add_argument_group("how the model was trained")
     contract.add_argument("--preset", help="a published recipe; the options below change it")
     contract.add_argument("--spec", type=Path, help="a full spec, as JSON")
@@ -89,6 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     contract.add_argument("--order", choices=("temporal", "lexicographic"))
     contract.add_argument("--input", choices=("uint8", "float32"), help="input of the artifact")
     return parser
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Raises UsageError where a file that an option names does not exist."""
+    for option in ("spec", "labels"):
+        path: Path | None = getattr(options, option, None)
+        try:
+            found = path is None or path.exists()
+        except OSError:  # its name is too long, or a folder above may not be entered
+            found = False
+        if not found:
+            raise UsageError(f"there is no file {path} for --{option}; check the path")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -165,7 +187,8 @@ def _info(options: argparse.Namespace) -> int:
             "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
             "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
             "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
-            "classes": f"{len(spec.labels)}: {', '.join(spec.labels[:4])}, ...",
+            "classes": f"{len(spec.labels)}: {', '.join(spec.labels[:4])}"
+            + (", ..." if len(spec.labels) > 4 else ""),
             "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
             f"{clip.order} order",
             "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
@@ -181,26 +204,31 @@ _MODEL_SUFFIXES = (".onnx",)
 
 
 def _export(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from r2p_edge.export.build import build
 
     targets = [target.strip() for target in options.to.split(",") if target.strip()]
-    built = build(
-        options.source,
-        targets=targets,
-        out=options.out,
-        name=options.name,
-        preset=options.preset,
-        spec=options.spec,
-        labels=options.labels,
-        frames=options.frames,
-        interval=options.interval,
-        fps=options.fps,
-        size=options.size,
-        sampling=options.sampling,
-        order=options.order,
-        input=options.input,
-        batch=options.batch,
-    )
+    console = Console(stderr=True)
+    busy = console.is_terminal and not options.json
+    with console.status("exporting and verifying") if busy else contextlib.nullcontext():
+        built = build(
+            options.source,
+            targets=targets,
+            out=options.out,
+            name=options.name,
+            preset=options.preset,
+            spec=options.spec,
+            labels=options.labels,
+            frames=options.frames,
+            interval=options.interval,
+            fps=options.fps,
+            size=options.size,
+            sampling=options.sampling,
+            order=options.order,
+            input=options.input,
+            batch=options.batch,
+        )
     if options.json:
         _print_json({"artifacts": [artifact.to_dict() for artifact in built]})
     for artifact in built if not options.json else ():
@@ -225,7 +253,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, ensure_ascii=False), flush=True)
+    text = json.dumps(data, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(data)
+    print(text, flush=True)
 
 
 def _complain(error: R2PError) -> None:

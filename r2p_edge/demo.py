@@ -42,9 +42,13 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
 
     if clips < 1:
         raise UsageError(f"clips is {clips}; it must be 1 or more")
-    # The clips are drawn with OpenCV, whichever kernel preprocesses them.
-    if importlib.util.find_spec("cv2") is None:
-        raise MissingDependencyError('the demo needs OpenCV; pip install "r2p_edge[demo]"')
+    try:
+        import cv2  # noqa: F401  the clips are drawn with it, whichever kernel preprocesses them
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the demo needs OpenCV, which cannot be imported ({error}); "
+            'pip install "r2p_edge[demo]"'
+        ) from error
     console = Console(stderr=True)
     if not preprocess.compiled:
         console.print(
@@ -78,7 +82,12 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
             label = motion.CLASSES[number % len(motion.CLASSES)]
             first = number < len(motion.CLASSES)
             video = videos / (f"{label.replace(' ', '-')}.mp4" if first else "held-out.mp4")
-            motion.write_video(motion.scene("test", number), video)
+            try:
+                motion.write_video(motion.scene("test", number), video)
+            except OSError as error:
+                raise OutputError(
+                    f"{video} cannot be written ({error.strerror}); free or choose another --out"
+                ) from error
             for run in runs:
                 run.answer(video, label)
         (videos / "held-out.mp4").unlink(missing_ok=True)

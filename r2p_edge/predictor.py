@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import numbers
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -18,95 +17,13 @@ import numpy.typing as npt
 
 from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import LowFrameRateWarning, ModelError, SpecError, UsageError, VideoError
+from r2p_edge.prediction import Prediction, Timing
 from r2p_edge.preprocess import Preprocessor
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.sampling import ClipPlan, plan_clips
 from r2p_edge.spec import ModelSpec
-from r2p_edge.video import (
-    ArraySource,
-    ShorterThanDeclaredError,
-    Source,
-    frames_from_array,
-    open_source,
-)
-
-
-@dataclass
-class Timing:
-    """Milliseconds that each stage took; `total` includes what lies between them."""
-
-    decode: float = 0.0
-    preprocess: float = 0.0
-    inference: float = 0.0
-    total: float = 0.0
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            elapsed = (time.perf_counter() - started) * 1e3
-            setattr(self, name, getattr(self, name) + elapsed)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer on one video.
-
-    Attributes:
-        labels: name of each class.
-        scores: float32 (classes,), probabilities, averaged over the clips.
-        clips: how many clips were looked at.
-        span: seconds after the first frame of the first and the last frame looked at.
-        coverage: share of the clips' frames that are real; the rest repeats the last frame of a
-            video that is shorter than a clip.
-        truncated: decoding stopped before the end that the file declares.
-        runtime, device: what it ran on.
-        timing: milliseconds of each stage.
-    """
-
-    labels: tuple[str, ...]
-    scores: npt.NDArray[np.float32]
-    clips: int
-    span: tuple[float, float]
-    coverage: float
-    truncated: bool
-    runtime: str
-    device: str
-    timing: Timing
-
-    @property
-    def label(self) -> str:
-        """Name of the most probable class."""
-        return self.labels[int(self.scores.argmax())]
-
-    @property
-    def score(self) -> float:
-        """Its probability."""
-        return float(self.scores.max())
-
-    def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The k most probable classes and their probabilities, best first."""
-        best = np.argsort(-self.scores, kind="stable")[:k]
-        return [(self.labels[i], float(self.scores[i])) for i in best]
-
-    def to_dict(self, top: int = 5) -> dict[str, Any]:
-        """Plain JSON types, times rounded to microseconds."""
-        return {
-            "label": self.label,
-            "score": self.score,
-            "top": [{"label": label, "score": score} for label, score in self.top(top)],
-            "clips": self.clips,
-            "coverage": self.coverage,
-            "truncated": self.truncated,
-            "runtime": self.runtime,
-            "device": self.device,
-            "timing_ms": {name: round(value, 3) for name, value in asdict(self.timing).items()},
-        }
-
-    def __repr__(self) -> str:
-        return f"Prediction(label={self.label!r}, score={self.score:.3f}, clips={self.clips})"
+from r2p_edge.video import ArraySource, Source, frames_from_array, open_source
+from r2p_edge.videofile import Count, ShorterThanDeclaredError
 
 
 class Predictor:
@@ -157,6 +74,13 @@ class Predictor:
     def device(self) -> str:
         """What the model runs on."""
         return self._runtime.device
+
+    @property
+    def _count(self) -> Count:
+        """How sure a file's number of frames must be: text order shuffles all of them."""
+        if self.spec.clip.order == "lexicographic":
+            return "frames"
+        return "packets" if self.spec.clip.sampling == "index" else "trust"
 
     def _check_model(self) -> int:
         """Holds the loaded model against its spec; returns its batch size."""
@@ -218,13 +142,11 @@ class Predictor:
                 )
             elif isinstance(source, Iterable):
                 frames = self._preprocess_all(source, color, timing)
-                video = ArraySource(frames, rate)
+                video = ArraySource(frames, rate, "the iterable")
                 plans = self._plan(video, clips)
                 probabilities = self._infer(_gather(video.read, plans), timing)
             else:
-                raise VideoError(
-                    f"a {type(source).__name__} is no video; give a path, an array or frames"
-                )
+                raise VideoError(f"{source!r:.80} is no video; give a path, an array or frames")
         times = np.concatenate([plan.times for plan in plans])
         return Prediction(
             labels=self.spec.labels,
@@ -238,13 +160,13 @@ class Predictor:
             timing=timing,
         )
 
-    def _check_arguments(self, source: Any, clips: int, fps: float | None, color: str) -> None:
+    def _check_arguments(self, source: Any, clips: Any, fps: Any, color: Any) -> None:
         if color not in ("RGB", "BGR"):
             raise UsageError(f"color is {color!r}; it must be 'RGB' or 'BGR'")
-        if clips < 1:
-            raise UsageError(f"clips is {clips}; it must be 1 or more")
-        if fps is not None and not 0 < fps < float("inf"):
-            raise UsageError(f"fps is {fps}; it must be a positive number")
+        if not isinstance(clips, numbers.Integral) or clips < 1:
+            raise UsageError(f"clips is {clips!r}; it must be a whole number from 1 on")
+        if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= fps <= 1e6):
+            raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
         if _is_path(source) and color != "RGB":
             raise UsageError(
                 "color describes arrays and frames; a file is converted correctly as it is"
@@ -256,8 +178,7 @@ class Predictor:
         self, source: Any, clips: int, fps: float, color: str, timing: Timing
     ) -> tuple[npt.NDArray[np.float64], list[ClipPlan], Source]:
         with timing.stage("decode"):
-            exact = self.spec.clip.order == "lexicographic"
-            video = open_source(source, fps, exact=exact)
+            video = open_source(source, fps, count=self._count)
         with contextlib.closing(video):
             # A file that ends before its container says has then been counted: plan it again.
             for _ in range(2):
@@ -292,10 +213,7 @@ class Predictor:
             with timing.stage("decode"):
                 image = next(images)
             if image is not shown:
-                with timing.stage("preprocess"):
-                    pixels = np.empty(self._preprocessor.frame_shape, np.uint8)
-                    self._preprocessor.frame(image, pixels, color)
-                shown = image
+                shown, pixels = image, self._pixels(image, color, timing)
             yield pixels
 
     def _preprocess_all(
@@ -306,17 +224,22 @@ class Predictor:
         images = iter(frames)
         while True:
             with timing.stage("decode"):
-                image = next(images, None)
-            if image is None:
+                image = next(images, _END)
+            if image is _END:
                 break
-            (image,) = frames_from_array(np.asarray(image)[np.newaxis])
-            with timing.stage("preprocess"):
-                pixels = np.empty(self._preprocessor.frame_shape, np.uint8)
-                self._preprocessor.frame(image, pixels, color)
-            kept.append(pixels)
+            (image,) = frames_from_array([image])
+            kept.append(self._pixels(image, color, timing))
         if not kept:
             raise VideoError("the iterable gave no frame; expected uint8 arrays (H, W, 3)")
         return np.stack(kept)
+
+    def _pixels(
+        self, image: npt.NDArray[np.uint8], color: str, timing: Timing
+    ) -> npt.NDArray[np.uint8]:
+        with timing.stage("preprocess"):
+            pixels = np.empty(self._preprocessor.frame_shape, np.uint8)
+            self._preprocessor.frame(image, pixels, color)
+        return pixels
 
     def _infer(
         self, clips: Iterator[npt.NDArray[np.uint8]], timing: Timing
@@ -344,6 +267,12 @@ class Predictor:
                 "it again"
             )
         if self.spec.output.kind == "probabilities":
+            if scores.min() < -1e-3 or np.abs(scores.sum(axis=1) - 1).max() > 1e-2:
+                raise SpecError(
+                    f"{self.artifact.path} gives scores from {scores.min():.3g} to "
+                    f"{scores.max():.3g} that are no probabilities; set output.kind in its spec "
+                    "to logits"
+                )
             return scores
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -388,6 +317,9 @@ def _gather(
             held[moment] = pixels
         yield np.stack([held[moment] for moment in plan.times])
         held = {moment: held[moment] for moment in held if last_use[moment] > number}
+
+
+_END = object()  # of an iterable; None is a frame, and a wrong one
 
 
 def _is_path(source: Any) -> bool:

@@ -44,20 +44,22 @@ def plan_clips(spec: ClipSpec, frame_times: npt.NDArray[np.float64], clips: int)
     """
     if spec.sampling == "time":
         length = _length(frame_times[-1] * spec.fps)
-        count = int(length)
-        times = np.arange(count) / spec.fps
     else:
-        length, count, times = float(len(frame_times)), len(frame_times), frame_times
-    if spec.order == "lexicographic":
-        times = times[sorted(range(count), key=str)]
+        length = float(len(frame_times))
+    count = int(length)
     offsets, real = _offsets(spec, count)
     latest = max(length - window_length(spec), 0.0)
-    shares = [0.5] if clips == 1 else [i / (clips - 1) for i in range(clips)]
-    starts = [int(share * latest) for share in shares]
-    return [
-        ClipPlan(times[np.minimum(start + offsets, count - 1)], real / spec.frames)
-        for start in starts
-    ]
+    starts = [int(latest / 2)]
+    if clips > 1:
+        starts = [int(i * latest / (clips - 1)) for i in range(clips)]
+    plans = []
+    for start in starts:
+        numbers = np.minimum(start + offsets, count - 1)
+        if spec.order == "lexicographic":
+            numbers = np.array(sorted(range(count), key=str))[numbers]
+        times = numbers / spec.fps if spec.sampling == "time" else frame_times[numbers]
+        plans.append(ClipPlan(times, real / spec.frames))
+    return plans
 
 
 def window_length(spec: ClipSpec) -> int:

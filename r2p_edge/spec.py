@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -17,10 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from r2p_edge._checks import check_record, check_text, check_whole, is_number, plain, shown
 from r2p_edge.errors import SpecError
 
 FORMAT = 1
 """Version of the JSON schema that this package reads and writes."""
+
+_MAX_FRAMES = 1_000_000  # of the training video that one clip spans: more than nine hours
+_MAX_PIXELS = 32_767  # of a side
+_FPS = (1e-3, 1e4)
+# Smallest normal and largest float32: graphs and runtimes normalise with that many digits.
+_FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,9 @@ class InputSpec:
         dtype: "uint8" (pixels, 0 to 255) or "float32".
         layout: order of the axes; N batch, T time, C channel, H height, W width.
         normalized_in_graph: the graph itself applies scale, mean and std; always so for uint8.
+
+    Raises:
+        SpecError: `name` is blank, or dtype and normalized_in_graph contradict each other.
     """
 
     name: str = "frames"
@@ -41,6 +50,7 @@ class InputSpec:
     color: Literal["RGB", "BGR"] = "RGB"
 
     def __post_init__(self) -> None:
+        check_text("input.name", self.name)
         if self.dtype == "uint8" and not self.normalized_in_graph:
             raise SpecError(
                 "input.dtype is uint8 but input.normalized_in_graph is false; pixels are only "
@@ -50,10 +60,17 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """The model's output tensor, (N, classes) float32; `kind` says if softmax is still to come."""
+    """The model's output tensor, (N, classes) float32; `kind` says if softmax is still to come.
+
+    Raises:
+        SpecError: `name` is blank.
+    """
 
     name: str = "logits"
     kind: Literal["logits", "probabilities"] = "logits"
+
+    def __post_init__(self) -> None:
+        check_text("output.name", self.name)
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,9 @@ class ClipSpec:
         offsets: "uniform" takes every `interval`-th frame; "linspace" truncates
             linspace(0, w, w // interval) with w = min(frames * interval, length of the video),
             as mindspore-ai/models research/cv/r2plus1d/src/dataset.py does.
+
+    Raises:
+        SpecError: a number is out of range, or order and sampling contradict each other.
     """
 
     frames: int
@@ -82,7 +102,17 @@ class ClipSpec:
     offsets: Literal["uniform", "linspace"] = "uniform"
 
     def __post_init__(self) -> None:
-        _positive("clip", self, "frames", "interval", "fps")
+        check_whole("clip", self, _MAX_FRAMES, "frames", "interval")
+        if self.frames * self.interval > _MAX_FRAMES:
+            raise SpecError(
+                f"clip.frames is {self.frames} and clip.interval is {self.interval}, a clip of "
+                f"{self.frames * self.interval} frames; make it at most {_MAX_FRAMES}"
+            )
+        low, high = _FPS
+        if not is_number(self.fps) or not low <= self.fps <= high:
+            raise SpecError(
+                f"clip.fps is {shown(self.fps)}; it must be a number from {low:g} to {high:g}"
+            )
         if self.order == "lexicographic" and self.sampling == "time":
             raise SpecError(
                 "clip.order is lexicographic but clip.sampling is time; text order is an order "
@@ -100,6 +130,9 @@ class ResizeSpec:
     """How a frame is resized: "stretch" to height x width, or "short_side" to `size` pixels.
 
     The long side then becomes floor(size * long / short), as in torchvision's `Resize`.
+
+    Raises:
+        SpecError: a number is out of range, missing, or has no meaning in the mode.
     """
 
     mode: Literal["stretch", "short_side"]
@@ -110,7 +143,7 @@ class ResizeSpec:
 
     def __post_init__(self) -> None:
         wanted = ("height", "width") if self.mode == "stretch" else ("size",)
-        _positive("resize", self, *wanted)
+        check_whole("resize", self, _MAX_PIXELS, *wanted)
         for name in {"height", "width", "size"} - set(wanted):
             if getattr(self, name) is not None:
                 raise SpecError(f"resize.{name} has no meaning in mode {self.mode}; remove it")
@@ -121,6 +154,9 @@ class CropSpec:
     """The centre crop; `rounding` says where an odd margin goes.
 
     "half_even" is Python's round() (29.5 becomes 30), "floor" cuts (29.5 becomes 29).
+
+    Raises:
+        SpecError: a number is out of range.
     """
 
     height: int
@@ -129,7 +165,7 @@ class CropSpec:
     rounding: Literal["half_even", "floor"] = "half_even"
 
     def __post_init__(self) -> None:
-        _positive("crop", self, "height", "width")
+        check_whole("crop", self, _MAX_PIXELS, "height", "width")
 
 
 @dataclass(frozen=True)
@@ -146,7 +182,8 @@ class ModelSpec:
             to be; they do not decide its answer.
 
     Raises:
-        SpecError: a field is missing, unknown, of the wrong type, or contradicts another.
+        SpecError: a field is missing, unknown, of the wrong type or out of range, contradicts
+            another, or cannot be written as JSON.
     """
 
     name: str
@@ -170,21 +207,47 @@ class ModelSpec:
     built_with: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        check_text("name", self.name)
+        if self.arch is not None:
+            check_text("arch", self.arch)
+        self._check_labels()
+        self._check_normalisation()
+        self._check_crop()
+        for name in _RECORDS:
+            record = getattr(self, name)
+            if record is not None:
+                check_record(name, record)
+
+    def _check_labels(self) -> None:
         if not self.labels:
             raise SpecError("labels is empty; give one name per output class")
+        for number, label in enumerate(self.labels):
+            check_text(f"labels[{number}]", label)
         if len(set(self.labels)) != len(self.labels):
             twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
             raise SpecError(f"labels has {', '.join(twice)} more than once; names must differ")
-        for name in ("scale", "mean", "std"):
+
+    def _check_normalisation(self) -> None:
+        for name, count in (("scale", 1), ("mean", 3), ("std", 3)):
             value = getattr(self, name)
-            for number in value if isinstance(value, tuple) else (value,):
-                if not math.isfinite(number):
-                    raise SpecError(f"{name} is {value}; every number must be finite")
+            numbers = value if isinstance(value, tuple) else (value,)
+            if len(numbers) != count or not all(map(is_number, numbers)):
+                what = "a number" if count == 1 else f"{count} numbers"
+                raise SpecError(
+                    f"{name} is {shown(value)}; it must be {what} and every number must be finite"
+                )
         if self.scale <= 0 or min(self.std) <= 0:
             raise SpecError(
                 f"scale is {self.scale} and std is {self.std}; all of them must be positive"
             )
-        self._check_crop()
+        low, high = _FLOAT32
+        for mean, std in zip(self.mean, self.std):
+            largest = (255.0 * self.scale + abs(mean)) / std
+            if not (low <= self.scale / std and low <= std <= high and largest <= high):
+                raise SpecError(
+                    f"scale is {self.scale}, mean is {self.mean} and std is {self.std}; pixels "
+                    "normalised with them leave the range of float32, so correct them"
+                )
 
     def _check_crop(self) -> None:
         # A frame resized by its short side may be portrait: then `size` is its width.
@@ -211,10 +274,11 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, `format` first."""
-        return {"format": FORMAT, **json.loads(json.dumps(dataclasses.asdict(self)))}
+        text = json.dumps(dataclasses.asdict(self), allow_nan=False)
+        return {"format": FORMAT, **json.loads(text)}
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_dict(cls, data: Any) -> ModelSpec:
@@ -224,12 +288,15 @@ class ModelSpec:
             SpecError: see the class; the message names the field and what is allowed.
         """
         if not isinstance(data, dict):
-            raise SpecError(f"a spec is a JSON object, not {type(data).__name__}")
+            raise SpecError(
+                f"a spec is a JSON object, not {type(data).__name__}; write its fields into one"
+            )
         data = dict(data)
         found = data.pop("format", None)
-        if found != FORMAT:
+        # true == 1 in Python.
+        if isinstance(found, bool) or found != FORMAT:
             raise SpecError(
-                f"spec format is {found!r}, this version of r2p_edge reads {FORMAT}; "
+                f"spec format is {shown(found)}, this version of r2p_edge reads {FORMAT}; "
                 "upgrade r2p_edge or export the model again"
             )
         return typing.cast(ModelSpec, _parse(cls, data, ""))
@@ -241,10 +308,9 @@ class ModelSpec:
         Raises:
             SpecError: the text is not JSON, or see `from_dict`.
         """
+        data = parse_json(text, where)
         try:
-            return cls.from_dict(json.loads(text))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise SpecError(f"{where} is not valid JSON ({error}); write it again") from error
+            return cls.from_dict(data)
         except SpecError as error:
             raise SpecError(f"{where}: {error}") from error
 
@@ -271,6 +337,22 @@ class ModelSpec:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The value of a JSON text; `where` names it in errors.
+
+    Raises:
+        SpecError: the text is not JSON, or too deeply nested to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise SpecError(f"{where} is not valid JSON (too deeply nested); write it again") from error
+    # Beside JSONDecodeError: bytes that are no text, and numbers of thousands of digits.
+    except ValueError as error:
+        raise SpecError(f"{where} is not valid JSON ({error}); write it again") from error
+
+
+_RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with")
 _CONTRACT = (
     "labels",
     "input",
@@ -284,13 +366,6 @@ _CONTRACT = (
     "source",
     "precision",
 )
-
-
-def _positive(group: str, spec: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(spec, name)
-        if value is None or not math.isfinite(value) or value <= 0:
-            raise SpecError(f"{group}.{name} is {value}; it must be a positive number")
 
 
 def _parse(kind: Any, value: Any, where: str) -> Any:
@@ -308,31 +383,34 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in arguments:
             allowed = ", ".join(json.dumps(argument) for argument in arguments)
-            raise SpecError(f"{where} is {json.dumps(value)}; it must be one of {allowed}")
+            raise SpecError(f"{where} is {shown(value)}; it must be one of {allowed}")
         return value
     if origin is tuple:
         fixed = arguments[-1] is not Ellipsis
         if not isinstance(value, list) or (fixed and len(value) != len(arguments)):
             length = f"{len(arguments)} items" if fixed else "items"
-            raise SpecError(f"{where} is {json.dumps(value)}; it must be a list of {length}")
+            raise SpecError(f"{where} is {shown(value)}; it must be a list of {length}")
         return tuple(_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise SpecError(f"{where} is {shown(value)}; it must be a finite number") from error
     plain = dict if origin is not None else kind
     if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
-        raise SpecError(f"{where} is {json.dumps(value)}; it must be of type {plain.__name__}")
+        raise SpecError(f"{where} is {shown(value)}; it must be of type {plain.__name__}")
     return value
 
 
 def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise SpecError(f"{where} is {json.dumps(value)}; it must be an object")
+        raise SpecError(f"{where} is {shown(value)}; it must be an object")
     prefix = f"{where}." if where else ""
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(value) - set(fields))
+    unknown = sorted(str(name) for name in value if name not in fields)
     if unknown:
         raise SpecError(
-            f"unknown field {', '.join(prefix + name for name in unknown)}; "
+            f"unknown field {', '.join(map(plain, (prefix + name for name in unknown)))}; "
             f"{where or 'a spec'} has {', '.join(fields)}"
         )
     missing = [
@@ -343,6 +421,9 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
         and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise SpecError(f"missing field {', '.join(prefix + name for name in missing)}")
+        raise SpecError(
+            f"missing field {', '.join(prefix + name for name in missing)}; a spec says all that "
+            "the answer depends on, so add it"
+        )
     kinds = typing.get_type_hints(kind)
     return kind(**{name: _parse(kinds[name], item, prefix + name) for name, item in value.items()})

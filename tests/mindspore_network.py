@@ -1,10 +1,11 @@
 """Writes a MindSpore R(2+1)D checkpoint and what MindSpore itself answers for some clips.
 
-    python tests/mindspore_network.py DEPTH FRAMES SIZE CKPT NPZ
+    python tests/mindspore_network.py DEPTH SHAPE CLIPS CKPT LOGITS
 
 Run as a program, because the environment that MindSpore needs on some chips must not reach other
-libraries. The cells follow mindspore-ai/models: research/cv/r2plus1d/src/models.py, narrowed;
-weights and batch-norm statistics are random. NPZ gets `clips` (2, 3, T, H, W) and `logits`.
+libraries. The cells follow mindspore-ai/models: research/cv/r2plus1d/src/models.py; weights and
+batch-norm statistics are random. SHAPE is one of `SHAPES`, CLIPS a .npy file of normalised float32
+(N, 3, T, H, W), LOGITS the one that gets the answers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import numpy as np
 from mindspore import nn, ops
 
 LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-WIDTHS = (16, 24, 32, 48)
-STEM, CLASSES = 11, 13
+SHAPES = {  # width of each stage, of the stem, classes
+    "narrow": ((16, 24, 32, 48), 11, 13),
+    "full": ((64, 128, 256, 512), 45, 101),
+}
 
 
 class Conv2Plus1D(nn.Cell):
@@ -61,23 +64,23 @@ class BasicBlock(nn.Cell):
 
 
 class R2Plus1D(nn.Cell):
-    def __init__(self, layers):
+    def __init__(self, layers, widths, stem, classes):
         super().__init__()
         self.conv1 = nn.Conv3d(
-            3, STEM, (1, 7, 7), (1, 2, 2), "pad", (0, 0, 3, 3, 3, 3), has_bias=False
+            3, stem, (1, 7, 7), (1, 2, 2), "pad", (0, 0, 3, 3, 3, 3), has_bias=False
         )
-        self.bn1 = nn.BatchNorm3d(STEM)
+        self.bn1 = nn.BatchNorm3d(stem)
         self.relu = nn.ReLU()
         self.conv2 = nn.Conv3d(
-            STEM, WIDTHS[0], (3, 1, 1), 1, "pad", (1, 1, 0, 0, 0, 0), has_bias=False
+            stem, widths[0], (3, 1, 1), 1, "pad", (1, 1, 0, 0, 0, 0), has_bias=False
         )
-        self.bn2 = nn.BatchNorm3d(WIDTHS[0])
-        self.layer1 = self.stage(WIDTHS[0], WIDTHS[0], layers[0], 1)
-        self.layer2 = self.stage(WIDTHS[0], WIDTHS[1], layers[1], 2)
-        self.layer3 = self.stage(WIDTHS[1], WIDTHS[2], layers[2], 2)
-        self.layer4 = self.stage(WIDTHS[2], WIDTHS[3], layers[3], 2)
+        self.bn2 = nn.BatchNorm3d(widths[0])
+        self.layer1 = self.stage(widths[0], widths[0], layers[0], 1)
+        self.layer2 = self.stage(widths[0], widths[1], layers[1], 2)
+        self.layer3 = self.stage(widths[1], widths[2], layers[2], 2)
+        self.layer4 = self.stage(widths[2], widths[3], layers[3], 2)
         self.pool = ops.ReduceMean()
-        self.fc = nn.Dense(WIDTHS[3], CLASSES)
+        self.fc = nn.Dense(widths[3], classes)
 
     def stage(self, inputs, outputs, count, stride):
         blocks = [BasicBlock(inputs, outputs, stride)]
@@ -104,17 +107,14 @@ def randomise(network, rng):
         parameter.set_data(ms.Tensor(value.astype(np.float32)))
 
 
-def main(depth, frames, size, checkpoint, answers):
+def main(depth, shape, clips, checkpoint, logits):
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
-    rng = np.random.default_rng(depth)
-    network = R2Plus1D(LAYERS[depth])
-    randomise(network, rng)
+    network = R2Plus1D(LAYERS[depth], *SHAPES[shape])
+    randomise(network, np.random.default_rng(depth))
     network.set_train(False)
     ms.save_checkpoint(network, checkpoint)
-    clips = rng.normal(0, 1, (2, 3, frames, size, size)).astype(np.float32)
-    logits = network(ms.Tensor(clips)).asnumpy()
-    np.savez(answers, clips=clips, logits=logits)
+    np.save(logits, network(ms.Tensor(np.load(clips))).asnumpy())
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]), *sys.argv[4:])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import onnx
 import pytest
@@ -48,7 +49,82 @@ def test_sidecar_carries_the_spec_of_a_model_without_metadata(tmp_path):
     with pytest.raises(SpecError, match="lacks spec, size, sha256"):
         open_artifact(path)
     sidecar_path(path).write_text("{")
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match="not valid JSON"):
+        open_artifact(path)
+
+
+@pytest.mark.parametrize("content", ["null", "3", '"text"', "[1]", '{"author": "someone"}'])
+@pytest.mark.parametrize("embed", [True, False])
+def test_a_sidecar_of_something_else(tmp_path, content, embed):
+    path = brightness_model(tmp_path / "model.onnx", embed=embed)
+    sidecar_path(path).write_text(content)
+    with pytest.raises(SpecError, match=r"model\.onnx\.json lacks spec, size, sha256"):
+        open_artifact(path)
+    artifact = open_artifact(path, spec_of_brightness())
+    assert (artifact.carrier, artifact.verified) == ("argument", False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": "12"}, "a size that is no whole number"),
+        ({"size": True}, "a size that is no whole number"),
+        ({"size": 1.5}, "a size that is no whole number"),
+        ({"sha256": 12}, "a sha256 that is not 64 hex digits"),
+        ({"sha256": "ab"}, "a sha256 that is not 64 hex digits"),
+        ({"spec": None}, "JSON object, not NoneType"),
+        ({"spec": {"format": 1}}, r"onnx\.json: missing field name"),
+    ],
+)
+def test_a_sidecar_with_wrong_types(tmp_path, change, message):
+    path = brightness_model(tmp_path / "model.onnx")
+    sidecar = write_sidecar(path, spec_of_brightness())
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | change))
+    with pytest.raises(SpecError, match=message):
+        open_artifact(path)
+
+
+@pytest.mark.parametrize("given", [None, spec_of_brightness()])
+def test_a_damaged_sidecar_is_never_ignored(tmp_path, given):
+    path = brightness_model(tmp_path / "model.onnx")
+    for content in ("[" * 100_000, "{", '{"size": ' + "9" * 5000 + ', "sha256": 1, "spec": 1}'):
+        sidecar_path(path).write_text(content)
+        with pytest.raises((SpecError, ModelError), match="sidecar"):
+            open_artifact(path, given)
+    sidecar_path(path).write_text('{"size": 1}')
+    with pytest.raises(SpecError, match="lacks spec, sha256"):
+        open_artifact(path, given)
+
+
+def test_metadata_and_sidecar_must_agree(tmp_path):
+    path = brightness_model(tmp_path / "model.onnx")
+    other = spec_of_brightness(labels=("a", "b", "c", "d"))
+    write_sidecar(path, other)
+    inside, beside = (s.contract_digest()[:12] for s in (spec_of_brightness(), other))
+    with pytest.raises(SpecError, match=rf"contract {inside}.* sidecar .* holds {beside}"):
+        open_artifact(path)
+    # A name does not decide an answer.
+    write_sidecar(path, spec_of_brightness(name="other"))
+    assert open_artifact(path).spec.name == "brightness"
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+@pytest.mark.parametrize("method", ["open", "stat"])
+def test_a_model_that_may_not_be_read(tmp_path, monkeypatch, sidecar, method):
+    path = brightness_model(tmp_path / "model.onnx")
+    if sidecar:
+        write_sidecar(path, spec_of_brightness())
+    real = getattr(Path, method)
+
+    def refuse(self, *arguments, **named):
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, method, refuse)
+    if method == "stat":  # what a folder that may not be entered does, on every Python
+        monkeypatch.setattr(Path, "is_file", lambda self: bool(self.stat()))
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be read \(Permission denied\)"):
         open_artifact(path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from models import brightness_model, spec_of_brightness
+from networks import random_parameters
 from requirements import needs
 
 from r2p_edge import _frames_py, cli, preprocess
@@ -158,7 +159,9 @@ def test_bad_specs(fails, clip, tmp_path):
         fails(MODEL, message, "predict", bare, clip, "--spec", spec)
 
 
-def test_bad_options(fails, model, clip):
+def test_bad_options(fails, model, clip, tmp_path):
+    absent = tmp_path / "absent.json"
+    fails(USAGE, "absent.json for --spec", "predict", model, clip, "--spec", absent)
     fails(USAGE, "there is onnxruntime", "predict", model, clip, "--runtime", "tflite")
     fails(BACKEND, "it has", "predict", model, clip, "--device", "npu")
     fails(USAGE, "clips is 0", "predict", model, clip, "--clips", 0)
@@ -230,10 +233,179 @@ def test_bad_exports(fails, tmp_path):
     fails(USAGE, "(motion fit)", "export", weights, "--out", out)
     fails(MODEL, "labels", "export", weights, "--out", out, "--preset", "kinetics400-torchvision")
     fails(USAGE, "batch is 0", "export", "motion", "--out", out, "--batch", 0)
+    for option, value, message in (
+        ("--frames", 0, "clip.frames is 0"),
+        ("--interval", -1, "clip.interval is -1"),
+        ("--fps", "nan", "clip.fps is nan"),
+        ("--fps", 1e9, "clip.fps is 1000000000.0"),
+        ("--size", 0, "crop.height is 0"),
+        ("--size", 10**400, "crop.height is 1000"),
+        ("--order", "lexicographic", "clip.sampling is time"),
+        ("--spec", tmp_path / "absent.json", "absent.json for --spec"),
+        ("--labels", tmp_path / ("n" * 300), "for --labels"),
+        ("--name", "../escaped", "'../escaped', which cannot be part of a file name"),
+        ("--name", "a\\b", "cannot be part of a file name"),
+        ("--name", "a\0b", "cannot be part of a file name"),
+        ("--name", "n" * 300, "at most 100 printable characters"),
+        ("--name", " ", "cannot be part of a file name"),
+    ):
+        fails(USAGE, message, "export", "motion", "--out", out, option, value)
+    # In letters of four bytes, a name of 100 is too long for the file system.
+    fails(DATA, "cannot be written", "export", "motion", "--out", out, "--name", "\U0001d48f" * 100)
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(weights.read_bytes()[:-1000])
     fails(MODEL, "cut.safetensors", "export", cut, "--out", out, "--preset", "motion")
     assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """An ONNX model of someone else: (N, 3, 16, 112, 112) to 400 numbers, with an open batch."""
+    return mean_model(tmp_path / "theirs.onnx", ("N", 3, 16, 112, 112), 400)
+
+
+def mean_model(path, shape, classes):
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weights = np.random.default_rng(0).normal(size=(3, classes)).astype(np.float32)
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["means"], axes=[2, 3, 4], keepdims=0),
+        helper.make_node("MatMul", ["means", "weights"], ["y"]),
+    ]
+    ends = [
+        [helper.make_tensor_value_info(name, kind, axes)]
+        for name, axes in (("x", shape), ("y", ("N", classes)))
+    ]
+    weights = [onnx.numpy_helper.from_array(weights, "weights")]
+    graph = helper.make_graph(nodes, "theirs", *ends, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.save(model, path)
+    return path
+
+
+def batch_of(path):
+    return onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
+
+
+def test_the_batch_of_an_onnx_source(run, fails, pictures, tmp_path):
+    arguments = ["--preset", "kinetics400-torchvision", "--out", tmp_path]
+    code, _, errors = run("export", pictures, *arguments, "--batch", 2)
+    assert code == 0, errors
+    artifact = tmp_path / "theirs-fp32.onnx"
+    assert batch_of(artifact) == 2
+    fails(USAGE, "has a batch axis of 2", "export", artifact, "--out", tmp_path / "b", "--batch", 3)
+    code, _, errors = run("export", artifact, "--out", tmp_path / "again")
+    assert code == 0, errors
+    assert batch_of(tmp_path / "again" / "theirs-fp32.onnx") == 2
+
+
+def test_an_artifact_exported_again(run, fails, tmp_path):
+    small = ("--frames", 4, "--size", 32)
+    code, _, errors = run("export", "motion", "--out", tmp_path, "--name", "d", *small)
+    assert code == 0, errors
+    artifact, out = tmp_path / "d-fp32.onnx", tmp_path / "again"
+    code, _, errors = run("export", artifact, "--out", out, "--interval", 3)
+    assert code == 0, errors
+    one, two = (
+        json.loads(run("info", path, "--json")[1])["spec"]
+        for path in (artifact, out / artifact.name)
+    )
+    assert (two["name"], two["source"]) == ("d", one["source"])
+    assert one["source"]["file"] == "motion.safetensors"
+    assert two["clip"] == {**one["clip"], "interval": 3}
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps({**one, "mean": [0.5, 0.5, 0.5]}))
+    fails(MODEL, "mean of the spec differ", "export", artifact, "--out", out, "--spec", changed)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(motion.CLASSES))
+    preset = ("--preset", "ucf101-mindspore", "--labels", labels)
+    fails(MODEL, "mean, std of the spec differ", "export", artifact, "--out", out, *preset)
+
+
+def test_presets_that_fit_an_onnx_source(fails, pictures, tmp_path):
+    def listed(message, path):
+        fails(USAGE, message, "export", path, "--out", tmp_path / "out")
+
+    listed("has 400 classes", pictures)
+    listed("(kinetics400-torchvision, kinetics400-gluoncv fit)", pictures)
+    path = tmp_path / "other.onnx"
+    listed("(ucf101-mindspore fit)", mean_model(path, (1, 3, "T", "H", "W"), 101))
+    listed("--labels or --spec", mean_model(path, (1, 3, 32, 112, 112), 400))
+    listed("--labels or --spec", mean_model(path, (1, 3, 16, 224, 224), 400))
+    path.write_bytes(b"\x08\x07\x3a\x05")
+    fails(MODEL, "not a whole ONNX file", "export", path, "--out", tmp_path / "out")
+
+
+def field(number, payload):
+    """A length-delimited field of a protobuf message."""
+    return bytes([number << 3 | 2]) + varint(len(payload)) + payload
+
+
+def varint(number):
+    head = bytearray()
+    while number > 0x7F:
+        head.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*head, number])
+
+
+def checkpoint_of_mindspore(path, parameters):
+    """Writes arrays as MindSpore's save_checkpoint does."""
+    content = bytearray()
+    for name, array in parameters.items():
+        dims = b"".join(b"\x08" + varint(size) for size in array.shape)
+        tensor = dims + field(2, b"Float32") + field(3, array.astype("<f4").tobytes())
+        content += field(1, field(1, name.encode()) + field(2, tensor))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture(scope="module")
+def mindspore_parameters():
+    """Those of a small network, under MindSpore's names."""
+    names = {
+        "weight": "gamma", "bias": "beta",
+        "running_mean": "moving_mean", "running_var": "moving_variance",
+    }  # fmt: skip
+    found = {}
+    for name, array in random_parameters((1, 1, 1, 1), (8, 12, 16, 24), 101).items():
+        module, leaf = name.rsplit(".", 1)
+        norm = array.ndim == 1 and module != "fc"
+        found[f"{module}.bn2d.{names[leaf]}" if norm else name] = array
+    return found
+
+
+@pytest.fixture
+def ckpt_arguments(tmp_path):
+    preset = ["--preset", "ucf101-mindspore", "--frames", 4, "--size", 32]
+    return ["export", tmp_path / "m.ckpt", *preset, "--out", tmp_path / "out"]
+
+
+def test_a_ckpt_that_is_cut_off(fails, tmp_path, mindspore_parameters, ckpt_arguments):
+    path = checkpoint_of_mindspore(tmp_path / "m.ckpt", mindspore_parameters)
+    path.write_bytes(path.read_bytes()[:-1000])
+    fails(MODEL, "checkpoint m.ckpt: the file cannot be read as a MindSpore", *ckpt_arguments)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_ckpt_without_one_parameter(fails, tmp_path, mindspore_parameters, ckpt_arguments):
+    name = "layer3.0.conv2.bn1.bn2d.moving_variance"
+    left = {key: value for key, value in mindspore_parameters.items() if key != name}
+    assert len(left) == len(mindspore_parameters) - 1
+    checkpoint_of_mindspore(tmp_path / "m.ckpt", left)
+    fails(MODEL, "layer3.0.conv2.bn1.running_var is missing", *ckpt_arguments)
+
+
+def test_optimiser_state_in_a_ckpt_is_dropped(run, tmp_path, mindspore_parameters, ckpt_arguments):
+    state = {f"moments.{name}": value for name, value in mindspore_parameters.items()}
+    counters = {"global_step": np.array([7.0]), "learning_rate": np.array(0.1)}
+    everything = {**mindspore_parameters, **state, **counters}
+    checkpoint_of_mindspore(tmp_path / "m.ckpt", everything)
+    code, _, errors = run(*ckpt_arguments)
+    assert code == 0, errors
+    model = onnx.load(tmp_path / "out" / "m-fp32.onnx")
+    assert not [w.name for w in model.graph.initializer if "moments" in w.name]
+    weights = {w.name: onnx.numpy_helper.to_array(w) for w in model.graph.initializer}
+    np.testing.assert_array_equal(weights["fc.weight"], mindspore_parameters["fc.weight"])
 
 
 def test_bad_parameters_are_named(fails, tmp_path):
@@ -288,6 +460,55 @@ def test_a_full_disk_leaves_nothing(run, tmp_path, monkeypatch):
     assert code == DATA
     assert "No space left on device" in errors
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_info_of_a_few_labels(run, model, motion_model):
+    assert "classes  4: frame 0, frame 1, frame 2, frame 3\n" in run("info", model)[1]
+    shown = ", ".join(motion.CLASSES[:4])
+    assert f"classes  {len(motion.CLASSES)}: {shown}, ...\n" in run("info", motion_model)[1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_file_names_that_are_no_text(model, clip, tmp_path, encoding):
+    named = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.mp4"
+    clip.rename(os.fsdecode(named))
+    command = [sys.executable, "-m", "r2p_edge", "predict", str(model), named, b"\xff.avi"]
+    for extra in ([], ["--json"]):
+        done = subprocess.run(
+            [*command, *extra],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        )
+        assert done.returncode == DATA, done.stderr  # of the second, which does not exist
+        assert b"Traceback" not in done.stderr
+        assert b"\\udcff.avi" in done.stderr
+        if extra:
+            first, _ = map(json.loads, done.stdout.decode(encoding).splitlines())
+            assert os.fsencode(first["video"]) == named
+
+
+def test_a_spinner_on_a_terminal_only(model, tmp_path):
+    pty = pytest.importorskip("pty")
+    for extra, expected in ([], True), (["--json"], False):
+        reader, writer = pty.openpty()
+        command = [sys.executable, "-m", "r2p_edge", "export", str(model), "--out", str(tmp_path)]
+        # All that is shown in so short a time fits into the terminal's buffer.
+        done = subprocess.run([*command, *extra], stdout=subprocess.PIPE, stderr=writer)
+        os.close(writer)
+        shown = b""
+        while chunk := _read(reader):
+            shown += chunk
+        os.close(reader)
+        assert done.returncode == 0, shown
+        assert (b"exporting" in shown) is expected
+        assert b"exporting" not in done.stdout
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # what Linux says when the other end is closed
+        return b""
 
 
 def test_ctrl_c(run, model, clip, monkeypatch):

@@ -15,11 +15,14 @@ HOST = sorted([*(ROOT / "export").glob("*.py"), *(ROOT / "calibration").glob("*.
 # A module imports only from ranks below its own, or from its own package.
 RANKS = (
     {"_version", "errors", "_protobuf"},
+    {"_checks"},
     {"spec", "_frames_py"},
     {"artifact", "runtimes", "compare"},
     {"_files"},
     {"sampling"},
+    {"videofile"},
     {"video", "preprocess"},
+    {"prediction"},
     {"predictor"},
     {"__init__"},
     {"demo"},

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from models import FRAMES, brightness_model, grey_frames, levels, spec_of_brightness
 
@@ -183,6 +184,10 @@ def test_arguments(predictor, tmp_path, data):
     frames = grey_frames(range(9))
     for options, message in (
         ({"clips": 0}, "clips is 0"),
+        ({"clips": 1.5}, "clips is 1.5"),
+        ({"clips": "3"}, "clips is '3'"),
+        ({"fps": "25"}, "fps is '25'"),
+        ({"fps": 1e-9}, "fps is 1e-09"),
         ({"fps": 0.0}, "fps is 0"),
         ({"fps": float("nan")}, "fps is nan"),
         ({"color": "rgb"}, "color is 'rgb'"),
@@ -194,7 +199,8 @@ def test_arguments(predictor, tmp_path, data):
     with pytest.raises(UsageError, match="color describes arrays"):
         predictor.predict(video, color="BGR")
     for source, message in (
-        (3, "a int is no video"),
+        (3, "3 is no video"),
+        ([grey_frames([1])[0], None], r"shape \(1,\)"),
         (iter(()), "gave no frame"),
         ([np.zeros((8, 8), np.uint8)], r"shape \(1, 8, 8\)"),
         ([np.zeros((8, 8, 3), float)], "dtype float64"),
@@ -234,6 +240,27 @@ def test_a_spec_that_contradicts_the_model(tmp_path):
     planes = InputSpec(dtype="float32", layout="NTHWC", normalized_in_graph=False)
     with pytest.raises(SpecError, match="spec says float32"):
         Predictor(path, spec=spec_of_brightness(input=planes))
+
+
+def test_outputs_are_found_by_name(tmp_path):
+    path = brightness_model(tmp_path / "model.onnx")
+    model = onnx.load(path)
+    other = onnx.helper.make_tensor_value_info("levels", onnx.TensorProto.FLOAT, [1, FRAMES])
+    model.graph.output.insert(0, other)
+    onnx.save(model, path)
+    frames = grey_frames([4, 1, 3, 2])
+    with Predictor(path) as predictor:
+        assert levels(predictor.predict(frames)) == [3, 0, 2, 1]
+    absent = spec_of_brightness(output=OutputSpec(name="scores"))
+    with pytest.raises(SpecError, match="no output 'scores' but levels, logits"):
+        Predictor(path, spec=absent)
+
+
+def test_logits_that_are_called_probabilities(tmp_path):
+    spec = spec_of_brightness(output=OutputSpec(kind="probabilities"))
+    path = brightness_model(tmp_path / "model.onnx", spec)
+    with Predictor(path) as predictor, pytest.raises(SpecError, match=r"set output\.kind"):
+        predictor.predict(grey_frames([4, 1, 3, 2]))
 
 
 def test_nan_is_an_error(tmp_path):

@@ -146,6 +146,9 @@ def test_label_files(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None
         ('{"walk": true}', "JSON labels are"),
         ("[1, 2]", "JSON labels are"),
         ('["walk",', "not valid JSON"),
+        ('{"' + "9" * 5000 + '": "walk"}', "an index has 5000 digits"),
+        ('{"walk": ' + "9" * 5000 + "}", "not valid JSON|where 0 was expected"),
+        ("9" * 5000 + " walk\n", "an index has 5000 digits"),
     ],
 )
 def test_label_files_with_mistakes(tmp_path: Path, text: str, message: str) -> None:

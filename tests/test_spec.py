@@ -4,10 +4,17 @@ import copy
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from r2p_edge.errors import SpecError
 from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+
+HUGE = 10**400  # beyond every float
+
+
+def nested(depth):
+    return {"a": nested(depth - 1)} if depth else {}
 
 
 @pytest.fixture
@@ -63,7 +70,43 @@ def test_integer_is_a_number(spec):
         ("precision", "int4", '"int8"'),
         ("clip", 16, "clip is 16; it must be an object"),
         ("calibration", 5, "calibration is 5"),
+        ("format", True, "format is True"),
+        ("clip.frames", 1_000_001, "clip.frames is 1000001; .* from 1 to 1000000"),
+        ("clip.frames", HUGE, "clip.frames is 1000.*0000; .* from 1 to"),
+        ("clip.interval", 500_000, "a clip of 8000000 frames; make it at most 1000000"),
+        ("clip.fps", 9e-4, "clip.fps is 0.0009; .* from 0.001 to 10000"),
+        ("clip.fps", 10_001, "clip.fps is 10001"),
+        ("clip.fps", HUGE, "clip.fps is 1000.*finite number"),
+        ("resize.height", 32_768, "resize.height is 32768; .* from 1 to 32767"),
+        ("resize.width", -1, "resize.width is -1"),
+        ("crop.height", HUGE, "crop.height is 1000"),
+        ("crop.width", True, "crop.width is True"),
+        ("scale", HUGE, "scale is 1000.*finite"),
+        ("scale", 1e-42, "leave the range of float32"),
+        ("scale", 1e300, "leave the range of float32"),
+        ("mean", [0.0, 0.0, 1e38], "leave the range of float32"),
+        ("mean", [0.0, 0.0, HUGE], r"mean\[2\] is 1000.*finite"),
+        ("std", [1e-42, 1.0, 1.0], "leave the range of float32"),
+        ("std", [1e300, 1.0, 1.0], "leave the range of float32"),
+        ("labels", ["run", " "], r"labels\[1\] is ' '; it must be one line"),
+        ("labels", ["run\n", "jump"], r"labels\[0\]"),
+        ("labels", ["run\u2028jump", "jump"], r"labels\[0\]"),
+        ("labels", ["run", "\ud800"], r"labels\[1\] is .*UTF-8"),
+        ("name", "", "name is ''; it must be one line of text"),
+        ("name", "\udcff", "name is .*UTF-8"),
+        ("arch", "", "arch is ''"),
+        ("input.name", "", "input.name is ''"),
+        ("output.name", "\ud800", "output.name is .*UTF-8"),
+        ("parity", {"max_rel": float("nan")}, "parity.max_rel is nan"),
+        ("accuracy", {"top1": [1.0, float("inf")]}, r"accuracy.top1\[1\] is inf"),
+        ("source", {"size": HUGE}, "source.size is 1000.*64 bits"),
+        ("source", {"file": "\ud800"}, "source.file is .*UTF-8"),
+        ("source", {"\ud800": 1}, "a key of source is .*UTF-8"),
+        ("target", nested(40), "nested more than 32 deep"),
+        ("colour\nof", 1, r"unknown field 'colour\\nof'"),
     ],
+    # pytest shortens long values itself; lone surrogates do not go into an id.
+    ids=ascii,
 )
 def test_a_wrong_field_is_named(spec, path, value, message):
     data = spec.to_dict()
@@ -102,6 +145,54 @@ def test_a_file_that_is_no_spec(tmp_path):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="not valid JSON"):
         ModelSpec.from_file(file)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "not valid JSON"),
+        ("[" * 900 + "]" * 900, "must be of type int"),
+        ("9" * 5000, "not valid JSON|clip.frames is an int beyond|clip.frames is 9"),
+        ("Infinity", "must be of type int"),
+    ],
+)
+def test_json_of_extremes(spec, value, message):
+    text = spec.to_json().replace('"frames": 16', f'"frames": {value}')
+    with pytest.raises(SpecError, match=message) as caught:
+        ModelSpec.from_json(text)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"a": np.float32(1)}, "parity.a is"),
+        ({"a": {1, 2}}, "parity.a is"),
+        ({1: 2}, "has the key 1"),
+        ([1], "must be a dict"),
+    ],
+)
+def test_a_record_that_json_cannot_hold_is_refused_at_once(spec, record, message):
+    with pytest.raises(SpecError, match=message):
+        spec.replace(parity=record)
+
+
+def test_records_of_plain_types_are_kept(spec):
+    record = {"a": [1, 2.5, None, True, {"b": "ü"}], "n": -(2**63) + 1, "deep": nested(20)}
+    kept = spec.replace(accuracy=record)
+    assert ModelSpec.from_json(kept.to_json().encode()) == kept
+
+
+def test_the_bounds_themselves_are_allowed(spec):
+    for changes in (
+        {"clip": ClipSpec(frames=1_000_000, interval=1, fps=1e-3)},
+        {"clip": ClipSpec(frames=1, interval=1_000_000, fps=1e4)},
+        {"resize": ResizeSpec(mode="short_side", size=32_767)},
+        {"scale": 1, "std": (255, 255, 255)},
+        {"std": (1e-30, 1.0, 1e30)},
+    ):
+        changed = spec.replace(**changes)
+        assert ModelSpec.from_json(changed.to_json()) == changed
 
 
 def test_digest_covers_what_decides_the_answer(spec):

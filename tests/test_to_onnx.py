@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +139,26 @@ def test_torchvision_at_full_size(tmp_path):
     assert found.top1 == 1
 
 
+@needs("torch")
+def test_gluoncvs_names_at_full_size(tmp_path):
+    from safetensors.numpy import save_file
+
+    from r2p_edge.export import onnx_from_checkpoint
+
+    counts = (2, 2, 2, 2)
+    parameters = random_parameters(counts)
+    save_file(parameters, tmp_path / "weights.safetensors")
+    path = tmp_path / "model.onnx"
+    spec = spec_for(101, frames=16, size=112)
+    spec = onnx_from_checkpoint(tmp_path / "weights.safetensors", spec, path)
+    assert (spec.arch, spec.source["dialect"]) == ("r2plus1d_18", "gluoncv")
+    clips = verification_clips(spec, 1, seed=2)
+    network = torch_network(parameters, counts)
+    found = agreement(torch_answers(network, spec, clips), answers(path, spec, clips))
+    assert found.max_rel < 1e-5
+    assert found.top1 == 1
+
+
 def test_neither_torch_nor_mindspore_is_imported(checkpoint, out):
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}\n"
@@ -240,6 +262,26 @@ def test_a_full_disk_leaves_the_old_file(out, monkeypatch, step):
     monkeypatch.undo()
     assert [file.name for file in out.iterdir()] == ["m.onnx"]
     assert path.read_bytes() == b"before"
+
+
+def test_a_folder_that_cannot_be_synced_does_not_undo_the_write(out, monkeypatch):
+    sync = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", refuse_folders)
+    atomic_write(out / "m.onnx", b"data")
+    assert (out / "m.onnx").read_bytes() == b"data"
+
+
+def test_a_name_that_is_too_long_is_an_output_error(out):
+    for name in ("n" * 300, "n" * 300 + "/m.onnx"):
+        with pytest.raises(OutputError, match=r"cannot be written: (File name too long|there is)"):
+            atomic_write(out / name, b"data")
+    assert list(out.iterdir()) == []
 
 
 def test_an_interrupt_leaves_no_temporary_file(out, monkeypatch):
@@ -439,6 +481,61 @@ def test_an_artifact_can_be_exported_again_with_other_labels(checkpoint, out):
     assert np.array_equal(one, two)
     with pytest.raises(SpecError, match="takes uint8"):
         onnx_from_onnx(out / "first.onnx", first.replace(input=FLOAT), out / "third.onnx")
+
+
+def test_an_artifact_keeps_its_normalisation_and_its_source(checkpoint, out):
+    from r2p_edge.export import onnx_from_checkpoint, onnx_from_onnx
+
+    first = onnx_from_checkpoint(checkpoint, spec_for(7), out / "first.onnx")
+    for changes, named in (
+        ({"mean": (0.1, 0.2, 0.3)}, "mean of the spec"),
+        ({"scale": 1.0, "std": (0.5, 0.5, 0.5)}, "scale, std of the spec"),
+        ({"input": dataclasses.replace(first.input, color="BGR")}, "input.color of the spec"),
+    ):
+        with pytest.raises(SpecError, match=f"{named} differ from those of the artifact"):
+            onnx_from_onnx(out / "first.onnx", first.replace(**changes), out / "second.onnx")
+    # What the caller says of the training decides; where the weights come from is known.
+    second = onnx_from_onnx(out / "first.onnx", spec_for(7, source=None), out / "second.onnx")
+    assert second.source == first.source
+    assert second.contract_digest() == first.contract_digest()
+
+
+def test_an_artifact_of_normalised_float32_can_get_its_normalisation(checkpoint, out):
+    from r2p_edge.export import onnx_from_checkpoint, onnx_from_onnx
+
+    bare = onnx_from_checkpoint(checkpoint, spec_for(7, input=FLOAT), out / "bare.onnx")
+    spec = bare.replace(input=InputSpec(), mean=(0.1, 0.2, 0.3))
+    spec = onnx_from_onnx(out / "bare.onnx", spec, out / "pixels.onnx")
+    assert spec.mean == (0.1, 0.2, 0.3)
+    clips = verification_clips(spec, 1, seed=3)
+    expected = run_session(open_session(out / "bare.onnx"), normalized(clips, spec))
+    assert agreement(expected, answers(out / "pixels.onnx", spec, clips)).max_rel < 1e-5
+
+
+def test_an_artifact_that_normalises_float32_is_not_normalised_twice(checkpoint, out):
+    from r2p_edge.export import onnx_from_checkpoint, onnx_from_onnx
+
+    input = InputSpec(dtype="float32", layout="NCTHW")
+    first = onnx_from_checkpoint(checkpoint, spec_for(7, input=input), out / "first.onnx")
+    with pytest.raises(SpecError, match="float32 pixels that its graph normalises"):
+        onnx_from_onnx(out / "first.onnx", first, out / "second.onnx")
+
+
+def test_the_batch_of_a_foreign_onnx(tmp_path, out):
+    from r2p_edge.export import onnx_from_onnx
+
+    source = foreign(tmp_path / "open.onnx")
+    spec = onnx_from_onnx(source, spec_for(7), out / "m.onnx", batch=3)
+    session = open_session(out / "m.onnx")
+    assert session.get_inputs()[0].shape == [3, *spec.input_shape[1:]]
+    assert session.get_outputs()[0].shape == [3, 7]
+    source = foreign(tmp_path / "fixed.onnx", shape=(2, 3, 4, 32, 32))
+    onnx_from_onnx(source, spec_for(7), out / "fixed.onnx", batch=2)
+    with pytest.raises(UsageError, match="batch is 3 but the model's x has a batch axis of 2"):
+        onnx_from_onnx(source, spec_for(7), out / "none.onnx", batch=3)
+    with pytest.raises(UsageError, match="batch is 0"):
+        onnx_from_onnx(source, spec_for(7), out / "none.onnx", batch=0)
+    assert not (out / "none.onnx").exists()
 
 
 @pytest.mark.parametrize(

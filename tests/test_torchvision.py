@@ -10,7 +10,8 @@ from requirements import needs
 from r2p_edge import Predictor
 from r2p_edge.export.build import build
 from r2p_edge.sampling import nearest, plan_clips
-from r2p_edge.video import ShorterThanDeclaredError, open_source
+from r2p_edge.video import open_source
+from r2p_edge.videofile import ShorterThanDeclaredError
 
 pytestmark = [
     needs("torchvision"),

@@ -16,6 +16,7 @@ from r2p_edge.export.clips import normalized, verification_clips
 from r2p_edge.export.reference import reference_activations, reference_logits
 from r2p_edge.export.verify import parity, verify_onnx
 from r2p_edge.export.video_resnet import network_from_parameters, onnx_from_parameters
+from r2p_edge.runtimes.base import usable_cores
 from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
@@ -180,3 +181,9 @@ def test_what_is_no_model_and_what_has_another_input_are_model_errors(parameters
     longer = spec_for(7, frames=6)
     with pytest.raises(ModelError, match=r"cannot run the model on uint8 \(1, 6, 32, 32, 3\)"):
         check(exported(parameters), parameters, longer, clips=verification_clips(longer, 1))
+
+
+def test_a_model_is_proven_with_the_options_that_a_predictor_has(parameters):
+    options = verify.open_session(exported(parameters)).get_session_options()
+    assert options.intra_op_num_threads == usable_cores()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

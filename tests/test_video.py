@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from r2p_edge import video
+from r2p_edge import videofile
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video import ShorterThanDeclaredError, VideoFile, open_source
+from r2p_edge.video import open_source
+from r2p_edge.videofile import ShorterThanDeclaredError, VideoFile
 
 
 def decoded_by_opencv(path):
@@ -100,22 +101,28 @@ def test_half_a_file_is_truncated(data, tmp_path):
         assert len(list(source.read(source.times[:1]))) == 1
 
 
-def written(path, times, size=(64, 48), gop=12, codec="mpeg4"):
+def written(path, times, gop=12, codec="mpeg4", b_frames=0, rate=1000, **options):
     """A file whose frame k is a flat grey of level 10 + k % 200 at times[k] seconds."""
-    width, height = size
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(1000))
+    width, height = 64, 48
+    with av.open(str(path), "w", **options) as container:
+        stream = container.add_stream(codec, rate=Fraction(rate))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.time_base = Fraction(1, rate)
+        stream.codec_context.max_b_frames = b_frames
         stream.codec_context.gop_size = gop
-        stream.codec_context.qmin = stream.codec_context.qmax = 2
+        if codec.startswith("mpeg"):
+            stream.codec_context.qmin = stream.codec_context.qmax = 2
         for number, time in enumerate(times):
             level = np.full((height, width, 3), 10 + number % 200, np.uint8)
             frame = av.VideoFrame.from_ndarray(level, format="rgb24")
-            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            frame.pts, frame.time_base = round(time * rate), Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def levels(path, indices, **options):
+    return [level(image) for image in read_by_index(path, indices, **options)[1]]
 
 
 def level(image):
@@ -143,19 +150,104 @@ def test_one_frame_near_several_moments_is_one_array(tmp_path):
     assert images[2] is not images[3]
 
 
+@pytest.mark.parametrize("count", ["trust", "packets", "frames"])
+@pytest.mark.parametrize(
+    ("suffix", "codec", "b_frames"),
+    [
+        ("mp4", "libx264", 2),
+        ("mkv", "libx264", 2),
+        ("ts", "libx264", 2),
+        ("ts", "mpeg2video", 2),
+        ("m2v", "mpeg2video", 2),
+        ("h264", "libx264", 2),
+        ("avi", "mpeg4", 2),
+        ("avi", "mpeg4", 0),
+        ("flv", "libx264", 0),
+        ("webm", "libvpx", 0),
+    ],
+)
+def test_every_container_gives_the_same_frames(tmp_path, suffix, codec, b_frames, count):
+    times = np.arange(60) / 25
+    path = written(tmp_path / f"clip.{suffix}", times, codec=codec, b_frames=b_frames, rate=25)
+    shown = levels(path, range(60), count=count)
+    assert np.abs(np.array(shown) - np.arange(60)).max() <= 2
+    some = [0, 29, 30, 59]
+    assert np.abs(np.array(levels(path, some, count=count)) - some).max() <= 2
+
+
+@pytest.mark.parametrize("start", [-0.48, 0.48, 3600.0, 200000.0])
+def test_files_need_not_start_at_zero(tmp_path, start):
+    path = tmp_path / "clip.mkv"
+    options = {"avoid_negative_ts": "disabled"}
+    written(path, start + np.arange(40) / 25, options=options, codec="libx264", b_frames=2)
+    with contextlib.closing(open_source(path, 25.0)) as source:
+        assert len(source.times) == 40
+        assert not source.truncated
+        shown = [level(image) for image in source.read(source.times)]
+    assert np.abs(np.array(shown) - np.arange(40)).max() <= 2
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_a_long_avi_is_counted(tmp_path, b_frames):
+    path = written(tmp_path / "long.avi", np.arange(70 * 25) / 25, b_frames=b_frames, rate=25)
+    wanted = [0, 1, 500, 501, 1200, 1748, 1749]
+    shown = levels(path, wanted)
+    assert np.abs(np.array(shown) - np.array(wanted) % 200).max() <= 1
+
+
+def test_uneven_long_file_by_index(tmp_path):
+    """30 s at 5 fps, then 40 s at 50: the hundredth frame is not where an even file has it."""
+    times = np.concatenate([np.arange(150) / 5, 30 + np.arange(2000) / 50])
+    path = written(tmp_path / "uneven.mp4", times)
+    wanted = [0, 100, 149, 150, 151, 2149]
+    shown = levels(path, wanted, count="packets")
+    assert np.abs(np.array(shown) - np.array(wanted) % 200).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm"])
+def test_a_cut_matroska_is_truncated(tmp_path, suffix):
+    codec = "libvpx" if suffix == "webm" else "libx264"
+    whole = written(tmp_path / f"whole.{suffix}", np.arange(100) / 25, codec=codec)
+    with contextlib.closing(open_source(whole, 25.0)) as source:
+        assert not source.truncated
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
+    with contextlib.closing(open_source(cut, 25.0)) as source:
+        assert 0 < len(source.times) < 100
+        assert source.truncated
+
+
+def test_a_live_playlist_is_refused(tmp_path):
+    written(tmp_path / "part.ts", np.arange(50) / 25, codec="libx264", rate=25)
+    playlist = tmp_path / "live.m3u8"
+    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\npart.ts\n")
+    with pytest.raises(VideoError, match="live playlist"):
+        open_source(playlist, 25.0)
+
+
 class CountingContainer:
     """A container that counts the frames decoded from it."""
 
-    def __init__(self, container):
-        self._container, self.decoded = container, 0
+    def __init__(self, container, decoded):
+        self._container, self._decoded = container, decoded
 
     def __getattr__(self, name):
         return getattr(self._container, name)
 
     def decode(self, stream):
         for frame in self._container.decode(stream):
-            self.decoded += 1
+            self._decoded.append(frame.pts)
             yield frame
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Times of the frames that are decoded from now on."""
+    found, opened = [], av.open
+    monkeypatch.setattr(
+        av, "open", lambda *args, **options: CountingContainer(opened(*args, **options), found)
+    )
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -180,16 +272,15 @@ def two_hours(tmp_path_factory):
 
 
 @pytest.mark.parametrize("moment", [0.0, 1.0, 3599.96, 7199.0])
-def test_a_long_file_is_sought(two_hours, moment):
+def test_a_long_file_is_sought(two_hours, moment, decoded):
     with contextlib.closing(open_source(two_hours, 25.0)) as source:
         assert isinstance(source, VideoFile)
         assert source.times[-1] == pytest.approx(7200, abs=0.1)
-        source._container = CountingContainer(source._container)
         moments = moment + np.arange(16) * 0.04
         shown = [level(image) for image in source.read(moments)]
         wanted = [round(time * 25) % 250 % 200 for time in moments]
         assert np.abs(np.array(shown) - wanted).max() <= 1
-        assert source._container.decoded <= 16 + 2 * 25
+        assert len(decoded) <= 16 + 2 * 25
 
 
 def test_a_long_file_cut_in_half_still_answers(two_hours, tmp_path, monkeypatch):
@@ -202,7 +293,7 @@ def test_a_long_file_cut_in_half_still_answers(two_hours, tmp_path, monkeypatch)
                 break
             packet.stream = copy
             target.mux(packet)
-    monkeypatch.setattr(VideoFile, "_declared_seconds", lambda self: 200.0)
+    monkeypatch.setattr(VideoFile, "_declared_seconds", lambda self, of_stream: 200.0)
     with contextlib.closing(open_source(half, 25.0)) as source:
         assert source.times[-1] > 199
         with pytest.raises(ShorterThanDeclaredError):
@@ -214,7 +305,7 @@ def test_a_long_file_cut_in_half_still_answers(two_hours, tmp_path, monkeypatch)
 def test_counting_does_not_depend_on_the_cache(data, monkeypatch):
     path = data / "ucf101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi"
     cached = read_by_index(path, [3, 80, 163])
-    monkeypatch.setattr(video, "CACHE_BYTES", 0)
+    monkeypatch.setattr(videofile, "CACHE_BYTES", 0)
     again = read_by_index(path, [3, 80, 163])
     assert cached[0] == again[0]
     np.testing.assert_array_equal(cached[1], again[1])
@@ -222,7 +313,7 @@ def test_counting_does_not_depend_on_the_cache(data, monkeypatch):
 
 def test_exact_counts_by_decoding(data):
     path = data / "kinetics/carving_ice_rpi.mp4"
-    assert len(read_by_index(path, range(131), exact=True)[1]) == 131
+    assert len(read_by_index(path, range(131), count="frames")[1]) == 131
 
 
 def test_folder_in_the_order_of_its_numbers(tmp_path):
@@ -232,6 +323,12 @@ def test_folder_in_the_order_of_its_numbers(tmp_path):
     source = open_source(tmp_path, 10.0)
     assert source.times.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
     assert [int(image[0, 0, 0]) for image in source.read(source.times)] == [0, 1, 2, 9, 10, 11]
+
+
+def test_odd_digits_in_names_are_letters(tmp_path):
+    for name in ("1²3", "12"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 8, 3), np.uint8))
+    assert len(open_source(tmp_path, 25.0).times) == 2
 
 
 def test_folder_is_read_as_opencv_reads_it(tmp_path, data):
@@ -262,6 +359,9 @@ def test_bad_sources(tmp_path, data):
     (tmp_path / "folder").mkdir()
     fails(tmp_path / "folder", "has no images")
     fails("rtsp://camera/1", "live stream")
+    os.mkfifo(tmp_path / "pipe")
+    fails(tmp_path / "pipe", "is a device or a pipe")
+    fails("x" * 5000, "cannot be looked up")
     sound = tmp_path / "sound.wav"
     with av.open(str(sound), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -296,6 +396,7 @@ def test_a_video_without_frames(tmp_path, data):
         (np.zeros((0, 8, 8, 3), np.uint8), "at least one frame"),
         (np.zeros((4, 0, 8, 3), np.uint8), "at least one frame"),
         (None, "shape"),
+        ([[1], [2, 3]], "cannot be taken as an array"),
     ],
 )
 def test_bad_arrays(array, message):

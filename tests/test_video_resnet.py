@@ -28,23 +28,26 @@ def small_network(small):
 
 
 @pytest.mark.parametrize(
-    ("counts", "depth", "arch", "rule"),
+    ("counts", "arch", "per_conv"),
     [
-        ((2, 2, 2, 2), 18, "r2plus1d_18", "per block"),
-        ((3, 4, 6, 3), 34, "r2plus1d_34", "per block"),
-        ((3, 4, 6, 3), 34, "r2plus1d_34", "per conv"),
-        ((1, 2, 2, 1), 14, "r2plus1d_1-2-2-1", "per block"),
-        ((2, 3, 2, 1), 18, "r2plus1d_2-3-2-1", "per conv"),
+        ((2, 2, 2, 2), "r2plus1d_18", False),
+        ((3, 4, 6, 3), "r2plus1d_34", False),
+        ((3, 4, 6, 3), "r2plus1d_34", True),
+        ((1, 2, 2, 1), "r2plus1d_1-2-2-1", False),
+        ((2, 3, 2, 1), "r2plus1d_2-3-2-1", True),
     ],
 )
-def test_the_network_is_found_in_the_shapes(counts, depth, arch, rule):
+def test_the_network_is_found_in_the_shapes(counts, arch, per_conv):
     widths = (16, 32, 64, 128)
-    parameters = random_parameters(counts, widths, 12, per_conv=rule == "per conv")
+    parameters = random_parameters(counts, widths, 12, per_conv=per_conv)
     network = network_from_parameters(parameters, 1e-3)
-    assert (network.counts, network.depth, network.arch) == (counts, depth, arch)
-    assert (network.widths, network.stem, network.classes) == (widths, 11, 12)
-    assert (network.mid_rule, network.bn_eps) == (rule, 1e-3)
+    assert (network.counts, network.arch) == (counts, arch)
+    assert (network.stem, network.classes, network.bn_eps) == (11, 12, 1e-3)
     assert len(network.blocks) == sum(counts)
+    firsts = {block.name: block for block in network.blocks if block.name.endswith(".0")}
+    assert tuple(block.outputs for block in firsts.values()) == widths
+    # 27 * i * o // (9 * i + 3 * o) with i = 16 or, per convolution, 32 input channels, o = 32.
+    assert firsts["layer2.0"].mids == (57, 72 if per_conv else 57)
     assert [block.name for block in network.blocks if block.downsample] == [
         "layer2.0",
         "layer3.0",
@@ -64,9 +67,7 @@ def test_full_size_networks_have_the_published_number_of_parameters(
     counts, classes, per_conv, published
 ):
     parameters = random_parameters(counts, classes=classes, per_conv=per_conv)
-    assert network_from_parameters(parameters, EPS).mid_rule == (
-        "per conv" if per_conv else "per block"
-    )
+    network_from_parameters(parameters, EPS)
     statistics = re.compile(r"running_(mean|var)$")
     trained = sum(v.size for name, v in parameters.items() if not statistics.search(name))
     assert trained == published
@@ -80,7 +81,6 @@ def test_consistent_mid_channels_of_any_size_are_accepted(small):
         parameters[f"{name}.bn1.{field}"] = small[f"{name}.bn1.{field}"][:5]
     parameters[f"{name}.conv2.weight"] = small[f"{name}.conv2.weight"][:, :5]
     network = network_from_parameters(parameters, EPS)
-    assert network.mid_rule == "custom"
     assert network.blocks[2].mids[1] == 5
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError
 from r2p_edge.runtimes.base import Runtime, usable_cores
 from r2p_edge.spec import ModelSpec
 
@@ -20,8 +20,9 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
 
-    def __init__(self, session: Any, device: str) -> None:
-        (model_input,), (output, *_) = session.get_inputs(), session.get_outputs()
+    def __init__(self, session: Any, spec: ModelSpec, device: str) -> None:
+        model_input = _named("input", spec.input.name, session.get_inputs())
+        output = _named("output", spec.output.name, session.get_outputs())
         self._session: Any = session
         self._names = model_input.name, output.name
         self.device = device
@@ -64,7 +65,7 @@ class OnnxRuntime(Runtime):
             )
         if len(session.get_inputs()) != 1:
             raise ModelError(f"{path} has {len(session.get_inputs())} inputs; expected one clip")
-        return cls(session, device)
+        return cls(session, spec, device)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         session = self._session
@@ -104,6 +105,19 @@ def _provider(device: str, available: list[str]) -> tuple[str, dict[str, str]]:
             f"onnxruntime has no device {device!r} here; it has {', '.join(sorted(names))}"
         )
     return names[kind], {"device_id": number} if number else {}
+
+
+def _named(what: str, name: str, tensors: list[Any]) -> Any:
+    """The tensor that the spec names; where there is only one, whatever its name."""
+    if len(tensors) == 1:
+        return tensors[0]
+    names = [tensor.name for tensor in tensors]
+    if name not in names:
+        raise SpecError(
+            f"the model has no {what} {name!r} but {', '.join(names)}; correct {what}.name in "
+            "the spec"
+        )
+    return tensors[names.index(name)]
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int, ...]:
