@@ -165,7 +165,7 @@ class Predictor:
             raise UsageError(f"color is {color!r}; it must be 'RGB' or 'BGR'")
         if not isinstance(clips, numbers.Integral) or clips < 1:
             raise UsageError(f"clips is {clips!r}; it must be a whole number from 1 on")
-        if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= fps <= 1e6):
+        if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= float(fps) <= 1e6):
             raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
         if _is_path(source) and color != "RGB":
             raise UsageError(
