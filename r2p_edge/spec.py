@@ -207,6 +207,10 @@ class ModelSpec:
     built_with: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("labels", "mean", "std"):
+            # Written by hand these are often lists, which would not equal what JSON brings back.
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         check_text("name", self.name)
         if self.arch is not None:
             check_text("arch", self.arch)

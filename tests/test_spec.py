@@ -36,6 +36,11 @@ def test_json_round_trip(spec):
     assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
+def test_lists_are_tuples(spec):
+    lists = {name: list(getattr(spec, name)) for name in ("labels", "mean", "std")}
+    assert spec.replace(**lists) == spec
+
+
 def test_integer_is_a_number(spec):
     data = spec.to_dict()
     data["clip"]["fps"] = 25
