@@ -33,6 +33,8 @@ def main() -> None:
     options = parser.parse_args()
 
     capture = cv2.VideoCapture(options.video)
+    if not capture.isOpened():
+        raise SystemExit(f"OpenCV cannot open {options.video}")
     with Predictor(options.model) as predictor:
         result = predictor.predict(
             frames(capture), fps=capture.get(cv2.CAP_PROP_FPS) or None, color="BGR"

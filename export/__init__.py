@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["onnx_from_checkpoint", "onnx_from_onnx", "onnx_from_torch"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name in __all__:
         from . import to_onnx

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import reprlib
 from collections.abc import Sequence
@@ -119,13 +120,20 @@ def build(
     contract = contract.replace(name=_file_name(contract.name if name is None else name))
 
     out = Path(out)
+    made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{out} cannot be made ({error.strerror}); choose another folder"
         ) from error
-    return [_onnx(path, contract, out, batch)]
+    try:
+        return [_onnx(path, contract, out, batch)]
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # not empty, so not ours alone
+                out.rmdir()
+        raise
 
 
 def _file_name(name: str) -> str:

@@ -57,6 +57,7 @@ def onnx_from_checkpoint(
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime, or torch for a .pth file, is not installed.
     """
+    _check_is_spec(spec)
     check_folder(path)
     check_batch(batch)
     read = read_checkpoint(checkpoint)
@@ -104,6 +105,7 @@ def onnx_from_onnx(
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime is not installed.
     """
+    _check_is_spec(spec)
     check_folder(path)
     if batch is not None:
         check_batch(batch)
@@ -161,6 +163,11 @@ def onnx_from_torch(
         raise missing("torch", "torch") from error
     import onnx
 
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(
+            f"a {type(module).__name__} is no torch.nn.Module; load the state dict into its module"
+        )
+    _check_is_spec(spec)
     check_folder(path)
     check_batch(batch)
     clips = verification_clips(spec)
@@ -205,6 +212,14 @@ def onnx_from_torch(
     return _write(model, spec, path, clips, logits, f"torch {version}")
 
 
+def _check_is_spec(spec: object) -> None:
+    if not isinstance(spec, ModelSpec):
+        raise SpecError(
+            f"the spec is a {type(spec).__name__}; give a ModelSpec, such as "
+            "ModelSpec.from_file(path) or preset(name).spec(name=...)"
+        )
+
+
 def _traced(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     import torch
 
@@ -229,6 +244,12 @@ def _write(
     activations: Activations | None = None,
 ) -> ModelSpec:
     """Compares the model with its source, and writes it with the proof in its spec."""
+    sums = logits.sum(axis=1)
+    if spec.output.kind == "logits" and logits.min() >= 0 and np.abs(sums - 1).max() < 1e-3:
+        raise SpecError(
+            "the model's outputs are never negative and sum to 1, but the spec calls them logits; "
+            "set output.kind to probabilities, or softmax would be applied twice"
+        )
     found = verify_onnx(
         _bytes(model), spec, clips, logits, reference=reference, activations=activations
     )

@@ -181,7 +181,7 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
     if len(spec.labels) != network.classes:
         raise SpecError(
             f"the network has {network.classes} classes but the spec has {len(spec.labels)} "
-            "labels; give one label per class, in the order of training"
+            "labels; give one per class, in the order of training (--labels FILE)"
         )
     if spec.arch not in (None, network.arch):
         raise SpecError(

@@ -4,6 +4,17 @@ from r2p_edge._version import __version__
 from r2p_edge.errors import R2PError
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, OutputSpec, ResizeSpec
 
-__all__ = ["ModelSpec", "Prediction", "Predictor", "R2PError", "__version__"]
+__all__ = [
+    "ClipSpec",
+    "CropSpec",
+    "InputSpec",
+    "ModelSpec",
+    "OutputSpec",
+    "Prediction",
+    "Predictor",
+    "R2PError",
+    "ResizeSpec",
+    "__version__",
+]

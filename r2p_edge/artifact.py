@@ -79,9 +79,14 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
             return Artifact(path, size, found, "metadata", sidecar is not None)
     if beside is not None:
         return Artifact(path, size, beside, "sidecar", True)
+    if path.suffix.lower() != ".onnx":
+        raise ModelError(
+            f"{path} is neither an ONNX file nor has it a sidecar {sidecar_path(path).name}; give "
+            "a model file, and export a checkpoint first (r2p-edge export)"
+        )
     raise SpecError(
         f"{path} carries no r2p_edge spec, so its labels and preprocessing are unknown; give "
-        f"spec=, a ModelSpec or a JSON file such as {json.dumps(template())}"
+        f"spec= (--spec), a ModelSpec or a JSON file such as {json.dumps(template())}"
     )
 
 

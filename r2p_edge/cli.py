@@ -19,9 +19,16 @@ from typing import Any
 
 from r2p_edge._version import __version__
 from r2p_edge.artifact import open_artifact, sidecar_path
-from r2p_edge.errors import LowFrameRateWarning, ModelNotFoundError, R2PError, UsageError
+from r2p_edge.errors import (
+    LowFrameRateWarning,
+    ModelNotFoundError,
+    OutputError,
+    R2PError,
+    UsageError,
+)
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
+from r2p_edge.spec import ModelSpec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default", LowFrameRateWarning)
             warnings.showwarning = _show_warning
-            return int(options.run(options))
+            code = int(options.run(options))
+            sys.stdout.flush()
+            return code
     except R2PError as error:
         _complain(error)
         return error.exit_code
@@ -45,8 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
+    except OSError as error:
+        # Everything else that reads or writes raises errors of ours.
+        _drop_output()
+        print(f"r2p-edge: error: the output cannot be written ({error.strerror})", file=sys.stderr)
+        return OutputError.exit_code
+
+
+def _drop_output() -> None:
+    """What is still buffered for stdout goes nowhere, or Python complains of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         command = verbs.add_parser(name, help=text, description=text)
-        command.add_argument("--json", action="store_true", help="print JSON for machines")
+        command.add_argument("--json", action="store_true", help="print JSON, one object a line")
         command.set_defaults(run=run)
         return command
 
@@ -71,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("videos", nargs="+", metavar="VIDEO", help="file, URL or image folder")
     predict.add_argument("--clips", type=int, default=1, help="clips per video (default 1, centre)")
     predict.add_argument("--top", type=int, default=5, help="classes to list (default 5)")
+    predict.add_argument("--fps", type=float, help="frames a second of an image folder")
     predict.add_argument("--runtime", help="library that runs the model")
     predict.add_argument("--device", help="device of the runtime (default cpu)")
     predict.add_argument("--threads", type=int, help="threads of the runtime (default: all cores)")
@@ -83,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("source", help="checkpoint, ONNX file, or 'motion' (bundled)")
     export.add_argument("--to", default="onnx", metavar="LIST", help="targets: onnx")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
-    export.add_argument("--name", help="name of the artifact (default: of the source)")
+    export.add_argument("--name", help="name of the artifact (default: the spec's or source's)")
     export.add_argument(
         "--batch", type=int, help="clips per call (default 1, or what an ONNX source has)"
     )
@@ -94,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     contract.add_argument("--frames", type=int, help="frames per clip")
     contract.add_argument("--interval", type=int, help="frames of the video per frame of the clip")
     contract.add_argument("--fps", type=float, help="frames per second of the training videos")
-    contract.add_argument("--size", type=int, help="side of the crop in pixels")
+    contract.add_argument("--size", type=int, help="side of the crop; the resize grows with it")
     contract.add_argument("--sampling", choices=("time", "index"))
     contract.add_argument("--order", choices=("temporal", "lexicographic"))
     contract.add_argument("--input", choices=("uint8", "float32"), help="input of the artifact")
@@ -126,7 +146,7 @@ def _predict(options: argparse.Namespace) -> int:
         code = 0
         for video in options.videos:
             try:
-                prediction = predictor.predict(video, clips=options.clips)
+                prediction = predictor.predict(video, clips=options.clips, fps=options.fps)
             except R2PError as error:
                 # The other videos still get their answer; the exit code tells of the last failure.
                 code = error.exit_code
@@ -191,6 +211,8 @@ def _info(options: argparse.Namespace) -> int:
             + (", ..." if len(spec.labels) > 4 else ""),
             "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
             f"{clip.order} order",
+            "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
+            f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
             "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
             "source": json.dumps(spec.source),
             "parity": json.dumps(spec.parity),
@@ -201,6 +223,17 @@ def _info(options: argparse.Namespace) -> int:
 
 
 _MODEL_SUFFIXES = (".onnx",)
+
+
+def _resize_text(spec: ModelSpec) -> str:
+    resize = spec.resize
+    if resize.mode == "stretch":
+        return f"resize to {resize.height}x{resize.width}"
+    return f"resize of the short side to {resize.size}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)
 
 
 def _export(options: argparse.Namespace) -> int:

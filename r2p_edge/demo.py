@@ -132,15 +132,27 @@ class _Run:
 
 def print_report(report: dict[str, Any]) -> None:
     """The report of `run_demo` as a table on stdout."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
+        box=box.SIMPLE,  # with the next line, narrow enough for a terminal of 80 columns
+        pad_edge=False,
         title=f"{report['model']}: {report['clips']} held-out clips of {report['classes']} "
-        f"classes, video file to answer, preprocessing in {report['kernel']}"
+        f"classes, video file to answer, preprocessing in {report['kernel']}",
     )
-    for column in ("runtime", "device", "precision", "top-1", "agreement", "p50", "p90", "p99"):
-        table.add_column(column)
+    for column in (
+        "runtime",
+        "device",
+        "precision",
+        "top-1",
+        "agrees",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+    ):
+        table.add_column(column, no_wrap=True)
     for result in report["results"]:
         table.add_row(
             result["runtime"],
@@ -148,11 +160,11 @@ def print_report(report: dict[str, Any]) -> None:
             result["precision"],
             f"{result['top1']:.1%}",
             f"{result['agreement']:.1%}",
-            *(f"{milliseconds:.1f} ms" for milliseconds in result["latency_ms"].values()),
+            *(f"{milliseconds:.1f}" for milliseconds in result["latency_ms"].values()),
         )
     # Without a terminal rich assumes 80 columns and would cut the names.
     console = Console()
     console = console if console.is_terminal else Console(width=120)
     console.print(table)
-    for result in report["results"]:
-        console.print(result["path"], soft_wrap=True)
+    for path in sorted({result["path"] for result in report["results"]}):
+        console.print(f"model: {path}", soft_wrap=True)

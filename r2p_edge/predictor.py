@@ -22,7 +22,7 @@ from r2p_edge.preprocess import Preprocessor
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.sampling import ClipPlan, plan_clips
 from r2p_edge.spec import ModelSpec
-from r2p_edge.video import ArraySource, Source, frames_from_array, open_source
+from r2p_edge.video import ArraySource, Source, frame_from_item, open_source
 from r2p_edge.videofile import Count, ShorterThanDeclaredError
 
 
@@ -227,8 +227,7 @@ class Predictor:
                 image = next(images, _END)
             if image is _END:
                 break
-            (image,) = frames_from_array([image])
-            kept.append(self._pixels(image, color, timing))
+            kept.append(self._pixels(frame_from_item(image), color, timing))
         if not kept:
             raise VideoError("the iterable gave no frame; expected uint8 arrays (H, W, 3)")
         return np.stack(kept)

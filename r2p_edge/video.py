@@ -117,6 +117,19 @@ def frames_from_array(frames: Any) -> Image:
     return array
 
 
+def frame_from_item(item: Any) -> Image:
+    """One item of an iterable as a frame, checked to be uint8 (H, W, 3).
+
+    Raises:
+        VideoError: it is not; the message says what was found.
+    """
+    if not hasattr(item, "__array__") and not isinstance(item, (list, tuple)):
+        raise VideoError(
+            f"an item of the iterable is {item!r:.80}; expected frames, uint8 arrays (H, W, 3)"
+        )
+    return frames_from_array([np.asarray(item)])[0]
+
+
 class ArraySource:
     """Frames in memory, uint8 (n, H, W, 3), `fps` of them a second."""
 

@@ -200,7 +200,8 @@ def test_arguments(predictor, tmp_path, data):
         predictor.predict(video, color="BGR")
     for source, message in (
         (3, "3 is no video"),
-        ([grey_frames([1])[0], None], r"shape \(1,\)"),
+        ([grey_frames([1])[0], None], "an item of the iterable is None"),
+        (["frame.png"], "an item of the iterable is 'frame.png'"),
         (iter(()), "gave no frame"),
         ([np.zeros((8, 8), np.uint8)], r"shape \(1, 8, 8\)"),
         ([np.zeros((8, 8, 3), float)], "dtype float64"),
@@ -224,6 +225,8 @@ def test_runtimes_and_devices(tmp_path):
     engine.write_bytes(path.read_bytes())
     with pytest.raises(ModelError, match=r"no model file for any runtime.*onnxruntime runs \.onnx"):
         Predictor(engine, spec=spec_of_brightness())
+    with pytest.raises(BackendError, match="no device 'azure'"):
+        Predictor(path, device="azure")
     with Predictor(path, runtime="onnxruntime", device="CPU", threads=1) as predictor:
         assert (predictor.runtime, predictor.device) == ("onnxruntime", "cpu")
 

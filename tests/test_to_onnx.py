@@ -570,3 +570,35 @@ def test_files_that_are_no_onnx_models_are_refused(tmp_path, out):
     source.write_bytes(b"")
     with pytest.raises(ModelError):
         onnx_from_onnx(source, spec_for(7), out / "m.onnx")
+
+
+@needs("torch")
+def test_what_is_no_module_or_no_spec(tmp_path):
+    import torch
+
+    from r2p_edge.export import onnx_from_torch
+
+    module, path = torch.nn.Linear(1, 1), tmp_path / "model.onnx"
+    with pytest.raises(SpecError, match="the spec is a dict; give a ModelSpec"):
+        onnx_from_torch(module, {"labels": []}, path)
+    with pytest.raises(ModelError, match=r"a OrderedDict is no torch\.nn\.Module"):
+        onnx_from_torch(module.state_dict(), spec_for(7), path)
+
+
+@needs("torch")
+def test_probabilities_that_are_called_logits(tmp_path):
+    import torch
+
+    from r2p_edge.export import onnx_from_torch
+    from r2p_edge.spec import OutputSpec
+
+    class Softened(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((3, 4)).flatten(1)[:, :7].softmax(1)
+
+    spec = spec_for(7)
+    with pytest.raises(SpecError, match=r"set output\.kind to probabilities"):
+        onnx_from_torch(Softened(), spec, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+    spec = spec.replace(output=OutputSpec(kind="probabilities"))
+    assert onnx_from_torch(Softened(), spec, tmp_path / "model.onnx").parity["top1"] == 1

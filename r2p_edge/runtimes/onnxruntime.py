@@ -100,6 +100,7 @@ def _provider(device: str, available: list[str]) -> tuple[str, dict[str, str]]:
     """The execution provider of a device name such as "cuda:1", and its options."""
     kind, _, number = device.partition(":")
     names = {name.removesuffix("ExecutionProvider").lower(): name for name in available}
+    names.pop("azure", None)  # calls a remote service for some operators, and is no device
     if kind not in names or (number and not number.isdigit()):
         raise BackendError(
             f"onnxruntime has no device {device!r} here; it has {', '.join(sorted(names))}"
