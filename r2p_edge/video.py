@@ -127,7 +127,8 @@ def frame_from_item(item: Any) -> Image:
         raise VideoError(
             f"an item of the iterable is {item!r:.80}; expected frames, uint8 arrays (H, W, 3)"
         )
-    return frames_from_array([np.asarray(item)])[0]
+    frame: Image = frames_from_array([np.asarray(item)])[0]
+    return frame
 
 
 class ArraySource:
