@@ -28,6 +28,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
+from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.spec import ModelSpec
 
 
@@ -181,10 +182,11 @@ def _info(options: argparse.Namespace) -> int:
     path: Path = options.path
     paths = [path]
     if path.is_dir():
-        paths = sorted(file for file in path.iterdir() if file.suffix.lower() in _MODEL_SUFFIXES)
+        suffixes = sorted({suffix for entry in RUNTIMES.values() for suffix in entry.suffixes})
+        paths = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
         if not paths:
             raise ModelNotFoundError(
-                f"{path} holds no model file ({', '.join(_MODEL_SUFFIXES)}); check the folder"
+                f"{path} holds no model file ({', '.join(suffixes)}); check the folder"
             )
     for file in paths:
         artifact = open_artifact(file)
@@ -220,9 +222,6 @@ def _info(options: argparse.Namespace) -> int:
         for name, value in rows.items():
             print(f"{name:>9}  {value}")
     return 0
-
-
-_MODEL_SUFFIXES = (".onnx",)
 
 
 def _resize_text(spec: ModelSpec) -> str:
@@ -264,7 +263,8 @@ def _export(options: argparse.Namespace) -> int:
         )
     if options.json:
         _print_json({"artifacts": [artifact.to_dict() for artifact in built]})
-    for artifact in built if not options.json else ():
+        return 0
+    for artifact in built:
         parity = artifact.spec.parity or {}
         print(
             f"{artifact.path}: {artifact.target} {artifact.spec.precision} {artifact.spec.graph}, "

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import VideoError
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec import LONGEST_SIDE, ModelSpec
 
 try:
     from r2p_edge import _frames as _kernel
@@ -21,10 +21,6 @@ kernel: ModuleType = _kernel
 
 compiled = kernel.__name__.endswith("._frames")
 """Whether `kernel` is the compiled extension."""
-
-
-LONGEST_SIDE = 32767
-"""Pixels; the kernels, like OpenCV, count in 16 bits."""
 
 
 class Preprocessor:

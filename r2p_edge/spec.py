@@ -22,8 +22,10 @@ from r2p_edge.errors import SpecError
 FORMAT = 1
 """Version of the JSON schema that this package reads and writes."""
 
+LONGEST_SIDE = 32_767
+"""Pixels; the kernels that resize, like OpenCV, count in 16 bits."""
+
 _MAX_FRAMES = 1_000_000  # of the training video that one clip spans: more than nine hours
-_MAX_PIXELS = 32_767  # of a side
 _FPS = (1e-3, 1e4)
 # Smallest normal and largest float32: graphs and runtimes normalise with that many digits.
 _FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
@@ -143,7 +145,7 @@ class ResizeSpec:
 
     def __post_init__(self) -> None:
         wanted = ("height", "width") if self.mode == "stretch" else ("size",)
-        check_whole("resize", self, _MAX_PIXELS, *wanted)
+        check_whole("resize", self, LONGEST_SIDE, *wanted)
         for name in {"height", "width", "size"} - set(wanted):
             if getattr(self, name) is not None:
                 raise SpecError(f"resize.{name} has no meaning in mode {self.mode}; remove it")
@@ -165,7 +167,7 @@ class CropSpec:
     rounding: Literal["half_even", "floor"] = "half_even"
 
     def __post_init__(self) -> None:
-        check_whole("crop", self, _MAX_PIXELS, "height", "width")
+        check_whole("crop", self, LONGEST_SIDE, "height", "width")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refusal
 from requirements import needs
 
 from r2p_edge.errors import CheckpointError, MissingDependencyError, ModelNotFoundError
@@ -29,15 +30,6 @@ def state() -> dict[str, Any]:
     import torch
 
     return OrderedDict((name, torch.from_numpy(array.copy())) for name, array in ARRAYS.items())
-
-
-def refusal(path: Path) -> str:
-    """Why the file is not read, empty where it is."""
-    try:
-        read_checkpoint(path)
-    except CheckpointError as error:
-        return str(error)
-    return ""
 
 
 def assert_arrays(parameters: dict[str, np.ndarray]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refusal
 from requirements import needs
 
 from r2p_edge.errors import CheckpointError
@@ -46,15 +47,6 @@ def with_crc(content: bytes) -> bytes:
 
 def read(content: bytes) -> dict[str, np.ndarray]:
     return read_mindspore_ckpt(io.BytesIO(content)).arrays
-
-
-def refusal(path: Path) -> str:
-    """Why the file is not read, empty where it is."""
-    try:
-        read_checkpoint(path)
-    except CheckpointError as error:
-        return str(error)
-    return ""
 
 
 WEIGHT = np.arange(6, dtype="<f4").reshape(2, 3)
