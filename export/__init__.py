@@ -5,12 +5,31 @@ Importing this package imports neither onnx nor torch; using one of its function
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .conv2d import conv2d_from_conv3d
+    from .operators import check_ops
     from .to_onnx import onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
+    from .to_openvino import openvino_from_onnx
 
-__all__ = ["onnx_from_checkpoint", "onnx_from_onnx", "onnx_from_torch"]
+_HOMES = {
+    "check_ops": "operators",
+    "conv2d_from_conv3d": "conv2d",
+    "onnx_from_checkpoint": "to_onnx",
+    "onnx_from_onnx": "to_onnx",
+    "onnx_from_torch": "to_onnx",
+    "openvino_from_onnx": "to_openvino",
+}
+__all__ = [
+    "check_ops",
+    "conv2d_from_conv3d",
+    "onnx_from_checkpoint",
+    "onnx_from_onnx",
+    "onnx_from_torch",
+    "openvino_from_onnx",
+]
 
 
 def __dir__() -> list[str]:
@@ -18,8 +37,6 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from . import to_onnx
-
-        return getattr(to_onnx, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

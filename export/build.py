@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import reprlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from r2p_edge._files import write_sidecar
 from r2p_edge.artifact import embedded_spec
@@ -22,7 +23,19 @@ from .presets import PRESETS, fitting_presets, read_labels
 from .presets import preset as find_preset
 from .video_resnet import network_from_parameters
 
-TARGETS = ("onnx",)
+
+class _Target(NamedTuple):
+    suffix: str
+    precisions: tuple[str, ...]
+
+
+_TARGETS = {
+    "onnx": _Target(".onnx", ("fp32",)),
+    "openvino": _Target(".xml", ("fp32", "fp16")),
+}
+"""What can be built, and in which precisions; all of them have 3-D convolutions."""
+
+TARGETS = tuple(_TARGETS)
 
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
@@ -32,7 +45,7 @@ class Built:
     """An artifact that `build` made.
 
     Attributes:
-        target: "onnx".
+        target: of `TARGETS`.
         path: of the file.
         spec: its contract, with the proof of parity.
     """
@@ -59,6 +72,8 @@ def build(
     targets: Sequence[str],
     out: str | Path,
     name: str | None = None,
+    precision: Literal["fp32", "fp16"] | None = None,
+    graph: Literal["auto", "conv3d", "conv2d"] = "auto",
     preset: str | None = None,
     spec: ModelSpec | str | Path | None = None,
     labels: str | Path | None = None,
@@ -78,6 +93,9 @@ def build(
             model.
         targets: of `TARGETS`.
         name: of the artifact and its file; by default that of the spec, or the source's.
+        precision: of the artifacts; by default the source's. Not every target has every one.
+        graph: "conv2d" is the exact form without 3-D convolutions, for runtimes that have none;
+            "auto" keeps what the source has where the target can run it.
         preset: of `presets.PRESETS`: how the published model was trained.
         spec: the contract itself, instead of a preset.
         labels: a file of labels; see `presets.read_labels`.
@@ -89,15 +107,12 @@ def build(
     Raises:
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
             file's, or the options contradict each other.
-        ModelError: the source cannot be used; see `CheckpointError`, `SpecError`, `ParityError`.
+        ModelError: the source cannot be used, see `CheckpointError`, `SpecError`, `ParityError`,
+            or has an operator that the target lacks.
         OutputError: `out` cannot be written.
         MissingDependencyError: a package that the source or target needs is not installed.
     """
-    unknown = [target for target in targets if target not in TARGETS]
-    if unknown or not targets:
-        raise UsageError(
-            f"no target {', '.join(unknown) or 'given'}; there is {', '.join(TARGETS)}"
-        )
+    _check_targets(targets, precision)
     bundled = str(source) == "motion"
     if bundled:
         path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
@@ -128,12 +143,31 @@ def build(
             f"{out} cannot be made ({error.strerror}); choose another folder"
         ) from error
     try:
-        return [_onnx(path, contract, out, batch)]
+        with tempfile.TemporaryDirectory() as scratch:
+            # Every other target is built from the ONNX file, which only "onnx" keeps.
+            folder = out if "onnx" in targets else Path(scratch)
+            onnx = _onnx(path, contract, folder, batch, graph)
+            return [
+                onnx if target == "onnx" else _openvino(onnx, out, precision)
+                for target in dict.fromkeys(targets)
+            ]
     except BaseException:
         if made:
             with contextlib.suppress(OSError):  # not empty, so not ours alone
                 out.rmdir()
         raise
+
+
+def _check_targets(targets: Sequence[str], precision: str | None) -> None:
+    unknown = [target for target in targets if target not in _TARGETS]
+    if unknown or not targets:
+        raise UsageError(
+            f"no target {', '.join(unknown) or 'given'}; there is {', '.join(TARGETS)}"
+        )
+    for target in targets:
+        has = _TARGETS[target].precisions
+        if precision is not None and precision not in has:
+            raise UsageError(f"{target} has no precision {precision}; it has {', '.join(has)}")
 
 
 def _file_name(name: str) -> str:
@@ -151,16 +185,42 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _onnx(source: Path, contract: ModelSpec, out: Path, batch: int | None) -> Built:
+def _onnx(
+    source: Path,
+    contract: ModelSpec,
+    out: Path,
+    batch: int | None,
+    graph: Literal["auto", "conv3d", "conv2d"],
+) -> Built:
+    from .foreign import graph_kind, load
     from .to_onnx import onnx_from_checkpoint, onnx_from_onnx
 
-    path = out / f"{contract.name}-{contract.precision}.onnx"
-    if source.suffix.lower() == ".onnx":
-        final = onnx_from_onnx(source, contract, path, batch=batch)
+    wanted = None if graph == "auto" else graph
+    foreign = source.suffix.lower() == ".onnx"
+    kept = graph_kind(load(source)) if foreign else "conv3d"
+    path = out / f"{_stem(contract.replace(graph=wanted or kept))}.onnx"
+    if foreign:
+        final = onnx_from_onnx(source, contract, path, batch=batch, graph=wanted)
     else:
-        final = onnx_from_checkpoint(source, contract, path, batch=1 if batch is None else batch)
+        batch = 1 if batch is None else batch
+        final = onnx_from_checkpoint(source, contract, path, batch=batch, graph=wanted or "conv3d")
     write_sidecar(path, final)
     return Built("onnx", path, final)
+
+
+def _openvino(onnx: Built, out: Path, precision: Literal["fp32", "fp16"] | None) -> Built:
+    from .to_openvino import openvino_from_onnx
+
+    planned = onnx.spec.replace(precision=precision or onnx.spec.precision)
+    path = out / f"{_stem(planned)}.xml"
+    final = openvino_from_onnx(onnx.path, path, precision=precision)
+    write_sidecar(path, final)
+    return Built("openvino", path, final)
+
+
+def _stem(spec: ModelSpec) -> str:
+    """Of an artifact's file name."""
+    return f"{spec.name}-{spec.precision}" + ("-conv2d" if spec.graph == "conv2d" else "")
 
 
 def _contract(

@@ -7,18 +7,19 @@ import inspect
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from r2p_edge._files import atomic_write, check_folder
 from r2p_edge.artifact import embedded_spec, sha256_of_file, sidecar_path
-from r2p_edge.errors import ModelError, SpecError
+from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with, missing
 from .checkpoint import read_checkpoint
 from .clips import input_from_clips, normalized, verification_clips
+from .conv2d import conv2d_from_conv3d
 from .dialects import canonical_parameters
 from .foreign import adapt, check_normalisation, graph_kind, load, takes_pixels
 from .graph import OPSET, check_batch, embed_spec
@@ -32,7 +33,12 @@ if TYPE_CHECKING:
 
 
 def onnx_from_checkpoint(
-    checkpoint: str | Path, spec: ModelSpec, path: str | Path, *, batch: int = 1
+    checkpoint: str | Path,
+    spec: ModelSpec,
+    path: str | Path,
+    *,
+    batch: int = 1,
+    graph: Literal["conv3d", "conv2d"] = "conv3d",
 ) -> ModelSpec:
     """Writes the R(2+1)D network in a checkpoint file as an ONNX artifact.
 
@@ -45,6 +51,7 @@ def onnx_from_checkpoint(
             built_with and parity are filled in.
         path: the .onnx file to write.
         batch: size of the static batch axis.
+        graph: "conv2d" for the exact form without 3-D convolutions.
 
     Returns:
         The spec as it is in the file.
@@ -74,11 +81,20 @@ def onnx_from_checkpoint(
         return reference_activations(named.parameters, named.bn_eps, normalized(clip, spec))
 
     logits = reference_logits(named.parameters, named.bn_eps, normalized(clips, spec))
+    if graph == "conv2d":
+        # Its tensors have other shapes than the reference's, so that none can be named.
+        model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")
+        return _write(model, spec, path, clips, logits, "numpy")
     return _write(model, spec, path, clips, logits, "numpy", activations)
 
 
 def onnx_from_onnx(
-    source: str | Path, spec: ModelSpec, path: str | Path, *, batch: int | None = None
+    source: str | Path,
+    spec: ModelSpec,
+    path: str | Path,
+    *,
+    batch: int | None = None,
+    graph: Literal["conv3d", "conv2d"] | None = None,
 ) -> ModelSpec:
     """Writes another ONNX model as an artifact: with `spec`, and with the input it describes.
 
@@ -91,6 +107,8 @@ def onnx_from_onnx(
             filled in. The source of an artifact is what that was made from.
         path: the .onnx file to write; all weights are in it.
         batch: size of the static batch axis; by default the model's own, 1 where that is open.
+        graph: "conv2d" for the exact form without 3-D convolutions; "conv3d" insists on the
+            model's having them. By default it stays as it is.
 
     Returns:
         The spec as it is in the file.
@@ -100,7 +118,8 @@ def onnx_from_onnx(
         ModelError: it is no ONNX model, does not run, or is larger than the 2 GiB of one file.
         SpecError: the model's input or output is not what the spec describes, or it is an
             artifact whose graph normalises otherwise.
-        UsageError: `batch` is not positive, or the model's batch axis has another size.
+        UsageError: `batch` is not positive, or the model's batch axis has another size; or
+            `graph` is "conv3d" and the model has no 3-D convolution.
         ParityError: the artifact does not answer as the model does; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime is not installed.
@@ -121,11 +140,18 @@ def onnx_from_onnx(
     spec = spec.replace(
         graph=graph_kind(model), source=record, built_with=built_with("onnx"), parity=None
     )
+    if graph == "conv3d" and spec.graph != "conv3d":
+        raise UsageError(
+            f"{source} has no 3-D convolutions and cannot get them back; leave --graph out, or "
+            "export from the checkpoint"
+        )
     pixels = takes_pixels(model)
     adapt(model, spec, batch)
     clips = verification_clips(spec)
     tensor = input_from_clips(clips, spec) if pixels else normalized(clips, spec)
     logits = run_session(open_session(source), tensor)
+    if graph == "conv2d":
+        model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")
     return _write(model, spec, path, clips, logits, "onnx")
 
 

@@ -8,29 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from r2p_edge.compare import Agreement, agreement
+from r2p_edge.agreement import TOLERANCE, Agreement, agreement, within_tolerance
+from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import ModelError, ParityError
-from r2p_edge.runtimes.onnxruntime import session_options
+from r2p_edge.runtimes.base import Runtime
+from r2p_edge.runtimes.onnxruntime import OnnxRuntime, session_options
 from r2p_edge.spec import ModelSpec
 
-from ._packages import missing
-from .clips import input_from_clips
+from .clips import input_from_clips, verification_clips
+from .foreign import load
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
-
-TOLERANCE: dict[str, tuple[str, float]] = {
-    "fp32": ("max_rel", 1e-4),
-    "fp16": ("cosine", 0.999),
-    "bf16": ("cosine", 0.999),
-}
-"""Per precision, the figure of `Agreement` that decides and its limit: the most that `max_rel`
-may be, the least that `cosine` may be. INT8 has none: it is reported and never refused."""
 
 Activations = Callable[[np.ndarray], Iterable[tuple[str, np.ndarray]]]
 """uint8 clips (1, T, H, W, 3) to the source's named intermediate tensors, in order."""
 
-_CHUNK_BYTES = 256 << 20  # of intermediate tensors held while looking for the first that differs
+# Of intermediate tensors, held while looking for the first that differs.
+_CHUNK_BYTES, _CHUNK = 256 << 20, 16
 
 
 def parity(found: Agreement, precision: str, *, reference: str, what: str) -> dict[str, Any]:
@@ -49,8 +45,7 @@ def parity(found: Agreement, precision: str, *, reference: str, what: str) -> di
     if precision in TOLERANCE:
         figure, limit = TOLERANCE[precision]
         record["tolerance"] = {figure: limit}
-        value = getattr(found, figure)
-        if not (value <= limit if figure == "max_rel" else value >= limit):
+        if not within_tolerance(found, precision):
             raise ParityError(_complaint(found, precision, reference, what))
     return record
 
@@ -105,12 +100,9 @@ def open_session(model: bytes | str | Path) -> onnxruntime.InferenceSession:
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.
-        MissingDependencyError: onnxruntime is not installed.
+        BackendError: onnxruntime is not installed, or cannot be imported.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing("onnxruntime", "export") from error
+    onnxruntime = OnnxRuntime.library()
     # A Predictor's, so that what is proven here is what runs there.
     options = session_options(None)
     options.log_severity_level = 4  # errors come as exceptions
@@ -129,14 +121,17 @@ def run_session(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> np
     return np.concatenate([part[0] for part in _runs(session, tensor)])
 
 
+def run_runtime(runtime: Runtime, tensor: np.ndarray) -> np.ndarray:
+    """The runtime's output for `tensor`, (N, ...), fed in batches of the model's size."""
+    batches = _batches(tensor, runtime.input_shape[0])
+    return np.concatenate([runtime.run(full)[:size] for full, size in batches])
+
+
 def _runs(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> Iterator[list[np.ndarray]]:
     """All outputs for the rows of `tensor`, batch by batch."""
     (entry,) = session.get_inputs()
     batch = entry.shape[0] if isinstance(entry.shape[0], int) else 1
-    for start in range(0, len(tensor), batch):
-        part = tensor[start : start + batch]
-        # The last batch is filled up with copies of its last row, whose outputs are cut off.
-        full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+    for full, size in _batches(tensor, batch):
         try:
             outputs = session.run(None, {entry.name: full})
         except Exception as error:
@@ -144,7 +139,39 @@ def _runs(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> Iterator
                 f"ONNX Runtime cannot run the model on {full.dtype} {full.shape} "
                 f"({_first_line(error)}); check that the spec describes this model"
             ) from error
-        yield [output[: len(part)] for output in outputs]
+        yield [output[:size] for output in outputs]
+
+
+def _batches(tensor: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:
+    """The rows of `tensor` in batches, and how many of each are real.
+
+    The last one is filled up with copies of its last row.
+    """
+    for start in range(0, len(tensor), batch):
+        part = tensor[start : start + batch]
+        yield np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)]), len(part)
+
+
+def first_difference(reference: str | Path, other: str | Path) -> str:
+    """Names the first tensor of an ONNX model that is not what another has under the same name.
+
+    Both are run on one generated clip, as their specs describe their inputs.
+
+    Raises:
+        ModelError, SpecError: one of the two cannot be used.
+        MissingDependencyError: onnx or onnxruntime is not installed.
+    """
+    reference, other = Path(reference), Path(other)
+    specs = open_artifact(reference).spec, open_artifact(other).spec
+    one, two = (input_from_clips(verification_clips(spec, 1), spec) for spec in specs)
+    there = _Graph(load(reference))
+
+    def activations() -> Iterator[tuple[str, np.ndarray]]:
+        for start in range(0, len(there.names), _CHUNK):
+            names = there.names[start : start + _CHUNK]
+            yield from zip(names, there.run(names, one), strict=True)
+
+    return _first_difference(other, two, activations())
 
 
 def _first_difference(
@@ -154,17 +181,12 @@ def _first_difference(
     import onnx
 
     proto = onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(model)
-    nodes = list(proto.graph.node)
-    # Position after the node that makes a tensor: what must run to have it.
-    after = {name: i for i, node in enumerate(nodes, 1) for name in node.output}
+    graph = _Graph(proto)
+    here = set(graph.names)
     limit = TOLERANCE["fp32"][1]
 
     def compare(chunk: list[tuple[str, np.ndarray]]) -> str | None:
-        del proto.graph.node[:], proto.graph.output[:]
-        proto.graph.node.extend(nodes[: max(after[name] for name, _ in chunk)])
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name, _ in chunk)
-        session = open_session(proto.SerializeToString())
-        (outputs,) = _runs(session, tensor)
+        outputs = graph.run([name for name, _ in chunk], tensor)
         for (name, want), have in zip(chunk, outputs, strict=True):
             if have.shape != want.shape:
                 return f"the first tensor that differs is {name}: {have.shape}, not {want.shape}"
@@ -179,7 +201,7 @@ def _first_difference(
 
     chunk: list[tuple[str, np.ndarray]] = []
     for name, value in activations:
-        if name in after:
+        if name in here:
             chunk.append((name, value.copy()))
         if sum(value.nbytes for _, value in chunk) > _CHUNK_BYTES:
             if (answer := compare(chunk)) is not None:
@@ -187,6 +209,32 @@ def _first_difference(
             chunk = []
     answer = compare(chunk) if chunk else None
     return answer or "every tensor before the logits agrees"
+
+
+class _Graph:
+    """An ONNX graph that can be run up to any of its tensors.
+
+    Attributes:
+        names: of what its nodes make, in the order of execution.
+    """
+
+    def __init__(self, proto: onnx.ModelProto) -> None:
+        self._proto = proto
+        self._nodes = list(proto.graph.node)
+        # Position after the node that makes a tensor: what must run to have it.
+        self._after = {name: i for i, node in enumerate(self._nodes, 1) for name in node.output}
+        self.names = [name for name in self._after if name]
+
+    def run(self, names: list[str], tensor: np.ndarray) -> list[np.ndarray]:
+        """The tensors of these names for one input."""
+        import onnx
+
+        graph = self._proto.graph
+        del graph.node[:], graph.output[:]
+        graph.node.extend(self._nodes[: max(self._after[name] for name in names)])
+        graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        (outputs,) = _runs(open_session(self._proto.SerializeToString()), tensor)
+        return outputs
 
 
 def _complaint(found: Agreement, precision: str, reference: str, what: str) -> str:

@@ -8,7 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
-from r2p_edge.artifact import sha256_of_file, sidecar_path
+from r2p_edge.artifact import files_of, sha256_of_file, sidecar_path
 from r2p_edge.errors import OutputError
 from r2p_edge.spec import ModelSpec
 
@@ -68,10 +68,11 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 
 def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
-    """Writes `<path>.json` for an artifact whose format has no room for a spec.
+    """Writes `<path>.json`: the spec of an artifact, and what its bytes must be.
 
     The file holds {"spec", "size", "sha256"}; size (bytes) and sha256 are those of the artifact
-    at `path`, which must be there already.
+    at `path`, which must be there already. Where its weights lie in a second file there is
+    "files" too: {name: {"size", "sha256"}}.
 
     Returns:
         The sidecar's path.
@@ -81,14 +82,19 @@ def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
     """
     path = Path(path)
     try:
-        size, digest = path.stat().st_size, sha256_of_file(path)
+        record, *others = [
+            {"size": file.stat().st_size, "sha256": sha256_of_file(file)} for file in files_of(path)
+        ]
     except OSError as error:
         raise OutputError(
             f"{path} cannot be read ({error.strerror}), so its sidecar cannot be written; "
             "write the artifact first"
         ) from error
+    content = {"spec": spec.to_dict(), **record}
+    if others:
+        names = [file.name for file in files_of(path)[1:]]
+        content["files"] = dict(zip(names, others))
     sidecar = sidecar_path(path)
-    content = {"spec": spec.to_dict(), "size": size, "sha256": digest}
     atomic_write(sidecar, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     return sidecar
 

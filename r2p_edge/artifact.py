@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2p_edge import _protobuf
+from r2p_edge import _openvino_ir, _protobuf
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
 from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec, parse_json
 
@@ -28,7 +29,7 @@ class Artifact:
 
     Attributes:
         path: of the file.
-        size: in bytes.
+        size: in bytes, with the weights that lie in a file of their own.
         spec: its contract.
         carrier: where the spec was found: "metadata", "sidecar" or "argument".
         verified: its bytes were checked against the sidecar's sha256.
@@ -59,19 +60,21 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
         if not path.is_file():
             what = "is a folder; give the model file in it" if path.is_dir() else "does not exist"
             raise ModelNotFoundError(f"model {path} {what}")
-        size = path.stat().st_size
+        size = sum(file.stat().st_size for file in files_of(path))
     except ModelNotFoundError:
         raise
     except OSError as error:
         raise _unreadable(path, error) from error
     sidecar = _sidecar(path, foreign=spec is not None)
     if sidecar is not None:
-        _check_bytes(path, size, sidecar)
+        _check_bytes(path, sidecar)
+        for name, record in sidecar.get("files", {}).items():
+            _check_bytes(path.with_name(name), record)
     if spec is not None:
         given = spec if isinstance(spec, ModelSpec) else ModelSpec.from_file(spec)
         return Artifact(path, size, given, "argument", sidecar is not None)
     beside = None if sidecar is None else _spec_of_sidecar(path, sidecar)
-    if path.suffix.lower() == ".onnx":
+    if path.suffix.lower() in _EMBEDDED:
         found = embedded_spec(path)
         if found is not None:
             if beside is not None:
@@ -79,15 +82,32 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
             return Artifact(path, size, found, "metadata", sidecar is not None)
     if beside is not None:
         return Artifact(path, size, beside, "sidecar", True)
-    if path.suffix.lower() != ".onnx":
+    if path.suffix.lower() not in _EMBEDDED:
         raise ModelError(
-            f"{path} is neither an ONNX file nor has it a sidecar {sidecar_path(path).name}; give "
-            "a model file, and export a checkpoint first (r2p-edge export)"
+            f"{path} is neither an ONNX nor an OpenVINO file, nor has it a sidecar "
+            f"{sidecar_path(path).name}; give a model file, and export a checkpoint first "
+            "(r2p-edge export)"
         )
     raise SpecError(
         f"{path} carries no r2p_edge spec, so its labels and preprocessing are unknown; give "
         f"spec= (--spec), a ModelSpec or a JSON file such as {json.dumps(template())}"
     )
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that make up the model at `path`, that one first; its sidecar is none of them.
+
+    Raises:
+        ModelError: it is an OpenVINO file whose weights are not beside it.
+    """
+    if path.suffix.lower() != ".xml":
+        return [path]
+    weights = _openvino_ir.weights_path(path)
+    if not weights.is_file():
+        raise ModelError(
+            f"{path} has no weights: there is no {weights.name} beside it; copy both files"
+        )
+    return [path, weights]
 
 
 def sidecar_path(path: Path) -> Path:
@@ -113,12 +133,25 @@ def _sidecar(path: Path, *, foreign: bool) -> dict[str, Any] | None:
         return None
     if missing:
         raise SpecError(f"sidecar {file} lacks {', '.join(missing)}; export the model again")
-    size, digest = fields["size"], fields["sha256"]
+    files = fields.get("files", {})
+    expected = [other.name for other in files_of(path)[1:]]
+    if not isinstance(files, dict) or sorted(files) != expected:
+        raise SpecError(
+            f"sidecar {file} should describe {', '.join(expected) or 'no other files'} under "
+            f"files and has {reprlib.repr(files)}; export again"
+        )
+    for record in (fields, *files.values()):
+        _check_record(file, record)
+    return fields
+
+
+def _check_record(file: Path, record: Any) -> None:
+    fields = record if isinstance(record, dict) else {}
+    size, digest = fields.get("size"), fields.get("sha256")
     if isinstance(size, bool) or not isinstance(size, int):
         raise SpecError(f"sidecar {file} has a size that is no whole number; export again")
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise SpecError(f"sidecar {file} has a sha256 that is not 64 hex digits; export again")
-    return fields
 
 
 def _spec_of_sidecar(path: Path, sidecar: dict[str, Any]) -> ModelSpec:
@@ -138,20 +171,22 @@ def _check_agreement(path: Path, inside: ModelSpec, beside: ModelSpec) -> None:
         )
 
 
-def _check_bytes(path: Path, size: int, sidecar: dict[str, Any]) -> None:
-    if size != sidecar["size"]:
-        raise ModelError(
-            f"{path} has {size} bytes but its sidecar says {sidecar['size']}; "
-            "copy both files again from the export"
-        )
+def _check_bytes(path: Path, record: dict[str, Any]) -> None:
+    """Holds a file against what a sidecar says of it."""
     try:
+        size = path.stat().st_size
+        if size != record["size"]:
+            raise ModelError(
+                f"{path} has {size} bytes but its sidecar says {record['size']}; "
+                "copy all files again from the export"
+            )
         digest = sha256_of_file(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    if digest != sidecar["sha256"]:
+    if digest != record["sha256"]:
         raise ModelError(
             f"{path} has sha256 {digest[:12]}... but its sidecar says "
-            f"{sidecar['sha256'][:12]}...; copy both files again from the export"
+            f"{record['sha256'][:12]}...; copy all files again from the export"
         )
 
 
@@ -169,16 +204,42 @@ def sha256_of_file(path: Path) -> str:
 
 
 def embedded_spec(path: Path) -> ModelSpec | None:
-    """The spec in the metadata of an ONNX file, if it has one.
+    """The spec in the metadata of an ONNX or OpenVINO file, if it has one.
 
     Raises:
-        ModelError: the file cannot be read or is not a protobuf message.
+        ModelError: the file cannot be read, or is not whole.
         SpecError: the spec is wrong.
     """
-    text = onnx_metadata(path).get(METADATA_KEY)
+    text = _EMBEDDED[path.suffix.lower()](path)
     if text is None:
         return None
     return ModelSpec.from_json(text, where=f"spec in the metadata of {path}")
+
+
+def _spec_of_onnx(path: Path) -> str | None:
+    return onnx_metadata(path).get(METADATA_KEY)
+
+
+def _spec_of_openvino(path: Path) -> str | None:
+    try:
+        described = _openvino_ir.describe(path)
+        weights = _openvino_ir.weights_path(path)
+        size = weights.stat().st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise ModelError(
+            f"{path} is not a whole OpenVINO file ({error}); copy or export it again"
+        ) from error
+    if size < described.weights:
+        raise ModelError(
+            f"{weights} has {size} bytes but {path.name} needs {described.weights}; "
+            "copy both files again from the export"
+        )
+    return described.spec
+
+
+_EMBEDDED = {".onnx": _spec_of_onnx, ".xml": _spec_of_openvino}
 
 
 def onnx_metadata(path: Path) -> dict[str, str]:

@@ -23,13 +23,16 @@ from r2p_edge.errors import (
     LowFrameRateWarning,
     ModelNotFoundError,
     OutputError,
+    ParityError,
     R2PError,
     UsageError,
 )
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes import RUNTIMES
+from r2p_edge.runtimes.base import PRECISIONS
 from r2p_edge.spec import ModelSpec
+from r2p_edge.video import videos_in
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,16 +98,37 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--runtime", help="library that runs the model")
     predict.add_argument("--device", help="device of the runtime (default cpu)")
     predict.add_argument("--threads", type=int, help="threads of the runtime (default: all cores)")
+    predict.add_argument("--precision", choices=PRECISIONS, help="what to compute in (openvino)")
+    predict.add_argument("--cache", type=Path, help="folder for compiled models (openvino)")
     predict.add_argument("--spec", type=Path, help="spec of a model that carries none")
+
+    compare = verb("compare", _compare, "Hold artifacts against a reference on the same clips.")
+    compare.add_argument("reference", type=Path, metavar="REFERENCE", help="model file")
+    compare.add_argument("artifacts", type=Path, nargs="+", metavar="ARTIFACT", help="model file")
+    compare.add_argument("--clips", type=Path, metavar="DIR", help="videos (default: generated)")
+    compare.add_argument("--num-clips", type=int, help="at most this many (default 8 or all)")
+    compare.add_argument("--runtime", help="library that runs the artifacts")
+    compare.add_argument("--device", help="device of the artifacts (default cpu)")
+    compare.add_argument("--threads", type=int, help="threads of each (default: all cores)")
+    compare.add_argument("--precision", choices=PRECISIONS, help="what the artifacts compute in")
+
+    verb("doctor", _doctor, "Tell what this machine has, and run a layer on each device.")
 
     info = verb("info", _info, "Show the contract that an artifact carries, and check its bytes.")
     info.add_argument("path", type=Path, metavar="MODEL|DIR")
 
     export = verb("export", _export, "Turn a trained model into artifacts.")
     export.add_argument("source", help="checkpoint, ONNX file, or 'motion' (bundled)")
-    export.add_argument("--to", default="onnx", metavar="LIST", help="targets: onnx")
+    export.add_argument("--to", default="onnx", metavar="LIST", help="targets: onnx, openvino")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     export.add_argument("--name", help="name of the artifact (default: the spec's or source's)")
+    export.add_argument("--precision", choices=("fp32", "fp16"), help="default: the source's")
+    export.add_argument(
+        "--graph",
+        choices=("auto", "conv3d", "conv2d"),
+        default="auto",
+        help="conv2d: without 3-D convolutions (default: what the target runs best)",
+    )
     export.add_argument(
         "--batch", type=int, help="clips per call (default 1, or what an ONNX source has)"
     )
@@ -142,6 +166,8 @@ def _predict(options: argparse.Namespace) -> int:
         runtime=options.runtime,
         device=options.device,
         threads=options.threads,
+        precision=options.precision,
+        cache=options.cache,
         spec=options.spec,
     ) as predictor:
         code = 0
@@ -174,8 +200,80 @@ def _print_prediction(video: str, prediction: Prediction, top: int) -> None:
     timing = prediction.timing
     print(
         f"  {timing.total:.0f} ms: decode {timing.decode:.1f}, preprocess {timing.preprocess:.1f}, "
-        f"inference {timing.inference:.1f} ({prediction.runtime} on {prediction.device})"
+        f"inference {timing.inference:.1f} ({prediction.runtime} on {prediction.device}, "
+        f"{prediction.precision})"
     )
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from r2p_edge.compare import compare, print_comparison
+    from r2p_edge.export.clips import verification_clips
+
+    count: int | None = options.num_clips
+    if count is not None and count < 1:
+        raise UsageError(f"num-clips is {count}; it must be 1 or more")
+    clips: Any
+    if options.clips is None:
+        clips = verification_clips(open_artifact(options.reference).spec, count or 8)
+    else:
+        clips = videos_in(options.clips)[:count]
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(model: str, done: int) -> None:
+            if model not in tasks:
+                tasks[model] = bar.add_task(Path(model).name, total=len(clips))
+            bar.update(tasks[model], completed=done)
+
+        report = compare(
+            options.reference,
+            options.artifacts,
+            clips,
+            runtime=options.runtime,
+            device=options.device,
+            threads=options.threads,
+            precision=options.precision,
+            progress=progress,
+        )
+    code = 0
+    for result in report["results"]:
+        if "error" in result:
+            code = result["exit_code"]
+        elif not result["within"]:
+            code = ParityError.exit_code
+            result["first_difference"] = _first_difference(options.reference, result)
+    if options.json:
+        _print_json(report)
+    else:
+        print_comparison(report)
+    return code
+
+
+def _first_difference(reference: Path, result: dict[str, Any]) -> str | None:
+    """The first tensor that diverges, where both models are ONNX and can tell."""
+    from r2p_edge.export.verify import first_difference
+
+    if {reference.suffix.lower(), Path(result["path"]).suffix.lower()} != {".onnx"}:
+        return None
+    try:
+        return first_difference(reference, result["path"])
+    except R2PError as error:
+        return f"which tensor differs first is not known: {error}"
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from r2p_edge.doctor import diagnose, print_diagnosis
+
+    report = diagnose()
+    if options.json:
+        _print_json(report)
+    else:
+        print_diagnosis(report)
+    return 0
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -249,6 +347,8 @@ def _export(options: argparse.Namespace) -> int:
             targets=targets,
             out=options.out,
             name=options.name,
+            precision=options.precision,
+            graph=options.graph,
             preset=options.preset,
             spec=options.spec,
             labels=options.labels,

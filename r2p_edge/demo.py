@@ -6,7 +6,6 @@ written as video files, and each installed runtime reads the files and answers.
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from r2p_edge import preprocess
-from r2p_edge.errors import MissingDependencyError, OutputError, UsageError
+from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError
 from r2p_edge.predictor import Predictor
-from r2p_edge.runtimes import RUNTIMES
+from r2p_edge.runtimes import RUNTIMES, runtime_type
+
+_TARGETS = {"onnxruntime": "onnx", "openvino": "openvino"}  # what each runtime runs by itself
 
 
 def run_demo(out: Path, clips: int) -> dict[str, Any]:
@@ -26,8 +27,9 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
 
     Returns:
         {"model", "clips", "classes", "kernel", "results": [{"runtime", "device", "precision",
-        "path", "top1", "agreement", "latency_ms": {"p50", "p90", "p99"}}]}: top1 against the
-        truth, agreement with the first result, latency from video file to answer.
+        "path", "top1", "agreement", "latency_ms": {"p50", "p90", "p99"}}], "left_out":
+        [{"runtime", "reason"}]}: top1 against the truth, agreement with the first result, latency
+        from video file to answer, and the runtimes that are not installed or do not work.
 
     Raises:
         UsageError: `clips` is not positive.
@@ -54,7 +56,9 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
         console.print(
             "The C++ extension is not built; OpenCV and NumPy preprocess instead, slower."
         )
-    artifacts = build("motion", targets=["onnx"], out=out)
+    usable, left_out = _usable_runtimes()
+    targets = [_TARGETS[name] for name in usable]
+    artifacts = build("motion", targets=targets, out=out)
     videos = out / "videos"
     try:
         videos.mkdir(exist_ok=True)
@@ -66,9 +70,7 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
     with ExitStack() as stack:
         runs = [
             _Run(stack.enter_context(Predictor(artifact.path, runtime=name)), artifact.path)
-            for artifact in artifacts
-            for name, entry in RUNTIMES.items()
-            if importlib.util.find_spec(name) and artifact.path.suffix in entry.suffixes
+            for name, artifact in zip(usable, artifacts)
         ]
         for run in runs:
             run.predictor.warmup()
@@ -97,7 +99,20 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
         "classes": len(motion.CLASSES),
         "kernel": "C++" if preprocess.compiled else "OpenCV and NumPy",
         "results": [run.result(runs[0]) for run in runs],
+        "left_out": left_out,
     }
+
+
+def _usable_runtimes() -> tuple[list[str], list[dict[str, str]]]:
+    """Names of the runtimes that are installed and work, and why the others are left out."""
+    usable, left_out = [], []
+    for name in RUNTIMES:
+        try:
+            runtime_type(name).devices()
+            usable.append(name)
+        except BackendError as error:
+            left_out.append({"runtime": name, "reason": str(error)})
+    return usable, left_out
 
 
 class _Run:
@@ -120,7 +135,7 @@ class _Run:
         return {
             "runtime": self.predictor.runtime,
             "device": self.predictor.device,
-            "precision": self.predictor.spec.precision,
+            "precision": self.predictor.precision,
             "path": str(self._path),
             "top1": float(np.mean(self._right)),
             "agreement": float(np.mean([mine == other for mine, other in pairs])),
@@ -168,3 +183,5 @@ def print_report(report: dict[str, Any]) -> None:
     console.print(table)
     for path in sorted({result["path"] for result in report["results"]}):
         console.print(f"model: {path}", soft_wrap=True)
+    for left in report["left_out"]:
+        console.print(f"left out: {left['reason']}", soft_wrap=True, markup=False)

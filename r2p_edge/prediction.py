@@ -44,6 +44,7 @@ class Prediction:
             video that is shorter than a clip.
         truncated: decoding stopped before the end that the file declares.
         runtime, device: what it ran on.
+        precision: what it was computed in.
         timing: milliseconds of each stage.
     """
 
@@ -55,6 +56,7 @@ class Prediction:
     truncated: bool
     runtime: str
     device: str
+    precision: str
     timing: Timing
 
     @property
@@ -83,6 +85,7 @@ class Prediction:
             "truncated": self.truncated,
             "runtime": self.runtime,
             "device": self.device,
+            "precision": self.precision,
             "timing_ms": {name: round(value, 3) for name, value in asdict(self.timing).items()},
         }
 

@@ -20,6 +20,7 @@ from r2p_edge.errors import LowFrameRateWarning, ModelError, SpecError, UsageErr
 from r2p_edge.prediction import Prediction, Timing
 from r2p_edge.preprocess import Preprocessor
 from r2p_edge.runtimes import open_runtime
+from r2p_edge.runtimes.base import Options
 from r2p_edge.sampling import ClipPlan, plan_clips
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video import ArraySource, Source, frame_from_item, open_source
@@ -30,18 +31,21 @@ class Predictor:
     """A model, ready to answer. Safe to call from several threads.
 
     Args:
-        path: the model file; `.onnx` today.
+        path: the model file: `.onnx` or `.xml`.
         runtime: which library runs it; by default the first that takes such a file.
         device: of the runtime, "cpu" by default. What cannot be had is an error, not a fallback.
         threads: for the runtime; by default one per core that this process may use.
+        precision: "fp32", "fp16" or "bf16" to compute in, where the runtime lets one choose
+            (OpenVINO does). By default the artifact's own, whatever would be faster.
+        cache: a folder that exists, in which OpenVINO keeps compiled models to start faster.
         spec: the contract of a model that carries none: a `ModelSpec` or its JSON file.
 
     Raises:
         ModelNotFoundError: there is no such file.
         ModelError: the file cannot be used, or its bytes are not those that were exported.
         SpecError: it carries no spec, or its spec contradicts the model.
-        UsageError: an argument is wrong in itself.
-        BackendError: the runtime or the device is not to be had.
+        UsageError: an argument is wrong in itself, or the runtime has no such option.
+        BackendError: the runtime, the device or the precision is not to be had.
     """
 
     def __init__(
@@ -51,14 +55,15 @@ class Predictor:
         runtime: str | None = None,
         device: str | None = None,
         threads: int | None = None,
+        precision: Literal["fp32", "fp16", "bf16"] | None = None,
+        cache: str | Path | None = None,
         spec: ModelSpec | str | Path | None = None,
     ) -> None:
+        options = Options(device, threads, precision, None if cache is None else Path(cache))
         self.artifact = open_artifact(path, spec)
         self.spec = self.artifact.spec
         self._preprocessor = Preprocessor(self.spec)
-        self._runtime = open_runtime(
-            self.artifact.path, self.spec, runtime=runtime, device=device, threads=threads
-        )
+        self._runtime = open_runtime(self.artifact.path, self.spec, runtime, options)
         try:
             self._batch = self._check_model()
         except BaseException:
@@ -74,6 +79,11 @@ class Predictor:
     def device(self) -> str:
         """What the model runs on."""
         return self._runtime.device
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in: "fp32", "fp16", "bf16" or "int8"."""
+        return self._runtime.precision
 
     @property
     def _count(self) -> Count:
@@ -134,19 +144,8 @@ class Predictor:
         """
         timing = Timing()
         with timing.stage("total"):
-            self._check_arguments(source, clips, fps, color)
-            rate = fps or self.spec.clip.fps
-            if _is_path(source) or hasattr(source, "__array__"):
-                probabilities, plans, video = self._predict_source(
-                    source, clips, rate, color, timing
-                )
-            elif isinstance(source, Iterable):
-                frames = self._preprocess_all(source, color, timing)
-                video = ArraySource(frames, rate, "the iterable")
-                plans = self._plan(video, clips)
-                probabilities = self._infer(_gather(video.read, plans), timing)
-            else:
-                raise VideoError(f"{source!r:.80} is no video; give a path, an array or frames")
+            outputs, plans, video = self._answer(source, clips, fps, color, timing)
+            probabilities = self._probabilities(outputs)
         times = np.concatenate([plan.times for plan in plans])
         return Prediction(
             labels=self.spec.labels,
@@ -157,8 +156,38 @@ class Predictor:
             truncated=video.truncated,
             runtime=self.runtime,
             device=self.device,
+            precision=self.precision,
             timing=timing,
         )
+
+    def outputs(
+        self,
+        source: Any,
+        *,
+        clips: int = 1,
+        fps: float | None = None,
+        color: Literal["RGB", "BGR"] = "RGB",
+    ) -> npt.NDArray[Any]:
+        """What the model itself answers, (clips, classes): `predict` before the softmax.
+
+        Arguments and errors are those of `predict`.
+        """
+        return self._answer(source, clips, fps, color, Timing())[0]
+
+    def _answer(
+        self, source: Any, clips: int, fps: float | None, color: str, timing: Timing
+    ) -> tuple[npt.NDArray[Any], list[ClipPlan], Source]:
+        """The model's outputs, and which frames of what they were made from."""
+        self._check_arguments(source, clips, fps, color)
+        rate = fps or self.spec.clip.fps
+        if _is_path(source) or hasattr(source, "__array__"):
+            return self._answer_on_source(source, clips, rate, color, timing)
+        if isinstance(source, Iterable):
+            frames = self._preprocess_all(source, color, timing)
+            video = ArraySource(frames, rate, "the iterable")
+            plans = self._plan(video, clips)
+            return self._infer(_gather(video.read, plans), timing), plans, video
+        raise VideoError(f"{source!r:.80} is no video; give a path, an array or frames")
 
     def _check_arguments(self, source: Any, clips: Any, fps: Any, color: Any) -> None:
         if color not in ("RGB", "BGR"):
@@ -174,9 +203,9 @@ class Predictor:
         if _is_path(source) and fps is not None and not Path(source).is_dir():
             raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
 
-    def _predict_source(
+    def _answer_on_source(
         self, source: Any, clips: int, fps: float, color: str, timing: Timing
-    ) -> tuple[npt.NDArray[np.float64], list[ClipPlan], Source]:
+    ) -> tuple[npt.NDArray[Any], list[ClipPlan], Source]:
         with timing.stage("decode"):
             video = open_source(source, fps, count=self._count)
         with contextlib.closing(video):
@@ -199,7 +228,7 @@ class Predictor:
                     f"{video.name} has {1 / step:.3g} frames a second but the model looks at "
                     f"{1 / clip.tick:.3g}; frames are repeated and the answer may suffer",
                     LowFrameRateWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         return plan_clips(clip, video.times, clips)
 
@@ -240,11 +269,9 @@ class Predictor:
             self._preprocessor.frame(image, pixels, color)
         return pixels
 
-    def _infer(
-        self, clips: Iterator[npt.NDArray[np.uint8]], timing: Timing
-    ) -> npt.NDArray[np.float64]:
-        """Probabilities of each clip, float64 (clips, classes)."""
-        answers: list[npt.NDArray[np.float64]] = []
+    def _infer(self, clips: Iterator[npt.NDArray[np.uint8]], timing: Timing) -> npt.NDArray[Any]:
+        """The model's outputs for each clip, (clips, classes)."""
+        answers: list[npt.NDArray[Any]] = []
         while group := list(itertools.islice(clips, self._batch)):
             with timing.stage("preprocess"):
                 tensors = [self._preprocessor.tensor(clip) for clip in group]
@@ -254,7 +281,7 @@ class Predictor:
             with timing.stage("inference"):
                 output = self._runtime.run(batch)
             self._check_classes(output.shape)
-            answers.append(self._probabilities(output[: len(group)]))
+            answers.append(output[: len(group)])
         return np.concatenate(answers)
 
     def _probabilities(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -20,6 +20,7 @@ from r2p_edge.videofile import Count, Image, Times, VideoFile
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "tcp")
+_VIDEOS = {".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".3gp"}
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
 
@@ -89,6 +90,21 @@ def open_source(source: Any, fps: float, *, count: Count = "trust") -> Source:
         raise VideoError(f"{name!r:.200} cannot be looked up ({error}); check the path") from error
     # Without the protocol's name FFmpeg would take what stands before a colon for one.
     return VideoFile(name, f"file:{name}", count=count)
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """The video files in a folder and the folders in it, sorted by path.
+
+    Raises:
+        VideoNotFoundError: there is no such folder.
+        VideoError: there is no video in it.
+    """
+    if not folder.is_dir():
+        raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _VIDEOS)
+    if not found:
+        raise VideoError(f"{folder} holds no videos ({', '.join(sorted(_VIDEOS))}); give another")
+    return found
 
 
 def frames_from_array(frames: Any) -> Image:

@@ -9,6 +9,8 @@ from types import ModuleType
 import pytest
 from requirements import import_torchvision, is_required
 
+from r2p_edge import cli
+
 
 @pytest.fixture(scope="session")
 def data() -> Path:
@@ -36,3 +38,30 @@ def motion_model(tmp_path_factory) -> Path:
 
     (artifact,) = build("motion", targets=["onnx"], out=tmp_path_factory.mktemp("motion"))
     return artifact.path
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs one command; returns its exit code, its output and its errors."""
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def fails(run):
+    """Asserts that a command fails with this code and one sentence that says this."""
+
+    def fails(code, message, *arguments):
+        found, _, errors = run(*arguments)
+        assert found == code, errors
+        lines = [line for line in errors.splitlines() if "warning" not in line]
+        (line,) = lines
+        assert line.startswith("r2p-edge: error: ")
+        assert message in line
+        assert "Traceback" not in errors
+
+    return fails

@@ -24,33 +24,6 @@ USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 
 
 @pytest.fixture
-def run(capsys):
-    """Runs one command; returns its exit code, its output and its errors."""
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def fails(run):
-    """Asserts that a command fails with this code and one sentence that says this."""
-
-    def fails(code, message, *arguments):
-        found, _, errors = run(*arguments)
-        assert found == code, errors
-        lines = [line for line in errors.splitlines() if "warning" not in line]
-        (line,) = lines
-        assert line.startswith("r2p-edge: error: ")
-        assert message in line
-        assert "Traceback" not in errors
-
-    return fails
-
-
-@pytest.fixture
 def model(tmp_path):
     return brightness_model(tmp_path / "model.onnx")
 
@@ -68,7 +41,7 @@ def test_predict_json(run, model, clip):
     one, two = map(json.loads, output.splitlines())
     assert set(one) == {
         "video", "label", "score", "top", "clips", "coverage", "truncated", "runtime", "device",
-        "timing_ms",
+        "precision", "timing_ms",
     }  # fmt: skip
     assert set(one["timing_ms"]) == {"decode", "preprocess", "inference", "total"}
     assert one["video"] == str(clip)
@@ -133,7 +106,7 @@ def test_what_is_no_model_at_all(fails, clip, tmp_path):
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"weights")
     fails(MODEL, "export a checkpoint first", "predict", weights, clip)
-    fails(MODEL, "is neither an ONNX file nor", "predict", clip, clip)
+    fails(MODEL, "is neither an ONNX nor an OpenVINO file", "predict", clip, clip)
 
 
 def test_a_folder_of_frames_has_the_rate_that_is_given(run, fails, model, clip, tmp_path):

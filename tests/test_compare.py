@@ -1,58 +1,135 @@
+"""Models held against each other, each in a process of its own."""
+
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from models import brightness_model, spec_of_brightness
+from requirements import needs
 
-from r2p_edge.compare import agreement
-from r2p_edge.errors import ParityError
-
-
-def test_figures_of_two_clips_worked_out_by_hand():
-    reference = np.array([[3.0, 4.0], [0.0, -10.0]])
-    other = np.array([[4.0, 3.0], [0.0, -10.5]])
-    found = agreement(reference, other)
-    assert found.max_abs == 1.0
-    assert found.max_rel == pytest.approx(0.1)  # of the largest logit, 10
-    assert found.cosine == pytest.approx(24 / 25)  # of the worse clip; the other's is 1
-    assert found.top1 == 0.5
-    assert found.clips == 2
+from r2p_edge import ClipSpec, _child
+from r2p_edge.calibration import motion
+from r2p_edge.compare import compare
+from r2p_edge.errors import BackendError, ModelNotFoundError, SpecError
+from r2p_edge.export.verify import first_difference
 
 
-def test_equal_outputs_agree_entirely():
-    logits = np.random.default_rng(0).normal(size=(5, 101)).astype(np.float32)
-    found = agreement(logits, logits)
-    assert (found.max_abs, found.max_rel, found.top1) == (0.0, 0.0, 1.0)
-    assert found.cosine == pytest.approx(1.0, abs=1e-12)
+@pytest.fixture
+def pair(tmp_path):
+    """Two models of the same classes, the second with logits 0.03 % larger."""
+    return (
+        brightness_model(tmp_path / "one.onnx"),
+        brightness_model(tmp_path / "two.onnx", factor=1.0003),
+    )
 
 
-def test_half_precision_does_not_overflow_in_the_comparison():
-    logits = np.full((1, 3), 60000, np.float16)
-    assert agreement(logits, logits).cosine == pytest.approx(1.0)
+CLIPS = np.random.default_rng(0).integers(0, 256, (3, 4, 8, 8, 3), np.uint8)
 
 
-def test_zero_outputs_have_cosine_zero():
-    assert agreement(np.ones((1, 3)), np.zeros((1, 3))).cosine == 0.0
+def test_models_in_processes_of_their_own(pair):
+    seen = []
+    report = compare(
+        pair[0], [pair[1], pair[0]], CLIPS, progress=lambda model, done: seen.append((model, done))
+    )
+    assert report["clips"] == 3
+    assert report["reference"] == {
+        "path": str(pair[0]), "runtime": "onnxruntime", "device": "cpu", "precision": "fp32"
+    }  # fmt: skip
+    two, one = report["results"]
+    means = CLIPS.mean(axis=(2, 3, 4))  # what the model answers
+    assert two["max_abs"] == pytest.approx(3e-4 * means.max(), rel=1e-2)
+    assert two["max_rel"] == pytest.approx(3e-4, rel=1e-2)
+    assert (two["within"], two["tolerance"], two["top1"]) == (False, {"max_rel": 1e-4}, 1.0)
+    assert (one["within"], one["max_abs"], one["path"]) == (True, 0.0, str(pair[0]))
+    assert seen == [(str(model), n) for model in (pair[0], pair[1], pair[0]) for n in (1, 2, 3)]
+    assert "onnxruntime" not in _loaded_by("import r2p_edge.compare")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("side", ["reference", "compared model"])
-def test_numbers_that_are_not_finite_are_refused(value, side):
-    good, bad = np.ones((2, 3)), np.ones((2, 3))
-    bad[1, 2] = value
-    pair = (bad, good) if side == "reference" else (good, bad)
-    with pytest.raises(ParityError, match=f"1 of 6 outputs of the {side} are NaN or infinite"):
-        agreement(*pair)
+def _loaded_by(statement):
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-@pytest.mark.parametrize("shape", [(2, 4), (3, 3), (6,), (2, 3, 1)])
-def test_other_shapes_are_refused_naming_both(shape):
-    with pytest.raises(ParityError, match=r"\(2, 3\)") as raised:
-        agreement(np.ones((2, 3)), np.ones(shape))
-    assert str(shape) in str(raised.value)
+def test_video_files_are_read_as_each_spec_says(tmp_path, pair):
+    video = tmp_path / "clip.mp4"
+    motion.write_video(motion.scene("test", 0), video)
+    spec = spec_of_brightness()
+    slow = spec.replace(clip=ClipSpec(frames=4, interval=6, fps=25.0))
+    slower = brightness_model(tmp_path / "slower.onnx", slow)
+    report = compare(pair[0], [slower, pair[0]], [video])
+    other, same = report["results"]
+    assert same["max_abs"] == 0
+    assert other["max_abs"] > 0
+    assert (other["differs"], same["differs"]) == (["clip"], [])
 
 
-def test_no_clips_and_a_zero_reference_are_refused():
-    with pytest.raises(ParityError):
-        agreement(np.ones((0, 3)), np.ones((0, 3)))
-    with pytest.raises(ParityError, match="zero for a clip"):
-        agreement(np.array([[1.0, 2.0], [0.0, 0.0]]), np.ones((2, 2)))
+@needs("openvino")
+def test_another_runtime_and_precision(pair, tmp_path):
+    report = compare(pair[0], [pair[0]], CLIPS, runtime="openvino")
+    (result,) = report["results"]
+    assert (result["runtime"], result["within"]) == ("openvino", True)
+
+
+def test_an_artifact_that_cannot_answer_does_not_stop_the_others(pair, tmp_path):
+    labels = ("a", "b", "c", "d")
+    other = brightness_model(tmp_path / "other.onnx", spec_of_brightness(labels=labels))
+    report = compare(pair[0], [tmp_path / "absent.onnx", other, pair[0]], CLIPS)
+    absent, relabelled, same = report["results"]
+    assert "does not exist" in absent["error"]
+    assert "has other labels than" in relabelled["error"]
+    assert (absent["exit_code"], relabelled["exit_code"], same["within"]) == (4, 4, True)
+    with pytest.raises(ModelNotFoundError, match="does not exist"):
+        compare(tmp_path / "absent.onnx", [pair[0]], CLIPS)
+
+
+def test_the_first_tensor_that_diverges(pair):
+    assert first_difference(*pair).startswith("the first tensor that differs is logits, by 0.0003")
+    assert first_difference(pair[0], pair[0]) == "every tensor before the logits agrees"
+
+
+CHILD = """
+import os, sys
+from r2p_edge.errors import SpecError
+def echo(report, **arguments):
+    print("a library prints this")
+    os.write(1, b"and this\\n")
+    report(1)
+    return arguments
+def refuse(report): raise SpecError("not this one")
+def die(report): os.kill(os.getpid(), 11)
+def leave(report): sys.exit(3)
+def stumble(report): raise ZeroDivisionError
+"""
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    (tmp_path / "some_module.py").write_text(CHILD)
+    monkeypatch.syspath_prepend(tmp_path)
+    return lambda name, *more: _child.call(f"some_module:{name}", *more)
+
+
+def test_a_process_of_its_own(child, capfd):
+    seen = []
+    assert child("echo", {"model": "é\\n"}, seen.append) == {"model": "é\\n"}
+    assert seen == [1]
+    assert capfd.readouterr().out == ""
+    with pytest.raises(SpecError, match="not this one"):
+        child("refuse", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("die", "was killed by SIGSEGV before it answered"),
+        ("leave", "ended with exit code 3"),
+        ("stumble", "ended with exit code 1"),
+    ],
+)
+def test_a_process_that_dies(child, name, message):
+    with pytest.raises(BackendError, match=message):
+        child(name, {})

@@ -12,7 +12,7 @@ import pytest
 from networks import spec_for
 from requirements import needs
 
-from r2p_edge.compare import agreement
+from r2p_edge.agreement import agreement
 from r2p_edge.export.checkpoint import read_checkpoint
 from r2p_edge.export.dialects import canonical_parameters
 from r2p_edge.export.reference import reference_logits

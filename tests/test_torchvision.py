@@ -8,9 +8,10 @@ from networks import torchvision_network
 from requirements import needs
 
 from r2p_edge import Predictor
+from r2p_edge.compare import compare
 from r2p_edge.export.build import build
 from r2p_edge.sampling import nearest, plan_clips
-from r2p_edge.video import open_source
+from r2p_edge.video import open_source, videos_in
 from r2p_edge.videofile import ShorterThanDeclaredError
 
 pytestmark = [
@@ -88,3 +89,26 @@ def test_sampling_at_the_rate_of_the_preset(artifact):
     times = np.arange(300) / 30
     (plan,) = plan_clips(artifact.spec.clip, times, 1)
     assert np.diff(nearest(times, plan.times)).tolist() == [2] * 15  # every second frame of 30 fps
+
+
+@needs("openvino")
+def test_openvino_and_the_other_graph_on_real_clips(artifact, data, tmp_path):
+    built = build(artifact.path, targets=["onnx", "openvino"], out=tmp_path, graph="conv2d")
+    built += build(artifact.path, targets=["openvino"], out=tmp_path)
+    built += build(artifact.path, targets=["openvino"], out=tmp_path, precision="fp16")
+    assert [each.path.name for each in built] == [
+        "tv-fp32-conv2d.onnx",
+        "tv-fp32-conv2d.xml",
+        "tv-fp32.xml",
+        "tv-fp16.xml",
+    ]
+    for each in built:
+        assert each.spec.parity["top1"] == 1
+        assert each.spec.parity["cosine"] >= 0.999
+        if each.spec.precision == "fp32":
+            assert each.spec.parity["max_rel"] <= 1e-4
+    clips = videos_in(data / "ucf101")
+    assert len(clips) == 43
+    report = compare(artifact.path, [each.path for each in built], clips)
+    for result in report["results"]:
+        assert (result["top1"], result["within"], result["differs"]) == (1.0, True, []), result

@@ -9,7 +9,7 @@ import pytest
 from networks import SMALL, random_parameters, spec_for
 from requirements import needs
 
-from r2p_edge.compare import agreement
+from r2p_edge.agreement import agreement
 from r2p_edge.errors import ModelError, ParityError
 from r2p_edge.export import verify
 from r2p_edge.export.clips import normalized, verification_clips

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy.typing as npt
 
+from r2p_edge.errors import BackendError, MissingDependencyError, SpecError, UsageError
 from r2p_edge.spec import ModelSpec
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+"""What a caller may ask a runtime to compute in."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is to be run.
+
+    Attributes:
+        device: None for the runtime's default; an unknown or absent one is an error, never a
+            fallback.
+        threads: None for one per core that this process may use.
+        precision: of `PRECISIONS`; None computes in the artifact's own.
+        cache: folder in which a runtime that compiles models keeps the results; None for none.
+
+    Raises:
+        UsageError: `threads` is not positive, `precision` is none of `PRECISIONS`, or `cache` is
+            no folder.
+    """
+
+    device: str | None = None
+    threads: int | None = None
+    precision: Literal["fp32", "fp16", "bf16"] | None = None
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads is {self.threads}; it must be 1 or more")
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise UsageError(
+                f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}"
+            )
+        if self.cache is not None and not self.cache.is_dir():
+            raise UsageError(f"there is no folder {self.cache} for the cache; create it")
 
 
 class Runtime(ABC):
@@ -18,6 +57,7 @@ class Runtime(ABC):
     Attributes:
         name: of the library, as in `RUNTIMES`.
         device: what the model really runs on, as the library reports it.
+        precision: what it really computes in: "fp32", "fp16", "bf16" or "int8".
         input_shape: of the input tensor; -1 for an axis that may have any size.
         input_dtype: "uint8" or "float32".
         output_shape: likewise; (N, classes).
@@ -25,24 +65,39 @@ class Runtime(ABC):
 
     name: str
     device: str
+    precision: str
     input_shape: tuple[int, ...]
     input_dtype: str
     output_shape: tuple[int, ...]
 
-    @classmethod
+    @staticmethod
     @abstractmethod
-    def open(
-        cls, path: Path, spec: ModelSpec, *, device: str | None, threads: int | None
-    ) -> Runtime:
-        """Loads the model.
-
-        Args:
-            device: None for the default; an unknown or absent one is an error, never a fallback.
-            threads: None for one per core that this process may use.
+    def library() -> ModuleType:
+        """The library itself, imported.
 
         Raises:
-            BackendError: the library or the device is not to be had.
+            MissingDependencyError: it is not installed.
+            BackendError: it is installed and cannot be imported.
+        """
+
+    @classmethod
+    @abstractmethod
+    def devices(cls) -> list[str]:
+        """Names of the devices that the library finds here, its default first.
+
+        Raises:
+            BackendError: see `library`.
+        """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, path: Path, spec: ModelSpec, options: Options) -> Runtime:
+        """Loads the model.
+
+        Raises:
+            BackendError: the library, the device or the precision is not to be had.
             ModelError: the library refuses the model.
+            UsageError: the runtime has no such option.
         """
 
     @abstractmethod
@@ -61,8 +116,57 @@ class Runtime(ABC):
         """Frees the model; `run` must not be called again. Calling it twice is allowed."""
 
 
+def import_library(name: str, install: str) -> ModuleType:
+    """The module `name`.
+
+    Args:
+        install: what to type where it is missing.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+        BackendError: it is installed but its import fails.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise MissingDependencyError(f"{name} is not installed; {install}") from error
+        raise _broken(name, error) from error
+    # A library that does not fit the machine raises what it likes: ImportError, OSError, ...
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> BackendError:
+    return BackendError(
+        f"{name} is installed but cannot be imported ({one_line(error)}); install it again, or a "
+        "version that fits this machine"
+    )
+
+
+def one_line(error: Exception) -> str:
+    """What a library's exception says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def usable_cores() -> int:
     """Cores that this process may run on, which in a container are fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def position(what: Literal["input", "output"], name: str, names: list[str]) -> int:
+    """Where the tensor that the spec names stands; where there is only one, whatever its name.
+
+    Raises:
+        SpecError: there are several, none of that name.
+    """
+    if len(names) == 1:
+        return 0
+    if name not in names:
+        raise SpecError(
+            f"the model has no {what} {name!r} but {', '.join(names)}; correct {what}.name in "
+            "the spec"
+        )
+    return names.index(name)

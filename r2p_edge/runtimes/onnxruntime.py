@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError
-from r2p_edge.runtimes.base import Runtime, usable_cores
+from r2p_edge.errors import BackendError, ModelError, UsageError
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    import_library,
+    one_line,
+    position,
+    usable_cores,
+)
 from r2p_edge.spec import ModelSpec
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
@@ -21,40 +29,47 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
 
     def __init__(self, session: Any, spec: ModelSpec, device: str) -> None:
-        model_input = _named("input", spec.input.name, session.get_inputs())
-        output = _named("output", spec.output.name, session.get_outputs())
+        (model_input,), outputs = session.get_inputs(), session.get_outputs()
+        output = outputs[position("output", spec.output.name, [each.name for each in outputs])]
         self._session: Any = session
         self._names = model_input.name, output.name
         self.device = device
+        self.precision = spec.precision
         self.input_shape = _shape(model_input.shape)
         self.input_dtype = _DTYPES.get(model_input.type, model_input.type)
         self.output_shape = _shape(output.shape)
 
+    @staticmethod
+    def library() -> ModuleType:
+        return import_library("onnxruntime", 'pip install "r2p_edge[onnxruntime]"')
+
     @classmethod
-    def open(
-        cls, path: Path, spec: ModelSpec, *, device: str | None, threads: int | None
-    ) -> OnnxRuntime:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"running {path.name} needs onnxruntime, which cannot be imported ({error}); "
-                'pip install "r2p_edge[onnxruntime]"'
-            ) from error
-        device = (device or "cpu").lower()
-        provider, options = _provider(device, onnxruntime.get_available_providers())
+    def devices(cls) -> list[str]:
+        return sorted(_providers(cls.library()), key=lambda name: (name != "cpu", name))
+
+    @classmethod
+    def open(cls, path: Path, spec: ModelSpec, options: Options) -> OnnxRuntime:
+        onnxruntime = cls.library()
+        if options.cache is not None:
+            raise UsageError("onnxruntime compiles nothing that could be cached; leave cache out")
+        if options.precision not in (None, spec.precision):
+            raise UsageError(
+                f"onnxruntime computes in the artifact's own precision, {spec.precision}, and not "
+                f"in {options.precision}; leave precision out, or choose the runtime openvino"
+            )
+        device = (options.device or "cpu").lower()
+        provider, provider_options = _provider(device, _providers(onnxruntime))
         try:
             session = onnxruntime.InferenceSession(
                 str(path),
-                session_options(threads),
+                session_options(options.threads),
                 providers=[provider],
-                provider_options=[options],
+                provider_options=[provider_options],
             )
         # Its exceptions share no base class but Exception.
         except Exception as error:
-            message = " ".join(str(error).split())
             raise ModelError(
-                f"onnxruntime {onnxruntime.__version__} cannot load {path} ({message}); "
+                f"onnxruntime {onnxruntime.__version__} cannot load {path} ({one_line(error)}); "
                 "check that the file is whole, or export it again"
             ) from error
         obtained = session.get_providers()
@@ -76,7 +91,7 @@ class OnnxRuntime(Runtime):
         # As above: no common base class.
         except Exception as error:
             raise BackendError(
-                f"onnxruntime failed on {self.device} ({' '.join(str(error).split())})"
+                f"onnxruntime failed on {self.device} ({one_line(error)})"
             ) from error
         return np.asarray(output)
 
@@ -96,29 +111,22 @@ def session_options(threads: int | None) -> Any:
     return options
 
 
-def _provider(device: str, available: list[str]) -> tuple[str, dict[str, str]]:
-    """The execution provider of a device name such as "cuda:1", and its options."""
-    kind, _, number = device.partition(":")
+def _providers(onnxruntime: ModuleType) -> dict[str, str]:
+    """Execution providers of the installed wheel by the names of their devices."""
+    available = onnxruntime.get_available_providers()
     names = {name.removesuffix("ExecutionProvider").lower(): name for name in available}
     names.pop("azure", None)  # calls a remote service for some operators, and is no device
-    if kind not in names or (number and not number.isdigit()):
+    return names
+
+
+def _provider(device: str, providers: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The execution provider of a device name such as "cuda:1", and its options."""
+    kind, _, number = device.partition(":")
+    if kind not in providers or (number and not number.isdigit()):
         raise BackendError(
-            f"onnxruntime has no device {device!r} here; it has {', '.join(sorted(names))}"
+            f"onnxruntime has no device {device!r} here; it has {', '.join(sorted(providers))}"
         )
-    return names[kind], {"device_id": number} if number else {}
-
-
-def _named(what: str, name: str, tensors: list[Any]) -> Any:
-    """The tensor that the spec names; where there is only one, whatever its name."""
-    if len(tensors) == 1:
-        return tensors[0]
-    names = [tensor.name for tensor in tensors]
-    if name not in names:
-        raise SpecError(
-            f"the model has no {what} {name!r} but {', '.join(names)}; correct {what}.name in "
-            "the spec"
-        )
-    return tensors[names.index(name)]
+    return providers[kind], {"device_id": number} if number else {}
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int, ...]:

@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-LIBRARIES = ("numpy", "opencv-python-headless", "opencv-python", "torch", "torchvision")
+LIBRARIES = (
+    "numpy", "opencv-python-headless", "opencv-python", "torch", "torchvision", "onnxruntime",
+    "openvino",
+)  # fmt: skip
 
 
 def interleaved(

@@ -25,10 +25,11 @@ import numpy as np
 from _harness import machine
 
 from r2p_edge import Predictor
-from r2p_edge.compare import agreement
+from r2p_edge.agreement import agreement
 from r2p_edge.export.build import build
 from r2p_edge.preprocess import Preprocessor
 from r2p_edge.runtimes import open_runtime
+from r2p_edge.runtimes.base import Options
 from r2p_edge.sampling import nearest, plan_clips
 from r2p_edge.spec import ModelSpec
 
@@ -71,7 +72,7 @@ def measure(clips: Path, checkpoint: Path | None) -> dict[str, object]:
             save_file(random_parameters((3, 4, 6, 3)), source)
         (built,) = build(source, targets=["onnx"], out=name, preset="ucf101-mindspore")
         spec = built.spec
-        runtime = open_runtime(built.path, spec, runtime=None, device=None, threads=None)
+        runtime = open_runtime(built.path, spec, None, Options())
         logits: dict[str, list[np.ndarray]] = {}
         with contextlib.closing(runtime), Predictor(built.path) as predictor:
             preprocessor = Preprocessor(predictor.spec)

@@ -1,0 +1,89 @@
+"""How well the outputs of two models agree, and how well they should."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from r2p_edge.errors import ParityError
+
+TOLERANCE: dict[str, tuple[str, float]] = {
+    "fp32": ("max_rel", 1e-4),
+    "fp16": ("cosine", 0.999),
+    "bf16": ("cosine", 0.999),
+}
+"""Per precision, the figure of `Agreement` that decides and its limit: the most that `max_rel`
+may be, the least that `cosine` may be. INT8 has none: it is reported and never refused."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What separates the outputs of two models.
+
+    Attributes:
+        max_abs: largest absolute difference of two logits.
+        max_rel: the same over the largest absolute logit of the reference.
+        cosine: of the angle between the two outputs of a clip, for the worst clip.
+        top1: share of the clips whose largest logit is at the same class.
+        clips: number of clips compared.
+    """
+
+    max_abs: float
+    max_rel: float
+    cosine: float
+    top1: float
+    clips: int
+
+
+def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
+    """Compares two models' outputs for the same clips.
+
+    Args:
+        reference: (N, classes), any real dtype; computed with in float64.
+        other: of the same shape.
+
+    Raises:
+        ParityError: the shapes differ or are not (N, classes) with N > 0, a number is NaN or
+            infinite, or a clip of the reference is all zero, which nothing can be compared with.
+    """
+    reference = np.asarray(reference, dtype=np.float64)
+    other = np.asarray(other, dtype=np.float64)
+    if reference.shape != other.shape or reference.ndim != 2 or reference.size == 0:
+        raise ParityError(
+            f"outputs of shape {other.shape} cannot be compared with a reference of shape "
+            f"{reference.shape}; both must be the same (clips, classes)"
+        )
+    for name, outputs in (("the reference", reference), ("the compared model", other)):
+        broken = np.count_nonzero(~np.isfinite(outputs))
+        if broken:
+            raise ParityError(
+                f"{broken} of {outputs.size} outputs of {name} are NaN or infinite; "
+                "look for overflow or broken weights in it"
+            )
+    lengths = np.linalg.norm(reference, axis=1)
+    if not lengths.all():
+        raise ParityError(
+            "every output of the reference is zero for a clip, so no difference can be put in "
+            "relation to it; compare on other clips"
+        )
+    max_abs = float(np.abs(other - reference).max())
+    # A vector of zeros points nowhere: its cosine is 0, not 0/0.
+    others = np.linalg.norm(other, axis=1)
+    cosines = (reference * other).sum(axis=1) / (lengths * np.where(others == 0, 1, others))
+    return Agreement(
+        max_abs=max_abs,
+        max_rel=max_abs / float(np.abs(reference).max()),
+        cosine=float(np.clip(cosines, -1, 1).min()),
+        top1=float((reference.argmax(axis=1) == other.argmax(axis=1)).mean()),
+        clips=len(reference),
+    )
+
+
+def within_tolerance(found: Agreement, precision: str) -> bool:
+    """Whether two models of this precision, or one of them, agree as well as they should."""
+    if precision not in TOLERANCE:
+        return True
+    figure, limit = TOLERANCE[precision]
+    value = float(getattr(found, figure))
+    return value <= limit if figure == "max_rel" else value >= limit

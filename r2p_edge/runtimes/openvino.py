@@ -1,0 +1,188 @@
+"""OpenVINO: its own `.xml` with `.bin`, and `.onnx`, on Intel, AMD and ARM CPUs, GPUs and NPUs."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.errors import BackendError, ModelError, SpecError
+from r2p_edge.runtimes.base import Options, Runtime, import_library, one_line, position
+from r2p_edge.spec import ModelSpec
+
+_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}  # our names, and those of ov::element::Type
+_NAMES = {hint: name for name, hint in _HINTS.items()}
+
+
+class OpenVino(Runtime):
+    """One compiled model with one inference request. Devices: "cpu", "gpu", "gpu.1", "npu".
+
+    By itself OpenVINO computes in bf16 or f16 wherever the chip has them, and takes whichever the
+    chip has for one that it lacks; here the artifact and the caller decide, and what was obtained
+    is compared with what was asked for.
+    """
+
+    name = "openvino"
+
+    def __init__(self, compiled: Any, spec: ModelSpec, device: str, precision: str) -> None:
+        model_input, outputs = compiled.inputs[0], compiled.outputs
+        names = [each.get_any_name() if each.names else "" for each in outputs]
+        output = outputs[position("output", spec.output.name, names)]
+        self._request: Any = compiled.create_infer_request()
+        self._output = compiled.outputs.index(output)
+        self._lock = threading.Lock()
+        self.device = device
+        self.precision = precision
+        self.input_shape = _shape(model_input)
+        self.input_dtype = model_input.element_type.to_dtype().name
+        self.output_shape = _shape(output)
+
+    @staticmethod
+    def library() -> ModuleType:
+        return import_library("openvino", 'pip install "r2p_edge[openvino]"')
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        found = [name.lower() for name in _core(cls.library()).available_devices]
+        return sorted(found, key=lambda name: (name != "cpu", name))
+
+    @classmethod
+    def open(cls, path: Path, spec: ModelSpec, options: Options) -> OpenVino:
+        openvino = cls.library()
+        core = _core(openvino)
+        device = _device(core, options.device or "cpu")
+        precision = _precision(core, device, spec.precision, options.precision)
+        model = read_model(openvino, core, path, spec)
+        config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        }
+        # It finds the cores that this process may use by itself.
+        if options.threads is not None and device.startswith("CPU"):
+            config["INFERENCE_NUM_THREADS"] = options.threads
+        if options.cache is not None:
+            config["CACHE_DIR"] = str(options.cache)
+        try:
+            compiled = core.compile_model(model, device, config)
+            obtained = compiled.get_property("EXECUTION_DEVICES")
+            hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        except RuntimeError as error:
+            raise BackendError(
+                f"openvino {_version(openvino)} cannot run {path} on {device} "
+                f"({one_line(error)}); check the driver, or choose another device"
+            ) from error
+        if [name.partition(".")[0] for name in obtained] != [device.partition(".")[0]]:
+            raise BackendError(
+                f"openvino was asked for {device} and took {', '.join(obtained)}; check the "
+                "driver, or choose another device"
+            )
+        if hint != _HINTS[precision]:
+            raise BackendError(
+                f"openvino was asked to compute in {precision} on {device} and took "
+                f"{_NAMES.get(hint, hint)}; choose that precision if it is good enough"
+            )
+        computes_in = "int8" if spec.precision == "int8" else precision
+        return cls(compiled, spec, obtained[0].lower(), computes_in)
+
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        with self._lock:
+            if self._request is None:
+                raise BackendError("this model is closed; open it again")
+            try:
+                outputs = self._request.infer([batch], share_inputs=True, share_outputs=True)
+            except RuntimeError as error:
+                raise BackendError(
+                    f"openvino failed on {self.device} ({one_line(error)})"
+                ) from error
+            # What was shared belongs to the request, whose next run overwrites it.
+            return np.array(outputs[self._output])
+
+    def close(self) -> None:
+        with self._lock:
+            self._request = None
+
+
+def _core(openvino: ModuleType) -> Any:
+    try:
+        return openvino.Core()
+    except RuntimeError as error:
+        raise BackendError(
+            f"openvino {_version(openvino)} cannot start ({one_line(error)}); install it again"
+        ) from error
+
+
+def _device(core: Any, wanted: str) -> str:
+    """OpenVINO's name of a device, if it is here; AUTO and its like choose for themselves."""
+    name = wanted.upper().replace(":", ".")
+    available = core.available_devices
+    if name in available or f"{name}.0" in available:
+        return name
+    raise BackendError(
+        f"openvino has no device {wanted!r} here; it has "
+        f"{', '.join(device.lower() for device in available)}"
+    )
+
+
+def _precision(core: Any, device: str, artifact: str, wanted: str | None) -> str:
+    """What to compute in: what the caller wants, or the artifact's own.
+
+    The float layers of an int8 artifact run in fp32. An fp16 artifact is one of fp16 weights, which
+    a device without fp16 arithmetic computes with in fp32.
+    """
+    has = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    supported = [name for name in _HINTS if name.upper() in has]
+    own = "fp16" if artifact == "fp16" and "fp16" in supported else "fp32"
+    precision = wanted or own
+    if precision not in supported:
+        raise BackendError(
+            f"openvino's {device} computes in {', '.join(supported)} here and not in {precision}; "
+            "choose one of them as precision"
+        )
+    return precision
+
+
+def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> Any:
+    """The `openvino.Model` in a file, with the static shape that its spec describes.
+
+    Raises:
+        ModelError: OpenVINO cannot read it, or it has more than one input.
+        SpecError: it has open axes and cannot take the spec's shape.
+    """
+    try:
+        model = core.read_model(str(path))
+    except RuntimeError as error:
+        weights = f" and {path.with_suffix('.bin').name}" if path.suffix == ".xml" else ""
+        raise ModelError(
+            f"openvino {_version(openvino)} cannot load {path} ({one_line(error)}); check that "
+            f"the file{weights} is whole, or export it again"
+        ) from error
+    if len(model.inputs) != 1:
+        raise ModelError(f"{path} has {len(model.inputs)} inputs; expected one clip")
+    found = model.inputs[0].get_partial_shape()
+    if found.is_dynamic:
+        wanted = list(spec.input_shape)
+        if found.rank == len(wanted):
+            # Axes that the model fixes are not the spec's to change.
+            pairs = zip(found, wanted)
+            wanted = [want if axis.is_dynamic else axis.get_length() for axis, want in pairs]
+        try:
+            model.reshape(wanted)
+        except RuntimeError as error:
+            raise SpecError(
+                f"{path} has open axes and cannot take {spec.input_shape} as its spec says "
+                f"({one_line(error)}); correct clip, crop and input in the spec"
+            ) from error
+    return model
+
+
+def _version(openvino: ModuleType) -> str:
+    """Without the build's number and branch."""
+    return str(openvino.__version__).partition("-")[0]
+
+
+def _shape(port: Any) -> tuple[int, ...]:
+    return tuple(axis.get_length() if axis.is_static else -1 for axis in port.get_partial_shape())
