@@ -12,7 +12,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from r2p_edge._files import write_sidecar
 from r2p_edge.artifact import embedded_spec
 from r2p_edge.errors import ModelNotFoundError, OutputError, SpecError, UsageError
 from r2p_edge.spec import ModelSpec
@@ -204,7 +203,6 @@ def _onnx(
     else:
         batch = 1 if batch is None else batch
         final = onnx_from_checkpoint(source, contract, path, batch=batch, graph=wanted or "conv3d")
-    write_sidecar(path, final)
     return Built("onnx", path, final)
 
 
@@ -214,7 +212,6 @@ def _openvino(onnx: Built, out: Path, precision: Literal["fp32", "fp16"] | None)
     planned = onnx.spec.replace(precision=precision or onnx.spec.precision)
     path = out / f"{_stem(planned)}.xml"
     final = openvino_from_onnx(onnx.path, path, precision=precision)
-    write_sidecar(path, final)
     return Built("openvino", path, final)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from r2p_edge._files import atomic_write, check_folder
-from r2p_edge.artifact import embedded_spec, sha256_of_file, sidecar_path
+from r2p_edge._files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact import embedded_spec, sha256_of_file
 from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.spec import ModelSpec
 
@@ -23,6 +23,7 @@ from .conv2d import conv2d_from_conv3d
 from .dialects import canonical_parameters
 from .foreign import adapt, check_normalisation, graph_kind, load, takes_pixels
 from .graph import OPSET, check_batch, embed_spec
+from .operators import require_ops
 from .reference import reference_activations, reference_logits
 from .verify import Activations, open_session, run_session, verify_onnx
 from .video_resnet import network_from_parameters, onnx_from_parameters
@@ -269,21 +270,21 @@ def _write(
     reference: str,
     activations: Activations | None = None,
 ) -> ModelSpec:
-    """Compares the model with its source, and writes it with the proof in its spec."""
+    """Compares the model with its source, and writes it with the proof in its spec, and a sidecar."""
     sums = logits.sum(axis=1)
     if spec.output.kind == "logits" and logits.min() >= 0 and np.abs(sums - 1).max() < 1e-3:
         raise SpecError(
             "the model's outputs are never negative and sum to 1, but the spec calls them logits; "
             "set output.kind to probabilities, or softmax would be applied twice"
         )
+    require_ops(model, "onnx")
     found = verify_onnx(
         _bytes(model), spec, clips, logits, reference=reference, activations=activations
     )
     spec = spec.replace(parity=found)
     embed_spec(model, spec)
     atomic_write(path, _bytes(model))
-    # One that lay there describes the bytes that were just replaced.
-    sidecar_path(Path(path)).unlink(missing_ok=True)
+    write_sidecar(path, spec)
     return spec
 
 

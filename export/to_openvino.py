@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from r2p_edge._files import atomic_write, check_folder
+from r2p_edge._files import atomic_write, check_folder, write_sidecar
 from r2p_edge._openvino_ir import RT_INFO, weights_path
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact import open_artifact, sidecar_path
-from r2p_edge.errors import UsageError
-from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.openvino import OpenVino, read_model
+from r2p_edge.artifact import embedded_spec, open_artifact, sidecar_path
+from r2p_edge.errors import ModelError, SpecError, UsageError
+from r2p_edge.runtimes.base import Options, one_line
+from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
@@ -23,11 +23,13 @@ from .foreign import load
 from .operators import require_ops
 from .verify import open_session, parity, run_runtime, run_session
 
+PRECISIONS = ("fp32", "fp16")
+
 
 def openvino_from_onnx(
     source: str | Path, path: str | Path, *, precision: Literal["fp32", "fp16"] | None = None
 ) -> ModelSpec:
-    """Writes an ONNX artifact as `path` and, beside it, the `.bin` file of its weights.
+    """Writes an ONNX artifact as `path`, with its weights in a `.bin` file, and a sidecar.
 
     Args:
         source: an ONNX file with a spec, as `onnx_from_checkpoint` and its like write it.
@@ -44,19 +46,24 @@ def openvino_from_onnx(
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`, or
             has an operator that OpenVINO lacks.
         ParityError: the IR does not answer as `source` does; nothing is written.
-        OutputError: `path` cannot be written.
-        MissingDependencyError: openvino or onnxruntime is not installed.
+        OutputError: a file cannot be written.
+        BackendError: openvino or onnxruntime is not installed or does not work.
     """
     source, path = Path(source), Path(path)
     if path.suffix != ".xml":
         raise UsageError(f"{path} is to become an OpenVINO file, whose name must end in .xml")
-    check_folder(path)
+    for file in (path, weights_path(path), sidecar_path(path)):
+        check_folder(file)
     openvino = OpenVino.library()
-    artifact = open_artifact(source)
+    original = open_artifact(source).spec
     require_ops(load(source), "openvino")
-    original = artifact.spec
-    if precision not in (None, original.precision) and original.precision != "fp32":
-        raise UsageError(f"{source} is {original.precision} and cannot become {precision}")
+    if precision not in (None, original.precision) and (
+        original.precision != "fp32" or precision not in PRECISIONS
+    ):
+        raise UsageError(
+            f"{source} is {original.precision} and cannot become {precision}; fp32 can become "
+            f"{' or '.join(PRECISIONS)}"
+        )
     spec = original.replace(
         precision=precision or original.precision,
         built_with=built_with("openvino"),
@@ -64,39 +71,45 @@ def openvino_from_onnx(
     )
     tensor = input_from_clips(verification_clips(spec), spec)
     logits = run_session(open_session(source), tensor)
-    model = read_model(openvino, openvino.Core(), source, spec)
-    # The ONNX file's metadata, an outdated spec among them.
-    del model.rt_info["framework"]
+    model = read_model(openvino, new_core(openvino), source, spec)
+    if "framework" in model.rt_info:
+        # The ONNX file's metadata, an outdated spec among them.
+        del model.rt_info["framework"]
     model.set_friendly_name(spec.name)
     with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / path.name
+        draft = Path(folder) / "draft.xml"
 
         def save() -> None:
-            openvino.save_model(model, draft, compress_to_fp16=spec.precision == "fp16")
+            try:
+                openvino.save_model(model, draft, compress_to_fp16=spec.precision == "fp16")
+            except RuntimeError as error:
+                raise ModelError(
+                    f"openvino cannot write {source} as IR ({one_line(error)}); run the .onnx "
+                    "file on it instead"
+                ) from error
 
         save()
-        spec = spec.replace(parity=_parity(draft, spec, tensor, logits, original.parity))
+        found = _parity(draft, spec, tensor, logits)
+        spec = spec.replace(parity={**found, "onnx": original.parity})
         model.set_rt_info(spec.to_json(), list(RT_INFO))
         save()
-        # The other way round, an interruption would leave a graph that is newer than its weights
-        # and has no sidecar to tell of it.
+        if embedded_spec(draft) != spec:
+            raise SpecError(
+                f"the spec of {source} does not come back from an OpenVINO file; give it labels "
+                "of characters that XML allows"
+            )
+        # Whatever interrupts this, the sidecar tells files of two exports from those of one.
         atomic_write(weights_path(path), weights_path(draft).read_bytes())
         atomic_write(path, draft.read_bytes())
-    # One that lay there describes the bytes that were just replaced.
-    sidecar_path(path).unlink(missing_ok=True)
+    write_sidecar(path, spec)
     return spec
 
 
-def _parity(
-    draft: Path, spec: ModelSpec, tensor: Any, logits: Any, of_source: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    runtime = OpenVino.open(draft, spec, Options())
-    try:
+def _parity(draft: Path, spec: ModelSpec, tensor: Any, logits: Any) -> dict[str, Any]:
+    with contextlib.closing(OpenVino.open(draft, spec, Options())) as runtime:
         outputs = run_runtime(runtime, tensor)
-        where = f"openvino {metadata.version('openvino')} on {runtime.device}"
-        computed_in = runtime.precision
-    finally:
-        runtime.close()
-    found = agreement(logits, outputs)
-    record = parity(found, spec.precision, reference="onnx", what="the OpenVINO model")
-    return {**record, "runtime": where, "computed_in": computed_in, "onnx": of_source}
+    record = parity(
+        agreement(logits, outputs), spec.precision, reference="onnx", what="the OpenVINO model"
+    )
+    where = f"openvino {metadata.version('openvino')} on {runtime.device}"
+    return {**record, "runtime": where, "computed_in": runtime.precision}

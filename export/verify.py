@@ -11,11 +11,12 @@ import numpy as np
 from r2p_edge.agreement import TOLERANCE, Agreement, agreement, within_tolerance
 from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import ModelError, ParityError
+from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Runtime
 from r2p_edge.runtimes.onnxruntime import OnnxRuntime, session_options
 from r2p_edge.spec import ModelSpec
 
-from .clips import input_from_clips, verification_clips
+from .clips import input_from_clips
 from .foreign import load
 
 if TYPE_CHECKING:
@@ -152,18 +153,21 @@ def _batches(tensor: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]
         yield np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)]), len(part)
 
 
-def first_difference(reference: str | Path, other: str | Path) -> str:
-    """Names the first tensor of an ONNX model that is not what another has under the same name.
+def first_difference(reference: str | Path, other: str | Path, clip: Any) -> str:
+    """Names the first tensor of an ONNX artifact that is not what another has under its name.
 
-    Both are run on one generated clip, as their specs describe their inputs.
+    Args:
+        clip: what both are shown; whatever `Predictor.predict` takes, as `reference` reads it.
 
     Raises:
-        ModelError, SpecError: one of the two cannot be used.
+        R2PError: one of the two cannot be used, or the clip cannot be read.
         MissingDependencyError: onnx or onnxruntime is not installed.
     """
     reference, other = Path(reference), Path(other)
-    specs = open_artifact(reference).spec, open_artifact(other).spec
-    one, two = (input_from_clips(verification_clips(spec, 1), spec) for spec in specs)
+    with Predictor(reference, runtime="onnxruntime") as predictor:
+        pixels = predictor.pixels(clip)
+    one = input_from_clips(pixels, predictor.spec)
+    two = input_from_clips(pixels, open_artifact(other).spec)
     there = _Graph(load(reference))
 
     def activations() -> Iterator[tuple[str, np.ndarray]]:

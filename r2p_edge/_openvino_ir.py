@@ -31,7 +31,7 @@ def describe(path: Path) -> Description:
     """
     try:
         net = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:  # the latter: an unknown encoding
         raise ValueError(str(error)) from error
     if net.tag != "net":
         raise ValueError(f"its outermost element is <{net.tag}>, not <net>")

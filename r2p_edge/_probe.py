@@ -1,16 +1,13 @@
 """What `r2p-edge doctor` tries in a Python of its own: a runtime, or a decoder.
 
-The other Python imports this module and tells on a pipe, before each step, all it knows by then;
-so if the step hangs or ends the process, it is known which.
+Before each step it reports all that it knows by then; so if the step hangs or ends the process, it
+is known which.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -60,15 +57,12 @@ def blank(what: str) -> Report:
     }
 
 
-def answer() -> None:
-    """The other end of the pipe: tries what the command line names."""
-    with os.fdopen(os.dup(1), "w") as pipe:
-        os.dup2(2, 1)  # what libraries print must not get between our lines
-        what = sys.argv[1]
-        found = blank(what)
-        for _ in check(what, found):
-            print(json.dumps({**found, "done": False}), file=pipe, flush=True)
-        print(json.dumps({**found, "done": True}), file=pipe, flush=True)
+def probe(report: Callable[[Report], None], what: str) -> None:
+    """Tries a runtime, "pyav" or "opencv", and reports all that is known before each step."""
+    found = blank(what)
+    for _ in check(what, found):
+        report(found)
+    report(found)
 
 
 def check(what: str, found: Report) -> Iterator[None]:
@@ -149,8 +143,13 @@ def _check_runtime(name: str, found: Report) -> Iterator[None]:
             device[layer] = RUNNING
             yield
             device[layer] = _run(runtime, path, device["device"], layer)
-    if all(device[layer] == "ok" for device in found["devices"] for layer in LAYERS):
+    if all(runs(device[layer]) for device in found["devices"] for layer in LAYERS):
         found["status"] = "ok"
+
+
+def runs(result: str) -> bool:
+    """Whether a layer's result is that it ran, in whatever precision."""
+    return result.startswith("ok")
 
 
 def _model(layer: str, suffixes: tuple[str, ...]) -> Path | None:
@@ -161,10 +160,21 @@ def _model(layer: str, suffixes: tuple[str, ...]) -> Path | None:
 
 
 def _run(runtime: type[Runtime], path: Path, device: str, layer: str) -> str:
-    """Runs a test model; "ok", or the reason why it is not."""
+    """Runs a test model; "ok", or the reason why it is not.
+
+    A device that has no fp32, as an NPU, is tried in fp16 and then "ok in fp16".
+    """
+    result = _run_in(runtime, path, Options(device=device), layer)
+    if result != "ok":
+        half = _run_in(runtime, path, Options(device=device, precision="fp16"), layer)
+        result = "ok in fp16" if half == "ok" else result
+    return result
+
+
+def _run_in(runtime: type[Runtime], path: Path, options: Options, layer: str) -> str:
     batch, _, _, expected = case(layer)
     try:
-        with contextlib.closing(runtime.open(path, _spec(layer), Options(device=device))) as model:
+        with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
             output = model.run(batch)
     except Exception as error:  # as above: a library raises what it likes
         return one_line(error)

@@ -98,12 +98,13 @@ def files_of(path: Path) -> list[Path]:
     """The files that make up the model at `path`, that one first; its sidecar is none of them.
 
     Raises:
-        ModelError: it is an OpenVINO file whose weights are not beside it.
+        ModelError: it is an OpenVINO file whose weights are not beside it, or no such file.
     """
     if path.suffix.lower() != ".xml":
         return [path]
     weights = _openvino_ir.weights_path(path)
     if not weights.is_file():
+        _describe_openvino(path)  # or the file is something else
         raise ModelError(
             f"{path} has no weights: there is no {weights.name} beside it; copy both files"
         )
@@ -138,7 +139,7 @@ def _sidecar(path: Path, *, foreign: bool) -> dict[str, Any] | None:
     if not isinstance(files, dict) or sorted(files) != expected:
         raise SpecError(
             f"sidecar {file} should describe {', '.join(expected) or 'no other files'} under "
-            f"files and has {reprlib.repr(files)}; export again"
+            f"files and has {reprlib.repr(files)}; use the names of the export, or export again"
         )
     for record in (fields, *files.values()):
         _check_record(file, record)
@@ -221,22 +222,28 @@ def _spec_of_onnx(path: Path) -> str | None:
 
 
 def _spec_of_openvino(path: Path) -> str | None:
+    described, weights = _describe_openvino(path), _openvino_ir.weights_path(path)
     try:
-        described = _openvino_ir.describe(path)
-        weights = _openvino_ir.weights_path(path)
         size = weights.stat().st_size
     except OSError as error:
-        raise _unreadable(path, error) from error
-    except ValueError as error:
-        raise ModelError(
-            f"{path} is not a whole OpenVINO file ({error}); copy or export it again"
-        ) from error
+        raise _unreadable(weights, error) from error
     if size < described.weights:
         raise ModelError(
             f"{weights} has {size} bytes but {path.name} needs {described.weights}; "
             "copy both files again from the export"
         )
     return described.spec
+
+
+def _describe_openvino(path: Path) -> _openvino_ir.Description:
+    try:
+        return _openvino_ir.describe(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise ModelError(
+            f"{path} is not a whole OpenVINO file ({error}); copy or export it again"
+        ) from error
 
 
 _EMBEDDED = {".onnx": _spec_of_onnx, ".xml": _spec_of_openvino}

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from r2p_edge._version import __version__
-from r2p_edge.artifact import open_artifact, sidecar_path
+from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
 from r2p_edge.errors import (
     LowFrameRateWarning,
     ModelNotFoundError,
@@ -26,6 +28,7 @@ from r2p_edge.errors import (
     ParityError,
     R2PError,
     UsageError,
+    VideoError,
 )
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
@@ -219,7 +222,10 @@ def _compare(options: argparse.Namespace) -> int:
     if options.clips is None:
         clips = verification_clips(open_artifact(options.reference).spec, count or 8)
     else:
-        clips = videos_in(options.clips)[:count]
+        videos = videos_in(options.clips)
+        # Spread over the folder, whose first files are often of one class.
+        chosen = np.linspace(0, len(videos) - 1, min(count or len(videos), len(videos)))
+        clips = [videos[round(number)] for number in chosen]
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         tasks: dict[str, Any] = {}
@@ -239,13 +245,13 @@ def _compare(options: argparse.Namespace) -> int:
             precision=options.precision,
             progress=progress,
         )
-    code = 0
+    code = VideoError.exit_code if report["failed"] else 0
     for result in report["results"]:
         if "error" in result:
             code = result["exit_code"]
         elif not result["within"]:
             code = ParityError.exit_code
-            result["first_difference"] = _first_difference(options.reference, result)
+            result["first_difference"] = _first_difference(report["reference"], result, clips)
     if options.json:
         _print_json(report)
     else:
@@ -253,14 +259,17 @@ def _compare(options: argparse.Namespace) -> int:
     return code
 
 
-def _first_difference(reference: Path, result: dict[str, Any]) -> str | None:
-    """The first tensor that diverges, where both models are ONNX and can tell."""
-    from r2p_edge.export.verify import first_difference
-
-    if {reference.suffix.lower(), Path(result["path"]).suffix.lower()} != {".onnx"}:
+def _first_difference(reference: dict[str, Any], result: dict[str, Any], clips: Any) -> str | None:
+    """The first tensor that diverges; None where the two have no tensors in common to compare."""
+    one, two = (open_artifact(each["path"]) for each in (reference, result))
+    same = one.spec.graph == two.spec.graph and one.spec.clip == two.spec.clip
+    if not same or {reference["runtime"], result["runtime"]} != {"onnxruntime"}:
         return None
+    worst = result["worst"] if isinstance(clips, list) else clips[int(result["worst"])]
     try:
-        return first_difference(reference, result["path"])
+        from r2p_edge.export.verify import first_difference
+
+        return first_difference(one.path, two.path, worst)
     except R2PError as error:
         return f"which tensor differs first is not known: {error}"
 
@@ -286,40 +295,51 @@ def _info(options: argparse.Namespace) -> int:
             raise ModelNotFoundError(
                 f"{path} holds no model file ({', '.join(suffixes)}); check the folder"
             )
+    code = 0
     for file in paths:
-        artifact = open_artifact(file)
-        spec = artifact.spec
-        if options.json:
-            _print_json(
-                {
-                    "path": str(file),
-                    "size": artifact.size,
-                    "verified": artifact.verified,
-                    "carrier": artifact.carrier,
-                    "digest": spec.contract_digest(),
-                    "spec": spec.to_dict(),
-                }
-            )
-            continue
-        checked = f"sha256 as in {sidecar_path(file).name}" if artifact.verified else "no sidecar"
-        clip = spec.clip
-        rows = {
-            "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
-            "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
-            "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
-            "classes": f"{len(spec.labels)}: {', '.join(spec.labels[:4])}"
-            + (", ..." if len(spec.labels) > 4 else ""),
-            "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
-            f"{clip.order} order",
-            "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
-            f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
-            "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
-            "source": json.dumps(spec.source),
-            "parity": json.dumps(spec.parity),
-        }
-        for name, value in rows.items():
-            print(f"{name:>9}  {value}")
-    return 0
+        try:
+            _print_artifact(open_artifact(file), options.json)
+        except R2PError as error:
+            # The other files are still shown; the exit code tells of the last failure.
+            code = error.exit_code
+            _complain(error)
+            if options.json:
+                _print_json({"path": str(file), "error": str(error)})
+    return code
+
+
+def _print_artifact(artifact: Artifact, as_json: bool) -> None:
+    file, spec = artifact.path, artifact.spec
+    if as_json:
+        _print_json(
+            {
+                "path": str(file),
+                "size": artifact.size,
+                "verified": artifact.verified,
+                "carrier": artifact.carrier,
+                "digest": spec.contract_digest(),
+                "spec": spec.to_dict(),
+            }
+        )
+        return
+    checked = f"sha256 as in {sidecar_path(file).name}" if artifact.verified else "no sidecar"
+    clip = spec.clip
+    rows = {
+        "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
+        "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
+        "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
+        "classes": f"{len(spec.labels)}: {', '.join(spec.labels[:4])}"
+        + (", ..." if len(spec.labels) > 4 else ""),
+        "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
+        f"{clip.order} order",
+        "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
+        f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
+        "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
+        "source": json.dumps(spec.source),
+        "parity": json.dumps(spec.parity),
+    }
+    for name, value in rows.items():
+        print(f"{name:>9}  {value}")
 
 
 def _resize_text(spec: ModelSpec) -> str:

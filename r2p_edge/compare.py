@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from r2p_edge import _child
+from r2p_edge._child import ProcessEndedError
 from r2p_edge.agreement import TOLERANCE, agreement, within_tolerance
-from r2p_edge.errors import R2PError, SpecError
+from r2p_edge.errors import BackendError, R2PError, SpecError, UsageError, VideoError
 from r2p_edge.predictor import Predictor
+from r2p_edge.runtimes.base import Options
 
+_ANSWER = f"{__name__}:answer"
 _IDENTITY = ("path", "runtime", "device", "precision")
 
 # Of a spec, what two forms of one model should have in common.
@@ -29,7 +32,7 @@ def compare(
     runtime: str | None = None,
     device: str | None = None,
     threads: int | None = None,
-    precision: str | None = None,
+    precision: Literal["fp32", "fp16", "bf16"] | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> dict[str, Any]:
     """Runs models on the same clips, each in a process of its own, and compares their outputs.
@@ -41,18 +44,27 @@ def compare(
         artifacts: the others; the reference itself may be among them, for another runtime.
         clips: video files, or uint8 clips (N, T, H, W, 3).
         runtime, device, threads, precision: for the artifacts, see `Predictor`.
-        progress: is called after each clip with the model's path and how many it has answered.
+        progress: is called after each clip with the model's path and how many it has tried.
 
     Returns:
         {"clips", "reference": {"path", "runtime", "device", "precision"}, "results": [{"path",
-        "runtime", "device", "precision", "max_abs", "max_rel", "cosine", "top1", "within",
-        "tolerance", "differs"}]}: the figures of `Agreement`, what was allowed and whether they
-        are within it, and the fields of the two contracts that differ. An artifact that cannot
-        answer has {"path", "error", "exit_code"} instead, and the others go on.
+        "runtime", "device", "precision", "clips", "max_abs", "max_rel", "cosine", "top1", "worst",
+        "within", "tolerance", "differs"}], "failed": [{"clip", "error"}]}: the figures of
+        `Agreement`, the clip of the largest difference (its path or number), what was allowed and
+        whether they are within it, the fields of the two contracts that differ, and the clips that
+        a model could not read, which the figures leave out. An artifact that cannot answer has
+        {"path", "error", "exit_code"} instead, and the others go on.
 
     Raises:
-        R2PError: the reference cannot answer.
+        UsageError: there are no clips, or an option is wrong in itself.
+        VideoError: none of the clips can be read.
+        ParityError: the reference answers NaN.
+        R2PError: the reference cannot answer, as `Predictor` says.
     """
+    Options(device, threads, precision)
+    if isinstance(clips, (str, Path)) or len(clips) == 0:
+        raise UsageError("clips must be video files or an array of clips, at least one")
+    failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(clips, np.ndarray):
             file = Path(folder) / "clips.npy"
@@ -64,10 +76,15 @@ def compare(
         def run(model: str | Path, **options: Any) -> dict[str, Any]:
             arguments = {"model": str(model), "clips": sources, "options": options}
             report = None if progress is None else lambda done: progress(str(model), done)
-            answered: dict[str, Any] = _child.call("r2p_edge.compare:answer", arguments, report)
+            try:
+                answered: dict[str, Any] = _child.call(_ANSWER, arguments, progress=report)
+            except ProcessEndedError as error:
+                raise BackendError(f"{model} could not be run: {error}") from error
+            failed.update(answered["failed"])
             return answered
 
         original = run(reference)
+        _check_reference(original)
         results = []
         for artifact in artifacts:
             try:
@@ -83,6 +100,7 @@ def compare(
         "clips": len(original["outputs"]),
         "reference": {key: original[key] for key in _IDENTITY},
         "results": results,
+        "failed": [{"clip": clip, "error": error} for clip, error in failed.items()],
     }
 
 
@@ -91,10 +109,15 @@ def answer(
 ) -> dict[str, Any]:
     """What one model answers on the clips, as plain JSON types; runs in a process of its own."""
     with Predictor(model, **options) as predictor:
-        sources = np.load(clips) if isinstance(clips, str) else clips
-        outputs = []
-        for done, source in enumerate(sources, 1):
-            outputs.append(predictor.outputs(source)[0].tolist())
+        named: Iterable[tuple[str, Any]] = zip(clips, clips)
+        if isinstance(clips, str):
+            named = ((str(number), clip) for number, clip in enumerate(np.load(clips)))
+        outputs, failed = {}, {}
+        for done, (name, source) in enumerate(named, 1):
+            try:
+                outputs[name] = predictor.outputs(source)[0].tolist()
+            except VideoError as error:
+                failed[name] = str(error)
             report(done)
         return {
             "path": model,
@@ -103,7 +126,16 @@ def answer(
             "precision": predictor.precision,
             "spec": predictor.spec.to_dict(),
             "outputs": outputs,
+            "failed": failed,
         }
+
+
+def _check_reference(answered: dict[str, Any]) -> None:
+    if not answered["outputs"]:
+        first = next(iter(answered["failed"].values()))
+        raise VideoError(f"none of the {len(answered['failed'])} clips can be read: {first}")
+    outputs = np.array(list(answered["outputs"].values()))
+    agreement(outputs, outputs)
 
 
 def _compared(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -113,15 +145,19 @@ def _compared(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
             f"{other['path']} has other labels than {reference['path']}; compare models of the "
             "same classes"
         )
-    found = agreement(np.array(reference["outputs"]), np.array(other["outputs"]))
+    clips = [clip for clip in reference["outputs"] if clip in other["outputs"]]
+    if not clips:
+        raise VideoError(f"{other['path']} can read none of the clips that the reference read")
+    expected = np.array([reference["outputs"][clip] for clip in clips])
+    outputs = np.array([other["outputs"][clip] for clip in clips])
+    found = agreement(expected, outputs)
     # Weights of fewer bits make a model coarse even where fp32 computes with them.
-    involved = {each["precision"] for each in (reference, other, mine, theirs)}
+    involved = "".join(each["precision"] for each in (reference, other, mine, theirs))
     precision = next(name for name in ("int8", "bf16", "fp16", "fp32") if name in involved)
-    figures = asdict(found)
-    del figures["clips"]
     return {
         **{key: other[key] for key in _IDENTITY},
-        **figures,
+        **asdict(found),
+        "worst": clips[int(np.abs(outputs - expected).max(axis=1).argmax())],
         "within": within_tolerance(found, precision),
         "tolerance": dict([TOLERANCE[precision]]) if precision in TOLERANCE else None,
         "differs": [name for name in _DECIDING if mine[name] != theirs[name]],
@@ -135,6 +171,8 @@ def print_comparison(report: dict[str, Any]) -> None:
         f"{report['clips']} clips, against {reference['path']} ({reference['runtime']} on "
         f"{reference['device']}, {reference['precision']})"
     )
+    for failure in report["failed"]:
+        print(f"left out: {failure['error']}")
     for result in report["results"]:
         if "error" in result:
             print(f"{result['path']}\n  error: {result['error']}")

@@ -33,6 +33,7 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
 
     Raises:
         UsageError: `clips` is not positive.
+        BackendError: no runtime works here; onnxruntime must, because every export is proven on it.
         MissingDependencyError: a package that the demo needs is not installed.
         OutputError: `out` cannot be written.
     """
@@ -57,6 +58,8 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
             "The C++ extension is not built; OpenCV and NumPy preprocess instead, slower."
         )
     usable, left_out = _usable_runtimes()
+    if not usable:
+        raise BackendError("; ".join(left["reason"] for left in left_out))
     targets = [_TARGETS[name] for name in usable]
     artifacts = build("motion", targets=targets, out=out)
     videos = out / "videos"

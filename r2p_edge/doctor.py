@@ -1,24 +1,22 @@
 """`r2p-edge doctor`: what works on this machine, found out by trying it.
 
 A library that does not fit the machine may raise, print, hang or end the process when it is
-imported or first run, so each is tried in a Python of its own; see `_probe`.
+imported or first run, so each is tried in a Python of its own; see `_probe` and `_child`.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import platform
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 
-from r2p_edge import preprocess
+from r2p_edge import _child, preprocess
+from r2p_edge._child import ProcessEndedError
 from r2p_edge._cpu import read_cpu
-from r2p_edge._probe import LAYERS, RUNNING, WAITING, Report, blank
+from r2p_edge._probe import LAYERS, RUNNING, WAITING, Report, blank, runs
 from r2p_edge._version import __version__
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import one_line, usable_cores
@@ -32,9 +30,6 @@ _INT8 = {
     "slow": "exact, with little or no gain over fp32 (no dot product)",
     "unknown": "unknown; the CPU's features cannot be read here",
 }
-
-# With the import path of this process, and without the current folder, which -c puts in front.
-_CHILD = "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _probe; _probe.answer()"
 
 
 def diagnose(timeout: float = 120.0) -> Report:
@@ -59,7 +54,8 @@ def diagnose(timeout: float = 120.0) -> Report:
         A status is "ok"; "missing"; "broken", it cannot be imported; "failing", it can and a
         check failed; or "unchecked", it takes no model that this package holds. `version`,
         `reason` and `install` (what to type where it is missing) are None where there is none. A
-        layer is "ok" or the reason why not. For `int8` see `_cpu.Cpu.int8`.
+        layer is "ok", "ok in fp16" where there is no fp32, or the reason why not. For `int8` see
+        `_cpu.Cpu.int8`.
     """
     runtimes = {name: ask(name, timeout) for name in RUNTIMES}
     decoders = {name: ask(name, timeout) for name in ("pyav", "opencv")}
@@ -76,30 +72,14 @@ def diagnose(timeout: float = 120.0) -> Report:
 
 def ask(what: str, timeout: float) -> Report:
     """What a Python of its own finds out about a runtime, "pyav" or "opencv"; see `diagnose`."""
-    command = [sys.executable, "-c", _CHILD, what, *sys.path]
+    found = blank(what)
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout
-        )
-        told, end = done.stdout, _end(done.returncode, done.stderr)
-    except subprocess.TimeoutExpired as late:
-        told, end = late.stdout or b"", f"it did not finish within {timeout:g} s"
-    except OSError as error:
-        told, end = b"", f"a Python to try it in could not be started ({error.strerror})"
-    found: Report = json.loads(told.splitlines()[-1]) if told else {**blank(what), "done": False}
-    if not found.pop("done"):
-        found["reason"] = end
+        _child.call("r2p_edge._probe:probe", {"what": what}, progress=found.update, timeout=timeout)
+    except ProcessEndedError as error:
+        found["reason"] = str(error)
         for device in found.get("devices", []):
-            device |= {layer: end for layer in LAYERS if device[layer] == RUNNING}
+            device |= {layer: str(error) for layer in LAYERS if device[layer] == RUNNING}
     return found
-
-
-def _end(code: int, errors: bytes) -> str:
-    """How a process ended, and its last words."""
-    how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
-    words = errors.decode(errors="replace").split("\n")
-    last = next((" ".join(line.split()) for line in reversed(words) if line.strip()), "")
-    return f"it ended Python ({how})" + (f", which said last: {last[:200]}" if last else "")
 
 
 def _kernel() -> Report:
@@ -147,7 +127,7 @@ def _summary(report: Report) -> tuple[bool, list[str]]:
         f"{name} on {device['device']}{_only(device)}"
         for name, found in runtimes.items()
         for device in found["devices"]
-        if "ok" in [device[layer] for layer in LAYERS]
+        if any(runs(device[layer]) for layer in LAYERS)
     ]
     lacking = []
     if not running:
@@ -167,7 +147,7 @@ def _summary(report: Report) -> tuple[bool, list[str]]:
 
 
 def _only(device: Report) -> str:
-    good = [layer for layer in LAYERS if device[layer] == "ok"]
+    good = [layer for layer in LAYERS if runs(device[layer])]
     return "" if len(good) == len(LAYERS) else f" ({', '.join(good)} only)"
 
 
@@ -179,7 +159,7 @@ def _troubles(report: Report) -> Iterator[str]:
             f"{name} on {device['device']}, {layer}": device[layer]
             for device in found.get("devices", [])
             for layer in LAYERS
-            if device[layer] not in ("ok", WAITING)
+            if not runs(device[layer]) and device[layer] != WAITING
         }
         yield from (f"{place}: {reason}" for place, reason in where.items())
         if found["status"] in ("broken", "failing") and not where:
@@ -232,7 +212,7 @@ def print_diagnosis(report: Report) -> None:
 
 def _cell(result: str) -> str:
     """A layer's result in a word; the summary holds the reasons."""
-    return result if result in ("ok", "-", WAITING) else "failed"
+    return result if runs(result) or result in ("-", WAITING) else "failed"
 
 
 def _rows(report: Report) -> Iterator[tuple[str, str]]:

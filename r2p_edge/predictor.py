@@ -82,7 +82,7 @@ class Predictor:
 
     @property
     def precision(self) -> str:
-        """What the model computes in: "fp32", "fp16", "bf16" or "int8"."""
+        """What the model computes in: "fp32", "fp16", "bf16", "int8" or "int8+bf16"."""
         return self._runtime.precision
 
     @property
@@ -144,7 +144,9 @@ class Predictor:
         """
         timing = Timing()
         with timing.stage("total"):
-            outputs, plans, video = self._answer(source, clips, fps, color, timing)
+            outputs, plans, video = self._use(
+                source, clips, fps, color, timing, lambda each: self._infer(each, timing)
+            )
             probabilities = self._probabilities(outputs)
         times = np.concatenate([plan.times for plan in plans])
         return Prediction(
@@ -172,21 +174,44 @@ class Predictor:
 
         Arguments and errors are those of `predict`.
         """
-        return self._answer(source, clips, fps, color, Timing())[0]
+        timing = Timing()
+        return self._use(source, clips, fps, color, timing, lambda each: self._infer(each, timing))[
+            0
+        ]
 
-    def _answer(
-        self, source: Any, clips: int, fps: float | None, color: str, timing: Timing
+    def pixels(
+        self,
+        source: Any,
+        *,
+        clips: int = 1,
+        fps: float | None = None,
+        color: Literal["RGB", "BGR"] = "RGB",
+    ) -> npt.NDArray[np.uint8]:
+        """What `predict` shows the model, uint8 (clips, T, H, W, 3), before any normalisation.
+
+        Arguments and errors are those of `predict`.
+        """
+        return self._use(source, clips, fps, color, Timing(), lambda each: np.stack(list(each)))[0]
+
+    def _use(
+        self,
+        source: Any,
+        clips: int,
+        fps: float | None,
+        color: str,
+        timing: Timing,
+        consume: Callable[[Iterator[npt.NDArray[np.uint8]]], npt.NDArray[Any]],
     ) -> tuple[npt.NDArray[Any], list[ClipPlan], Source]:
-        """The model's outputs, and which frames of what they were made from."""
+        """What `consume` makes of the source's clips, and which frames of what they are."""
         self._check_arguments(source, clips, fps, color)
         rate = fps or self.spec.clip.fps
         if _is_path(source) or hasattr(source, "__array__"):
-            return self._answer_on_source(source, clips, rate, color, timing)
+            return self._use_video(source, clips, rate, color, timing, consume)
         if isinstance(source, Iterable):
             frames = self._preprocess_all(source, color, timing)
             video = ArraySource(frames, rate, "the iterable")
             plans = self._plan(video, clips)
-            return self._infer(_gather(video.read, plans), timing), plans, video
+            return consume(_gather(video.read, plans)), plans, video
         raise VideoError(f"{source!r:.80} is no video; give a path, an array or frames")
 
     def _check_arguments(self, source: Any, clips: Any, fps: Any, color: Any) -> None:
@@ -203,8 +228,14 @@ class Predictor:
         if _is_path(source) and fps is not None and not Path(source).is_dir():
             raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
 
-    def _answer_on_source(
-        self, source: Any, clips: int, fps: float, color: str, timing: Timing
+    def _use_video(
+        self,
+        source: Any,
+        clips: int,
+        fps: float,
+        color: str,
+        timing: Timing,
+        consume: Callable[[Iterator[npt.NDArray[np.uint8]]], npt.NDArray[Any]],
     ) -> tuple[npt.NDArray[Any], list[ClipPlan], Source]:
         with timing.stage("decode"):
             video = open_source(source, fps, count=self._count)
@@ -214,7 +245,7 @@ class Predictor:
                 plans = self._plan(video, clips)
                 with contextlib.suppress(ShorterThanDeclaredError):
                     frames = _gather(lambda times: self._read(video, times, color, timing), plans)
-                    return self._infer(frames, timing), plans, video
+                    return consume(frames), plans, video
         raise VideoError(f"{video.name} decodes differently every time; convert the file")
 
     def _plan(self, video: Source, clips: int) -> list[ClipPlan]:

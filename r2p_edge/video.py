@@ -101,7 +101,9 @@ def videos_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _VIDEOS)
+    found = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in _VIDEOS and path.is_file()
+    )
     if not found:
         raise VideoError(f"{folder} holds no videos ({', '.join(sorted(_VIDEOS))}); give another")
     return found

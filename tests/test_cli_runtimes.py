@@ -114,6 +114,33 @@ def test_compare_for_people_and_its_exit_code(run, exported, tmp_path):
     assert "absent.onnx does not exist" in output
 
 
+def test_compare_where_onnx_is_not_installed(run, exported, tmp_path, monkeypatch):
+    import sys
+
+    other = tmp_path / "other.xml"
+    other.write_bytes(exported["motion-fp32-conv2d.xml"].read_bytes())
+    weights = exported["motion-fp32-conv2d.xml"].with_suffix(".bin").read_bytes()
+    # The bias of the classifier lies at the end; the exponents of its numbers become others.
+    other.with_suffix(".bin").write_bytes(weights[:-48] + bytes(b ^ 1 for b in weights[-48:]))
+    for name in [name for name in sys.modules if name.split(".")[0] == "onnx"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, output, errors = run("compare", exported["motion-fp32.xml"], other, "--num-clips", 1)
+    assert (code, errors) == (MODEL, "")
+    assert "BEYOND" in output
+
+
+def test_a_bad_clip_among_good_ones(run, exported, clip, tmp_path):
+    (tmp_path / "bad.avi").write_bytes(b"no video")
+    code, output, _ = run(
+        "compare", exported["motion-fp32.onnx"], exported["motion-fp32.xml"], "--clips", tmp_path
+    )
+    assert code == DATA
+    assert "left out: " in output
+    assert "1 clips, against" in output
+    assert "within max_rel" in output
+
+
 def test_compare_refuses(fails, exported, tmp_path):
     reference = exported["motion-fp32.onnx"]
     (tmp_path / "empty").mkdir()

@@ -13,7 +13,15 @@ from requirements import needs
 from r2p_edge import ClipSpec, _child
 from r2p_edge.calibration import motion
 from r2p_edge.compare import compare
-from r2p_edge.errors import BackendError, ModelNotFoundError, SpecError
+from r2p_edge.errors import (
+    BackendError,
+    LowFrameRateWarning,
+    ModelNotFoundError,
+    ParityError,
+    SpecError,
+    UsageError,
+    VideoError,
+)
 from r2p_edge.export.verify import first_difference
 
 
@@ -86,23 +94,54 @@ def test_an_artifact_that_cannot_answer_does_not_stop_the_others(pair, tmp_path)
         compare(tmp_path / "absent.onnx", [pair[0]], CLIPS)
 
 
+def test_a_clip_that_cannot_be_read_is_left_out(pair, tmp_path):
+    good, bad = tmp_path / "good.mp4", tmp_path / "bad.mp4"
+    motion.write_video(motion.scene("test", 0), good)
+    bad.write_bytes(b"no video")
+    report = compare(pair[0], [pair[0]], [bad, good])
+    (result,) = report["results"]
+    assert (report["clips"], result["clips"], result["worst"]) == (1, 1, str(good))
+    (failure,) = report["failed"]
+    assert failure["clip"] == str(bad)
+    with pytest.raises(VideoError, match="none of the 1 clips can be read"):
+        compare(pair[0], [pair[0]], [bad])
+
+
+def test_arguments_that_are_wrong_in_themselves(pair, tmp_path):
+    for clips in ([], "clip.mp4", CLIPS[:0]):
+        with pytest.raises(UsageError, match="clips must be video files or an array"):
+            compare(pair[0], [pair[0]], clips)
+    with pytest.raises(UsageError, match="precision is 'int4'"):
+        compare(pair[0], [pair[0]], CLIPS, precision="int4")
+    broken = brightness_model(tmp_path / "nan.onnx", factor=np.nan)
+    with pytest.raises(ParityError, match="outputs of the reference are NaN"):
+        compare(broken, [pair[0]], CLIPS)
+    (result,) = compare(pair[0], [broken], CLIPS)["results"]
+    assert "outputs of the compared model are NaN" in result["error"]
+
+
 def test_the_first_tensor_that_diverges(pair):
-    assert first_difference(*pair).startswith("the first tensor that differs is logits, by 0.0003")
-    assert first_difference(pair[0], pair[0]) == "every tensor before the logits agrees"
+    found = first_difference(*pair, CLIPS[0])
+    assert found.startswith("the first tensor that differs is logits, by 0.0003")
+    assert first_difference(pair[0], pair[0], CLIPS[0]) == "every tensor before the logits agrees"
 
 
 CHILD = """
-import os, sys
-from r2p_edge.errors import SpecError
+import os, sys, time, warnings
+from r2p_edge.errors import LowFrameRateWarning, SpecError
 def echo(report, **arguments):
     print("a library prints this")
     os.write(1, b"and this\\n")
     report(1)
     return arguments
 def refuse(report): raise SpecError("not this one")
-def die(report): os.kill(os.getpid(), 11)
+def die(report, **_):
+    print("these are", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), 11)
 def leave(report): sys.exit(3)
 def stumble(report): raise ZeroDivisionError
+def hang(report): time.sleep(60)
+def warn(report): warnings.warn("only 5 frames a second", LowFrameRateWarning)
 """
 
 
@@ -110,12 +149,12 @@ def stumble(report): raise ZeroDivisionError
 def child(tmp_path, monkeypatch):
     (tmp_path / "some_module.py").write_text(CHILD)
     monkeypatch.syspath_prepend(tmp_path)
-    return lambda name, *more: _child.call(f"some_module:{name}", *more)
+    return lambda name, arguments, **more: _child.call(f"some_module:{name}", arguments, **more)
 
 
 def test_a_process_of_its_own(child, capfd):
     seen = []
-    assert child("echo", {"model": "é\\n"}, seen.append) == {"model": "é\\n"}
+    assert child("echo", {"model": "é\\n"}, progress=seen.append) == {"model": "é\\n"}
     assert seen == [1]
     assert capfd.readouterr().out == ""
     with pytest.raises(SpecError, match="not this one"):
@@ -125,11 +164,31 @@ def test_a_process_of_its_own(child, capfd):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("die", "was killed by SIGSEGV before it answered"),
-        ("leave", "ended with exit code 3"),
-        ("stumble", "ended with exit code 1"),
+        ("die", r"it ended Python \(signal 11, .*\), which said last: these are"),
+        ("leave", r"it ended Python \(exit code 3\)"),
+        ("stumble", r"it ended Python \(exit code 1\), which said last: ZeroDivisionError"),
+        ("hang", "it did not finish within 2 s"),
     ],
 )
 def test_a_process_that_dies(child, name, message):
     with pytest.raises(BackendError, match=message):
-        child(name, {})
+        child(name, {}, timeout=2 if name == "hang" else None)
+
+
+def test_arguments_that_a_dead_process_does_not_read(child):
+    with pytest.raises(BackendError, match="it ended Python"):
+        child("die", {"model": "x" * 10_000_000})
+
+
+def test_a_folder_with_modules_of_the_same_names(child, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('not the json that was meant')")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    sys.path.remove(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    assert child("echo", {}) == {}
+
+
+def test_warnings_cross_over(child):
+    with pytest.warns(LowFrameRateWarning, match="only 5"):
+        child("warn", {})

@@ -15,7 +15,7 @@ import pytest
 from requirements import needs
 
 import r2p_edge
-from r2p_edge import _cpu, _probe, doctor
+from r2p_edge import _child, _cpu, _probe, doctor
 
 INSTALL = {
     "onnxruntime": 'pip install "r2p_edge[onnxruntime]"',
@@ -43,8 +43,8 @@ def fake(monkeypatch):
     def fake(devices, suffixes=".onnx", timeout=60.0):
         monkeypatch.setenv("FAKE_DEVICES", devices)
         monkeypatch.setenv("FAKE_SUFFIXES", suffixes)
-        child = doctor._CHILD.replace("from r2p_edge", "import fake_runtime; from r2p_edge")
-        monkeypatch.setattr(doctor, "_CHILD", child)
+        child = _child._COMMAND.replace("from r2p_edge", "import fake_runtime; from r2p_edge")
+        monkeypatch.setattr(_child, "_COMMAND", child)
         return doctor.ask("fake", timeout)
 
     return fake

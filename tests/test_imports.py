@@ -29,7 +29,7 @@ RANKS = (
     {"cli"},
     {"__main__"},
 )
-RUNTIMES = {"onnxruntime", "openvino", "tensorrt", "mindspore", "mindspore_lite"}
+RUNTIMES = {"onnxruntime", "openvino", "tensorrt", "mindspore", "mindspore_lite", "ais_bench"}
 
 
 def imports(path):

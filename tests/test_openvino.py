@@ -1,6 +1,7 @@
 """OpenVINO as a runtime: the answers of ONNX Runtime, and no device or precision but the asked."""
 
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 
 from r2p_edge import Predictor
+from r2p_edge.artifact import sidecar_path
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
 from r2p_edge.export.to_openvino import openvino_from_onnx
 from r2p_edge.runtimes.openvino import OpenVino
@@ -127,6 +129,10 @@ def test_the_cache_is_filled_and_used(ir, tmp_path):
     cache = tmp_path / "cache"
     with pytest.raises(UsageError, match=r"there is no folder .*cache for the cache"):
         Predictor(ir, cache=cache)
+    with pytest.raises(UsageError, match=r"there is no folder"):
+        Predictor(ir, cache="n" * 300)
+    with pytest.raises(UsageError, match=r"openvino keeps nothing in /proc"):
+        Predictor(ir, cache="/proc")
     cache.mkdir()
     with Predictor(ir, cache=cache) as predictor:
         want = predictor.predict(grey_frames(range(9))).scores
@@ -208,16 +214,25 @@ def test_a_device_that_fails(ir, monkeypatch):
         Predictor(ir)
 
 
-def test_a_device_that_is_replaced(ir, monkeypatch):
+@pytest.mark.parametrize(
+    ("wanted", "obtained"), [("cpu", "GPU.0"), ("gpu.1", "GPU.0"), ("gpu", "GPU.1")]
+)
+def test_a_device_that_is_replaced(ir, monkeypatch, wanted, obtained):
     compiled = SimpleNamespace(
         get_property={
-            "EXECUTION_DEVICES": ["GPU.0"],
+            "EXECUTION_DEVICES": [obtained],
             "INFERENCE_PRECISION_HINT": SimpleNamespace(get_type_name=lambda: "f32"),
         }.__getitem__
     )
-    monkeypatch.setattr(OpenVino.library().Core, "compile_model", lambda *_: compiled)
-    with pytest.raises(BackendError, match=r"asked for CPU and took GPU\.0"):
-        Predictor(ir)
+    core = OpenVino.library().Core
+    monkeypatch.setattr(core, "available_devices", ["CPU", "GPU.0", "GPU.1"])
+    monkeypatch.setattr(core, "get_property", lambda *_: ["FP32"])
+    monkeypatch.setattr(core, "compile_model", lambda *_: compiled)
+    with pytest.raises(BackendError, match=rf"asked for {wanted.upper()} and took {obtained}"):
+        Predictor(ir, device=wanted)
+    if wanted != "cpu":
+        with pytest.raises(UsageError, match="threads are those of the CPU"):
+            Predictor(ir, device=wanted, threads=2)
 
 
 def test_a_run_that_fails_and_a_closed_model(ir):
@@ -245,7 +260,25 @@ def test_a_library_that_is_missing_or_broken(ir, monkeypatch, tmp_path):
         Predictor(ir)
 
 
+def test_what_an_uninstallation_left(ir, monkeypatch, tmp_path):
+    import sys
+
+    (tmp_path / "site" / "openvino" / "libs").mkdir(parents=True)
+    monkeypatch.delitem(sys.modules, "openvino")
+    others = [path for path in sys.path if not (Path(path) / "openvino/__init__.py").exists()]
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *others])
+    with pytest.raises(BackendError, match="openvino is a folder without code"):
+        Predictor(ir)
+
+
+def test_more_threads_than_any_machine_has(ir):
+    for threads in (0, 1025, 10**13):
+        with pytest.raises(UsageError, match=f"threads is {threads}; it must be from 1 to 1024"):
+            Predictor(ir, threads=threads)
+
+
 def test_damaged_files(ir):
+    sidecar_path(ir).unlink()  # it would notice the damage first
     weights = ir.with_suffix(".bin")
     whole = weights.read_bytes()
     for damage, message in (

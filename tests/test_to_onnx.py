@@ -17,7 +17,7 @@ from requirements import needs
 
 from r2p_edge._files import atomic_write, write_sidecar
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact import open_artifact
+from r2p_edge.artifact import open_artifact, sidecar_path
 from r2p_edge.errors import (
     CheckpointError,
     ModelError,
@@ -78,7 +78,8 @@ def test_a_checkpoint_becomes_a_proven_artifact(checkpoint, parameters, out, inp
 
     path = out / "model.onnx"
     spec = onnx_from_checkpoint(checkpoint, spec_for(7, input=input), path)
-    assert list(out.iterdir()) == [path]
+    assert set(out.iterdir()) == {path, sidecar_path(path)}
+    assert open_artifact(path).verified
     assert path.stat().st_mode & 0o044 == 0o044 & ~_umask()
     assert open_artifact(path).spec == spec
     assert (spec.arch, spec.graph) == ("r2plus1d_1-1-1-1", "conv3d")

@@ -13,7 +13,7 @@ from requirements import needs
 
 from r2p_edge import Predictor
 from r2p_edge._files import write_sidecar
-from r2p_edge.artifact import embedded_spec, open_artifact, sidecar_path
+from r2p_edge.artifact import embedded_spec, open_artifact
 from r2p_edge.errors import ModelError, OutputError, ParityError, SpecError, UsageError
 from r2p_edge.export import build, openvino_from_onnx, to_openvino
 from r2p_edge.runtimes.openvino import OpenVino
@@ -94,7 +94,6 @@ def test_a_parity_that_is_missed_writes_nothing(source, tmp_path, monkeypatch):
 def test_an_older_ir_stays_whole_when_a_write_fails(source, tmp_path, monkeypatch):
     path = tmp_path / "model.xml"
     openvino_from_onnx(source, path)
-    write_sidecar(path, embedded_spec(path))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
     def full(*_):
@@ -111,7 +110,6 @@ def test_an_older_ir_stays_whole_when_a_write_fails(source, tmp_path, monkeypatc
 def test_an_interruption_between_the_two_files_is_noticed(source, tmp_path, monkeypatch):
     path = tmp_path / "model.xml"
     openvino_from_onnx(source, path)
-    write_sidecar(path, embedded_spec(path))
     brightness_model(source, factor=2.0)
     real = to_openvino.atomic_write
 
@@ -127,12 +125,28 @@ def test_an_interruption_between_the_two_files_is_noticed(source, tmp_path, monk
         open_artifact(path)
 
 
-def test_a_new_ir_has_no_old_sidecar(source, tmp_path):
+def test_a_new_ir_has_a_new_sidecar(source, tmp_path):
     path = tmp_path / "model.xml"
     openvino_from_onnx(source, path)
-    write_sidecar(path, embedded_spec(path))
+    assert open_artifact(path).verified
+    brightness_model(source, factor=2.0)
     openvino_from_onnx(source, path)
-    assert not sidecar_path(path).exists()
+    assert open_artifact(path).verified
+
+
+def test_a_spec_in_the_sidecar_alone(source, tmp_path):
+    bare = brightness_model(tmp_path / "bare.onnx", embed=False)
+    write_sidecar(bare, spec_of_brightness())
+    openvino_from_onnx(bare, tmp_path / "bare.xml")
+    assert open_artifact(tmp_path / "bare.xml").spec.labels == spec_of_brightness().labels
+
+
+def test_labels_that_xml_cannot_hold(tmp_path):
+    spec = spec_of_brightness(labels=("a\uffff", "b", "c", "d"))
+    source = brightness_model(tmp_path / "model.onnx", spec)
+    with pytest.raises((SpecError, ModelError), match=r"characters that XML allows|not a whole"):
+        openvino_from_onnx(source, tmp_path / "model.xml")
+    assert not (tmp_path / "model.xml").exists()
 
 
 def test_refusals(source, tmp_path):
@@ -147,6 +161,9 @@ def test_refusals(source, tmp_path):
         build.build("motion", targets=["openvino"], out=tmp_path, precision="int8")
     with pytest.raises(UsageError, match="onnx has no precision fp16; it has fp32"):
         build.build("motion", targets=["openvino", "onnx"], out=tmp_path, precision="fp16")
+    for precision in ("int8", "bf16", "FP16"):
+        with pytest.raises(UsageError, match=f"cannot become {precision}; fp32 can become fp32 or"):
+            openvino_from_onnx(source, tmp_path / "model.xml", precision=precision)
     half = brightness_model(tmp_path / "half.onnx", spec_of_brightness(precision="fp16"))
     with pytest.raises(UsageError, match="is fp16 and cannot become fp32"):
         openvino_from_onnx(half, tmp_path / "model.xml", precision="fp32")

@@ -18,6 +18,8 @@ from r2p_edge.spec import ModelSpec
 PRECISIONS = ("fp32", "fp16", "bf16")
 """What a caller may ask a runtime to compute in."""
 
+_MOST_THREADS = 1024  # more than any machine has cores, and few enough for the libraries
+
 
 @dataclass(frozen=True)
 class Options:
@@ -31,8 +33,8 @@ class Options:
         cache: folder in which a runtime that compiles models keeps the results; None for none.
 
     Raises:
-        UsageError: `threads` is not positive, `precision` is none of `PRECISIONS`, or `cache` is
-            no folder.
+        UsageError: `threads` is not from 1 to 1024, `precision` is none of `PRECISIONS`, or
+            `cache` is no folder that can be written to.
     """
 
     device: str | None = None
@@ -41,14 +43,24 @@ class Options:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads is {self.threads}; it must be 1 or more")
+        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+            raise UsageError(f"threads is {self.threads}; it must be from 1 to {_MOST_THREADS}")
         if self.precision is not None and self.precision not in PRECISIONS:
             raise UsageError(
                 f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}"
             )
-        if self.cache is not None and not self.cache.is_dir():
-            raise UsageError(f"there is no folder {self.cache} for the cache; create it")
+        if self.cache is not None and not _is_writable_folder(self.cache):
+            raise UsageError(
+                f"there is no folder {self.cache} for the cache, or it may not be written to; "
+                "create it, or choose another"
+            )
+
+
+def _is_writable_folder(path: Path) -> bool:
+    try:
+        return path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    except OSError:  # its name is too long, or a folder above may not be entered
+        return False
 
 
 class Runtime(ABC):
@@ -57,7 +69,8 @@ class Runtime(ABC):
     Attributes:
         name: of the library, as in `RUNTIMES`.
         device: what the model really runs on, as the library reports it.
-        precision: what it really computes in: "fp32", "fp16", "bf16" or "int8".
+        precision: what it computes in: "fp32", "fp16", "bf16", "int8", or "int8+bf16" where the
+            float layers of an int8 model are not in fp32.
         input_shape: of the input tensor; -1 for an axis that may have any size.
         input_dtype: "uint8" or "float32".
         output_shape: likewise; (N, classes).
@@ -127,7 +140,7 @@ def import_library(name: str, install: str) -> ModuleType:
         BackendError: it is installed but its import fails.
     """
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
             raise MissingDependencyError(f"{name} is not installed; {install}") from error
@@ -135,6 +148,11 @@ def import_library(name: str, install: str) -> ModuleType:
     # A library that does not fit the machine raises what it likes: ImportError, OSError, ...
     except Exception as error:
         raise _broken(name, error) from error
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        # What is left where an uninstallation was not complete.
+        folder = next(iter(module.__path__))
+        raise _broken(name, ImportError(f"{folder} is a folder without code"))
+    return module
 
 
 def _broken(name: str, error: Exception) -> BackendError:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, ModelError, SpecError
+from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime, import_library, one_line, position
 from r2p_edge.spec import ModelSpec
 
@@ -47,25 +47,30 @@ class OpenVino(Runtime):
 
     @classmethod
     def devices(cls) -> list[str]:
-        found = [name.lower() for name in _core(cls.library()).available_devices]
+        openvino = cls.library()
+        found = [name.lower() for name in _devices(openvino, new_core(openvino))]
         return sorted(found, key=lambda name: (name != "cpu", name))
 
     @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> OpenVino:
         openvino = cls.library()
-        core = _core(openvino)
-        device = _device(core, options.device or "cpu")
+        core = new_core(openvino)
+        device = _device(_devices(openvino, core), options.device or "cpu")
         precision = _precision(core, device, spec.precision, options.precision)
         model = read_model(openvino, core, path, spec)
         config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
-        # It finds the cores that this process may use by itself.
-        if options.threads is not None and device.startswith("CPU"):
+        # Without it, it finds the cores that this process may use by itself.
+        if options.threads is not None:
+            if not device.startswith("CPU"):
+                raise UsageError(f"threads are those of the CPU; leave them out for {device}")
             config["INFERENCE_NUM_THREADS"] = options.threads
+        kept = set()
         if options.cache is not None:
             config["CACHE_DIR"] = str(options.cache)
+            kept = set(options.cache.iterdir())
         try:
             compiled = core.compile_model(model, device, config)
             obtained = compiled.get_property("EXECUTION_DEVICES")
@@ -75,17 +80,17 @@ class OpenVino(Runtime):
                 f"openvino {_version(openvino)} cannot run {path} on {device} "
                 f"({one_line(error)}); check the driver, or choose another device"
             ) from error
-        if [name.partition(".")[0] for name in obtained] != [device.partition(".")[0]]:
-            raise BackendError(
-                f"openvino was asked for {device} and took {', '.join(obtained)}; check the "
-                "driver, or choose another device"
+        _check_obtained(device, precision, obtained, hint)
+        if options.cache is not None and not (
+            compiled.get_property("LOADED_FROM_CACHE") or set(options.cache.iterdir()) - kept
+        ):
+            raise UsageError(
+                f"openvino keeps nothing in {options.cache}; choose a folder that can be written "
+                "to as cache, or leave it out"
             )
-        if hint != _HINTS[precision]:
-            raise BackendError(
-                f"openvino was asked to compute in {precision} on {device} and took "
-                f"{_NAMES.get(hint, hint)}; choose that precision if it is good enough"
-            )
-        computes_in = "int8" if spec.precision == "int8" else precision
+        computes_in = precision
+        if spec.precision == "int8":
+            computes_in = "int8" if precision == "fp32" else f"int8+{precision}"
         return cls(compiled, spec, obtained[0].lower(), computes_in)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -106,19 +111,34 @@ class OpenVino(Runtime):
             self._request = None
 
 
-def _core(openvino: ModuleType) -> Any:
+def new_core(openvino: ModuleType) -> Any:
+    """An `openvino.Core`.
+
+    Raises:
+        BackendError: a part of OpenVINO's installation is missing.
+    """
     try:
         return openvino.Core()
     except RuntimeError as error:
-        raise BackendError(
-            f"openvino {_version(openvino)} cannot start ({one_line(error)}); install it again"
-        ) from error
+        raise _cannot_start(openvino, error) from error
 
 
-def _device(core: Any, wanted: str) -> str:
+def _cannot_start(openvino: ModuleType, error: Exception) -> BackendError:
+    return BackendError(
+        f"openvino {_version(openvino)} cannot start ({one_line(error)}); install it again"
+    )
+
+
+def _devices(openvino: ModuleType, core: Any) -> list[str]:
+    try:
+        return list(core.available_devices)
+    except RuntimeError as error:
+        raise _cannot_start(openvino, error) from error
+
+
+def _device(available: list[str], wanted: str) -> str:
     """OpenVINO's name of a device, if it is here; AUTO and its like choose for themselves."""
     name = wanted.upper().replace(":", ".")
-    available = core.available_devices
     if name in available or f"{name}.0" in available:
         return name
     raise BackendError(
@@ -143,6 +163,20 @@ def _precision(core: Any, device: str, artifact: str, wanted: str | None) -> str
             "choose one of them as precision"
         )
     return precision
+
+
+def _check_obtained(device: str, precision: str, obtained: list[str], hint: str) -> None:
+    """Raises BackendError where the library took another device or precision than it was told."""
+    if obtained not in ([device], [f"{device}.0"]):
+        raise BackendError(
+            f"openvino was asked for {device} and took {', '.join(obtained)}; check the driver, or "
+            "choose another device"
+        )
+    if hint != _HINTS[precision]:
+        raise BackendError(
+            f"openvino was asked to compute in {precision} on {device} and took "
+            f"{_NAMES.get(hint, hint)}; choose that precision if it is good enough"
+        )
 
 
 def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> Any:

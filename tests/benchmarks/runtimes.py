@@ -116,7 +116,11 @@ class Contender:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, name, folder), daemon=True)
         self._process.start()
-        self.refusal = self._connection.recv()
+        theirs.close()  # or the end of a process that crashes would not be seen
+        try:
+            self.refusal = self._connection.recv()
+        except EOFError:
+            self.refusal = "its process ended"
 
     def __call__(self) -> float:
         time.sleep(0.02)  # for the threads of the one before to fall asleep
