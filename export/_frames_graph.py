@@ -1,8 +1,8 @@
 """Tensors of many axes, held in the at most four that 2-D runtimes have.
 
 A video tensor (N, C, T, H, W) is held as images, (T*N, C, H, W): one axis of the held tensor may
-run over several axes of the original one. Which does is the value's layout, so that transposing
-costs nothing, and reordering is paid for only where an operator needs another layout.
+run over several axes of the original one. Which of them are where is the value's layout. A
+transposition only changes the layout; elements move where an operator needs another one.
 """
 
 from __future__ import annotations

@@ -12,11 +12,6 @@ from r2p_edge.errors import ModelError
 
 from ._layout import Shape
 
-_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"} | {
-    "RandomUniform",
-    "RandomUniformLike",
-}
-
 
 class StaticGraph(NamedTuple):
     """The live nodes of a model, in order of execution, and what is known of its tensors.
@@ -142,7 +137,8 @@ def _taken_branch(
         return None
     condition = numpy_helper.to_array(constants[node.input[0]]).item()
     name = "then_branch" if condition else "else_branch"
-    return next(each.g for each in node.attribute if each.name == name)
+    branch: onnx.GraphProto = next(each.g for each in node.attribute if each.name == name)
+    return branch
 
 
 def _without_ceil_mode(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
@@ -206,7 +202,7 @@ def _constant_outputs(
     version: int,
 ) -> list[np.ndarray] | None:
     """What the node gives, where that is known before the model runs."""
-    if node.domain not in ("", "ai.onnx") or node.op_type in _RANDOM:
+    if node.domain not in ("", "ai.onnx") or node.op_type.startswith(("Random", "Bernoulli")):
         return None
     if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
         # A tensor of that shape without memory behind it.
@@ -241,11 +237,11 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     live: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
         if not used.isdisjoint(node.output):
-            live.insert(0, node)
+            live.append(node)
             used |= _reads(node)
     tensors = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(live)
+    graph.node.extend(reversed(live))
     graph.initializer.extend(tensors)
 
 

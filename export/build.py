@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import reprlib
 import tempfile
 from collections.abc import Sequence
@@ -13,8 +14,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from r2p_edge.artifact import embedded_spec
-from r2p_edge.errors import ModelNotFoundError, OutputError, SpecError, UsageError
-from r2p_edge.spec import ModelSpec
+from r2p_edge.errors import (
+    MissingDependencyError,
+    ModelNotFoundError,
+    OutputError,
+    SpecError,
+    UsageError,
+)
+from r2p_edge.spec import InputSpec, ModelSpec
 
 from .checkpoint import read_checkpoint
 from .dialects import canonical_parameters
@@ -22,19 +29,9 @@ from .presets import PRESETS, fitting_presets, read_labels
 from .presets import preset as find_preset
 from .video_resnet import network_from_parameters
 
-
-class _Target(NamedTuple):
-    suffix: str
-    precisions: tuple[str, ...]
-
-
-_TARGETS = {
-    "onnx": _Target(".onnx", ("fp32",)),
-    "openvino": _Target(".xml", ("fp32", "fp16")),
-}
-"""What can be built, and in which precisions; all of them have 3-D convolutions."""
-
-TARGETS = tuple(_TARGETS)
+TARGETS = (
+    "onnx", "openvino", "mindspore", "mindspore-lite", "ascend310", "ascend310p", "ascend310b"
+)  # fmt: skip
 
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
@@ -45,13 +42,15 @@ class Built:
 
     Attributes:
         target: of `TARGETS`.
-        path: of the file.
+        path: of the file; of the folder where it is a kit.
         spec: its contract, with the proof of parity.
+        status: "built"; or "kit" where the target's tool is not here, see `kit.py`.
     """
 
     target: str
     path: Path
     spec: ModelSpec
+    status: Literal["built", "kit"] = "built"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as `r2p-edge export --json` prints them."""
@@ -59,7 +58,7 @@ class Built:
             "target": self.target,
             "precision": self.spec.precision,
             "graph": self.spec.graph,
-            "status": "built",
+            "status": self.status,
             "path": str(self.path),
             "parity": self.spec.to_dict()["parity"],
         }
@@ -90,17 +89,19 @@ def build(
     Args:
         source: checkpoint (.ckpt, .pth, .pt, .safetensors), .onnx file, or "motion", the bundled
             model.
-        targets: of `TARGETS`.
+        targets: of `TARGETS`. "mindspore" is MindSpore Lite where that is installed, else the
+            framework, else a kit for the former.
         name: of the artifact and its file; by default that of the spec, or the source's.
         precision: of the artifacts; by default the source's. Not every target has every one.
         graph: "conv2d" is the exact form without 3-D convolutions, for runtimes that have none;
-            "auto" keeps what the source has where the target can run it.
+            "auto" is what each target runs best.
         preset: of `presets.PRESETS`: how the published model was trained.
         spec: the contract itself, instead of a preset.
         labels: a file of labels; see `presets.read_labels`.
         frames, interval, fps, sampling, order: of the clip; see `ClipSpec`.
         size: side of the crop in pixels; the resize grows in proportion.
-        input: "uint8" has the normalisation in the graph, "float32" is NCTHW and has not.
+        input: "uint8" has the normalisation in the graph, "float32" is NCTHW and has not. By
+            default float32 for MindSpore Lite and Ascend, and for the others what the spec says.
         batch: clips per call; by default 1, or what an ONNX source has.
 
     Raises:
@@ -143,13 +144,17 @@ def build(
         ) from error
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            # Every other target is built from the ONNX file, which only "onnx" keeps.
-            folder = out if "onnx" in targets else Path(scratch)
-            onnx = _onnx(path, contract, folder, batch, graph)
-            return [
-                onnx if target == "onnx" else _openvino(onnx, out, precision)
-                for target in dict.fromkeys(targets)
-            ]
+            models = _Models(path, contract, batch, graph, input is None, Path(scratch))
+            built = {}
+            # The ONNX file first, because what suits the others too is not made twice.
+            for target in sorted(dict.fromkeys(targets), key=lambda target: target != "onnx"):
+                entry = _TARGETS[_resolved(target)]
+                if target == "onnx":
+                    built[target] = models.write(entry, out)
+                else:
+                    made_of = models.get(entry)
+                    built[target] = entry.build(made_of, out, target, precision)
+            return [built[target] for target in dict.fromkeys(targets)]
     except BaseException:
         if made:
             with contextlib.suppress(OSError):  # not empty, so not ours alone
@@ -184,40 +189,148 @@ def _file_name(name: str) -> str:
     return name
 
 
-def _onnx(
-    source: Path,
-    contract: ModelSpec,
-    out: Path,
-    batch: int | None,
-    graph: Literal["auto", "conv3d", "conv2d"],
-) -> Built:
-    from .foreign import graph_kind, load
-    from .to_onnx import onnx_from_checkpoint, onnx_from_onnx
+class _Target(NamedTuple):
+    """What a target is built by, its precisions, and the graph and input that suit it best.
 
-    wanted = None if graph == "auto" else graph
-    foreign = source.suffix.lower() == ".onnx"
-    kept = graph_kind(load(source)) if foreign else "conv3d"
-    path = out / f"{_stem(contract.replace(graph=wanted or kept))}.onnx"
-    if foreign:
-        final = onnx_from_onnx(source, contract, path, batch=batch, graph=wanted)
-    else:
-        batch = 1 if batch is None else batch
-        final = onnx_from_checkpoint(source, contract, path, batch=batch, graph=wanted or "conv3d")
-    return Built("onnx", path, final)
+    Of MindSpore Lite and Ascend nobody has seen yet that they take uint8.
+    """
+
+    build: Any
+    precisions: tuple[str, ...]
+    graph: Literal["conv3d", "conv2d"] = "conv3d"
+    input: Literal["uint8", "float32"] = "uint8"
 
 
-def _openvino(onnx: Built, out: Path, precision: Literal["fp32", "fp16"] | None) -> Built:
+class _Models:
+    """The ONNX files that the targets are built from, each in the form that a target wants."""
+
+    def __init__(
+        self,
+        source: Path,
+        contract: ModelSpec,
+        batch: int | None,
+        graph: Literal["auto", "conv3d", "conv2d"],
+        free_input: bool,
+        scratch: Path,
+    ) -> None:
+        self._source, self._contract, self._batch = source, contract, batch
+        self._graph, self._scratch = graph, scratch
+        self._foreign = source.suffix.lower() == ".onnx"
+        self._kept: Literal["conv3d", "conv2d"] | None = "conv3d"
+        self._free_input = free_input
+        if self._foreign:
+            from .foreign import graph_kind, load, takes_pixels
+
+            model = load(source)
+            self._kept = graph_kind(model)
+            # The normalisation that is in a graph stays there.
+            self._free_input = free_input and not takes_pixels(model)
+        self._made: dict[tuple[str | None, InputSpec], Built] = {}
+
+    def get(self, entry: _Target) -> Built:
+        """The file that a target is built from."""
+        made = self._made.get(self._key(entry))
+        if made is None:
+            folder = self._scratch / str(len(self._made))
+            folder.mkdir()
+            made = self.write(entry, folder)
+        return made
+
+    def write(self, entry: _Target, folder: Path) -> Built:
+        """Writes it into a folder."""
+        from .to_onnx import onnx_from_checkpoint, onnx_from_onnx
+
+        key = kind, taken = self._key(entry)
+        contract = self._contract.replace(input=taken)
+        path = folder / f"{_stem(contract.replace(graph=kind))}.onnx"
+        if self._foreign:
+            # What a model has by itself need not be asked for, and None could not be.
+            wanted = None if kind == self._kept and self._graph == "auto" else kind
+            final = onnx_from_onnx(self._source, contract, path, batch=self._batch, graph=wanted)
+        else:
+            final = onnx_from_checkpoint(
+                self._source,
+                contract,
+                path,
+                batch=1 if self._batch is None else self._batch,
+                graph=kind or "conv3d",
+            )
+        self._made[key] = Built("onnx", path, final)
+        return self._made[key]
+
+    def _key(self, entry: _Target) -> tuple[Literal["conv3d", "conv2d"] | None, InputSpec]:
+        """Form of the graph and input of what the target is built from."""
+        kind = self._kept
+        if self._graph != "auto":
+            kind = self._graph
+        elif entry.graph == "conv2d" and kind == "conv3d":
+            kind = "conv2d"
+        taken = self._contract.input
+        if self._free_input and entry.input == "float32":
+            taken = _with_input(taken, "float32")
+        return kind, taken
+
+
+def _resolved(target: str) -> str:
+    """ "mindspore" is whichever of the two libraries is here, and a kit for Lite without both."""
+    if target != "mindspore":
+        return target
+    here = [name for name in ("mindspore_lite", "mindspore") if importlib.util.find_spec(name)]
+    return "mindspore" if here == ["mindspore"] else "mindspore-lite"
+
+
+def _openvino(onnx: Built, out: Path, target: str, precision: Any) -> Built:
     from .to_openvino import openvino_from_onnx
 
     planned = onnx.spec.replace(precision=precision or onnx.spec.precision)
     path = out / f"{_stem(planned)}.xml"
-    final = openvino_from_onnx(onnx.path, path, precision=precision)
-    return Built("openvino", path, final)
+    return Built(target, path, openvino_from_onnx(onnx.path, path, precision=precision))
 
 
-def _stem(spec: ModelSpec) -> str:
+def _mindspore(onnx: Built, out: Path, target: str, precision: Any) -> Built:
+    from .to_mindspore import mindspore_from_onnx
+
+    path = out / f"{_stem(onnx.spec)}.mindir"
+    return Built(target, path, mindspore_from_onnx(onnx.path, path))
+
+
+def _lite(onnx: Built, out: Path, target: str, precision: Any) -> Built:
+    from .kit import write_kit
+    from .lite_converter import build_lite
+    from .to_mindspore_lite import plan_lite
+    from .verify import proof_of_onnx
+
+    device = target if target.startswith("ascend") else "cpu"
+    planned = plan_lite(onnx.path, device)
+    name = _stem(planned, "" if device == "cpu" else f"-{device}")
+    proof = proof_of_onnx(onnx.path)
+    path = out / f"{name}.mindir"
+    try:
+        final = build_lite(onnx.path, path, planned, proof, device=device)
+    except MissingDependencyError:
+        folder = out / f"{name}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
+        write_kit(onnx.path, planned, proof, folder, path.name)
+        return Built(target, folder, planned, "kit")
+    return Built(target, path, final)
+
+
+def _stem(spec: ModelSpec, chip: str = "") -> str:
     """Of an artifact's file name."""
-    return f"{spec.name}-{spec.precision}" + ("-conv2d" if spec.graph == "conv2d" else "")
+    return f"{spec.name}-{spec.precision}{chip}" + ("-conv2d" if spec.graph == "conv2d" else "")
+
+
+_LITE = _Target(_lite, ("fp32",), "conv2d", "float32")
+_ASCEND = _Target(_lite, ("fp16",), "conv3d", "float32")
+_TARGETS = {
+    "onnx": _Target(None, ("fp32",)),
+    "openvino": _Target(_openvino, ("fp32", "fp16")),
+    # MindSpore runs 3-D convolutions in two thirds of the time of the other form.
+    "mindspore": _Target(_mindspore, ("fp32",)),
+    "mindspore-lite": _LITE,
+    "ascend310": _ASCEND,
+    "ascend310p": _ASCEND,
+    "ascend310b": _ASCEND._replace(graph="conv2d"),
+}
 
 
 def _contract(
@@ -266,18 +379,21 @@ def _changed(
         if size is not None:
             contract = _resized(contract, size)
         if input is not None:
-            uint8 = input == "uint8"
-            taken = dataclasses.replace(
-                contract.input,
-                dtype="uint8" if uint8 else "float32",
-                layout="NTHWC" if uint8 else "NCTHW",
-                normalized_in_graph=uint8,
-            )
-            contract = contract.replace(input=taken)
+            contract = contract.replace(input=_with_input(contract.input, input))
     except SpecError as error:
         # The contract was right before: it is what the caller gave that is wrong.
         raise UsageError(str(error)) from error
     return contract
+
+
+def _with_input(taken: InputSpec, dtype: str) -> InputSpec:
+    uint8 = dtype == "uint8"
+    return dataclasses.replace(
+        taken,
+        dtype="uint8" if uint8 else "float32",
+        layout="NTHWC" if uint8 else "NCTHW",
+        normalized_in_graph=uint8,
+    )
 
 
 def _resized(contract: ModelSpec, size: int) -> ModelSpec:

@@ -121,6 +121,13 @@ _DLA_POOL: Limits = {"kernel_shape": range(1, 9)}
 # mindspore-lite 2.7 source, converter's pool parsers.
 _LITE_POOL: Limits = {"dilations": _NO_DILATION, "auto_pad": _NO_SAME_LOWER}
 
+_MINDSPORE = """
+Abs Add AveragePool BatchNormalization Cast Clip Concat Conv Div Dropout Erf Exp Flatten Gather Gemm
+GlobalAveragePool HardSigmoid HardSwish Identity InstanceNormalization LeakyRelu Log MatMul Max
+MaxPool Min Mul Neg PRelu Pad Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Sigmoid
+Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze
+Constant ConstantOfShape Equal Expand If Range Shape Size Tile Where"""
+
 TARGETS: dict[str, Target] = {
     # ONNX Runtime 1.31: its registry of kernels, and models of one node run in it (no Relu below
     # opset 6, pools of three axes at most, Conv in float32 with float16 cast to it). The newest
@@ -140,10 +147,15 @@ TARGETS: dict[str, Target] = {
         domains=("com.microsoft",),
         ranks=dict.fromkeys(("Conv", "ConvTranspose", "MaxPool", "AveragePool"), 5),
     ),
-    # MindSpore 2.10 has a Conv3d on the CPU, but the export walks a graph that is free of it;
-    # mindspore.export fixes every shape.
+    # What `_mindspore_cell.py` has a form for, and what is folded before it: MindSpore 2.10, whose
+    # export fixes every shape.
     "mindspore": Target(
-        "MindSpore (CPU)", operators=_CNN - {"If"}, ranks=_UP_TO_2D | _NORMS_2D, open_axes=0
+        "MindSpore (CPU)",
+        opsets=(13, None),
+        operators=frozenset(_MINDSPORE.split()),
+        ranks=_UP_TO_3D,
+        types=(_F32,),
+        open_axes=0,
     ),
     # mindspore-lite 2.7 source: no Conv3D kernel registered for the CPU; norms take the last axis
     # for the channels, and only 4-D tensors are brought to that layout; nnacl's MAX_SHAPE_SIZE;

@@ -270,7 +270,7 @@ def _write(
     reference: str,
     activations: Activations | None = None,
 ) -> ModelSpec:
-    """Compares the model with its source, and writes it with the proof in its spec, and a sidecar."""
+    """Compares the model with its source; writes it, with the proof in its spec, and a sidecar."""
     sums = logits.sum(axis=1)
     if spec.output.kind == "logits" and logits.min() >= 0 and np.abs(sums - 1).max() < 1e-3:
         raise SpecError(

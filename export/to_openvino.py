@@ -18,10 +18,9 @@ from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
-from .clips import input_from_clips, verification_clips
 from .foreign import load
 from .operators import require_ops
-from .verify import open_session, parity, run_runtime, run_session
+from .verify import Proof, parity, proof_of_onnx, run_runtime
 
 PRECISIONS = ("fp32", "fp16")
 
@@ -69,8 +68,7 @@ def openvino_from_onnx(
         built_with=built_with("openvino"),
         parity=None,
     )
-    tensor = input_from_clips(verification_clips(spec), spec)
-    logits = run_session(open_session(source), tensor)
+    proof = proof_of_onnx(source)
     model = read_model(openvino, new_core(openvino), source, spec)
     if "framework" in model.rt_info:
         # The ONNX file's metadata, an outdated spec among them.
@@ -89,8 +87,7 @@ def openvino_from_onnx(
                 ) from error
 
         save()
-        found = _parity(draft, spec, tensor, logits)
-        spec = spec.replace(parity={**found, "onnx": original.parity})
+        spec = spec.replace(parity=_parity(draft, spec, proof))
         model.set_rt_info(spec.to_json(), list(RT_INFO))
         save()
         if embedded_spec(draft) != spec:
@@ -105,11 +102,9 @@ def openvino_from_onnx(
     return spec
 
 
-def _parity(draft: Path, spec: ModelSpec, tensor: Any, logits: Any) -> dict[str, Any]:
+def _parity(draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
     with contextlib.closing(OpenVino.open(draft, spec, Options())) as runtime:
-        outputs = run_runtime(runtime, tensor)
-    record = parity(
-        agreement(logits, outputs), spec.precision, reference="onnx", what="the OpenVINO model"
-    )
+        found = agreement(proof.outputs, run_runtime(runtime, proof.inputs))
+    record = parity(found, spec.precision, reference="onnx", what="the OpenVINO model")
     where = f"openvino {metadata.version('openvino')} on {runtime.device}"
-    return {**record, "runtime": where, "computed_in": runtime.precision}
+    return {**record, "runtime": where, "computed_in": runtime.precision, "onnx": proof.of_source}

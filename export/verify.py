@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from r2p_edge.runtimes.base import Runtime
 from r2p_edge.runtimes.onnxruntime import OnnxRuntime, session_options
 from r2p_edge.spec import ModelSpec
 
-from .clips import input_from_clips
-from .foreign import load
+from .clips import input_from_clips, verification_clips
 
 if TYPE_CHECKING:
     import onnx
@@ -28,6 +27,32 @@ Activations = Callable[[np.ndarray], Iterable[tuple[str, np.ndarray]]]
 
 # Of intermediate tensors, held while looking for the first that differs.
 _CHUNK_BYTES, _CHUNK = 256 << 20, 16
+
+
+class Proof(NamedTuple):
+    """What an artifact must answer to what.
+
+    Attributes:
+        inputs: of the artifact, (N, ...), in the shape and dtype of its spec.
+        outputs: of what it is made from, (N, classes).
+        of_source: the parity record of that.
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    of_source: Mapping[str, Any] | None
+
+
+def proof_of_onnx(source: Path) -> Proof:
+    """What an ONNX artifact answers to generated clips.
+
+    Raises:
+        ModelError, SpecError: see `open_artifact`; or ONNX Runtime cannot run it.
+        BackendError: onnxruntime is not installed, or cannot be imported.
+    """
+    spec = open_artifact(source).spec
+    inputs = input_from_clips(verification_clips(spec), spec)
+    return Proof(inputs, run_session(open_session(source), inputs), spec.parity)
 
 
 def parity(found: Agreement, precision: str, *, reference: str, what: str) -> dict[str, Any]:
@@ -168,6 +193,8 @@ def first_difference(reference: str | Path, other: str | Path, clip: Any) -> str
         pixels = predictor.pixels(clip)
     one = input_from_clips(pixels, predictor.spec)
     two = input_from_clips(pixels, open_artifact(other).spec)
+    from .foreign import load
+
     there = _Graph(load(reference))
 
     def activations() -> Iterator[tuple[str, np.ndarray]]:

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from r2p_edge.artifact import files_of, sha256_of_file, sidecar_path
@@ -65,6 +67,35 @@ def atomic_write(path: str | Path, data: bytes) -> None:
             ) from error
         raise
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `path` once the block is done, and replaces that one.
+
+    Raises:
+        OutputError: it cannot be written; what was at `path` before is still there.
+    """
+    path = Path(path)
+    token = secrets.token_hex(4)
+    draft, old = (path.with_name(f".{path.name[:80]}.{token}.{end}") for end in ("part", "old"))
+    try:
+        draft.mkdir()
+        yield draft
+        if path.exists():
+            path.replace(old)
+        draft.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; make room there or choose "
+            "another folder"
+        ) from error
+    finally:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        for left in (draft, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:

@@ -85,8 +85,8 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
     if path.suffix.lower() not in _EMBEDDED:
         raise ModelError(
             f"{path} is neither an ONNX nor an OpenVINO file, nor has it a sidecar "
-            f"{sidecar_path(path).name}; give a model file, and export a checkpoint first "
-            "(r2p-edge export)"
+            f"{sidecar_path(path).name}; give a model file with its sidecar, and export a "
+            "checkpoint first (r2p-edge export)"
         )
     raise SpecError(
         f"{path} carries no r2p_edge spec, so its labels and preprocessing are unknown; give "

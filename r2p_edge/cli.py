@@ -1,7 +1,8 @@
 """The command line, `r2p-edge`: a thin layer over the Python interface.
 
 Results go to stdout (`--json`: for machines), progress and errors to stderr. The exit code tells
-the kind of error: 2 usage, 3 data, 4 model, 5 runtime or device, 130 Ctrl-C, 1 other.
+the kind of error: 2 usage, 3 data, 4 model, 5 runtime or device, 6 only a kit could be made
+(`export --strict`), 130 Ctrl-C, 1 other.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import PRECISIONS
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video import videos_in
+
+_ONLY_A_KIT = 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
 
     export = verb("export", _export, "Turn a trained model into artifacts.")
     export.add_argument("source", help="checkpoint, ONNX file, or 'motion' (bundled)")
-    export.add_argument("--to", default="onnx", metavar="LIST", help="targets: onnx, openvino")
+    export.add_argument("--to", default="onnx", metavar="LIST", help="targets, see README")
+    export.add_argument("--strict", action="store_true", help="a kit is an error (exit code 6)")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     export.add_argument("--name", help="name of the artifact (default: the spec's or source's)")
     export.add_argument("--precision", choices=("fp32", "fp16"), help="default: the source's")
@@ -381,17 +385,26 @@ def _export(options: argparse.Namespace) -> int:
             input=options.input,
             batch=options.batch,
         )
+    kits = [artifact for artifact in built if artifact.status == "kit"]
+    code = _ONLY_A_KIT if options.strict and kits else 0
     if options.json:
         _print_json({"artifacts": [artifact.to_dict() for artifact in built]})
-        return 0
+        return code
     for artifact in built:
-        parity = artifact.spec.parity or {}
-        print(
-            f"{artifact.path}: {artifact.target} {artifact.spec.precision} {artifact.spec.graph}, "
-            f"largest difference to {parity.get('reference')} {parity.get('max_rel', 0):.1e} of "
-            f"the largest logit, top-1 agreement {parity.get('top1', 0):.0%}"
-        )
-    return 0
+        print(f"{artifact.path}: {artifact.target} {artifact.spec.precision} {_proven(artifact)}")
+    return code
+
+
+def _proven(artifact: Any) -> str:
+    if artifact.status == "kit":
+        return "kit: its tool is not here; copy the folder to the target and run its build.py"
+    parity = artifact.spec.parity
+    if parity is None:
+        return f"{artifact.spec.graph}, not proven: this machine cannot run it"
+    return (
+        f"{artifact.spec.graph}, largest difference to {parity['reference']} "
+        f"{parity['max_rel']:.1e} of the largest logit, top-1 agreement {parity['top1']:.0%}"
+    )
 
 
 def _demo(options: argparse.Namespace) -> int:

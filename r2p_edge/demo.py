@@ -17,7 +17,13 @@ from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, U
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes import RUNTIMES, runtime_type
 
-_TARGETS = {"onnxruntime": "onnx", "openvino": "openvino"}  # what each runtime runs by itself
+# What each runtime runs by itself.
+_TARGETS = {
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "mindspore_lite": "mindspore-lite",
+    "mindspore": "mindspore",
+}
 
 
 def run_demo(out: Path, clips: int) -> dict[str, Any]:
@@ -115,6 +121,9 @@ def _usable_runtimes() -> tuple[list[str], list[dict[str, str]]]:
             usable.append(name)
         except BackendError as error:
             left_out.append({"runtime": name, "reason": str(error)})
+    if "mindspore_lite" in usable and "mindspore" in usable:
+        usable.remove("mindspore")
+        left_out.append({"runtime": "mindspore", "reason": "mindspore: mindspore_lite is here"})
     return usable, left_out
 
 

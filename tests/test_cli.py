@@ -554,6 +554,7 @@ def test_missing_packages(fails, model, clip, tmp_path, monkeypatch):
     monkeypatch.setattr(preprocess, "kernel", _frames_py)
     fails(BACKEND, 'pip install "r2p_edge[opencv]"', "predict", model, clip)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
     fails(BACKEND, 'pip install "r2p_edge[onnxruntime]"', "predict", model, clip)
 
 

@@ -169,7 +169,7 @@ def test_demo_has_a_row_for_each_runtime(run, tmp_path):
     assert code == 0
     report = json.loads(output)
     rows = {row["runtime"]: row for row in report["results"]}
-    assert set(rows) == {"onnxruntime", "openvino"}
+    assert set(rows) >= {"onnxruntime", "openvino"}
     assert abs(rows["onnxruntime"]["top1"] - rows["openvino"]["top1"]) <= 0.005
     assert rows["openvino"]["path"].endswith("motion-fp32.xml")
     assert (rows["openvino"]["precision"], rows["openvino"]["agreement"]) == ("fp32", 1.0)
@@ -178,14 +178,14 @@ def test_demo_has_a_row_for_each_runtime(run, tmp_path):
 def test_demo_without_openvino(run, tmp_path, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "openvino", None)
+    for name in ("openvino", "mindspore"):
+        monkeypatch.setitem(sys.modules, name, None)
     code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
     assert code == 0
     report = json.loads(output)
     assert [row["runtime"] for row in report["results"]] == ["onnxruntime"]
-    (left,) = report["left_out"]
-    assert left["runtime"] == "openvino"
-    assert 'pip install "r2p_edge[openvino]"' in left["reason"]
+    reasons = {left["runtime"]: left["reason"] for left in report["left_out"]}
+    assert 'pip install "r2p_edge[openvino]"' in reasons["openvino"]
 
 
 def test_doctor(run):

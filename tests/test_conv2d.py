@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: E40
 from r2p_edge.export.conv2d import conv2d_from_conv3d  # noqa: E402
 
 pytestmark = needs("onnxruntime")
+VIDEO = [1, 3, 4, 4, 4]
 property_test = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 
@@ -554,6 +555,47 @@ def test_quantised_networks(channels):
     )
 
 
+def test_activations_quantised_by_channel():
+    nodes = [
+        node("QuantizeLinear", "x", "scales", "zeros", "q", axis=1),
+        node("DequantizeLinear", "q", "scales", "zeros", "d", axis=-4),
+        node("Flatten", "d", "y"),
+    ]
+    weights = {"scales": np.float32([0.01, 0.02, 0.04]), "zeros": np.zeros(3, np.int8)}
+    check(graph_of(nodes, [2, 3, 4, 2, 5], weights))
+
+
+def test_axes_as_inputs():
+    nodes = [
+        node("ReduceMean", "x", "", "same", noop_with_empty_axes=1),
+        node("ReduceMax", "same", "axes", "z"),
+        node("Expand", "z", "sizes", "e"),
+        node("ReduceMean", "e", "most", "m", keepdims=0),
+        node("Pad", "m", "pads", "", "places", "p", mode="reflect"),
+        node("Flatten", "p", "y"),
+    ]
+    weights = {
+        "axes": np.array([-3, 0]),
+        "sizes": np.array([2, 1, 2, 1, 4, 1, 1]),
+        "most": np.array([0, 1]),
+        "pads": np.array([2, 1]),
+        "places": np.array([1]),
+    }
+    check(graph_of(nodes, [2, 2, 3, 5, 4], weights, opset=18))
+
+
+def test_weights_that_are_inputs_as_well():
+    """As files of old exporters have them."""
+    model = graph_of([node("Conv", "x", "w", "c"), node("Flatten", "c", "y")], VIDEO)
+    model.graph.initializer.append(numpy_helper.from_array(normal(4, 3, 3, 1, 1), "w"))
+    info = helper.make_tensor_value_info("w", TensorProto.FLOAT, [4, 3, 3, 1, 1])
+    model.graph.input.append(info)
+    result = lowered(model)
+    feed = {"x": normal(*VIDEO)}
+    (want,), (have,) = (session(each).run(None, feed) for each in (model, result))
+    assert_close(have, want)
+
+
 def test_names_do_not_collide():
     nodes = [
         node("Relu", "x", "x.2d"),
@@ -615,9 +657,6 @@ def test_all_that_cannot_be_lowered_is_named():
     text = refusal(graph_of(nodes, [1, 3, 1, 1, 1], weights))
     assert "the a (Resize: it has more than four axes), the c (LpPool:" in text
     assert "the b" not in text
-
-
-VIDEO = [1, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from r2p_edge.spec import InputSpec
 pytestmark = needs("onnx")
 
 ASCEND = ("ascend310", "ascend310p", "ascend310b")
-NO_3D = ("mindspore", "mindspore-lite", "ascend310b", "dla", "xnnpack", "coreml")
+NO_3D = ("mindspore-lite", "ascend310b", "dla", "xnnpack", "coreml")
+TABLES = sorted(TARGETS.keys() - {"mindspore"})  # whose operators our own export decides
 WITH_3D = sorted(TARGETS.keys() - set(NO_3D))
 
 
@@ -76,7 +77,7 @@ def test_a_plain_2d_network_fits_every_target(target):
     require_ops(model, target)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", TABLES)
 @pytest.mark.parametrize(
     ("operator", "attributes"),
     [
@@ -92,7 +93,7 @@ def test_3d_pools(target, operator, attributes):
     assert check_ops(one(operator, **{k: v[1:] for k, v in attributes.items()}), target) == []
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", TABLES)
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
 def test_3d_convolutions(target, operator):
     model = conv(**CONV3D)
@@ -118,8 +119,8 @@ def test_4d_windows_are_beyond_all(target):
     assert len(found) == (target != "onnx")
 
 
-@pytest.mark.parametrize("target", ["mindspore", "mindspore-lite"])
-def test_norms_of_5d_tensors(target):
+def test_norms_of_5d_tensors():
+    target = "mindspore-lite"
     constants = [(name, 1, (4,)) for name in "sbmv"]
     node = ("BatchNormalization", "x s b m v", "y", {})
     model = model_of(node, shape=(1, 4, 2, 16, 16), constants=constants)
@@ -398,7 +399,7 @@ def branches():
 def test_inner_graphs():
     assert check_ops(branches(), "tensorrt") == []
     assert {p.node for p in check_ops(branches(), "mindspore-lite")} == {"yes", "no"}
-    assert check_ops(branches(), "mindspore")[0].operator == "If"
+    assert not check_ops(branches(), "mindspore")  # which folds it
 
 
 def test_local_functions_are_expanded():

@@ -6,6 +6,7 @@ A runtime sees arrays, never frames or labels. A new one is a file here and a ro
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,10 +24,14 @@ class _Entry(NamedTuple):
 RUNTIMES = {
     "onnxruntime": _Entry("r2p_edge.runtimes.onnxruntime", "OnnxRuntime", (".onnx",)),
     "openvino": _Entry("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
+    "mindspore_lite": _Entry(
+        "r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")
+    ),
+    "mindspore": _Entry("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
 }
-"""Name -> where it lives and which files it runs, its own first.
+"""Name, which is its library's, -> where it lives and which files it runs, its own first.
 
-For a file the default is the first runtime that takes such files.
+For a file the default is the first runtime that takes such files and is installed.
 """
 
 
@@ -47,9 +52,18 @@ def open_runtime(path: Path, spec: ModelSpec, runtime: str | None, options: Opti
     """
     if runtime is not None and runtime not in RUNTIMES:
         raise UsageError(f"there is no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
+    if path.suffix.lower() == ".ms":
+        raise ModelError(
+            f"{path} is for MindSpore Lite's device-side libraries, which are C++ and Java, and no "
+            "Python package loads it; convert the model to .mindir instead (r2p-edge export --to "
+            "mindspore-lite)"
+        )
     fitting = [name for name, entry in RUNTIMES.items() if path.suffix.lower() in entry.suffixes]
     if not fitting or (runtime is not None and runtime not in fitting):
         wanted = RUNTIMES if runtime is None else [runtime]
         takes = "; ".join(f"{name} runs {', '.join(RUNTIMES[name].suffixes)}" for name in wanted)
         raise ModelError(f"{path} is no model file for {runtime or 'any runtime here'}: {takes}")
-    return runtime_type(runtime or fitting[0]).open(path, spec, options)
+    if runtime is None:
+        installed = (name for name in fitting if importlib.util.find_spec(name))
+        runtime = next(installed, fitting[0])
+    return runtime_type(runtime).open(path, spec, options)

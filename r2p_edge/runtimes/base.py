@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import BackendError, MissingDependencyError, SpecError, UsageError
@@ -165,6 +166,20 @@ def _broken(name: str, error: Exception) -> BackendError:
 def one_line(error: Exception) -> str:
     """What a library's exception says, without its line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def as_input(batch: npt.NDArray[Any], model: Runtime) -> npt.NDArray[Any]:
+    """`batch`, C-contiguous, if it is what the model takes; some libraries count bytes only.
+
+    Raises:
+        BackendError: its shape or dtype is another.
+    """
+    if batch.shape != model.input_shape or batch.dtype != model.input_dtype:
+        raise BackendError(
+            f"the model takes {model.input_dtype} {model.input_shape} and was given {batch.dtype} "
+            f"{batch.shape}; correct the input"
+        )
+    return np.ascontiguousarray(batch)
 
 
 def usable_cores() -> int:

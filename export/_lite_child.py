@@ -1,0 +1,33 @@
+"""A conversion by `mindspore_lite.Converter`, as a program of its own.
+
+Its library has its own protobuf and ONNX definitions, so that nothing of the exporter is imported
+here.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from r2p_edge.runtimes.mindspore_lite import MindSporeLite
+
+
+def convert(source: str, output: str, optimize: str, config: str) -> None:
+    """Writes the ONNX file `source` as `<output>.mindir`.
+
+    Args:
+        optimize: "general" or "ascend_oriented".
+        config: file in the converter's INI format, "" for none.
+
+    Raises:
+        BackendError: the library is not to be had.
+        RuntimeError: the conversion failed.
+    """
+    lite = MindSporeLite.library()
+    converter = lite.Converter()
+    converter.save_type = lite.ModelType.MINDIR
+    converter.optimize = optimize
+    converter.convert(lite.FmkType.ONNX, source, output, "", config)
+
+
+if __name__ == "__main__":
+    convert(*sys.argv[1:])

@@ -1,0 +1,172 @@
+"""Kits: what another machine needs to build an artifact whose tool is not here, and to prove it.
+
+A kit is a folder that is copied to the target, where `python build.py` makes the artifact of it
+with the code that would have made it here. It needs numpy and the target's own tool, and neither
+this package nor onnx.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import r2p_edge
+from r2p_edge._files import atomic_folder
+from r2p_edge.artifact import sha256_of_file
+from r2p_edge.errors import ModelError, OutputError, R2PError
+from r2p_edge.spec import ModelSpec
+
+from .lite_converter import build_lite
+from .verify import Proof
+
+_BUILDERS = {"mindspore_lite": build_lite}
+"""Runtime of the artifact -> what builds it there: called with the ONNX file, the artifact's path,
+its planned spec, the `Proof`, and `device=`."""
+
+_BUILD = '''\
+"""Builds the artifact of this folder with the tool of the machine that it is for, and proves it.
+
+    python build.py [--json]
+
+Needs Python 3.10 or newer, numpy and {tool}. The artifact and its sidecar are written
+beside this file. The exit code is 0 if the artifact answers as it must, 4 if it does not or cannot
+be built of this model, 5 if the tool is missing or fails.
+"""
+
+import sys
+from pathlib import Path
+
+if sys.version_info < (3, 10):
+    sys.exit("build.py needs Python 3.10 or newer; this is " + sys.version.split()[0])
+folder = Path(__file__).resolve().parent
+sys.path.insert(0, str(folder / "r2p_edge.zip"))
+
+from r2p_edge.export.kit import main
+
+sys.exit(main(folder, sys.argv[1:]))
+'''
+
+
+def write_kit(source: Path, planned: ModelSpec, proof: Proof, folder: Path, name: str) -> None:
+    """Writes a kit for an ONNX artifact, replacing the folder if it is one.
+
+    Args:
+        source: the ONNX file.
+        planned: the spec that the artifact is to have; its target says the runtime and device.
+        proof: what it must answer to what.
+        folder: to write.
+        name: of the artifact's file.
+
+    Raises:
+        OutputError: the folder cannot be written, or is something else than a kit.
+    """
+    if folder.exists() and not (folder / "kit.json").is_file():
+        raise OutputError(f"{folder} is there and is no kit; remove it, or choose another --out")
+    assert planned.target is not None
+    with atomic_folder(folder) as draft:
+        shutil.copyfile(source, draft / "model.onnx")
+        np.savez(draft / "clips.npz", inputs=proof.inputs, outputs=proof.outputs)
+        (draft / "r2p_edge.zip").write_bytes(_package())
+        build = _BUILD.format(tool=planned.target["runtime"])
+        (draft / "build.py").write_text(build, encoding="utf-8")
+        files = {file.name: sha256_of_file(file) for file in sorted(draft.iterdir())}
+        content = {
+            "artifact": name,
+            "device": planned.target["device"],
+            "runtime": planned.target["runtime"],
+            "spec": planned.to_dict(),
+            "of_source": None if proof.of_source is None else dict(proof.of_source),
+            "files": files,
+        }
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (draft / "kit.json").write_text(text, encoding="utf-8")
+
+
+def _package() -> bytes:
+    """The Python code of this package as a zip file, which Python imports from; always the same."""
+    home = Path(r2p_edge.__file__).parent
+    folders = {"r2p_edge": home, "r2p_edge/runtimes": home / "runtimes"}
+    folders["r2p_edge/export"] = Path(__file__).parent
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for inside, folder in folders.items():
+            for file in sorted(folder.glob("*.py")):
+                # The time of a ZipInfo is 1980 unless it is told.
+                archive.writestr(zipfile.ZipInfo(f"{inside}/{file.name}"), file.read_bytes())
+    return packed.getvalue()
+
+
+def build_kit(folder: Path) -> dict[str, Any]:
+    """Builds the artifact of a kit, on the machine that it is for.
+
+    Returns:
+        {"path", "runtime", "device", "precision", "parity"}.
+
+    Raises:
+        ModelError: the kit is not whole, or its model cannot be built here; ParityError where
+            the artifact does not answer as it must, and is not written.
+        BackendError: the tool is missing or fails.
+        OutputError: the artifact cannot be written.
+    """
+    kit = _read(folder)
+    planned = ModelSpec.from_dict(kit["spec"])
+    with np.load(folder / "clips.npz") as clips:
+        proof = Proof(clips["inputs"], clips["outputs"], kit["of_source"])
+    path = folder / kit["artifact"]
+    build = _BUILDERS[kit["runtime"]]
+    spec = build(folder / "model.onnx", path, planned, proof, device=kit["device"])
+    return {
+        "path": str(path),
+        "runtime": kit["runtime"],
+        "device": kit["device"],
+        "precision": spec.precision,
+        "parity": spec.to_dict()["parity"],
+    }
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """What kit.json says, if the files beside it are those that it tells of."""
+    try:
+        kit: dict[str, Any] = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
+        damaged = [name for name, digest in kit["files"].items() if not _is(folder / name, digest)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder} is no whole kit ({error!r}); copy the folder again") from error
+    if damaged:
+        raise ModelError(
+            f"{', '.join(damaged)} of the kit {folder} is missing or damaged; copy the folder again"
+        )
+    return kit
+
+
+def _is(file: Path, digest: str) -> bool:
+    return file.is_file() and sha256_of_file(file) == digest
+
+
+def main(folder: Path, arguments: list[str]) -> int:
+    """What a kit's build.py does: builds, proves and reports; returns the exit code."""
+    try:
+        report = build_kit(folder)
+    except R2PError as error:
+        if "--json" in arguments:
+            print(json.dumps({"error": str(error)}))
+        print(f"build.py: error: {error}", file=sys.stderr)
+        return error.exit_code
+    if "--json" in arguments:
+        print(json.dumps(report))
+        return 0
+    parity = report["parity"]
+    proven = "not proven: this machine cannot run it"
+    if parity is not None:
+        proven = (
+            f"largest difference {parity['max_rel']:.1e} of the largest logit, top-1 agreement "
+            f"{parity['top1']:.0%} over {parity['clips']} clips"
+        )
+    print(f"{report['path']}: {report['precision']} for {report['device']}, {proven}")
+    return 0

@@ -1,0 +1,253 @@
+"""MindSpore, the framework itself: `.mindir` on the CPU. MindSpore Lite is another library."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge import _protobuf
+from r2p_edge.errors import BackendError, ModelError, UsageError
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    as_input,
+    import_library,
+    one_line,
+    usable_cores,
+)
+from r2p_edge.spec import ModelSpec
+
+TARGET = {"runtime": "mindspore", "device": "cpu"}
+"""`ModelSpec.target` of the files that this runtime is for."""
+
+# Field numbers of mindspore/core/proto/mind_ir.proto: ModelProto.graph, GraphProto.input,
+# ValueInfoProto.tensor, TensorProto.dims and .data_type, and two of the latter's values.
+_GRAPH, _INPUT, _TENSOR, _DIMS, _DATA_TYPE = 7, 5, 2, 1, 2
+_DTYPES = {1: "float32", 2: "uint8"}
+
+# oneDNN, dnnl_types.h and dnnl_common_types.h: dnnl_cpu_isa_avx2, and what all values from
+# dnnl_cpu_isa_avx512_core on have beyond it and its VNNI forms.
+_AVX2, _AVX512 = 0x7, 0x20
+
+
+class MindSpore(Runtime):
+    """One `mindspore.nn.GraphCell`, compiled when it is opened. Device: "cpu".
+
+    MindSpore has one device, one number of threads and one executor per process. The first model
+    that is opened sets the first two, where the program that uses it has not; all models take
+    turns. It computes with two threads at least.
+    """
+
+    name = "mindspore"
+    device = "cpu"
+    _lock = threading.Lock()
+    _threads: ClassVar[int | None] = None  # what was set here
+
+    def __init__(
+        self, mindspore: ModuleType, network: Any, precision: str, example: npt.NDArray[Any]
+    ) -> None:
+        self._mindspore = mindspore
+        self._network: Any = network
+        self.precision = precision
+        self.input_shape = example.shape
+        self.input_dtype = example.dtype.name
+        self.output_shape = self.run(example).shape
+
+    @staticmethod
+    def library() -> ModuleType:
+        imported = "mindspore" in sys.modules
+        mindspore = import_library("mindspore", 'pip install "r2p_edge[mindspore]"')
+        _cap_onednn(Path(str(mindspore.__file__)).parent)
+        if not imported:
+            # Of a release for Ascend it is not the default.
+            mindspore.set_device("CPU")
+        return mindspore
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        cls.library()
+        return ["cpu"]
+
+    @classmethod
+    def open(cls, path: Path, spec: ModelSpec, options: Options) -> MindSpore:
+        _check_target(path, spec)
+        if options.cache is not None:
+            raise UsageError("mindspore keeps no compiled models here; leave cache out")
+        if options.precision not in (None, spec.precision):
+            raise UsageError(
+                f"mindspore computes in the artifact's own precision, {spec.precision}, and not "
+                f"in {options.precision}; leave precision out, or choose another runtime"
+            )
+        if (options.device or "cpu").lower() != "cpu":
+            raise BackendError(
+                f"mindspore is used on the cpu only, and not on {options.device!r}; leave device "
+                "out, or choose another runtime"
+            )
+        example = _example(path, spec)
+        mindspore = cls.library()
+        if (device := mindspore.get_context("device_target")) != "CPU":
+            raise BackendError(
+                f"mindspore was set to {device} by this program and cannot be changed; call "
+                'mindspore.set_device("CPU") before anything else, or use another process'
+            )
+        cls._set_threads(mindspore, options.threads)
+        try:
+            with cls._lock:
+                network = mindspore.nn.GraphCell(mindspore.load(str(path)))
+            return cls(mindspore, network, spec.precision, example)
+        # RuntimeError, ValueError and TypeError, and from the run below our own.
+        except Exception as error:
+            raise ModelError(
+                f"mindspore {mindspore.__version__} cannot load {path} ({reason(error)}); check "
+                "that the file is whole, or export it again"
+            ) from error
+
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        # MindSpore would compile the graph anew for another shape.
+        array = as_input(batch, self)
+        with self._lock:
+            if self._network is None:
+                raise BackendError("this model is closed; open it again")
+            try:
+                output = self._network(self._mindspore.Tensor(array))
+                # A view of memory that is MindSpore's.
+                return np.array(output.asnumpy())
+            # As above; AttributeError where the model gives a tuple of outputs.
+            except Exception as error:
+                raise BackendError(
+                    f"mindspore failed on {self.device} ({reason(error)})"
+                ) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._network = None
+
+    @classmethod
+    def _set_threads(cls, mindspore: ModuleType, wanted: int | None) -> None:
+        """Sets the number of threads, which MindSpore takes once per process.
+
+        Raises:
+            UsageError: it was set, and to another number.
+        """
+        if wanted == 1:
+            raise UsageError(
+                "mindspore computes with two threads or more; leave threads out, or keep the "
+                "process on one core (taskset -c 0)"
+            )
+        number = wanted or usable_cores()
+        try:
+            mindspore.device_context.cpu.op_tuning.threads_num(number)
+            cls._threads = number
+        except RuntimeError as error:  # "can not be set repeatedly"
+            if wanted not in (None, cls._threads):
+                raise UsageError(
+                    f"mindspore's number of threads was set in this process already, to "
+                    f"{cls._threads or 'another'}, and not to {wanted}; leave threads out, or use "
+                    "another process"
+                ) from error
+
+
+def reason(error: Exception) -> str:
+    """What a MindSpore exception says, without the rules and the C++ call stack."""
+    return re.sub(r"-{4,} ?", "", one_line(error).partition("- C++ Call Stack")[0]).strip()
+
+
+def _cap_onednn(folder: Path) -> None:
+    """Keeps the oneDNN in MindSpore's `folder` from AVX-512; warns where it is too late for that.
+
+    For MindSpore's layout oneDNN 3.10, of MindSpore 2.10, has nothing but a reference kernel
+    there: a 3x3 convolution from 64 to 144 channels on 16 x 64 x 56 x 56 took 7.3 s, and 0.04 s
+    with AVX2; R(2+1)D-18 on 16 x 112 x 112 took 62 s, and 0.4 s. oneDNN's environment variable
+    for it would also reach other libraries of the process, which have no such gap.
+
+    oneDNN, "CPU Dispatcher Control" and dnnl_set_max_cpu_isa: the limit can be set until the
+    first kernel is generated, and by ONEDNN_MAX_CPU_ISA or, of old, DNNL_MAX_CPU_ISA.
+    """
+    found = sorted((folder / "lib").glob("libdnnl.so*"))
+    chosen = {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
+    if not found or chosen or platform.machine() not in ("x86_64", "AMD64"):
+        return
+    onednn = ctypes.CDLL(str(found[0]))
+    # Asked before, it would have nothing set any more.
+    if onednn.dnnl_set_max_cpu_isa(_AVX2) != 0 and onednn.dnnl_get_effective_cpu_isa() & _AVX512:
+        warnings.warn(
+            "mindspore computed something before r2p_edge was used, so that its oneDNN keeps to "
+            "AVX-512, where convolutions are about a hundred times slower; open the model first, "
+            "or set ONEDNN_MAX_CPU_ISA=AVX2 in the environment",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _check_target(path: Path, spec: ModelSpec) -> None:
+    """MindSpore Lite writes `.mindir` too, which the framework cannot read, or not for the CPU."""
+    made_for = {name: (spec.target or {}).get(name) for name in TARGET}
+    if any(made_for.values()) and made_for != TARGET:
+        text = " on ".join(str(value) for value in made_for.values() if value)
+        raise ModelError(
+            f"{path} was made for {text} and not for mindspore on cpu; open it with that runtime, "
+            "or export the model again with --to mindspore"
+        )
+
+
+def _example(path: Path, spec: ModelSpec) -> npt.NDArray[Any]:
+    """Zeros that the model takes; what it leaves open is as in the spec.
+
+    Raises:
+        ModelError: the file is no MindIR, or that of a model of other inputs.
+    """
+    try:
+        with path.open("rb") as file:
+            inputs = list(_inputs(file, path.stat().st_size))
+        if len(inputs) != 1:
+            raise ModelError(f"{path} has {len(inputs)} inputs; expected one clip")
+        dtype, dims = inputs[0]
+        if len(dims) == len(spec.input_shape):
+            dims = [want if size < 0 else size for size, want in zip(dims, spec.input_shape)]
+        return np.zeros(dims, dtype)
+    except OSError as error:
+        raise ModelError(
+            f"model {path} cannot be read ({error.strerror}); check its permissions"
+        ) from error
+    except ModelError:
+        raise
+    except ValueError as error:
+        raise ModelError(
+            f"{path} is not a whole MindIR file ({error}); copy or export it again"
+        ) from error
+
+
+def _inputs(file: BinaryIO, end: int) -> Iterator[tuple[str, list[int]]]:
+    """Dtype and sizes of each input of the model that spans to `end`; -1 for an open one."""
+    for graph in _messages(file, end, _GRAPH):
+        for value in _messages(file, graph, _INPUT):
+            for tensor in _messages(file, value, _TENSOR):
+                kind, sizes = 0, []
+                for field in _protobuf.fields(file, tensor):
+                    if field.number == _DATA_TYPE:
+                        kind = field.value
+                    elif field.number == _DIMS:
+                        # int64, of which protobuf writes a negative one modulo 2**64.
+                        sizes.append(field.value if field.value < 1 << 63 else -1)
+                if kind not in _DTYPES:
+                    raise ValueError(f"its input is of type {kind}, neither float32 nor uint8")
+                yield _DTYPES[kind], sizes
+
+
+def _messages(file: BinaryIO, end: int, number: int) -> Iterator[int]:
+    """Where each message in the field `number` ends; the file stands at its first byte."""
+    for field in _protobuf.fields(file, end):
+        if field.number == number and field.wire_type == _protobuf.LENGTH:
+            yield file.tell() + field.value

@@ -1,0 +1,208 @@
+"""MindSpore Lite: `.mindir` on the CPU and on Ascend NPUs, and ready-compiled `.om` on the latter.
+
+The Python package belongs to the cloud-side release, 2.0 and later. What is said of it here was
+read in its source, mindspore-lite/python (api/context.py, model.py, tensor.py and
+src/model_pybind.cc, tensor_pybind.cc), 2.7.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy.typing as npt
+
+from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
+from r2p_edge.runtimes._om import (
+    OfflineModel,
+    ascend_devices,
+    ascend_precision,
+    device_number,
+    require_device,
+)
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    as_input,
+    import_library,
+    one_line,
+    position,
+    usable_cores,
+)
+from r2p_edge.spec import ModelSpec
+
+DOWNLOADS = "https://www.mindspore.cn/lite/docs/en/master/use/downloads.html"
+"""Where Huawei offers the wheel and, in the archive beside it, `converter_lite`."""
+
+_INSTALL = (
+    "it is not on PyPI, so download the cloud-side wheel for this Python and architecture from "
+    f"{DOWNLOADS} and pip install the file"
+)
+_REASON = "with GLOG_v=1 in the environment it tells more on stderr"
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+class MindSporeLite(Runtime):
+    """One `mindspore_lite.Model`. Devices: "cpu", "ascend", "ascend:1".
+
+    A file that was converted for one of them runs on no other; by default it runs on its own.
+    The library refuses without a reason, so the spec's target is looked at before.
+    """
+
+    name = "mindspore_lite"
+
+    def __init__(self, model: Any, spec: ModelSpec, device: str, precision: str) -> None:
+        # Old versions describe the outputs by a list of Tensor, new ones by a tuple of TensorMeta.
+        (model_input,), outputs = model.get_inputs(), model.get_outputs()
+        self._output = position("output", spec.output.name, [each.name for each in outputs])
+        self._model: Any = model
+        self._lock = threading.Lock()
+        self.device = device
+        self.precision = precision
+        self.input_shape = tuple(model_input.shape)
+        self.input_dtype = model_input.dtype.name.lower()  # FLOAT32, UINT8, ...
+        self.output_shape = tuple(outputs[self._output].shape)
+
+    @staticmethod
+    def library() -> ModuleType:
+        return import_library("mindspore_lite", _INSTALL)
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        cls.library()
+        return ["cpu", *ascend_devices()]
+
+    @classmethod
+    def open(cls, path: Path, spec: ModelSpec, options: Options) -> Runtime:
+        if options.cache is not None:
+            raise UsageError("mindspore_lite keeps no compiled models; leave cache out")
+        offline = path.suffix.lower() == ".om"
+        device = _device(path, spec, options.device, "ascend" if offline else "cpu")
+        if offline:
+            return OfflineModel.open(path, spec, Options(device, precision=options.precision))
+        lite = cls.library()
+        require_device(cls.name, device, cls.devices())
+        context = lite.Context()
+        if device == "cpu":
+            precision = _cpu_precision(spec, options)
+            context.target = ["cpu"]
+            context.cpu.thread_num = options.threads or usable_cores()
+            # The default by its documentation; said all the same, as parity hangs on it.
+            mode = "preferred_fp16" if precision == "fp16" else "enforce_fp32"
+            context.cpu.precision_mode = mode
+        else:
+            precision = ascend_precision(path, spec, options)
+            context.target = ["ascend"]
+            context.ascend.device_id = device_number(device)
+            context.ascend.precision_mode = "enforce_fp16"
+        model = _build(lite, path, spec, context, device)
+        return cls(model, spec, device, "int8" if spec.precision == "int8" else precision)
+
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        # The library looks at the array, without a copy, until `predict` returns, and takes one
+        # that is not C-contiguous for none at all: it would answer for the previous one.
+        array = as_input(batch, self)
+        with self._lock:
+            if self._model is None:
+                raise BackendError("this model is closed; open it again")
+            try:
+                tensor = self._model.get_inputs()[0]
+                tensor.set_data_from_numpy(array)
+                # Old versions take no arrays here.
+                outputs = self._model.predict([tensor])
+                # A view of memory that the next run overwrites; of no size where it failed.
+                output: npt.NDArray[Any] = outputs[self._output].get_data_to_numpy().copy()
+            # C++ exceptions come as what pybind11 takes them for.
+            except Exception as error:
+                raise BackendError(
+                    f"mindspore_lite failed on {self.device} ({one_line(error)}); {_REASON}"
+                ) from error
+        if output.size == 0:
+            raise BackendError(f"mindspore_lite gave no output on {self.device}; {_REASON}")
+        return output
+
+    def close(self) -> None:
+        with self._lock:
+            self._model = None
+
+
+def _device(path: Path, spec: ModelSpec, wanted: str | None, default: str) -> str:
+    """ "cpu", "ascend" or "ascend:1": what the caller wants, or what the file was made for."""
+    made_for = str((spec.target or {}).get("device") or default)
+    kind = "ascend" if made_for.startswith("ascend") else made_for
+    device = (wanted or kind).lower().removesuffix(":0")
+    if not re.fullmatch(r"cpu|ascend(:\d+)?", device):
+        known = ", ".join(["cpu", *ascend_devices()])
+        raise BackendError(f"mindspore_lite has no device {wanted or kind!r}; it has {known}")
+    # Nothing is known of a foreign .mindir, which may be one for any device.
+    told = path.suffix.lower() == ".om" or (spec.target or {}).get("device")
+    if told and device.partition(":")[0] != kind:
+        raise ModelError(
+            f"{path} was made for {made_for} and cannot run on {device}; open it on {kind}, or "
+            f"export it again for {device}"
+        )
+    return device
+
+
+def _cpu_precision(spec: ModelSpec, options: Options) -> str:
+    """What the CPU shall compute in; fp16 is for ARM from v8.2 on, which Linux calls asimdhp.
+
+    The library has fp16 kernels for nothing else (src/litert/kernel/cpu/fp16) and would take
+    fp32 without a word.
+    """
+    arm = platform.machine() in ("aarch64", "arm64") and _CPU_INFO.is_file()
+    has = ["fp32", "fp16"] if arm and "asimdhp" in _CPU_INFO.read_text().split() else ["fp32"]
+    own = "fp16" if spec.precision == "fp16" and "fp16" in has else "fp32"
+    precision = options.precision or own
+    if precision not in has:
+        raise BackendError(
+            f"mindspore_lite computes in {', '.join(has)} on this CPU and not in {precision}; "
+            "choose one of them as precision"
+        )
+    return precision
+
+
+def _build(lite: ModuleType, path: Path, spec: ModelSpec, context: Any, device: str) -> Any:
+    """A `mindspore_lite.Model` of one input with a static shape.
+
+    Raises:
+        ModelError: the library cannot load it, or it has more than one input.
+        SpecError: it has open axes and cannot take the spec's shape.
+    """
+    model = lite.Model()  # a second file in the same one is refused
+    try:
+        # By position: the parameters behind these changed in 2.1, 2.4 and 2.10.
+        model.build_from_file(str(path), lite.ModelType.MINDIR, context)
+    except Exception as error:  # as in `run`
+        raise ModelError(
+            f"mindspore_lite {lite.__version__} cannot load {path} on {device} "
+            f"({one_line(error)}); {_advice(spec, device)}, and {_REASON}"
+        ) from error
+    inputs = model.get_inputs()
+    if len(inputs) != 1:
+        raise ModelError(f"{path} has {len(inputs)} inputs; expected one clip")
+    shape, wanted = list(inputs[0].shape), list(spec.input_shape)
+    if -1 in shape:
+        if len(shape) == len(wanted):
+            # Axes that the model fixes are not the spec's to change.
+            wanted = [want if size == -1 else size for size, want in zip(shape, wanted)]
+        try:
+            model.resize(inputs, [wanted])
+        except Exception as error:  # as in `run`
+            raise SpecError(
+                f"{path} has open axes and cannot take {spec.input_shape} as its spec says "
+                f"({one_line(error)}); correct clip, crop and input in the spec"
+            ) from error
+    return model
+
+
+def _advice(spec: ModelSpec, device: str) -> str:
+    # No kernel is registered for Conv3D (src/litert/kernel/cpu).
+    if device == "cpu" and spec.graph == "conv3d":
+        return "it has no 3-D convolutions on the CPU, so export with --graph conv2d"
+    unknown = " without 3-D convolutions" if device == "cpu" and spec.graph is None else ""
+    return f"check that the file is whole and was converted for {device}{unknown}"
