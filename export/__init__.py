@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .conv2d import conv2d_from_conv3d
     from .operators import check_ops
+    from .to_mindspore import mindspore_from_onnx
+    from .to_mindspore_lite import mindspore_lite_from_onnx
     from .to_onnx import onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
     from .to_openvino import openvino_from_onnx
 
 _HOMES = {
     "check_ops": "operators",
     "conv2d_from_conv3d": "conv2d",
+    "mindspore_from_onnx": "to_mindspore",
+    "mindspore_lite_from_onnx": "to_mindspore_lite",
     "onnx_from_checkpoint": "to_onnx",
     "onnx_from_onnx": "to_onnx",
     "onnx_from_torch": "to_onnx",
@@ -25,6 +29,8 @@ _HOMES = {
 __all__ = [
     "check_ops",
     "conv2d_from_conv3d",
+    "mindspore_from_onnx",
+    "mindspore_lite_from_onnx",
     "onnx_from_checkpoint",
     "onnx_from_onnx",
     "onnx_from_torch",

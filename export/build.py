@@ -18,6 +18,7 @@ from r2p_edge.errors import (
     MissingDependencyError,
     ModelNotFoundError,
     OutputError,
+    R2PError,
     SpecError,
     UsageError,
 )
@@ -83,6 +84,7 @@ def build(
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
     batch: int | None = None,
+    failed: list[tuple[str, R2PError]] | None = None,
 ) -> list[Built]:
     """Builds one artifact per target into the folder `out`, each checked against the source.
 
@@ -103,6 +105,8 @@ def build(
         input: "uint8" has the normalisation in the graph, "float32" is NCTHW and has not. By
             default float32 for MindSpore Lite and Ascend, and for the others what the spec says.
         batch: clips per call; by default 1, or what an ONNX source has.
+        failed: where given, gets each target that cannot be built, with its error, as long as
+            another one can; without it the first error is raised once all were tried.
 
     Raises:
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
@@ -145,16 +149,18 @@ def build(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             models = _Models(path, contract, batch, graph, input is None, Path(scratch))
-            built = {}
+            built, errors = {}, []
             # The ONNX file first, because what suits the others too is not made twice.
             for target in sorted(dict.fromkeys(targets), key=lambda target: target != "onnx"):
-                entry = _TARGETS[_resolved(target)]
-                if target == "onnx":
-                    built[target] = models.write(entry, out)
-                else:
-                    made_of = models.get(entry)
-                    built[target] = entry.build(made_of, out, target, precision)
-            return [built[target] for target in dict.fromkeys(targets)]
+                try:
+                    built[target] = _built(target, models, out, precision)
+                except R2PError as error:
+                    errors.append((target, error))
+            if errors and (failed is None or not built):
+                raise errors[0][1]
+            if failed is not None:
+                failed.extend(errors)
+            return [built[target] for target in dict.fromkeys(targets) if target in built]
     except BaseException:
         if made:
             with contextlib.suppress(OSError):  # not empty, so not ours alone
@@ -272,11 +278,23 @@ class _Models:
 
 
 def _resolved(target: str) -> str:
-    """ "mindspore" is whichever of the two libraries is here, and a kit for Lite without both."""
+    """ "mindspore" is Lite where its converter is here, else the framework, else a kit for Lite."""
     if target != "mindspore":
         return target
-    here = [name for name in ("mindspore_lite", "mindspore") if importlib.util.find_spec(name)]
-    return "mindspore" if here == ["mindspore"] else "mindspore-lite"
+    if importlib.util.find_spec("mindspore_lite"):
+        from .lite_converter import find_converter
+
+        if find_converter() is not None:
+            return "mindspore-lite"
+    return "mindspore" if importlib.util.find_spec("mindspore") else "mindspore-lite"
+
+
+def _built(target: str, models: _Models, out: Path, precision: str | None) -> Built:
+    entry = _TARGETS[_resolved(target)]
+    if target == "onnx":
+        return models.write(entry, out)
+    artifact: Built = entry.build(models.get(entry), out, target, precision)
+    return artifact
 
 
 def _openvino(onnx: Built, out: Path, target: str, precision: Any) -> Built:
@@ -316,7 +334,7 @@ def _lite(onnx: Built, out: Path, target: str, precision: Any) -> Built:
 
 def _stem(spec: ModelSpec, chip: str = "") -> str:
     """Of an artifact's file name."""
-    return f"{spec.name}-{spec.precision}{chip}" + ("-conv2d" if spec.graph == "conv2d" else "")
+    return f"{spec.name}-{spec.precision}" + ("-conv2d" if spec.graph == "conv2d" else "") + chip
 
 
 _LITE = _Target(_lite, ("fp32",), "conv2d", "float32")

@@ -7,6 +7,7 @@ this package nor onnx.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import shutil
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import r2p_edge
-from r2p_edge._files import atomic_folder
+from r2p_edge._files import atomic_folder, check_folder
 from r2p_edge.artifact import sha256_of_file
 from r2p_edge.errors import ModelError, OutputError, R2PError
 from r2p_edge.spec import ModelSpec
@@ -30,26 +31,43 @@ _BUILDERS = {"mindspore_lite": build_lite}
 """Runtime of the artifact -> what builds it there: called with the ONNX file, the artifact's path,
 its planned spec, the `Proof`, and `device=`."""
 
+_FILES = ("build.py", "clips.npz", "model.onnx", "r2p_edge.zip")
+_CONTENT = ("artifact", "device", "runtime", "spec", "of_source", "files")  # of kit.json
+
 _BUILD = '''\
 """Builds the artifact of this folder with the tool of the machine that it is for, and proves it.
 
     python build.py [--json]
 
 Needs Python 3.10 or newer, numpy and {tool}. The artifact and its sidecar are written
-beside this file. The exit code is 0 if the artifact answers as it must, 4 if it does not or cannot
-be built of this model, 5 if the tool is missing or fails.
+beside this file. The exit code is 0 if the artifact answers as it must or nothing here can tell, 2
+if an option or setting is wrong, 3 if it cannot be written, 4 if it does not answer so or cannot be
+built of this folder, 5 if the tool or what it needs is missing or fails.
 """
 
 import sys
-from pathlib import Path
+
+
+def end(code, message):
+    sys.stderr.write("build.py: error: " + message + "\\n")
+    sys.exit(code)
+
 
 if sys.version_info < (3, 10):
-    sys.exit("build.py needs Python 3.10 or newer; this is " + sys.version.split()[0])
+    end(5, "this needs Python 3.10 or newer and is run by " + sys.version.split()[0])
+
+from pathlib import Path
+
 folder = Path(__file__).resolve().parent
 sys.path.insert(0, str(folder / "r2p_edge.zip"))
-
-from r2p_edge.export.kit import main
-
+try:
+    import numpy
+except ImportError as error:
+    end(5, "numpy cannot be imported (" + str(error).split("\\n")[0] + "); pip install numpy")
+try:
+    from r2p_edge.export.kit import main
+except Exception as error:  # whatever a damaged archive brings about
+    end(4, "r2p_edge.zip is missing or damaged (" + repr(error) + "); copy the folder again")
 sys.exit(main(folder, sys.argv[1:]))
 '''
 
@@ -76,7 +94,7 @@ def write_kit(source: Path, planned: ModelSpec, proof: Proof, folder: Path, name
         (draft / "r2p_edge.zip").write_bytes(_package())
         build = _BUILD.format(tool=planned.target["runtime"])
         (draft / "build.py").write_text(build, encoding="utf-8")
-        files = {file.name: sha256_of_file(file) for file in sorted(draft.iterdir())}
+        files = {name: sha256_of_file(draft / name) for name in _FILES}
         content = {
             "artifact": name,
             "device": planned.target["device"],
@@ -95,7 +113,8 @@ def _package() -> bytes:
     folders = {"r2p_edge": home, "r2p_edge/runtimes": home / "runtimes"}
     folders["r2p_edge/export"] = Path(__file__).parent
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    # Not compressed, which every version of zlib does in its own way.
+    with zipfile.ZipFile(packed, "w") as archive:
         for inside, folder in folders.items():
             for file in sorted(folder.glob("*.py")):
                 # The time of a ZipInfo is 1980 unless it is told.
@@ -116,12 +135,12 @@ def build_kit(folder: Path) -> dict[str, Any]:
         OutputError: the artifact cannot be written.
     """
     kit = _read(folder)
-    planned = ModelSpec.from_dict(kit["spec"])
+    path = folder / kit["artifact"]
+    check_folder(path)
     with np.load(folder / "clips.npz") as clips:
         proof = Proof(clips["inputs"], clips["outputs"], kit["of_source"])
-    path = folder / kit["artifact"]
     build = _BUILDERS[kit["runtime"]]
-    spec = build(folder / "model.onnx", path, planned, proof, device=kit["device"])
+    spec = build(folder / "model.onnx", path, kit["spec"], proof, device=kit["device"])
     return {
         "path": str(path),
         "runtime": kit["runtime"],
@@ -132,11 +151,13 @@ def build_kit(folder: Path) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """What kit.json says, if the files beside it are those that it tells of."""
+    """What kit.json says, the spec as such, if the files beside it are those that it tells of."""
     try:
         kit: dict[str, Any] = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
-        damaged = [name for name, digest in kit["files"].items() if not _is(folder / name, digest)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        kit = {name: kit[name] for name in _CONTENT}
+        kit["spec"] = ModelSpec.from_dict(kit["spec"])
+        damaged = [name for name in _FILES if not _is(folder / name, kit["files"][name])]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{folder} is no whole kit ({error!r}); copy the folder again") from error
     if damaged:
         raise ModelError(
@@ -151,14 +172,22 @@ def _is(file: Path, digest: str) -> bool:
 
 def main(folder: Path, arguments: list[str]) -> int:
     """What a kit's build.py does: builds, proves and reports; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="build.py", description="Builds the artifact of this kit and proves it."
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The folder's name may have letters that the terminal's encoding has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         report = build_kit(folder)
     except R2PError as error:
-        if "--json" in arguments:
+        if options.json:
             print(json.dumps({"error": str(error)}))
         print(f"build.py: error: {error}", file=sys.stderr)
         return error.exit_code
-    if "--json" in arguments:
+    if options.json:
         print(json.dumps(report))
         return 0
     parity = report["parity"]

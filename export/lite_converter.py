@@ -7,7 +7,6 @@ converter_lite.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -21,15 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge._files import atomic_write, write_sidecar
-from r2p_edge.agreement import agreement
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
-from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore_lite import DOWNLOADS, MindSporeLite
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
 from .lite_config import converter_config
-from .verify import Proof, parity, run_runtime
+from .verify import Proof, prove
 
 PROGRAM = "R2P_CONVERTER_LITE"
 """Environment variable that names the program `converter_lite`."""
@@ -145,7 +142,9 @@ def build_lite(
     with tempfile.TemporaryDirectory() as folder:
         draft = _convert(converter, model, Path(folder), device, settings, timeout)
         if provable:
-            spec = spec.replace(parity=_parity(draft, spec, proof))
+            spec = spec.replace(
+                parity=prove(draft, spec, proof, MindSporeLite, what="the MindSpore Lite model")
+            )
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
     return spec
@@ -243,11 +242,3 @@ def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
     errors = [line for line in lines[0] if "[ERROR]" in line]
     said = errors or [line for line in lines[0] if line] or [line for line in lines[1] if line]
     return said[-1][:300] if said else "nothing"
-
-
-def _parity(draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
-    with contextlib.closing(MindSporeLite.open(draft, spec, Options())) as runtime:
-        found = agreement(proof.outputs, run_runtime(runtime, proof.inputs))
-    where = f"mindspore_lite {MindSporeLite.library().__version__} on {runtime.device}"
-    record = parity(found, spec.precision, reference="onnx", what="the MindSpore Lite model")
-    return {**record, "runtime": where, "computed_in": runtime.precision, "onnx": proof.of_source}

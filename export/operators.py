@@ -153,7 +153,8 @@ def _model_problems(model: onnx.ModelProto, target: Target) -> Iterator[Problem]
     opset = next((o.version for o in model.opset_import if not o.domain), 1)
     if opset < low or (high is not None and opset > high):
         reason = f"opset {opset}, where {low} to {high or 'the newest'} can be read"
-        remedy = f"export it with opset {low if opset < low else high}"
+        wanted = low if opset < low else high
+        remedy = f"write it with opset {wanted}, as by torch.onnx.export(opset_version={wanted})"
         yield Problem(graph.name, "graph", reason, remedy)
     weights = {tensor.name for tensor in graph.initializer}
     for value in graph.input:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from r2p_edge._files import atomic_write, check_folder, write_sidecar
-from r2p_edge.agreement import agreement
 from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import ModelError, OutputError, UsageError
-from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore import TARGET, MindSpore, reason
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
 from .foreign import load, network_input
 from .operators import require_ops
-from .verify import Proof, parity, proof_of_onnx, run_runtime
+from .verify import proof_of_onnx, prove
 
 # What mindspore.export takes (mindspore/_checkparam.py, check_file_name_by_regular).
 _PLAIN = re.compile(r"[0-9a-zA-Z@_\-.:/\\]+")
@@ -66,7 +62,7 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
     proof = proof_of_onnx(source)
     with tempfile.TemporaryDirectory() as folder:
         draft = _export(mindspore, model, proof.inputs.dtype, Path(folder))
-        spec = spec.replace(parity=_parity(draft, spec, proof))
+        spec = spec.replace(parity=prove(draft, spec, proof, MindSpore, what="the MindIR model"))
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
     return spec
@@ -99,11 +95,3 @@ def _export(mindspore: Any, model: Any, kind: Any, folder: Path) -> Path:
         # A failure leaves the exporter's.
         mindspore.set_context(jit_syntax_level=level)
     return draft
-
-
-def _parity(draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
-    with contextlib.closing(MindSpore.open(draft, spec, Options())) as runtime:
-        found = agreement(proof.outputs, run_runtime(runtime, proof.inputs))
-    record = parity(found, spec.precision, reference="onnx", what="the MindIR model")
-    where = f"mindspore {metadata.version('mindspore')} on {runtime.device}"
-    return {**record, "runtime": where, "computed_in": runtime.precision, "onnx": proof.of_source}

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from r2p_edge._files import atomic_write, check_folder, write_sidecar
 from r2p_edge._openvino_ir import RT_INFO, weights_path
-from r2p_edge.agreement import agreement
 from r2p_edge.artifact import embedded_spec, open_artifact, sidecar_path
 from r2p_edge.errors import ModelError, SpecError, UsageError
-from r2p_edge.runtimes.base import Options, one_line
+from r2p_edge.runtimes.base import one_line
 from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
 from .foreign import load
 from .operators import require_ops
-from .verify import Proof, parity, proof_of_onnx, run_runtime
+from .verify import proof_of_onnx, prove
 
 PRECISIONS = ("fp32", "fp16")
 
@@ -87,7 +84,7 @@ def openvino_from_onnx(
                 ) from error
 
         save()
-        spec = spec.replace(parity=_parity(draft, spec, proof))
+        spec = spec.replace(parity=prove(draft, spec, proof, OpenVino, what="the OpenVINO model"))
         model.set_rt_info(spec.to_json(), list(RT_INFO))
         save()
         if embedded_spec(draft) != spec:
@@ -100,11 +97,3 @@ def openvino_from_onnx(
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
     return spec
-
-
-def _parity(draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
-    with contextlib.closing(OpenVino.open(draft, spec, Options())) as runtime:
-        found = agreement(proof.outputs, run_runtime(runtime, proof.inputs))
-    record = parity(found, spec.precision, reference="onnx", what="the OpenVINO model")
-    where = f"openvino {metadata.version('openvino')} on {runtime.device}"
-    return {**record, "runtime": where, "computed_in": runtime.precision, "onnx": proof.of_source}

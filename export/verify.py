@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,7 @@ from r2p_edge.agreement import TOLERANCE, Agreement, agreement, within_tolerance
 from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import ModelError, ParityError
 from r2p_edge.predictor import Predictor
-from r2p_edge.runtimes.base import Runtime
+from r2p_edge.runtimes.base import Options, Runtime
 from r2p_edge.runtimes.onnxruntime import OnnxRuntime, session_options
 from r2p_edge.spec import ModelSpec
 
@@ -74,6 +75,36 @@ def parity(found: Agreement, precision: str, *, reference: str, what: str) -> di
         if not within_tolerance(found, precision):
             raise ParityError(_complaint(found, precision, reference, what))
     return record
+
+
+def prove(
+    draft: Path, spec: ModelSpec, proof: Proof, runtime: type[Runtime], *, what: str
+) -> dict[str, Any]:
+    """Runs an artifact on a runtime and compares its outputs with what it was made from.
+
+    Args:
+        draft: the artifact's file.
+        spec: its contract.
+        what: names the artifact in the error.
+
+    Returns:
+        The `parity` record of its spec.
+
+    Raises:
+        ParityError: the tolerance of `spec.precision` is exceeded.
+        ModelError, BackendError: the runtime cannot load or run it.
+    """
+    with contextlib.closing(runtime.open(draft, spec, Options())) as model:
+        found = agreement(proof.outputs, run_runtime(model, proof.inputs))
+    record = parity(found, spec.precision, reference="onnx", what=what)
+    # OpenVINO's goes on with its build.
+    version = str(runtime.library().__version__).partition("-")[0]
+    return {
+        **record,
+        "runtime": f"{model.name} {version} on {model.device}",
+        "computed_in": model.precision,
+        "onnx": proof.of_source,
+    }
 
 
 def verify_onnx(

@@ -62,7 +62,12 @@ def call(
                 f"a Python to try it in could not be started ({error.strerror})"
             ) from error
         late = threading.Event()
-        timer = threading.Timer(timeout or 0, lambda: (late.set(), process.kill()))
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout or 0, stop)
         with process:
             try:
                 if timeout is not None:

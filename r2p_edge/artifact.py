@@ -60,8 +60,9 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
         if not path.is_file():
             what = "is a folder; give the model file in it" if path.is_dir() else "does not exist"
             raise ModelNotFoundError(f"model {path} {what}")
+        _check_kind(path)
         size = sum(file.stat().st_size for file in files_of(path))
-    except ModelNotFoundError:
+    except ModelError:
         raise
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -92,6 +93,16 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
         f"{path} carries no r2p_edge spec, so its labels and preprocessing are unknown; give "
         f"spec= (--spec), a ModelSpec or a JSON file such as {json.dumps(template())}"
     )
+
+
+def _check_kind(path: Path) -> None:
+    """Raises ModelError for a file that no runtime here can ever run."""
+    if path.suffix.lower() == ".ms":
+        raise ModelError(
+            f"{path} is for MindSpore Lite's device-side libraries, which are C++ and Java, and no "
+            "Python package loads it; convert the model to .mindir instead (r2p-edge export --to "
+            "mindspore-lite)"
+        )
 
 
 def files_of(path: Path) -> list[Path]:

@@ -23,6 +23,7 @@ import numpy as np
 from r2p_edge._version import __version__
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
 from r2p_edge.errors import (
+    BackendError,
     LowFrameRateWarning,
     ModelNotFoundError,
     OutputError,
@@ -79,14 +80,19 @@ def _drop_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from r2p_edge.export.build import TARGETS
+
+    # An abbreviation works until an option is added that begins alike.
     parser = argparse.ArgumentParser(
-        prog="r2p-edge", description="R(2+1)D video action recognition on edge devices."
+        prog="r2p-edge",
+        description="R(2+1)D video action recognition on edge devices.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"r2p-edge {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def verb(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        command = verbs.add_parser(name, help=text, description=text)
+        command = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("--json", action="store_true", help="print JSON, one object a line")
         command.set_defaults(run=run)
         return command
@@ -125,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
     export = verb("export", _export, "Turn a trained model into artifacts.")
     export.add_argument("source", help="checkpoint, ONNX file, or 'motion' (bundled)")
-    export.add_argument("--to", default="onnx", metavar="LIST", help="targets, see README")
+    export.add_argument("--to", default="onnx", metavar="LIST", help=", ".join(TARGETS))
     export.add_argument("--strict", action="store_true", help="a kit is an error (exit code 6)")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     export.add_argument("--name", help="name of the artifact (default: the spec's or source's)")
@@ -286,7 +292,7 @@ def _doctor(options: argparse.Namespace) -> int:
         _print_json(report)
     else:
         print_diagnosis(report)
-    return 0
+    return 0 if report["ready"] else BackendError.exit_code
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -362,6 +368,7 @@ def _export(options: argparse.Namespace) -> int:
 
     from r2p_edge.export.build import build
 
+    failed: list[tuple[str, R2PError]] = []
     targets = [target.strip() for target in options.to.split(",") if target.strip()]
     console = Console(stderr=True)
     busy = console.is_terminal and not options.json
@@ -384,11 +391,18 @@ def _export(options: argparse.Namespace) -> int:
             order=options.order,
             input=options.input,
             batch=options.batch,
+            failed=failed,
         )
     kits = [artifact for artifact in built if artifact.status == "kit"]
     code = _ONLY_A_KIT if options.strict and kits else 0
+    for _, error in failed:
+        code = error.exit_code
+        _complain(error)
     if options.json:
-        _print_json({"artifacts": [artifact.to_dict() for artifact in built]})
+        report: dict[str, Any] = {"artifacts": [artifact.to_dict() for artifact in built]}
+        if failed:
+            report["failed"] = [{"target": name, "error": str(error)} for name, error in failed]
+        _print_json(report)
         return code
     for artifact in built:
         print(f"{artifact.path}: {artifact.target} {artifact.spec.precision} {_proven(artifact)}")
@@ -397,7 +411,11 @@ def _export(options: argparse.Namespace) -> int:
 
 def _proven(artifact: Any) -> str:
     if artifact.status == "kit":
-        return "kit: its tool is not here; copy the folder to the target and run its build.py"
+        here = ' (or pip install "r2p_edge[mindspore]")' if artifact.target == "mindspore" else ""
+        return (
+            f"kit, because MindSpore Lite's converter is not here{here}; copy the folder to where "
+            "it is, and run build.py there"
+        )
     parity = artifact.spec.parity
     if parity is None:
         return f"{artifact.spec.graph}, not proven: this machine cannot run it"

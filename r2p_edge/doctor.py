@@ -16,7 +16,7 @@ from importlib import metadata
 from r2p_edge import _child, preprocess
 from r2p_edge._child import ProcessEndedError
 from r2p_edge._cpu import read_cpu
-from r2p_edge._probe import LAYERS, RUNNING, WAITING, Report, blank, runs
+from r2p_edge._probe import ABSENT, LAYERS, RUNNING, WAITING, Report, blank, runs
 from r2p_edge._version import __version__
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import one_line, usable_cores
@@ -54,8 +54,8 @@ def diagnose(timeout: float = 120.0) -> Report:
         A status is "ok"; "missing"; "broken", it cannot be imported; "failing", it can and a
         check failed; or "unchecked", it takes no model that this package holds. `version`,
         `reason` and `install` (what to type where it is missing) are None where there is none. A
-        layer is "ok", "ok in fp16" where there is no fp32, or the reason why not. For `int8` see
-        `_cpu.Cpu.int8`.
+        layer is "ok", "ok in fp16" where there is no fp32, "none" where the device lacks it on
+        every machine, or the reason why not. For `int8` see `_cpu.Cpu.int8`.
     """
     runtimes = {name: ask(name, timeout) for name in RUNTIMES}
     decoders = {name: ask(name, timeout) for name in ("pyav", "opencv")}
@@ -159,9 +159,15 @@ def _troubles(report: Report) -> Iterator[str]:
             f"{name} on {device['device']}, {layer}": device[layer]
             for device in found.get("devices", [])
             for layer in LAYERS
-            if not runs(device[layer]) and device[layer] != WAITING
+            if not runs(device[layer]) and device[layer] not in (WAITING, ABSENT)
         }
         yield from (f"{place}: {reason}" for place, reason in where.items())
+        for device in found.get("devices", []):
+            if device["conv3d"] == ABSENT:
+                yield (
+                    f"{name} on {device['device']} has no 3-D convolutions; export with "
+                    "--graph conv2d"
+                )
         if found["status"] in ("broken", "failing") and not where:
             yield f"{name}: {found['reason']}"
     lacks = [codec for codec, there in decoders["pyav"]["decoders"].items() if not there]
@@ -208,18 +214,28 @@ def print_diagnosis(report: Report) -> None:
     for row in _rows(report):
         rest.add_row(*row)
     console.print(rest)
+    for name, found in report["runtimes"].items():
+        if found["install"] and not _is_command(found["install"]):
+            # In a cell an address would be cut.
+            sentence = f"{name} is missing: {found['install']}"
+            console.print(sentence, soft_wrap=not console.is_terminal)
 
 
 def _cell(result: str) -> str:
     """A layer's result in a word; the summary holds the reasons."""
-    return result if runs(result) or result in ("-", WAITING) else "failed"
+    return result if runs(result) or result in ("-", WAITING, ABSENT) else "failed"
+
+
+def _is_command(install: str) -> bool:
+    """Whether what to do where a runtime is missing is a line to type and not a text to read."""
+    return install.startswith("pip install ")
 
 
 def _rows(report: Report) -> Iterator[tuple[str, str]]:
     machine, kernel = report["machine"], report["kernel"]
     pyav, opencv = report["decoders"]["pyav"], report["decoders"]["opencv"]
     for name, found in report["runtimes"].items():
-        if found["install"]:
+        if found["install"] and _is_command(found["install"]):
             yield name, f"missing: {found['install']}"
     ffmpeg = "".join(
         f", {name} {pyav['libraries'][name]}"

@@ -102,7 +102,8 @@ class Predictor:
         if not fits or loaded.input_dtype != spec.input.dtype:
             raise SpecError(
                 f"{path} takes {loaded.input_dtype} {loaded.input_shape} but its spec says "
-                f"{spec.input.dtype} {expected}; correct clip, crop and input in the spec"
+                f"{spec.input.dtype} {expected}; correct clip, crop and input in the spec, or "
+                "export the model with it, which puts the normalisation in front (r2p-edge export)"
             )
         self._check_classes(loaded.output_shape)
         return max(batch, 1)

@@ -10,13 +10,16 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import fake_mindspore_lite
 import numpy as np
 import pytest
 from requirements import needs
 
 import r2p_edge
 from r2p_edge import _child, _cpu, _probe, doctor
+from r2p_edge.runtimes import mindspore_lite
 
+ASSETS = Path(str(resources.files("r2p_edge") / "assets"))
 INSTALL = {
     "onnxruntime": 'pip install "r2p_edge[onnxruntime]"',
     "openvino": 'pip install "r2p_edge[openvino]"',
@@ -108,6 +111,13 @@ def test_runtimes_that_are_installed_compute_on_the_cpu():
             assert (found["status"], found["reason"]) == ("ok", None)
 
 
+@needs("mindspore")
+def test_mindspore_computes_both_layers():
+    found = doctor.ask("mindspore", 120)
+    assert (found["status"], found["reason"]) == ("ok", None)
+    assert found["devices"] == [{"device": "cpu", "conv3d": "ok", "conv2d": "ok"}]
+
+
 def test_the_machine_and_its_decoders():
     report = doctor.diagnose()
     assert json.loads(json.dumps(report)) == report
@@ -153,7 +163,7 @@ def test_av1_counts_only_where_no_gpu_is_needed(library):
 
 
 def test_nothing_but_the_base_install(tmp_path, monkeypatch):
-    blocked = ("onnx", "openvino", "cv2", "opencv", "torch", "__editable__")
+    blocked = ("onnx", "openvino", "mindspore", "cv2", "opencv", "torch", "__editable__")
     site = tmp_path / "site"
     site.mkdir()
     folders = [Path(entry) for entry in sys.path if entry.endswith("-packages")]
@@ -350,6 +360,34 @@ def test_a_runtime_that_takes_no_test_model(fake, report):
     assert head == "Not ready: no runtime runs a model here"
 
 
+@needs("onnx")
+@needs("onnxruntime")
+def test_what_a_device_lacks_by_nature_is_no_defect(report, tmp_path, monkeypatch, capsys):
+    found = _probe.blank("mindspore_lite")
+    with fake_mindspore_lite.installed():
+        # The stand-in reads its own files only, and like the library refuses that of conv3d.
+        made = {
+            layer: fake_mindspore_lite.write_mindir(
+                tmp_path / f"{layer}.mindir", ASSETS / f"{layer}.onnx"
+            )
+            for layer in _probe.LAYERS
+        }
+        monkeypatch.setattr(_probe, "_model", lambda layer, suffixes: made[layer])
+        for _ in _probe.check("mindspore_lite", found):
+            assert found["status"] != "ok"
+    assert (found["status"], found["reason"]) == ("ok", None)
+    assert found["devices"] == [{"device": "cpu", "conv3d": "none", "conv2d": "ok"}]
+    report["runtimes"] = {"mindspore_lite": found}
+    ready, summary = doctor._summary(report)
+    assert ready
+    assert summary == [
+        "Ready: mindspore_lite on cpu (conv2d only)",
+        "mindspore_lite on cpu has no 3-D convolutions; export with --graph conv2d",
+    ]
+    cells = [line.split() for line in printed(report, capsys).splitlines()]
+    assert ["mindspore_lite", "ok", "2.7.0", "cpu", "none", "ok"] in cells
+
+
 # The test models.
 
 
@@ -383,8 +421,36 @@ def test_the_test_models_are_what_this_makes(layer):
     )
     onnx.checker.check_model(model, full_check=True)
     made = model.SerializeToString(deterministic=True)
-    assert made == (resources.files("r2p_edge") / "assets" / f"{layer}.onnx").read_bytes()
+    assert made == (ASSETS / f"{layer}.onnx").read_bytes()
     assert len(made) < 4096
+
+
+@pytest.mark.parametrize("layer", _probe.LAYERS)
+def test_the_mindir_models_have_the_same_weights(layer):
+    _, weights, bias, _ = _probe.case(layer)
+    made = (ASSETS / f"{layer}.mindir").read_bytes()
+    for array in (weights, bias):
+        assert made.count(array.astype("<f4").tobytes()) == 1
+    assert len(made) < 8192
+
+
+@needs("mindspore")
+@needs("onnx")
+@pytest.mark.parametrize("layer", _probe.LAYERS)
+def test_the_mindir_models_are_what_this_makes(layer, tmp_path):
+    from r2p_edge.export import foreign, to_mindspore
+    from r2p_edge.runtimes.mindspore import MindSpore
+
+    model = foreign.load(ASSETS / f"{layer}.onnx")
+    made = to_mindspore._export(MindSpore.library(), model, np.float32, tmp_path)
+    # Not byte for byte: MindSpore numbers its nodes per process, and their order varies.
+    before, after = (
+        sorted(re.findall(rb"REF::\w+", path.read_bytes()))
+        for path in (ASSETS / f"{layer}.mindir", made)
+    )
+    assert before == after
+    assert f"REF::{layer.title()[:-1]}D".encode() in after
+    assert _probe._run(MindSpore, made, "cpu", layer) == "ok"
 
 
 def convolve(batch, weights, bias, padding=1):
@@ -701,6 +767,20 @@ def test_tables_fit_into_80_columns(report, spoil, capsys, monkeypatch):
     assert max(map(len, text.splitlines())) <= 80
     for name in ("onnxruntime", "openvino", "2026.4.1", "PyAV", "INT8 on CPU", "conv3d"):
         assert name in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_address_is_not_cut(report, terminal, capsys, monkeypatch):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "80")
+    missing = {"status": "missing", "install": mindspore_lite._INSTALL}
+    report["runtimes"]["mindspore_lite"] = {**_probe.blank("mindspore_lite"), **missing}
+    text = re.sub("\x1b\\[[0-9;]*m", "", printed(report, capsys))
+    assert mindspore_lite.DOWNLOADS in text
+    assert f"mindspore_lite is missing: {mindspore_lite._INSTALL}" in " ".join(text.split())
+    if terminal:
+        assert max(map(len, text.splitlines())) <= 80
 
 
 def test_without_a_terminal_nothing_is_cut(report, capsys):

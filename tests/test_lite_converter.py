@@ -13,7 +13,7 @@ from requirements import needs
 
 from r2p_edge import Predictor
 from r2p_edge._files import write_sidecar
-from r2p_edge.artifact import open_artifact, sidecar_path
+from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import (
     BackendError,
     MissingDependencyError,

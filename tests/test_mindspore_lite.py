@@ -16,9 +16,9 @@ from requirements import needs
 
 from r2p_edge import Predictor
 from r2p_edge._files import write_sidecar
+from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
 from r2p_edge.runtimes import RUNTIMES, _om, mindspore_lite
-from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options, usable_cores
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
@@ -457,8 +457,10 @@ def test_a_library_that_is_missing_or_broken(tmp_path, monkeypatch):
 
 
 def test_a_file_for_the_device_side_library(tmp_path):
+    path = tmp_path / "model.ms"
+    path.write_bytes(b"MSL2")
     with pytest.raises(ModelError, match=r"model\.ms is for .*device-side.* convert the model to"):
-        open_runtime(tmp_path / "model.ms", spec_of_brightness(), None, Options())
+        open_artifact(path)
 
 
 class Session:

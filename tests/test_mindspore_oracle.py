@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from r2p_edge.export.checkpoint import read_checkpoint
 from r2p_edge.export.dialects import canonical_parameters
 from r2p_edge.export.reference import reference_logits
 from r2p_edge.export.verify import open_session, run_session
+from r2p_edge.runtimes.base import Options
+from r2p_edge.runtimes.mindspore import MindSpore
 from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("mindspore"), needs("onnx"), needs("onnxruntime")]
@@ -83,10 +86,19 @@ def test_the_published_network_on_pixels(tmp_path, depth):
     clips = ((pixels / 255 - mean) / std).transpose(0, 4, 1, 2, 3).astype(np.float32)
     checkpoint, expected = run_mindspore(tmp_path, depth, "full", clips)
 
-    (built,) = build(checkpoint, targets=["onnx"], out=tmp_path, preset="ucf101-mindspore")
+    built, mindir = build(
+        checkpoint, targets=["onnx", "mindspore"], out=tmp_path, preset="ucf101-mindspore"
+    )
     assert built.spec.arch == f"r2plus1d_{depth}"
     session = open_session(built.path)
     assert session.get_inputs()[0].type == "tensor(uint8)"
     found = agreement(expected, run_session(session, pixels))
+    assert found.max_rel < 1e-4
+    assert found.top1 == 1
+    # And back in MindSpore, as MindIR.
+    assert mindir.status == "built"
+    assert mindir.spec.parity["max_rel"] < 1e-4
+    with contextlib.closing(MindSpore.open(mindir.path, mindir.spec, Options())) as model:
+        found = agreement(expected, model.run(pixels))
     assert found.max_rel < 1e-4
     assert found.top1 == 1

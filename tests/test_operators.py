@@ -241,7 +241,8 @@ def test_opsets(target):
         require_ops(one("Relu", opset=high + 1), target)
     assert str(caught.value) == (
         f"the model does not fit {title}: small (graph): opset {high + 1}, "
-        f"where {low} to {high} can be read; export it with opset {high}"
+        f"where {low} to {high} can be read; write it with opset {high}, "
+        f"as by torch.onnx.export(opset_version={high})"
     )
 
 

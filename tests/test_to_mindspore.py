@@ -18,7 +18,7 @@ from r2p_edge._files import write_sidecar
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact import open_artifact, sidecar_path
 from r2p_edge.errors import ModelError, OutputError, ParityError, UsageError
-from r2p_edge.export import to_mindspore
+from r2p_edge.export import to_mindspore, verify
 from r2p_edge.export.operators import check_ops
 from r2p_edge.export.to_mindspore import mindspore_from_onnx
 from r2p_edge.export.verify import open_session, run_runtime
@@ -402,7 +402,7 @@ def test_the_record_of_parity(source, tmp_path):
 def test_a_parity_that_is_missed_writes_nothing(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
-    monkeypatch.setattr(to_mindspore, "run_runtime", lambda *a: run_runtime(*a) * (1 + 2e-4))
+    monkeypatch.setattr(verify, "run_runtime", lambda *a: run_runtime(*a) * (1 + 2e-4))
     with pytest.raises(ParityError, match="the MindIR model does not answer as its source"):
         mindspore_from_onnx(source, out / "model.mindir")
     assert not list(out.iterdir())
@@ -461,11 +461,12 @@ def test_an_older_file_stays_whole_when_a_write_fails(source, tmp_path, monkeypa
     assert open_artifact(path).verified
 
 
-def test_a_new_file_has_no_old_sidecar(source, tmp_path):
+def test_a_new_file_has_a_new_sidecar(source, tmp_path):
     path = tmp_path / "model.mindir"
     mindspore_from_onnx(source, path)
+    brightness_model(source, factor=2.0)
     mindspore_from_onnx(source, path)
-    assert not sidecar_path(path).exists()
+    assert open_artifact(path).verified
 
 
 def test_refusals(source, tmp_path):

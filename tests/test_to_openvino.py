@@ -15,7 +15,7 @@ from r2p_edge import Predictor
 from r2p_edge._files import write_sidecar
 from r2p_edge.artifact import embedded_spec, open_artifact
 from r2p_edge.errors import ModelError, OutputError, ParityError, SpecError, UsageError
-from r2p_edge.export import build, openvino_from_onnx, to_openvino
+from r2p_edge.export import build, openvino_from_onnx, to_openvino, verify
 from r2p_edge.runtimes.openvino import OpenVino
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("openvino")]
@@ -82,10 +82,8 @@ def _labels(folder):
 def test_a_parity_that_is_missed_writes_nothing(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
-    real = to_openvino.run_runtime
-    monkeypatch.setattr(
-        to_openvino, "run_runtime", lambda *arguments: real(*arguments) * (1 + 2e-4)
-    )
+    real = verify.run_runtime
+    monkeypatch.setattr(verify, "run_runtime", lambda *arguments: real(*arguments) * (1 + 2e-4))
     with pytest.raises(ParityError, match="the OpenVINO model does not answer as its source"):
         openvino_from_onnx(source, out / "model.xml")
     assert not list(out.iterdir())

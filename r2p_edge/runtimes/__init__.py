@@ -31,7 +31,8 @@ RUNTIMES = {
 }
 """Name, which is its library's, -> where it lives and which files it runs, its own first.
 
-For a file the default is the first runtime that takes such files and is installed.
+For a file the default is the runtime that it was made for; where its spec does not say, the first
+one that takes such files and is installed.
 """
 
 
@@ -52,18 +53,14 @@ def open_runtime(path: Path, spec: ModelSpec, runtime: str | None, options: Opti
     """
     if runtime is not None and runtime not in RUNTIMES:
         raise UsageError(f"there is no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
-    if path.suffix.lower() == ".ms":
-        raise ModelError(
-            f"{path} is for MindSpore Lite's device-side libraries, which are C++ and Java, and no "
-            "Python package loads it; convert the model to .mindir instead (r2p-edge export --to "
-            "mindspore-lite)"
-        )
     fitting = [name for name, entry in RUNTIMES.items() if path.suffix.lower() in entry.suffixes]
     if not fitting or (runtime is not None and runtime not in fitting):
         wanted = RUNTIMES if runtime is None else [runtime]
         takes = "; ".join(f"{name} runs {', '.join(RUNTIMES[name].suffixes)}" for name in wanted)
         raise ModelError(f"{path} is no model file for {runtime or 'any runtime here'}: {takes}")
     if runtime is None:
+        # Two libraries read .mindir, and neither the other's.
+        made_for = (spec.target or {}).get("runtime")
         installed = (name for name in fitting if importlib.util.find_spec(name))
-        runtime = next(installed, fitting[0])
+        runtime = str(made_for) if made_for in fitting else next(installed, fitting[0])
     return runtime_type(runtime).open(path, spec, options)

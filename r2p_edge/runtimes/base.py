@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,7 @@ class Runtime(ABC):
         input_shape: of the input tensor; -1 for an axis that may have any size.
         input_dtype: "uint8" or "float32".
         output_shape: likewise; (N, classes).
+        without_conv3d: of `devices()`, those that have no 3-D convolutions, whatever the machine.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Runtime(ABC):
     input_shape: tuple[int, ...]
     input_dtype: str
     output_shape: tuple[int, ...]
+    without_conv3d: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     @abstractmethod

@@ -54,6 +54,7 @@ class MindSporeLite(Runtime):
     """
 
     name = "mindspore_lite"
+    without_conv3d = ("cpu",)
 
     def __init__(self, model: Any, spec: ModelSpec, device: str, precision: str) -> None:
         # Old versions describe the outputs by a list of Tensor, new ones by a tuple of TensorMeta.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 LIBRARIES = (
     "numpy", "opencv-python-headless", "opencv-python", "torch", "torchvision", "onnxruntime",
-    "openvino",
+    "openvino", "mindspore",
 )  # fmt: skip
 
 
