@@ -284,7 +284,8 @@ def test_a_damaged_model(tmp_path):
 
 def test_missing_packages_name_their_extra(tmp_path, monkeypatch):
     path = brightness_model(tmp_path / "model.onnx")
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for name in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingDependencyError, match=r'pip install "r2p_edge\[onnxruntime\]"'):
         Predictor(path)
 
