@@ -25,6 +25,12 @@ def needs(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(absent and not is_required(name), reason=reason)
 
 
+def require(name: str) -> None:
+    """Skips the running test where the module `name` is missing; `needs`, for one case of it."""
+    if importlib.util.find_spec(name) is None and not is_required(name):
+        pytest.skip(f"needs {name}, which is not installed")
+
+
 @functools.cache
 def import_torchvision() -> ModuleType:
     """torchvision, even where its compiled operators do not fit the installed torch.

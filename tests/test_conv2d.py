@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from networks import SMALL, random_parameters, spec_for
-from requirements import needs
+from requirements import needs, require
 
 from r2p_edge.errors import ModelError
 from r2p_edge.spec import InputSpec
@@ -118,7 +118,7 @@ def test_torchvisions_networks(torchvision, name, dynamo, opset):
     from conv3d_networks import exported, random_statistics
 
     if dynamo:
-        pytest.importorskip("onnxscript")
+        require("onnxscript")
     torch.manual_seed(0)
     network = random_statistics(getattr(torchvision.models.video, name)(num_classes=11))
     model = exported(network, torch.randn(1, 3, 8, 32, 32), dynamo=dynamo, opset=opset)
@@ -145,7 +145,7 @@ def test_networks_with_pools_and_branches(name, shape, batch, dynamo, opset):
     import torch
 
     if dynamo:
-        pytest.importorskip("onnxscript")
+        require("onnxscript")
     torch.manual_seed(0)
     network = conv3d_networks.random_statistics(getattr(conv3d_networks, name)())
     example = torch.randn(batch, 3, *shape)

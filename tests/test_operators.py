@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from networks import SMALL, random_parameters, spec_for
-from requirements import needs
+from requirements import needs, require
 
 from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.conv2d import conv2d_from_conv3d
@@ -497,7 +497,7 @@ def torch_export(module, shape, dynamo):
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_torchvisions_models_by_both_exporters(torchvision, name, dynamo):
     if dynamo:
-        pytest.importorskip("onnxscript")
+        require("onnxscript")
     module = getattr(torchvision.models.video, name)(weights=None)
     model = torch_export(module, (1, 3, 4, 32, 32), dynamo)
     assert check_ops(model, "onnx") == []

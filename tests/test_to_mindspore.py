@@ -11,7 +11,7 @@ import pytest
 from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
 from onnx import TensorProto, helper, numpy_helper
-from requirements import needs
+from requirements import needs, require
 
 from r2p_edge import Predictor
 from r2p_edge._files import write_sidecar
@@ -377,6 +377,8 @@ def test_an_inflated_inception(tmp_path, dynamo, opset):
 
     from r2p_edge.export import conv2d_from_conv3d
 
+    if dynamo:
+        require("onnxscript")
     clip = torch.randn(1, 3, 16, 64, 64, generator=torch.Generator().manual_seed(0))
     model = exported(random_statistics(InflatedInception()), clip, dynamo=dynamo, opset=opset)
     for form in (model, conv2d_from_conv3d(model)):
