@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .to_onnx import onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
     from .to_openvino import openvino_from_onnx
 
+TARGETS = (
+    "onnx", "openvino", "mindspore", "mindspore-lite", "ascend310", "ascend310p", "ascend310b"
+)  # fmt: skip
+"""What `r2p-edge export --to` can make; here, because the command line lists them at every start,
+which need not load the exporters."""
+
 _HOMES = {
     "check_ops": "operators",
     "conv2d_from_conv3d": "conv2d",
@@ -27,6 +33,7 @@ _HOMES = {
     "openvino_from_onnx": "to_openvino",
 }
 __all__ = [
+    "TARGETS",
     "check_ops",
     "conv2d_from_conv3d",
     "mindspore_from_onnx",

@@ -24,15 +24,12 @@ from r2p_edge.errors import (
 )
 from r2p_edge.spec import InputSpec, ModelSpec
 
+from . import TARGETS
 from .checkpoint import read_checkpoint
 from .dialects import canonical_parameters
 from .presets import PRESETS, fitting_presets, read_labels
 from .presets import preset as find_preset
 from .video_resnet import network_from_parameters
-
-TARGETS = (
-    "onnx", "openvino", "mindspore", "mindspore-lite", "ascend310", "ascend310p", "ascend310b"
-)  # fmt: skip
 
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 

@@ -113,18 +113,18 @@ def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
     """
     path = Path(path)
     try:
-        record, *others = [
-            {"size": file.stat().st_size, "sha256": sha256_of_file(file)} for file in files_of(path)
-        ]
+        files = {
+            file.name: {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
+            for file in files_of(path)
+        }
     except OSError as error:
         raise OutputError(
             f"{path} cannot be read ({error.strerror}), so its sidecar cannot be written; "
             "write the artifact first"
         ) from error
-    content = {"spec": spec.to_dict(), **record}
-    if others:
-        names = [file.name for file in files_of(path)[1:]]
-        content["files"] = dict(zip(names, others))
+    content = {"spec": spec.to_dict(), **files.pop(path.name)}
+    if files:
+        content["files"] = files
     sidecar = sidecar_path(path)
     atomic_write(sidecar, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     return sidecar

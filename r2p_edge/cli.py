@@ -80,7 +80,7 @@ def _drop_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from r2p_edge.export.build import TARGETS
+    from r2p_edge.export import TARGETS
 
     # An abbreviation works until an option is added that begins alike.
     parser = argparse.ArgumentParser(
