@@ -124,6 +124,21 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--threads", type=int, help="threads of each (default: all cores)")
     compare.add_argument("--precision", choices=PRECISIONS, help="what the artifacts compute in")
 
+    evaluate = verb("eval", _eval, "Measure the accuracy and latency of models on a data set.")
+    evaluate.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model file")
+    evaluate.add_argument(
+        "--clips", type=Path, required=True, metavar="DIR", help="videos in one folder per class"
+    )
+    evaluate.add_argument(
+        "--split", type=Path, metavar="FILE", help="list such as testlist01.txt (default: all)"
+    )
+    evaluate.add_argument("--views", type=int, default=1, help="clips per video (default 1)")
+    evaluate.add_argument("--per-class", action="store_true", help="tell the top-1 of each class")
+    evaluate.add_argument("--runtime", help="library that runs the models")
+    evaluate.add_argument("--device", help="device of the runtime (default cpu)")
+    evaluate.add_argument("--threads", type=int, help="threads of each (default: all cores)")
+    evaluate.add_argument("--precision", choices=PRECISIONS, help="what to compute in (openvino)")
+
     verb("doctor", _doctor, "Tell what this machine has, and run a layer on each device.")
 
     info = verb("info", _info, "Show the contract that an artifact carries, and check its bytes.")
@@ -145,6 +160,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--batch", type=int, help="clips per call (default 1, or what an ONNX source has)"
     )
+    engine = export.add_argument_group("TensorRT")
+    engine.add_argument(
+        "--workspace", type=float, metavar="MIB", help="GPU memory that kernels may use"
+    )
+    engine.add_argument(
+        "--timing-cache", type=Path, metavar="DIR", help="folder that makes the next build faster"
+    )
     contract = export.add_argument_group("how the model was trained")
     contract.add_argument("--preset", help="a published recipe; the options below change it")
     contract.add_argument("--spec", type=Path, help="a full spec, as JSON")
@@ -161,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_files(options: argparse.Namespace) -> None:
     """Raises UsageError where a file that an option names does not exist."""
-    for option in ("spec", "labels"):
+    for option in ("spec", "labels", "split"):
         path: Path | None = getattr(options, option, None)
         try:
             found = path is None or path.exists()
@@ -284,6 +306,34 @@ def _first_difference(reference: dict[str, Any], result: dict[str, Any], clips: 
         return f"which tensor differs first is not known: {error}"
 
 
+def _eval(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from r2p_edge.calibration.evaluate import evaluate, print_evaluation
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("evaluating", total=None)
+        report = evaluate(
+            options.models,
+            options.clips,
+            options.split,
+            views=options.views,
+            per_class=options.per_class,
+            runtime=options.runtime,
+            device=options.device,
+            threads=options.threads,
+            precision=options.precision,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if options.json:
+        _print_json(report)
+    else:
+        print_evaluation(report)
+    return 0
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from r2p_edge.doctor import diagnose, print_diagnosis
 
@@ -372,7 +422,8 @@ def _export(options: argparse.Namespace) -> int:
     targets = [target.strip() for target in options.to.split(",") if target.strip()]
     console = Console(stderr=True)
     busy = console.is_terminal and not options.json
-    with console.status("exporting and verifying") if busy else contextlib.nullcontext():
+    doing = "exporting and verifying"
+    with console.status(doing) if busy else contextlib.nullcontext() as status:
         built = build(
             options.source,
             targets=targets,
@@ -391,6 +442,9 @@ def _export(options: argparse.Namespace) -> int:
             order=options.order,
             input=options.input,
             batch=options.batch,
+            workspace=None if options.workspace is None else int(options.workspace * 2**20),
+            timing_cache=options.timing_cache,
+            progress=None if status is None else lambda step: status.update(f"{doing}: {step}"),
             failed=failed,
         )
     kits = [artifact for artifact in built if artifact.status == "kit"]
@@ -411,11 +465,12 @@ def _export(options: argparse.Namespace) -> int:
 
 def _proven(artifact: Any) -> str:
     if artifact.status == "kit":
-        here = ' (or pip install "r2p_edge[mindspore]")' if artifact.target == "mindspore" else ""
-        return (
-            f"kit, because MindSpore Lite's converter is not here{here}; copy the folder to where "
-            "it is, and run build.py there"
-        )
+        lacks = "MindSpore Lite's converter is not here"
+        if artifact.target == "mindspore":
+            lacks += ' (or pip install "r2p_edge[mindspore]")'
+        elif artifact.target == "tensorrt":
+            lacks = "TensorRT or a GPU for it is not here"
+        return f"kit, because {lacks}; copy the folder to where it is, and run build.py there"
     parity = artifact.spec.parity
     if parity is None:
         return f"{artifact.spec.graph}, not proven: this machine cannot run it"

@@ -68,5 +68,9 @@ class LowFrameRateWarning(UserWarning):
     """A source has fewer frames a second than the model looks at; some are repeated."""
 
 
+class CalibrationWarning(UserWarning):
+    """The clips that a model is calibrated on leave out some of its classes."""
+
+
 class MissingDependencyError(BackendError, ImportError):
     """An optional package that this operation needs is not installed."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import numbers
-import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -16,22 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.artifact import open_artifact
-from r2p_edge.errors import LowFrameRateWarning, ModelError, SpecError, UsageError, VideoError
+from r2p_edge.clips import ClipReader
+from r2p_edge.errors import ModelError, SpecError, VideoError
 from r2p_edge.prediction import Prediction, Timing
-from r2p_edge.preprocess import Preprocessor
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
-from r2p_edge.sampling import ClipPlan, plan_clips
 from r2p_edge.spec import ModelSpec
-from r2p_edge.video import ArraySource, Source, frame_from_item, open_source
-from r2p_edge.videofile import Count, ShorterThanDeclaredError
 
 
 class Predictor:
     """A model, ready to answer. Safe to call from several threads.
 
     Args:
-        path: the model file: `.onnx` or `.xml`.
+        path: the model file: `.onnx`, `.xml`, `.engine`, `.plan`, `.mindir` or `.om`.
         runtime: which library runs it; by default the first that takes such a file.
         device: of the runtime, "cpu" by default. What cannot be had is an error, not a fallback.
         threads: for the runtime; by default one per core that this process may use.
@@ -62,7 +55,7 @@ class Predictor:
         options = Options(device, threads, precision, None if cache is None else Path(cache))
         self.artifact = open_artifact(path, spec)
         self.spec = self.artifact.spec
-        self._preprocessor = Preprocessor(self.spec)
+        self._reader = ClipReader(self.spec)
         self._runtime = open_runtime(self.artifact.path, self.spec, runtime, options)
         try:
             self._batch = self._check_model()
@@ -85,16 +78,17 @@ class Predictor:
         """What the model computes in: "fp32", "fp16", "bf16", "int8" or "int8+bf16"."""
         return self._runtime.precision
 
-    @property
-    def _count(self) -> Count:
-        """How sure a file's number of frames must be: text order shuffles all of them."""
-        if self.spec.clip.order == "lexicographic":
-            return "frames"
-        return "packets" if self.spec.clip.sampling == "index" else "trust"
-
     def _check_model(self) -> int:
         """Holds the loaded model against its spec; returns its batch size."""
         loaded, spec, path = self._runtime, self.spec, self.artifact.path
+        if self.artifact.carrier == "sidecar" and loaded.contract is not None:
+            digest = spec.contract_digest()
+            if loaded.contract != digest:
+                raise SpecError(
+                    f"{path} was built with the contract {loaded.contract[:12]}... but its sidecar "
+                    f"holds {digest[:12]}..., so it is that of another model; copy both files "
+                    "again from the export"
+                )
         batch, expected = loaded.input_shape[0], spec.input_shape
         fits = len(loaded.input_shape) == len(expected) and all(
             found in (-1, size) for found, size in zip(loaded.input_shape[1:], expected[1:])
@@ -145,7 +139,7 @@ class Predictor:
         """
         timing = Timing()
         with timing.stage("total"):
-            outputs, plans, video = self._use(
+            outputs, plans, video = self._reader.use(
                 source, clips, fps, color, timing, lambda each: self._infer(each, timing)
             )
             probabilities = self._probabilities(outputs)
@@ -176,9 +170,9 @@ class Predictor:
         Arguments and errors are those of `predict`.
         """
         timing = Timing()
-        return self._use(source, clips, fps, color, timing, lambda each: self._infer(each, timing))[
-            0
-        ]
+        return self._reader.use(
+            source, clips, fps, color, timing, lambda each: self._infer(each, timing)
+        )[0]
 
     def pixels(
         self,
@@ -192,121 +186,38 @@ class Predictor:
 
         Arguments and errors are those of `predict`.
         """
-        return self._use(source, clips, fps, color, Timing(), lambda each: np.stack(list(each)))[0]
+        return self._reader.pixels(source, clips=clips, fps=fps, color=color)
 
-    def _use(
-        self,
-        source: Any,
-        clips: int,
-        fps: float | None,
-        color: str,
-        timing: Timing,
-        consume: Callable[[Iterator[npt.NDArray[np.uint8]]], npt.NDArray[Any]],
-    ) -> tuple[npt.NDArray[Any], list[ClipPlan], Source]:
-        """What `consume` makes of the source's clips, and which frames of what they are."""
-        self._check_arguments(source, clips, fps, color)
-        rate = fps or self.spec.clip.fps
-        if _is_path(source) or hasattr(source, "__array__"):
-            return self._use_video(source, clips, rate, color, timing, consume)
-        if isinstance(source, Iterable):
-            frames = self._preprocess_all(source, color, timing)
-            video = ArraySource(frames, rate, "the iterable")
-            plans = self._plan(video, clips)
-            return consume(_gather(video.read, plans)), plans, video
-        raise VideoError(f"{source!r:.80} is no video; give a path, an array or frames")
+    def scores(
+        self, pixels: npt.NDArray[np.uint8], *, timing: Timing | None = None
+    ) -> npt.NDArray[np.float64]:
+        """The probabilities of clips that are preprocessed already, (clips, classes).
 
-    def _check_arguments(self, source: Any, clips: Any, fps: Any, color: Any) -> None:
-        if color not in ("RGB", "BGR"):
-            raise UsageError(f"color is {color!r}; it must be 'RGB' or 'BGR'")
-        if not isinstance(clips, numbers.Integral) or clips < 1:
-            raise UsageError(f"clips is {clips!r}; it must be a whole number from 1 on")
-        if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= float(fps) <= 1e6):
-            raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
-        if _is_path(source) and color != "RGB":
-            raise UsageError(
-                "color describes arrays and frames; a file is converted correctly as it is"
+        Args:
+            pixels: uint8 (clips, T, H, W, 3), as `pixels` gives them.
+            timing: what it takes is added here, to `total` too.
+
+        Raises:
+            VideoError: the pixels have another shape or dtype.
+            ModelError: the model answers NaN.
+            BackendError: the runtime failed.
+        """
+        timing = Timing() if timing is None else timing
+        expected = (self.spec.clip.frames, *self._reader.preprocessor.frame_shape)
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != expected or len(pixels) == 0:
+            raise VideoError(
+                f"clips are {pixels.dtype} {pixels.shape}; expected uint8 (clips, "
+                f"{', '.join(map(str, expected))}), as pixels() gives them"
             )
-        if _is_path(source) and fps is not None and not Path(source).is_dir():
-            raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
-
-    def _use_video(
-        self,
-        source: Any,
-        clips: int,
-        fps: float,
-        color: str,
-        timing: Timing,
-        consume: Callable[[Iterator[npt.NDArray[np.uint8]]], npt.NDArray[Any]],
-    ) -> tuple[npt.NDArray[Any], list[ClipPlan], Source]:
-        with timing.stage("decode"):
-            video = open_source(source, fps, count=self._count)
-        with contextlib.closing(video):
-            # A file that ends before its container says has then been counted: plan it again.
-            for _ in range(2):
-                plans = self._plan(video, clips)
-                with contextlib.suppress(ShorterThanDeclaredError):
-                    frames = _gather(lambda times: self._read(video, times, color, timing), plans)
-                    return consume(frames), plans, video
-        raise VideoError(f"{video.name} decodes differently every time; convert the file")
-
-    def _plan(self, video: Source, clips: int) -> list[ClipPlan]:
-        clip = self.spec.clip
-        if isinstance(video, ArraySource) and len(video.times) == clip.frames:
-            return [ClipPlan(video.times, coverage=1.0)]
-        if clip.sampling == "time" and len(video.times) > 1:
-            step = float(np.median(np.diff(video.times)))
-            if step > 1.01 * clip.tick:
-                warnings.warn(
-                    f"{video.name} has {1 / step:.3g} frames a second but the model looks at "
-                    f"{1 / clip.tick:.3g}; frames are repeated and the answer may suffer",
-                    LowFrameRateWarning,
-                    stacklevel=5,
-                )
-        return plan_clips(clip, video.times, clips)
-
-    def _read(
-        self, video: Source, times: npt.NDArray[np.float64], color: str, timing: Timing
-    ) -> Iterator[npt.NDArray[np.uint8]]:
-        """Preprocessed frames nearest to the ascending moments, each made once."""
-        images = video.read(times)
-        shown, pixels = None, np.empty(0, np.uint8)
-        for _ in times:
-            with timing.stage("decode"):
-                image = next(images)
-            if image is not shown:
-                shown, pixels = image, self._pixels(image, color, timing)
-            yield pixels
-
-    def _preprocess_all(
-        self, frames: Iterable[Any], color: str, timing: Timing
-    ) -> npt.NDArray[np.uint8]:
-        """An iterable's frames, preprocessed one by one, so that only these are kept."""
-        kept = []
-        images = iter(frames)
-        while True:
-            with timing.stage("decode"):
-                image = next(images, _END)
-            if image is _END:
-                break
-            kept.append(self._pixels(frame_from_item(image), color, timing))
-        if not kept:
-            raise VideoError("the iterable gave no frame; expected uint8 arrays (H, W, 3)")
-        return np.stack(kept)
-
-    def _pixels(
-        self, image: npt.NDArray[np.uint8], color: str, timing: Timing
-    ) -> npt.NDArray[np.uint8]:
-        with timing.stage("preprocess"):
-            pixels = np.empty(self._preprocessor.frame_shape, np.uint8)
-            self._preprocessor.frame(image, pixels, color)
-        return pixels
+        with timing.stage("total"):
+            return self._probabilities(self._infer(iter(np.ascontiguousarray(pixels)), timing))
 
     def _infer(self, clips: Iterator[npt.NDArray[np.uint8]], timing: Timing) -> npt.NDArray[Any]:
         """The model's outputs for each clip, (clips, classes)."""
         answers: list[npt.NDArray[Any]] = []
         while group := list(itertools.islice(clips, self._batch)):
             with timing.stage("preprocess"):
-                tensors = [self._preprocessor.tensor(clip) for clip in group]
+                tensors = [self._reader.preprocessor.tensor(clip) for clip in group]
                 # A model of a fixed batch gets its last clips repeated; those answers are dropped.
                 tensors += tensors[-1:] * (self._batch - len(group))
                 batch = tensors[0] if self._batch == 1 else np.concatenate(tensors)
@@ -338,7 +249,7 @@ class Predictor:
     def warmup(self) -> None:
         """Runs the model once on a grey clip; the first real answer is then as fast as the next."""
         self.predict(
-            np.full((self.spec.clip.frames, *self._preprocessor.frame_shape), 128, np.uint8)
+            np.full((self.spec.clip.frames, *self._reader.preprocessor.frame_shape), 128, np.uint8)
         )
 
     def close(self) -> None:
@@ -355,30 +266,3 @@ class Predictor:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _gather(
-    read: Callable[[npt.NDArray[np.float64]], Iterator[npt.NDArray[np.uint8]]],
-    plans: list[ClipPlan],
-) -> Iterator[npt.NDArray[np.uint8]]:
-    """Clips of preprocessed frames, uint8 (T, H, W, 3), each as soon as its last frame is read.
-
-    Frames are read once, in ascending order, and kept until the last clip that wants them.
-    """
-    moments = np.unique(np.concatenate([plan.times for plan in plans]))
-    last_use = {moment: number for number, plan in enumerate(plans) for moment in plan.times}
-    frames = zip(moments, read(moments))
-    held: dict[float, npt.NDArray[np.uint8]] = {}
-    for number, plan in enumerate(plans):
-        while plan.times.max() not in held:
-            moment, pixels = next(frames)
-            held[moment] = pixels
-        yield np.stack([held[moment] for moment in plan.times])
-        held = {moment: held[moment] for moment in held if last_use[moment] > number}
-
-
-_END = object()  # of an iterable; None is a frame, and a wrong one
-
-
-def _is_path(source: Any) -> bool:
-    return isinstance(source, (str, os.PathLike))

@@ -20,8 +20,14 @@ from r2p_edge.videofile import Count, Image, Times, VideoFile
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "tcp")
-_VIDEOS = {".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".3gp"}
-_IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+
+VIDEO_SUFFIXES = {
+    ".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".3gp"
+}  # fmt: skip
+"""What a file in a folder ends with, in lower case, to be taken for a video."""
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+"""The same for a frame."""
 
 
 class Source(Protocol):
@@ -101,11 +107,11 @@ def videos_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
-    found = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in _VIDEOS and path.is_file()
-    )
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    found = sorted(path for path in files if path.is_file())
     if not found:
-        raise VideoError(f"{folder} holds no videos ({', '.join(sorted(_VIDEOS))}); give another")
+        suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise VideoError(f"{folder} holds no videos ({suffixes}); give another")
     return found
 
 
@@ -173,11 +179,11 @@ class ImageFolder:
 
     def __init__(self, folder: Path, fps: float) -> None:
         self.name = str(folder)
-        images = (path for path in folder.iterdir() if path.suffix.lower() in _IMAGES)
+        images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         self._paths = sorted(images, key=_natural)
         if not self._paths:
             raise VideoError(
-                f"{folder} has no images ({', '.join(sorted(_IMAGES))}); "
+                f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}); "
                 "give a video file or a folder of frames"
             )
         self.times = np.arange(len(self._paths)) / fps

@@ -75,6 +75,9 @@ class Runtime(ABC):
         input_shape: of the input tensor; -1 for an axis that may have any size.
         input_dtype: "uint8" or "float32".
         output_shape: likewise; (N, classes).
+        contract: digest of the contract that the model was built with, where the file itself says
+            so to the runtime alone.
+        builds_from: suffixes of files that `prepare` makes one of its own of.
         without_conv3d: of `devices()`, those that have no 3-D convolutions, whatever the machine.
     """
 
@@ -84,6 +87,8 @@ class Runtime(ABC):
     input_shape: tuple[int, ...]
     input_dtype: str
     output_shape: tuple[int, ...]
+    contract: str | None = None
+    builds_from: ClassVar[tuple[str, ...]] = ()
     without_conv3d: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
@@ -104,6 +109,15 @@ class Runtime(ABC):
         Raises:
             BackendError: see `library`.
         """
+
+    @classmethod
+    def prepare(cls, model: Path, folder: Path) -> Path:
+        """A file that `open` takes: `model`, or what is built of it, in fp32, into `folder`.
+
+        Raises:
+            BackendError, ModelError: see `open`.
+        """
+        return model
 
     @classmethod
     @abstractmethod

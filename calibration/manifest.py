@@ -1,0 +1,240 @@
+"""Which clips a model is calibrated on, written down so that they can be had again."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.artifact import sha256_of_file
+from r2p_edge.clips import ClipReader
+from r2p_edge.errors import CalibrationWarning, UsageError, VideoError, VideoNotFoundError
+from r2p_edge.spec import ModelSpec
+from r2p_edge.video import IMAGE_SUFFIXES
+
+from .ucf101 import Listing, Video, check_unreadable, fold, video_key
+
+FORMAT = 1
+"""Version of the manifest's JSON."""
+
+
+@dataclass(frozen=True)
+class SampledVideo:
+    """A video and how many of its clips are used.
+
+    Attributes:
+        name: of the file or folder of frames, relative to the data set's, with forward slashes.
+        label: its class in the model's spelling.
+        clips: the ones that `Predictor.predict(clips=...)` looks at. A number of clips means
+            the same frames on every machine, and to models of any clip length; a moment in
+            seconds does not.
+        sha256: of the file; of a folder, of its images' names and sha256.
+    """
+
+    name: str
+    label: str
+    clips: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.clips, int) or self.clips < 1:
+            raise VideoError(f"clips of {self.name} is {self.clips!r}; it must be 1 or more")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise VideoError(f"sha256 of {self.name} is {self.sha256!r}; it must be 64 hex digits")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The clips, and what they were chosen from; see `Listing` for the fields not named here.
+
+    Attributes:
+        videos: in the order in which they were drawn, so that the first ones are a sample too.
+        seed: of the sample.
+        missing, foreign: numbers of videos.
+    """
+
+    videos: tuple[SampledVideo, ...]
+    seed: int
+    classes: int
+    missing: int
+    foreign: int
+    subset: str
+    split: str | None
+    split_sha256: str | None
+
+    @property
+    def clips(self) -> int:
+        """Number of clips."""
+        return sum(video.clips for video in self.videos)
+
+    @property
+    def classes_covered(self) -> int:
+        """How many of the model's classes the clips show."""
+        return len({video.label for video in self.videos})
+
+    def to_json(self) -> str:
+        """One JSON object in ASCII; the same text for the same manifest."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "the manifest") -> Manifest:
+        """The manifest that `to_json` wrote; `where` names it in errors.
+
+        Raises:
+            VideoError: the text is none, or of another version.
+        """
+        try:
+            data = json.loads(text)
+            if data.pop("format") != FORMAT:
+                raise VideoError(f"this version of r2p_edge reads format {FORMAT}")
+            videos = tuple(SampledVideo(**video) for video in data.pop("videos"))
+            return cls(videos=videos, **data)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise VideoError(
+                f"{where} is no manifest of calibration clips ({error!r:.200}); sample them again"
+            ) from error
+
+    def digest(self) -> str:
+        """sha256 of `to_json`."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def record(self, unreadable: int = 0) -> dict[str, Any]:
+        """What a spec says of the clips (`ModelSpec.calibration`), plain JSON types.
+
+        Args:
+            unreadable: how many of the videos `read_clips` had to leave out.
+        """
+        fields = asdict(self)
+        del fields["videos"]
+        return {
+            **fields,
+            "videos": len(self.videos),
+            "clips": self.clips,
+            "classes_covered": self.classes_covered,
+            "unreadable": unreadable,
+            "manifest_sha256": self.digest(),
+        }
+
+
+def sample_clips(
+    listing: Listing, *, num_clips: int, seed: int = 0, force: bool = False
+) -> Manifest:
+    """A sample of clips in which the classes take turns.
+
+    Each video gives its centre clip; only where there are fewer videos than clips do videos give
+    several, spread uniformly. The sample depends on the seed and on the videos' names, not on
+    their containers, the machine or the version of a random number generator.
+
+    Raises:
+        UsageError: `num_clips` is not positive, or the videos are test videos, whose accuracy
+            would no longer mean anything; `force` allows it.
+        VideoError: a file cannot be read.
+
+    Warns:
+        CalibrationWarning: a class of the model has no clip.
+    """
+    if num_clips < 1:
+        raise UsageError(f"num_clips is {num_clips}; it must be 1 or more")
+    if listing.subset == "test" and not force:
+        raise UsageError(
+            f"{listing.split} is a test list (its name says so, or its lines have no class ids); "
+            "a model that was calibrated on it cannot be measured on it, so give the train list"
+        )
+    order = _stratified(listing.videos, seed)
+    each, more = divmod(num_clips, len(order))
+    manifest = Manifest(
+        videos=tuple(
+            SampledVideo(video.name, video.label, each + (number < more), _sha256(video.path))
+            for number, video in enumerate(order[:num_clips])
+        ),
+        seed=seed,
+        classes=listing.classes,
+        missing=len(listing.missing),
+        foreign=len(listing.foreign),
+        subset=listing.subset,
+        split=listing.split,
+        split_sha256=listing.split_sha256,
+    )
+    if manifest.classes_covered < manifest.classes:
+        warnings.warn(
+            f"the {num_clips} calibration clips show {manifest.classes_covered} of the model's "
+            f"{manifest.classes} classes; what the others need may be clipped, so use more clips "
+            "or a complete folder",
+            CalibrationWarning,
+            stacklevel=2,
+        )
+    return manifest
+
+
+def read_clips(
+    manifest: Manifest,
+    folder: str | Path,
+    spec: ModelSpec,
+    *,
+    failed: list[tuple[str, VideoError]] | None = None,
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The clips as a model is shown them, uint8 (T, H, W, 3), before any normalisation.
+
+    There are `manifest.clips` of them, less those of videos that cannot be read. Only the clips
+    of one video are in memory at a time.
+
+    Args:
+        folder: the data set's.
+        failed: gets the name of each video that cannot be read, and why.
+
+    Raises:
+        VideoNotFoundError: a file is not there.
+        VideoError: it is not the one that was sampled, or more than 5 % cannot be read.
+    """
+    reader = ClipReader(spec)
+    failed = [] if failed is None else failed
+    for video in manifest.videos:
+        path = Path(folder) / video.name
+        if _sha256(path) != video.sha256:
+            raise VideoError(
+                f"{path} is not the file that was sampled, its sha256 is another; use the original "
+                "or sample again"
+            )
+        try:
+            clips = reader.pixels(path, clips=video.clips)
+        except VideoError as error:
+            failed.append((video.name, error))
+            check_unreadable(failed, len(manifest.videos))
+            continue
+        yield from clips
+
+
+def _stratified(videos: Sequence[Video], seed: int) -> list[Video]:
+    """All videos, shuffled by the seed, the classes taking turns as long as they have some."""
+
+    def shuffled(key: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogateescape")).digest()
+
+    by_class: dict[str, list[Video]] = {}
+    for video in sorted(videos, key=lambda video: shuffled(video_key(video.name))):
+        by_class.setdefault(video.label, []).append(video)
+    classes = sorted(by_class, key=lambda label: shuffled(fold(label)))
+    turns = itertools.zip_longest(*(by_class[label] for label in classes))
+    return [video for turn in turns for video in turn if video is not None]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        if not path.is_dir():
+            return sha256_of_file(path)
+        images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        lines = [f"{sha256_of_file(file)}  {file.name}\n" for file in images]
+    except FileNotFoundError as error:
+        raise VideoNotFoundError(f"there is no video {path}; check the folder") from error
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read ({error.strerror}); check it") from error
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

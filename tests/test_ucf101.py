@@ -1,0 +1,254 @@
+"""Lists and folders of UCF101 and of data sets like it: what is found, and what is said."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+
+import pytest
+
+from r2p_edge.calibration.ucf101 import check_unreadable, class_finder, list_videos
+from r2p_edge.errors import VideoError, VideoNotFoundError
+from r2p_edge.export.presets import preset, read_labels
+
+LABELS = ("HandStandPushups", "Yo Yo", "Diving")
+NAMES = (
+    "HandstandPushups/v_HandStandPushups_g01_c01.avi",
+    "YoYo/v_YoYo_g01_c01.avi",
+    "YoYo/v_YoYo_g01_c02.avi",
+)
+
+
+def touch(folder, *names):
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return touch(tmp_path / "UCF-101", *NAMES)
+
+
+@pytest.fixture
+def split(tmp_path):
+    def split(text, name="trainlist01.txt"):
+        file = tmp_path / name
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file
+
+    return split
+
+
+def names(listing):
+    return [video.name for video in listing.videos]
+
+
+@pytest.mark.parametrize(
+    ("list_name", "subset"), [("trainlist01", "train"), ("testlist01", "test")]
+)
+def test_official_lists_on_real_clips(data, list_name, subset):
+    file = data / "splits" / f"{list_name}.txt"
+    lines = [line.split()[0] for line in file.read_text().splitlines()]
+    present = [name for name in lines if (data / "ucf101" / name).is_file()]
+    for labels in (preset("ucf101-mindspore").labels, read_labels(data / "splits/classInd.txt")):
+        listing = list_videos(data / "ucf101", labels, file)
+        assert names(listing) == present
+        assert present
+        assert all(video.label == video.name.split("/")[0] for video in listing.videos)
+        assert len(listing.missing) == len(lines) - len(present)
+        assert (listing.foreign, listing.subset, listing.classes) == ((), subset, 101)
+
+
+def test_every_class_of_the_official_lists_is_in_every_preset_and_index(data):
+    lines = (data / "splits/trainlist01.txt").read_text().split()
+    classes = {line.split("/")[0] for line in lines if "/" in line}
+    for labels in (preset("ucf101-mindspore").labels, read_labels(data / "splits/classInd.txt")):
+        assert sorted(map(class_finder(labels), classes)) == list(range(101))
+
+
+LIST = "".join(f"{name} {number}\n" for number, name in enumerate(NAMES))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LIST,
+        LIST.replace("\n", "\r\n"),
+        b"\xef\xbb\xbf" + LIST.encode(),
+        "\n\n" + LIST.replace("\n", " \n\n"),
+        LIST.replace("/", "\\"),
+        LIST.replace(".avi", ""),
+        LIST.replace(".avi", ".MP4"),
+        LIST.upper(),
+        LIST + LIST,
+        "".join(f"UCF-101/{line}\n" for line in LIST.splitlines()),
+        LIST.replace(" ", "\t"),
+    ],
+    ids=[
+        "plain",
+        "crlf",
+        "bom",
+        "blank",
+        "backslash",
+        "bare",
+        "mp4",
+        "upper",
+        "twice",
+        "deep",
+        "tab",
+    ],
+)
+def test_forms_of_a_list(folder, split, text):
+    listing = list_videos(folder, LABELS, split(text))
+    assert names(listing) == list(NAMES)
+    assert [video.label for video in listing.videos] == ["HandStandPushups", "Yo Yo", "Yo Yo"]
+    assert [video.path.read_text() for video in listing.videos] == list(NAMES)
+    assert (listing.missing, listing.foreign, listing.subset) == ((), (), "train")
+
+
+def test_forms_of_a_folder(tmp_path, split):
+    folder = touch(
+        tmp_path / "set",
+        "handstand_pushups/V_HandStandPushups_G01_C01.AVI",
+        "YoYo/v_YoYo_g01_c01/00001.jpg",
+        "YoYo/v_YoYo_g01_c03.mkv",
+        "YoYo/v_YoYo_g01_c03/00001.jpg",
+        "YoYo/._v_YoYo_g01_c04.avi",
+        "YoYo/notes.txt",
+        "YoYo/empty/notes.txt",
+        ".hidden/v_hidden.avi",
+        "readme.avi.txt",
+    )
+    touch(tmp_path / "elsewhere", "a.avi", "diving/my dive 7.mp4")
+    (folder / "YoYo" / "v_YoYo_g01_c02.avi").symlink_to(tmp_path / "elsewhere" / "a.avi")
+    (folder / "Diving").symlink_to(tmp_path / "elsewhere" / "diving")
+    (folder / "YoYo" / "v_YoYo_g01_c09.avi").symlink_to(tmp_path / "nowhere")
+    everything = [
+        "Diving/my dive 7.mp4",
+        "YoYo/v_YoYo_g01_c02.avi",
+        "YoYo/v_YoYo_g01_c03.mkv",
+        "YoYo/v_YoYo_g01_c01",
+        "handstand_pushups/V_HandStandPushups_G01_C01.AVI",
+    ]
+    listing = list_videos(folder, LABELS)
+    assert names(listing) == everything
+    assert (listing.subset, listing.split, listing.split_sha256) == ("all", None, None)
+    listed = list_videos(folder, LABELS, split(LIST + "Diving/my dive 7.avi 3\n"))
+    assert names(listed) == [everything[index] for index in (4, 3, 1, 0)]
+
+
+def test_labels_that_differ_in_punctuation_alone():
+    find = class_finder(["C", "C++", "long jump"])
+    found = [find(name) for name in ("C", "C++", "c", "Long_Jump", "LONGJUMP", "long")]
+    assert found == [0, 1, None, 2, 2, None]
+    assert class_finder(["Caf\u00e9"])("cafe\u0301") == 0  # as macOS spells file names
+
+
+@pytest.mark.parametrize(
+    ("name", "with_ids", "subset"),
+    [
+        ("trainlist01.txt", True, "train"),
+        ("mine.txt", True, "train"),
+        ("latest.txt", True, "train"),
+        ("interval.txt", True, "train"),
+        ("testlist01.txt", True, "test"),
+        ("ucf101_val_split_1.txt", True, "test"),
+        ("UCF101Test.txt", True, "test"),
+        ("trainlist01.txt", False, "test"),
+        ("mine.txt", False, "test"),
+    ],
+)
+def test_what_is_a_test_list(folder, split, name, with_ids, subset):
+    text = LIST if with_ids else "\n".join(NAMES)
+    listing = list_videos(folder, LABELS, split(text, name))
+    assert (listing.subset, listing.split) == (subset, name)
+
+
+def test_what_is_missing_and_what_is_foreign(folder, split):
+    text = LIST + "YoYo/v_YoYo_g09_c01.avi 1\nArchery/v_Archery_g01_c01.avi 5\n"
+    listing = list_videos(folder, LABELS, split(text))
+    assert names(listing) == list(NAMES)
+    assert listing.missing == ("YoYo/v_YoYo_g09_c01.avi",)
+    assert listing.foreign == ("Archery/v_Archery_g01_c01.avi",)
+    with pytest.raises(VideoError, match=r"lacks 1 of the videos of trainlist01.txt.*g09_c01"):
+        list_videos(folder, LABELS, split(text), strict=True)
+    assert list_videos(folder, LABELS, split(LIST), strict=True).missing == ()
+    touch(folder, "Archery/v_Archery_g01_c01.avi")
+    assert list_videos(folder, LABELS).foreign == ("Archery/v_Archery_g01_c01.avi",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "names no video"),
+        (b"\xef\xbb\xbf\r\n \r\n", "names no video"),
+        (b"1 ApplyEyeMakeup\n2 ApplyLipstick\n", "line 1 of .* is '1 ApplyEyeMakeup'; expected"),
+        (b"YoYo/a.avi 1\n\nYoYo/b.avi\n", "line 3 of .* is 'YoYo/b.avi'; expected"),
+        (LIST.encode("utf-16"), "cannot be read as UTF-8 text"),
+        (b"Archery/a.avi 1\nBowling/b.avi 2\n", r"none of the 2 videos of .* \(HandStandPushups, "),
+        (b"YoYo/a.avi 1\nBowling/b.avi 2\n", "has none of the 1 videos that trainlist01.txt lists"),
+    ],
+)
+def test_bad_lists(folder, split, text, message):
+    with pytest.raises(VideoError, match=message):
+        list_videos(folder, LABELS, split(text))
+
+
+def test_a_list_that_is_not_there(folder, tmp_path):
+    for absent in (tmp_path / "absent.txt", tmp_path):
+        with pytest.raises(VideoError, match="cannot be read"):
+            list_videos(folder, LABELS, absent)
+
+
+@pytest.mark.parametrize("frames", [False, True], ids=["files", "frame folders"])
+@pytest.mark.parametrize("listed", [False, True], ids=["folder", "list"])
+def test_one_level_too_high_or_too_deep(tmp_path, split, frames, listed):
+    high = tmp_path / "data"
+    folder = touch(high / "ucf", *(n[:-4] + "/1.png" if frames else n for n in NAMES))
+    touch(high, "another/Archery/thing.avi", "other/thing.avi")
+    chosen = split(LIST) if listed else None
+    assert len(list_videos(folder, LABELS, chosen).videos) == 3
+    with pytest.raises(VideoError, match=rf"but {folder} has; give that"):
+        list_videos(high, LABELS, chosen)
+    with pytest.raises(VideoError, match=rf"give the one above it, {folder}$"):
+        list_videos(folder / "YoYo", LABELS, chosen)
+
+
+def test_folders_without_videos(tmp_path):
+    with pytest.raises(VideoError, match="holds no video"):
+        list_videos(tmp_path, LABELS)
+    with pytest.raises(VideoNotFoundError, match="there is no folder"):
+        list_videos(tmp_path / "absent", LABELS)
+    touch(tmp_path, "Archery/a.avi")
+    with pytest.raises(VideoError, match=r"none of the 1 videos of .* it is of another data set"):
+        list_videos(tmp_path, LABELS)
+
+
+def test_real_clips_as_other_containers_and_frames(data, tmp_path):
+    """What a list finds does not depend on how the videos are stored."""
+    source = data / "ucf101"
+    for number, path in enumerate(sorted((source / "YoYo").iterdir())):
+        name = tmp_path / "yoyo" / path.name
+        name.parent.mkdir(exist_ok=True)
+        if number % 3 == 0:
+            touch(name.with_suffix(""), "0001.jpg")
+        else:
+            shutil.copy(path, name.with_suffix((".MP4", ".mkv")[number % 2]))
+    labels = preset("ucf101-mindspore").labels
+    for list_name in ("trainlist01", "testlist01"):
+        file = data / "splits" / f"{list_name}.txt"
+        here, there = (list_videos(folder, labels, file) for folder in (tmp_path, source))
+        yoyo = [video.path.stem for video in there.videos if video.label == "YoYo"]
+        assert [video.path.stem for video in here.videos] == yoyo
+        assert Counter(video.label for video in here.videos) == {"YoYo": len(yoyo)}
+
+
+@pytest.mark.parametrize(("failed", "total"), [(1, 20), (5, 100), (0, 1)])
+def test_a_few_unreadable_videos_are_allowed(failed, total):
+    check_unreadable([("a.avi", VideoError("cut off"))] * failed, total)
+    more = [("a.avi", VideoError("a.avi is cut off"))] * (failed + 1)
+    with pytest.raises(VideoError, match=f"{failed + 1} of {total} .* 5%.*: a.avi is cut off"):
+        check_unreadable(more, total)
