@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from .to_mindspore_lite import mindspore_lite_from_onnx
     from .to_onnx import onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
     from .to_openvino import openvino_from_onnx
+    from .to_tensorrt import tensorrt_from_onnx
 
 TARGETS = (
-    "onnx", "openvino", "mindspore", "mindspore-lite", "ascend310", "ascend310p", "ascend310b"
+    "onnx", "openvino", "tensorrt",
+    "mindspore", "mindspore-lite", "ascend310", "ascend310p", "ascend310b",
 )  # fmt: skip
 """What `r2p-edge export --to` can make; here, because the command line lists them at every start,
 which need not load the exporters."""
@@ -31,6 +33,7 @@ _HOMES = {
     "onnx_from_onnx": "to_onnx",
     "onnx_from_torch": "to_onnx",
     "openvino_from_onnx": "to_openvino",
+    "tensorrt_from_onnx": "to_tensorrt",
 }
 __all__ = [
     "TARGETS",
@@ -42,6 +45,7 @@ __all__ = [
     "onnx_from_onnx",
     "onnx_from_torch",
     "openvino_from_onnx",
+    "tensorrt_from_onnx",
 ]
 
 

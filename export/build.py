@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 import reprlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -81,6 +81,9 @@ def build(
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
     batch: int | None = None,
+    workspace: int | None = None,
+    timing_cache: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
     failed: list[tuple[str, R2PError]] | None = None,
 ) -> list[Built]:
     """Builds one artifact per target into the folder `out`, each checked against the source.
@@ -102,6 +105,7 @@ def build(
         input: "uint8" has the normalisation in the graph, "float32" is NCTHW and has not. By
             default float32 for MindSpore Lite and Ascend, and for the others what the spec says.
         batch: clips per call; by default 1, or what an ONNX source has.
+        workspace, timing_cache, progress: of TensorRT; see `to_tensorrt.tensorrt_from_onnx`.
         failed: where given, gets each target that cannot be built, with its error, as long as
             another one can; without it the first error is raised once all were tried.
 
@@ -114,6 +118,7 @@ def build(
         MissingDependencyError: a package that the source or target needs is not installed.
     """
     _check_targets(targets, precision)
+    engine = {**_engine_options(workspace, timing_cache), "progress": progress}
     bundled = str(source) == "motion"
     if bundled:
         path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
@@ -150,7 +155,8 @@ def build(
             # The ONNX file first, because what suits the others too is not made twice.
             for target in sorted(dict.fromkeys(targets), key=lambda target: target != "onnx"):
                 try:
-                    built[target] = _built(target, models, out, precision)
+                    more = engine if target == "tensorrt" else {}
+                    built[target] = _built(target, models, out, precision, **more)
                 except R2PError as error:
                     errors.append((target, error))
             if errors and (failed is None or not built):
@@ -286,11 +292,19 @@ def _resolved(target: str) -> str:
     return "mindspore" if importlib.util.find_spec("mindspore") else "mindspore-lite"
 
 
-def _built(target: str, models: _Models, out: Path, precision: str | None) -> Built:
+def _engine_options(workspace: int | None, timing_cache: str | Path | None) -> dict[str, Any]:
+    if workspace is not None and workspace < 1:
+        raise UsageError(f"workspace is {workspace} bytes; it must be 1 or more")
+    if timing_cache is not None and not Path(timing_cache).is_dir():
+        raise UsageError(f"there is no folder {timing_cache} for the timing cache; create it")
+    return {"workspace": workspace, "cache": None if timing_cache is None else Path(timing_cache)}
+
+
+def _built(target: str, models: _Models, out: Path, precision: str | None, **options: Any) -> Built:
     entry = _TARGETS[_resolved(target)]
     if target == "onnx":
         return models.write(entry, out)
-    artifact: Built = entry.build(models.get(entry), out, target, precision)
+    artifact: Built = entry.build(models.get(entry), out, target, precision, **options)
     return artifact
 
 
@@ -300,6 +314,24 @@ def _openvino(onnx: Built, out: Path, target: str, precision: Any) -> Built:
     planned = onnx.spec.replace(precision=precision or onnx.spec.precision)
     path = out / f"{_stem(planned)}.xml"
     return Built(target, path, openvino_from_onnx(onnx.path, path, precision=precision))
+
+
+def _tensorrt(onnx: Built, out: Path, target: str, precision: Any, **options: Any) -> Built:
+    from .engine import can_build
+    from .kit import write_kit
+    from .to_tensorrt import models_for, plan_tensorrt, tensorrt_from_onnx
+    from .verify import proof_of_onnx
+
+    planned = plan_tensorrt(onnx.path, precision)
+    path = out / f"{_stem(planned)}.engine"
+    if can_build():
+        final = tensorrt_from_onnx(onnx.path, path, precision=precision, **options)
+        return Built(target, path, final)
+    folder = out / f"{_stem(planned)}-tensorrt-kit"
+    with tempfile.TemporaryDirectory() as scratch:
+        models = models_for(onnx.path, planned, Path(scratch))
+        write_kit(models.plain, planned, proof_of_onnx(onnx.path), folder, path.name, models.typed)
+    return Built(target, folder, planned, "kit")
 
 
 def _mindspore(onnx: Built, out: Path, target: str, precision: Any) -> Built:
@@ -339,6 +371,7 @@ _ASCEND = _Target(_lite, ("fp16",), "conv3d", "float32")
 _TARGETS = {
     "onnx": _Target(None, ("fp32",)),
     "openvino": _Target(_openvino, ("fp32", "fp16")),
+    "tensorrt": _Target(_tensorrt, ("fp32", "fp16")),
     # MindSpore runs 3-D convolutions in two thirds of the time of the other form.
     "mindspore": _Target(_mindspore, ("fp32",)),
     "mindspore-lite": _LITE,

@@ -110,7 +110,7 @@ def adapt(model: onnx.ModelProto, spec: ModelSpec, batch: int | None = None) -> 
     names = {source.name: spec.input.name if pixels else end, result.name: spec.output.name}
     taken = (front.names | {spec.output.name}) - set(names)
     names |= {name: f"model.{name}" for name in taken}
-    _rename(graph, names)
+    rename(graph, names)
     if not pixels:
         others = [value for value in graph.input if value.name != end]
         nodes = list(graph.node)
@@ -215,7 +215,7 @@ def _fix(value: onnx.ValueInfoProto, wanted: tuple[int, ...]) -> int:
     return batch
 
 
-def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+def rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     """Renames tensors everywhere, inner graphs of control flow included."""
     for values in (graph.input, graph.output, graph.initializer):
         for value in values:
@@ -228,4 +228,4 @@ def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
                 ends[i] = names.get(name, name)
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                _rename(inner, names)
+                rename(inner, names)

@@ -24,13 +24,24 @@ from r2p_edge.artifact import sha256_of_file
 from r2p_edge.errors import ModelError, OutputError, R2PError
 from r2p_edge.spec import ModelSpec
 
+from .engine import TYPED, build_engine_of_kit
 from .lite_converter import build_lite
 from .verify import Proof
 
-_BUILDERS = {"mindspore_lite": build_lite}
-"""Runtime of the artifact -> what builds it there: called with the ONNX file, the artifact's path,
-its planned spec, the `Proof`, and `device=`."""
 
+def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: Proof) -> ModelSpec:
+    assert planned.target is not None
+    return build_lite(model, path, planned, proof, device=planned.target["device"])
+
+
+_BUILDERS = {"mindspore_lite": _build_lite, "tensorrt": build_engine_of_kit}
+"""Runtime of the artifact -> what builds it there: called with the ONNX file, the artifact's path,
+its planned spec, and the `Proof`."""
+
+_TOOLS = {
+    "mindspore_lite": "mindspore_lite or converter_lite",
+    "tensorrt": "tensorrt or trtexec",
+}
 _FILES = ("build.py", "clips.npz", "model.onnx", "r2p_edge.zip")
 _CONTENT = ("artifact", "device", "runtime", "spec", "of_source", "files")  # of kit.json
 
@@ -72,7 +83,14 @@ sys.exit(main(folder, sys.argv[1:]))
 '''
 
 
-def write_kit(source: Path, planned: ModelSpec, proof: Proof, folder: Path, name: str) -> None:
+def write_kit(
+    source: Path,
+    planned: ModelSpec,
+    proof: Proof,
+    folder: Path,
+    name: str,
+    typed: Path | None = None,
+) -> None:
     """Writes a kit for an ONNX artifact, replacing the folder if it is one.
 
     Args:
@@ -81,6 +99,7 @@ def write_kit(source: Path, planned: ModelSpec, proof: Proof, folder: Path, name
         proof: what it must answer to what.
         folder: to write.
         name: of the artifact's file.
+        typed: the ONNX file of which that is made by tools that take its precision from there.
 
     Raises:
         OutputError: the folder cannot be written, or is something else than a kit.
@@ -92,9 +111,11 @@ def write_kit(source: Path, planned: ModelSpec, proof: Proof, folder: Path, name
         shutil.copyfile(source, draft / "model.onnx")
         np.savez(draft / "clips.npz", inputs=proof.inputs, outputs=proof.outputs)
         (draft / "r2p_edge.zip").write_bytes(_package())
-        build = _BUILD.format(tool=planned.target["runtime"])
+        if typed is not None:
+            shutil.copyfile(typed, draft / TYPED)
+        build = _BUILD.format(tool=_TOOLS[planned.target["runtime"]])
         (draft / "build.py").write_text(build, encoding="utf-8")
-        files = {name: sha256_of_file(draft / name) for name in _FILES}
+        files = {file.name: sha256_of_file(file) for file in sorted(draft.iterdir())}
         content = {
             "artifact": name,
             "device": planned.target["device"],
@@ -140,7 +161,7 @@ def build_kit(folder: Path) -> dict[str, Any]:
     with np.load(folder / "clips.npz") as clips:
         proof = Proof(clips["inputs"], clips["outputs"], kit["of_source"])
     build = _BUILDERS[kit["runtime"]]
-    spec = build(folder / "model.onnx", path, kit["spec"], proof, device=kit["device"])
+    spec = build(folder / "model.onnx", path, kit["spec"], proof)
     return {
         "path": str(path),
         "runtime": kit["runtime"],
@@ -156,7 +177,8 @@ def _read(folder: Path) -> dict[str, Any]:
         kit: dict[str, Any] = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
         kit = {name: kit[name] for name in _CONTENT}
         kit["spec"] = ModelSpec.from_dict(kit["spec"])
-        damaged = [name for name in _FILES if not _is(folder / name, kit["files"][name])]
+        files = dict.fromkeys(_FILES) | kit["files"]
+        damaged = [name for name, digest in files.items() if not _is(folder / name, digest)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{folder} is no whole kit ({error!r}); copy the folder again") from error
     if damaged:
@@ -166,7 +188,7 @@ def _read(folder: Path) -> dict[str, Any]:
     return kit
 
 
-def _is(file: Path, digest: str) -> bool:
+def _is(file: Path, digest: str | None) -> bool:
     return file.is_file() and sha256_of_file(file) == digest
 
 

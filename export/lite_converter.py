@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge._files import atomic_write, write_sidecar
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError
 from r2p_edge.runtimes.mindspore_lite import DOWNLOADS, MindSporeLite
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
+from ._program import end_of, find_program, run_program
 from .lite_config import converter_config
 from .verify import Proof, prove
 
@@ -76,14 +76,11 @@ def find_converter() -> Converter | None:
     Raises:
         UsageError: R2P_CONVERTER_LITE names no program.
     """
-    if named := os.environ.get(PROGRAM):
-        if (program := shutil.which(named)) is None:
-            raise UsageError(f"{PROGRAM} is {named}, which is no program; correct or unset it")
-        return Converter(Path(program).absolute())
-    if _has_python_converter():
+    program = find_program(PROGRAM)
+    if program is None and _has_python_converter():
         return Converter(None)
-    found = shutil.which("converter_lite")
-    return Converter(Path(found).absolute()) if found else None
+    program = program or find_program(PROGRAM, "converter_lite")
+    return Converter(program) if program else None
 
 
 def _has_python_converter() -> bool:
@@ -192,42 +189,22 @@ def _convert(
     command = converter.command(model, output, optimize, config)
     # The files of that one will be gone.
     kept = Path(config.name) if config else None
-    by_hand = shlex.join(converter.command(source, Path("out"), optimize, kept))
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,  # compilers for Ascend leave files where they run
-            env=converter.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BackendError(
-            f"{converter.name} did not finish within {timeout:g} s; give it more time, or try "
-            f"{by_hand} by hand"
-        ) from error
-    except OSError as error:
-        raise BackendError(
-            f"{command[0]} cannot be started ({error.strerror}); check that it may be executed and "
-            "was built for this machine"
-        ) from error
+    by_hand = converter.command(source, Path("out"), optimize, kept)
+    done = run_program(
+        command,
+        name=converter.name,
+        timeout=timeout,
+        by_hand=by_hand,
+        cwd=folder,  # compilers for Ascend leave files where they run
+        environment=converter.environment(),
+    )
     written = output.with_name("out.mindir")
     if done.returncode != 0 or not written.is_file() or not written.stat().st_size:
         raise ModelError(
-            f"{converter.name} {_end(done.returncode)} for {source} and said last: "
-            f"{_last_words(done)}; try {by_hand} by hand with GLOG_v=1 to learn more"
+            f"{converter.name} {end_of(done.returncode)} for {source} and said last: "
+            f"{_last_words(done)}; try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
         )
     return written
-
-
-def _end(code: int) -> str:
-    """How the process ended; no line that it prints tells of every failure."""
-    if code == 0:
-        return "wrote no file"
-    if code > 0:
-        return f"ended with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
 
 
 def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:

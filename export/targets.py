@@ -79,6 +79,7 @@ _TENSORRT = Target(
     rank=8,
     ranks=_UP_TO_3D,
     types=(_F32, _F16, _F64),
+    open_axes=0,  # TensorRT can leave them open within bounds; the engines made here do not
 )
 
 # CANN 8.0 to 9.0, "supported ONNX operators", pages of Conv, MaxPool and AveragePool; ATC manual,

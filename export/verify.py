@@ -180,15 +180,15 @@ def run_session(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> np
 
 def run_runtime(runtime: Runtime, tensor: np.ndarray) -> np.ndarray:
     """The runtime's output for `tensor`, (N, ...), fed in batches of the model's size."""
-    batches = _batches(tensor, runtime.input_shape[0])
-    return np.concatenate([runtime.run(full)[:size] for full, size in batches])
+    fed = batches(tensor, runtime.input_shape[0])
+    return np.concatenate([runtime.run(full)[:size] for full, size in fed])
 
 
 def _runs(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> Iterator[list[np.ndarray]]:
     """All outputs for the rows of `tensor`, batch by batch."""
     (entry,) = session.get_inputs()
     batch = entry.shape[0] if isinstance(entry.shape[0], int) else 1
-    for full, size in _batches(tensor, batch):
+    for full, size in batches(tensor, batch):
         try:
             outputs = session.run(None, {entry.name: full})
         except Exception as error:
@@ -199,7 +199,7 @@ def _runs(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> Iterator
         yield [output[:size] for output in outputs]
 
 
-def _batches(tensor: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:
+def batches(tensor: np.ndarray, batch: int) -> Iterator[tuple[np.ndarray, int]]:
     """The rows of `tensor` in batches, and how many of each are real.
 
     The last one is filled up with copies of its last row.

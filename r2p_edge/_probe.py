@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -136,7 +137,8 @@ def _check_runtime(name: str, found: Report) -> Iterator[None]:
         found["reason"] = f"{name} finds no device"
         return
     found["devices"] = [{"device": each, **dict.fromkeys(LAYERS, WAITING)} for each in devices]
-    models = {layer: _model(layer, RUNTIMES[name].suffixes) for layer in LAYERS}
+    suffixes = RUNTIMES[name].suffixes + runtime.builds_from
+    models = {layer: _model(layer, suffixes) for layer in LAYERS}
     if None in models.values():
         found["status"] = "unchecked"
         return
@@ -181,8 +183,10 @@ def _run(runtime: type[Runtime], path: Path, device: str, layer: str) -> str:
 def _run_in(runtime: type[Runtime], path: Path, options: Options, layer: str) -> str:
     batch, _, _, expected = case(layer)
     try:
-        with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
-            output = model.run(batch)
+        with tempfile.TemporaryDirectory() as folder:
+            path = runtime.prepare(path, Path(folder))
+            with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
+                output = model.run(batch)
     except Exception as error:  # as above: a library raises what it likes
         return one_line(error)
     if output.shape != expected.shape:

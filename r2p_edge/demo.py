@@ -21,6 +21,7 @@ from r2p_edge.runtimes import RUNTIMES, runtime_type
 _TARGETS = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
+    "tensorrt": "tensorrt",
     "mindspore_lite": "mindspore-lite",
     "mindspore": "mindspore",
 }
@@ -120,8 +121,10 @@ def _usable_runtimes() -> tuple[list[str], list[dict[str, str]]]:
     usable, left_out = [], []
     for name in RUNTIMES:
         try:
-            runtime_type(name).devices()
-            usable.append(name)
+            if runtime_type(name).devices():
+                usable.append(name)
+            else:
+                left_out.append({"runtime": name, "reason": f"{name} finds no device"})
         except BackendError as error:
             left_out.append({"runtime": name, "reason": str(error)})
     if "mindspore_lite" in usable and "mindspore" in usable:

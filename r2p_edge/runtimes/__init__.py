@@ -24,6 +24,7 @@ class _Entry(NamedTuple):
 RUNTIMES = {
     "onnxruntime": _Entry("r2p_edge.runtimes.onnxruntime", "OnnxRuntime", (".onnx",)),
     "openvino": _Entry("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
+    "tensorrt": _Entry("r2p_edge.runtimes.tensorrt", "TensorRT", (".engine", ".plan")),
     "mindspore_lite": _Entry(
         "r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")
     ),

@@ -1,0 +1,201 @@
+"""Building a TensorRT engine on the machine that it is for, and proving it.
+
+Nothing here needs onnx, because it also runs on the target, out of a kit (`kit.py`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from r2p_edge._files import atomic_write, check_folder, write_sidecar
+from r2p_edge._plan import read_plan
+from r2p_edge.errors import BackendError, MissingDependencyError
+from r2p_edge.runtimes import _cudart
+from r2p_edge.runtimes._tensorrt_build import Plan, plan_from_onnx, strongly_typed
+from r2p_edge.runtimes.tensorrt import CONTRACT, TensorRT
+from r2p_edge.spec import ModelSpec
+
+from ._packages import built_with
+from .trtexec import PROGRAM, Trtexec, find_trtexec, prove_by_trtexec
+from .verify import Proof, prove
+
+TYPED = "typed.onnx"
+"""What the file of `Models.typed` is called."""
+
+
+class Models(NamedTuple):
+    """The ONNX files that an engine can be built from.
+
+    Attributes:
+        plain: in fp32, or in int8 with Q/DQ nodes.
+        typed: the same network in the types to compute in, for TensorRT that has no flags for
+            them; None where that is `plain`.
+    """
+
+    plain: Path
+    typed: Path | None
+
+
+def can_build() -> bool:
+    """Whether this machine has a GPU, and TensorRT in one form or another.
+
+    Raises:
+        BackendError: there is one, and it does not work.
+    """
+    try:
+        _tool()
+        return _cudart.load().device_count() > 0
+    except MissingDependencyError:
+        return False
+
+
+def build_engine(
+    models: Models,
+    path: Path,
+    planned: ModelSpec,
+    proof: Proof,
+    *,
+    workspace: int | None = None,
+    cache: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> ModelSpec:
+    """Builds an engine for the first GPU of this machine and writes it and its sidecar.
+
+    Args:
+        models: the ONNX files.
+        path: the .engine file to write.
+        planned: the spec that the file is to have, without what only the result shows.
+        proof: what the file must answer to what.
+        workspace: bytes of GPU memory that kernels may use while they run.
+        cache: folder for timing caches, which make the next build faster.
+        progress: called with what TensorRT is doing.
+
+    Returns:
+        The spec of the file.
+
+    Raises:
+        ModelError: TensorRT refuses the model; ParityError where it answers otherwise.
+        BackendError: TensorRT does not work, or there is no GPU; MissingDependencyError where
+            neither its Python module nor trtexec is installed.
+        OutputError: `path` or the cache cannot be written.
+    """
+    check_folder(path)
+    tool = _tool()
+    cuda = _cudart.load()
+    if cuda.device_count() == 0:
+        raise BackendError(
+            "there is no NVIDIA GPU here, and an engine is built on the one that it is for; "
+            "export a kit where there is no TensorRT, and build it on the device"
+        )
+    model = models.typed if models.typed is not None and tool.strongly_typed() else models.plain
+    plan = Plan(CONTRACT + planned.contract_digest(), planned.precision, workspace, cache, progress)
+    chip = cuda.chip(0)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.engine"
+        tool.build(model, draft, plan)
+        version = read_plan(draft).version
+        spec = planned.replace(
+            target={
+                **(planned.target or {}),
+                "tensorrt": ".".join(map(str, version)) if version else tool.version(),
+                "compute_capability": chip.compute_capability,
+                "multiprocessors": chip.multiprocessors,
+                "cuda": cuda.versions()[0],
+                "tool": tool.name,
+            },
+            built_with={**(planned.built_with or {}), **built_with()},
+            parity=None,
+        )
+        spec = spec.replace(parity=tool.prove(draft, spec, proof))
+        atomic_write(path, draft.read_bytes())
+    write_sidecar(path, spec)
+    return spec
+
+
+class _Tool(Protocol):
+    """A form of TensorRT that builds engines."""
+
+    name: str
+
+    def version(self) -> str: ...
+
+    def strongly_typed(self) -> bool: ...
+
+    def build(self, model: Path, draft: Path, plan: Plan) -> None: ...
+
+    def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]: ...
+
+
+class _Module:
+    """TensorRT's Python module."""
+
+    name = "tensorrt"
+
+    def version(self) -> str:
+        return str(TensorRT.library().__version__)
+
+    def strongly_typed(self) -> bool:
+        return strongly_typed()
+
+    def build(self, model: Path, draft: Path, plan: Plan) -> None:
+        draft.write_bytes(plan_from_onnx(model, plan))
+
+    def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
+        return prove(draft, spec, proof, TensorRT, what="the TensorRT engine")
+
+
+class _Program:
+    """trtexec, which tells neither its progress nor the engine our contract."""
+
+    name = "trtexec"
+
+    def __init__(self, program: Path) -> None:
+        self._trtexec = Trtexec(program)
+
+    def version(self) -> str:
+        return ".".join(map(str, self._trtexec.version()))
+
+    def strongly_typed(self) -> bool:
+        return self._trtexec.strongly_typed()
+
+    def build(self, model: Path, draft: Path, plan: Plan) -> None:
+        cache = None if plan.cache is None else plan.cache / f"trtexec-{self.version()}.timing"
+        self._trtexec.build(
+            model,
+            draft,
+            precision=plan.precision,
+            workspace=plan.workspace,
+            timing_cache=cache,
+        )
+
+    def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
+        return prove_by_trtexec(draft, spec, proof, self._trtexec)
+
+
+def _tool() -> _Tool:
+    """The Python module, which can do more; else trtexec.
+
+    Raises:
+        MissingDependencyError: neither is here.
+        BackendError: the module is here and does not work.
+    """
+    try:
+        TensorRT.library()
+    except MissingDependencyError as error:
+        if (program := find_trtexec()) is None:
+            raise MissingDependencyError(
+                f"there is neither TensorRT's Python module nor its trtexec here: {error}; or set "
+                f"{PROGRAM} to the program"
+            ) from error
+        return _Program(program)
+    return _Module()
+
+
+def build_engine_of_kit(model: Path, path: Path, planned: ModelSpec, proof: Proof) -> ModelSpec:
+    """`build_engine` in a kit's folder, where the next build finds its timing cache too."""
+    typed = model.with_name(TYPED)
+    models = Models(model, typed if typed.is_file() else None)
+    return build_engine(models, path, planned, proof, cache=model.parent)

@@ -1,0 +1,89 @@
+"""The stand-ins for TensorRT and CUDA's runtime, and what puts them where Python finds them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from requirements import is_required
+
+FOLDER = Path(__file__).parent
+VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "11.4")
+
+
+def cudart_library(folder: Path) -> Path:
+    """Compiles the stand-in for libcudart into `folder`; skips where there is no C compiler.
+
+    Its name is not libcudart's, so that one mapped by a test is not found by the next.
+    """
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(compiler[0]) is None and not is_required("cc"):
+        pytest.skip(f"needs a C compiler, and there is no {compiler[0]}; set CC")
+    library = folder / "fake_cudart.so"
+    flags = ["-std=c11", "-Wall", "-Wextra", "-g", "-shared", "-fPIC", "-pthread"]
+    source = FOLDER / "cudart.c"
+    subprocess.run([*compiler, *flags, "-o", str(library), str(source)], check=True)
+    return library
+
+
+@contextlib.contextmanager
+def installed(version: str = "10.3.0", **environment: object) -> Iterator[None]:
+    """tensorrt of a version and libcudart can be loaded, here and in new processes."""
+    _, library = _library()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        patch.setenv("PYTHONPATH", str(FOLDER), prepend=os.pathsep)
+        patch.setenv("FAKE_TENSORRT_VERSION", version)
+        patch.setenv("R2P_CUDART", str(library))
+        for name, value in environment.items():
+            patch.setenv(name, str(value))
+        _forget()
+        yield
+    # Whether a library is installed is asked of sys.modules too.
+    _forget()
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "tensorrt"]:
+        del sys.modules[name]
+
+
+@functools.cache
+def _library() -> tuple[tempfile.TemporaryDirectory[str], Path]:
+    """libcudart, and the folder of it, which goes when the process does."""
+    folder = tempfile.TemporaryDirectory()
+    return folder, cudart_library(Path(folder.name))
+
+
+def live() -> int:
+    """How many things of CUDA there are: allocations, streams, graphs, runtimes, engines, ..."""
+    return _ask("fake_live")
+
+
+def allocated() -> int:
+    """How many allocations there ever were."""
+    return _ask("fake_allocated")
+
+
+def _ask(function: str) -> int:
+    ask = getattr(ctypes.CDLL(os.environ["R2P_CUDART"]), function)
+    ask.restype = ctypes.c_long
+    return ask()
+
+
+def plan_of(path: Path) -> dict[str, Any]:
+    """What the stand-in recorded in a plan: the version, the flags, the name, the profile, ..."""
+    from tensorrt import _plan
+
+    return _plan.read(path.read_bytes())[0]
