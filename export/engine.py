@@ -14,13 +14,15 @@ from r2p_edge._files import atomic_write, check_folder, write_sidecar
 from r2p_edge._plan import read_plan
 from r2p_edge.errors import BackendError, MissingDependencyError
 from r2p_edge.runtimes import _cudart
-from r2p_edge.runtimes._tensorrt_build import Plan, plan_from_onnx, strongly_typed
+from r2p_edge.runtimes._tensorrt_build import BuildOptions, plan_from_onnx, strongly_typed
 from r2p_edge.runtimes.tensorrt import CONTRACT, TensorRT
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
 from .trtexec import PROGRAM, Trtexec, find_trtexec, prove_by_trtexec
 from .verify import Proof, prove
+
+_SHARED_WORKSPACE = 2 << 30  # where the GPU's memory is the CPU's, and not to be had whole
 
 TYPED = "typed.onnx"
 """What the file of `Models.typed` is called."""
@@ -80,9 +82,11 @@ def build_engine(
         ModelError: TensorRT refuses the model; ParityError where it answers otherwise.
         BackendError: TensorRT does not work, or there is no GPU; MissingDependencyError where
             neither its Python module nor trtexec is installed.
-        OutputError: `path` or the cache cannot be written.
+        OutputError: `path` cannot be written, or there is no folder for the cache.
     """
     check_folder(path)
+    if cache is not None:
+        check_folder(cache / "timing")
     tool = _tool()
     cuda = _cudart.load()
     if cuda.device_count() == 0:
@@ -91,11 +95,19 @@ def build_engine(
             "export a kit where there is no TensorRT, and build it on the device"
         )
     model = models.typed if models.typed is not None and tool.strongly_typed() else models.plain
-    plan = Plan(CONTRACT + planned.contract_digest(), planned.precision, workspace, cache, progress)
     chip = cuda.chip(0)
+    if workspace is None and chip.integrated:
+        workspace = _SHARED_WORKSPACE
+    options = BuildOptions(
+        name=CONTRACT + planned.contract_digest(),
+        precision=planned.precision,
+        workspace=workspace,
+        cache=None if cache is None else cache / _cache_name(tool, chip, cuda.versions()[0]),
+        progress=progress,
+    )
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.engine"
-        tool.build(model, draft, plan)
+        tool.build(model, draft, options)
         version = read_plan(draft).version
         spec = planned.replace(
             target={
@@ -124,7 +136,7 @@ class _Tool(Protocol):
 
     def strongly_typed(self) -> bool: ...
 
-    def build(self, model: Path, draft: Path, plan: Plan) -> None: ...
+    def build(self, model: Path, draft: Path, options: BuildOptions) -> None: ...
 
     def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]: ...
 
@@ -140,8 +152,8 @@ class _Module:
     def strongly_typed(self) -> bool:
         return strongly_typed()
 
-    def build(self, model: Path, draft: Path, plan: Plan) -> None:
-        draft.write_bytes(plan_from_onnx(model, plan))
+    def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
+        draft.write_bytes(plan_from_onnx(model, options))
 
     def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
         return prove(draft, spec, proof, TensorRT, what="the TensorRT engine")
@@ -161,18 +173,23 @@ class _Program:
     def strongly_typed(self) -> bool:
         return self._trtexec.strongly_typed()
 
-    def build(self, model: Path, draft: Path, plan: Plan) -> None:
-        cache = None if plan.cache is None else plan.cache / f"trtexec-{self.version()}.timing"
+    def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
         self._trtexec.build(
             model,
             draft,
-            precision=plan.precision,
-            workspace=plan.workspace,
-            timing_cache=cache,
+            precision=options.precision,
+            workspace=options.workspace,
+            timing_cache=options.cache,
         )
 
     def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
         return prove_by_trtexec(draft, spec, proof, self._trtexec)
+
+
+def _cache_name(tool: _Tool, chip: _cudart.Chip, cuda: str) -> str:
+    """Timings hold for one version of everything on one kind of GPU; trtexec takes any."""
+    gpu = f"sm{chip.compute_capability}-{chip.multiprocessors}"
+    return f"{tool.name}-{tool.version()}-{gpu}-cuda{cuda}.timing"
 
 
 def _tool() -> _Tool:

@@ -177,7 +177,7 @@ def _read(folder: Path) -> dict[str, Any]:
         kit: dict[str, Any] = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
         kit = {name: kit[name] for name in _CONTENT}
         kit["spec"] = ModelSpec.from_dict(kit["spec"])
-        files = dict.fromkeys(_FILES) | kit["files"]
+        files = {name: kit["files"][name] for name in _FILES} | kit["files"]
         damaged = [name for name, digest in files.items() if not _is(folder / name, digest)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{folder} is no whole kit ({error!r}); copy the folder again") from error
@@ -188,7 +188,7 @@ def _read(folder: Path) -> dict[str, Any]:
     return kit
 
 
-def _is(file: Path, digest: str | None) -> bool:
+def _is(file: Path, digest: str) -> bool:
     return file.is_file() and sha256_of_file(file) == digest
 
 

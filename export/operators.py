@@ -231,7 +231,20 @@ def _types(node: _Node, target: Target) -> _Found:
         yield f"in {name(kind)}, where {wanted} is known to run", "convert the model to float32"
 
 
-_RULES: tuple[Callable[[_Node, Target], _Found], ...] = (_ranks, _attributes, _width, _types)
+def _uint8(node: _Node, target: Target) -> _Found:
+    pixels = any(tensor.type == onnx.TensorProto.UINT8 for tensor in node.inputs)
+    if target.only_casts_uint8 and pixels and node.operator != "Cast":
+        remedy = "export with --input float32, or without --graph conv2d"
+        yield "of a uint8 tensor, which can only be cast there", remedy
+
+
+_RULES: tuple[Callable[[_Node, Target], _Found], ...] = (
+    _ranks,
+    _attributes,
+    _width,
+    _types,
+    _uint8,
+)
 
 
 def _precision(node: _Node, target: Target, precision: str | None) -> _Found:

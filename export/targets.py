@@ -34,6 +34,7 @@ class Target:
         precisions_3d: what a 3-D convolution can be compiled to; empty for all.
         open_axes: how many of an input's leading axes may be open; None for all.
         reserved: characters that the input's name must not have.
+        only_casts_uint8: uint8 tensors can be cast and nothing else.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Target:
     precisions_3d: tuple[str, ...] = ()
     open_axes: int | None = None
     reserved: str = ""
+    only_casts_uint8: bool = False
 
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool")
@@ -71,7 +73,7 @@ _CNN = frozenset(_NAMES.split())
 
 # onnx-tensorrt, docs/operators.md: 8.6 reads opsets up to 17, 10.0 from 9 to 20; convolutions and
 # pools are 2-D or 3-D; DOUBLE is cast. NvInferRuntime.h: Dims::MAX_DIMS. "ONNX Opset Guide" of
-# TensorRT 11: 9 to 25.
+# TensorRT 11: 9 to 25. Uint8 inputs: NVIDIA/TensorRT, issues 2809 and 3985.
 _TENSORRT = Target(
     "TensorRT 8.6",
     opsets=(9, 17),
@@ -80,6 +82,7 @@ _TENSORRT = Target(
     ranks=_UP_TO_3D,
     types=(_F32, _F16, _F64),
     open_axes=0,  # TensorRT can leave them open within bounds; the engines made here do not
+    only_casts_uint8=True,
 )
 
 # CANN 8.0 to 9.0, "supported ONNX operators", pages of Conv, MaxPool and AveragePool; ATC manual,

@@ -25,8 +25,6 @@ try:
 except ImportError as error:
     raise missing("onnx", "export") from error
 
-PRECISIONS = ("fp32", "fp16", "int8")
-
 
 def tensorrt_from_onnx(
     source: str | Path,

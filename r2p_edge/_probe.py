@@ -184,7 +184,7 @@ def _run_in(runtime: type[Runtime], path: Path, options: Options, layer: str) ->
     batch, _, _, expected = case(layer)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = runtime.prepare(path, Path(folder))
+            path = runtime.prepare(path, Path(folder), options)
             with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
                 output = model.run(batch)
     except Exception as error:  # as above: a library raises what it likes

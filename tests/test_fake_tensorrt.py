@@ -509,14 +509,6 @@ def test_a_timing_cache_is_for_one_version_and_chip(version, capability, ignore_
         assert config.create_timing_cache(b"garbage") is None
 
 
-def test_a_timing_cache_must_outlive_the_build(ten):
-    def configure(config):
-        config.set_timing_cache(config.create_timing_cache(b""), False)
-
-    with pytest.raises(SystemError, match="crashes"):
-        build(ten, configure=configure)
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -7,12 +7,12 @@ import runpy
 import shutil
 import subprocess
 import sys
-import venv
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bare_python import make_python
 from fake_mindspore_lite import FOLDER, install_program, installed
 from models import brightness_model, grey_frames, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
@@ -73,37 +73,12 @@ def kit(made, tmp_path):
     return Path(shutil.copytree(made, tmp_path / "kit"))
 
 
-# The stand-in computes with these two, which a kit must do without.
-_GUARD = """
-import builtins
-original = builtins.__import__
-
-def guarded(name, globals=None, *rest, **named):
-    importer = (globals or {}).get("__name__", "").split(".")[0]
-    if importer == "r2p_edge" and name.split(".")[0] in ("onnx", "onnxruntime"):
-        raise ImportError("a kit imports " + name)
-    return original(name, globals, *rest, **named)
-
-builtins.__import__ = guarded
-"""
-
-
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
     """A Python without this package, that has numpy and the stand-in for mindspore_lite."""
-    home = tmp_path_factory.mktemp("target")
-    venv.create(home, symlinks=True, with_pip=False)
-    (site,) = home.glob("lib/python*/site-packages")
-    packages = ("numpy", "numpy.libs", "onnx", "onnxruntime", "google", "ml_dtypes", "flatbuffers")
-    for folder in (Path(entry) for entry in sys.path if entry.endswith("-packages")):
-        for name in (*packages, "packaging", "typing_extensions.py"):
-            if (folder / name).exists() and not (site / name).exists():
-                (site / name).symlink_to(folder / name)
+    python = make_python(tmp_path_factory.mktemp("target"))
+    (site,) = python.parents[1].glob("lib/python*/site-packages")
     (site / "mindspore_lite").symlink_to(FOLDER / "mindspore_lite")
-    (site / "sitecustomize.py").write_text(_GUARD)
-    python = home / "bin" / "python"
-    done = subprocess.run([python, "-Ic", "import r2p_edge"], capture_output=True, text=True)
-    assert "No module named 'r2p_edge'" in done.stderr
     return python
 
 

@@ -328,10 +328,9 @@ def test_characters_of_the_input_name(target, name, bad):
     [
         ("onnx", [], []),
         ("openvino", [], []),
-        ("tensorrt", [], []),
         ("mindspore-lite", [], []),
         ("xnnpack", [], ["2"]),
-        *((t, ["0"], ["0", "2"]) for t in ("mindspore", "dla", *ASCEND)),
+        *((t, ["0"], ["0", "2"]) for t in ("mindspore", "tensorrt", "dla", *ASCEND)),
     ],
 )
 def test_open_axes(target, batch, height):
@@ -475,8 +474,11 @@ def test_a_batch_and_float_input():
 
 def test_the_conv2d_form_of_our_export_fits_every_target(exported):
     model = conv2d_from_conv3d(exported)
-    for target in TARGETS:
-        assert check_ops(model, target) == [], target
+    for name, target in TARGETS.items():
+        # The Reshape in front of it is of pixels.
+        pixels = ["of a uint8 tensor, which can only be cast there"]
+        assert reasons(model, name) == (pixels if target.only_casts_uint8 else []), name
+        assert check_ops(exported, name) == [] or target.ranks["Conv"] < 5
 
 
 def torch_export(module, shape, dynamo):

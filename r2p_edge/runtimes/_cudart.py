@@ -124,9 +124,12 @@ def load() -> Cudart:
                     f"{LIBRARY} names {path}, which cannot be loaded ({error}); let it name "
                     "CUDA's runtime library, libcudart.so, or unset it"
                 ) from error
+        except MissingDependencyError:
+            if named:
+                raise
     raise MissingDependencyError(
         "CUDA's runtime library, libcudart.so, is not to be found; install the CUDA toolkit, or "
-        f"pip install nvidia-cuda-runtime-cu12, or let {LIBRARY} name the library's file"
+        f"which pip's tensorrt brings along, or let {LIBRARY} name the library's file"
     )
 
 
@@ -206,7 +209,7 @@ class Cudart:
             if error.code == _INSUFFICIENT_DRIVER:
                 raise CudaError(
                     f"NVIDIA's driver supports CUDA {driver} and {self.path} is of CUDA {runtime}; "
-                    f"update the driver, or let {LIBRARY} name a library of CUDA {driver}",
+                    f"update the driver, or use TensorRT and libcudart of CUDA {driver}",
                     error.code,
                 ) from error
             raise

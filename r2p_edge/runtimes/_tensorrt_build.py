@@ -21,19 +21,18 @@ from r2p_edge.runtimes.tensorrt import Log, TensorRT, logger_of
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_MOST_SHARED_WORKSPACE = 2 << 30
-
 
 @dataclass(frozen=True)
-class Plan:
-    """How an engine is to be built, for the first GPU.
+class BuildOptions:
+    """How an engine is to be built.
 
     Attributes:
         name: of the network, at most 128 characters; the engine keeps it.
         precision: "fp32", "fp16" or "int8", to compute in. The last is for models with Q/DQ nodes.
         workspace: bytes of GPU memory that kernels may use while they run; None leaves it to
-            TensorRT, but for GPUs that share the CPU's memory, which is not all theirs.
-        cache: folder for timing caches; None for none.
+            TensorRT.
+        cache: file of kernel timings to use and to add to; None for none.
+        number: of the GPU.
         progress: called with what TensorRT is doing, from threads of its own.
     """
 
@@ -41,6 +40,7 @@ class Plan:
     precision: str
     workspace: int | None = None
     cache: Path | None = None
+    number: int = 0
     progress: Callable[[str], None] | None = None
 
 
@@ -51,7 +51,7 @@ def strongly_typed() -> bool:
     return not hasattr(trt.BuilderFlag, "FP16")
 
 
-def plan_from_onnx(model: Path, wanted: Plan) -> bytes:
+def plan_from_onnx(model: Path, wanted: BuildOptions) -> bytes:
     """Builds an engine, which takes from seconds to many minutes.
 
     Args:
@@ -61,8 +61,8 @@ def plan_from_onnx(model: Path, wanted: Plan) -> bytes:
     Raises:
         ModelError: TensorRT does not take the model.
         BackendError: it cannot work here.
-        OutputError: the timing cache cannot be written.
-        KeyboardInterrupt: was pressed. TensorRT 8.6 cannot be stopped and finishes first.
+        KeyboardInterrupt: Ctrl-C; TensorRT 8.6 cannot be stopped and finishes first. Likewise
+            whatever `progress` raises.
     """
     cancelled = Event()
     # A thread of its own, because one that waits in TensorRT hears no Ctrl-C.
@@ -74,13 +74,13 @@ def plan_from_onnx(model: Path, wanted: Plan) -> bytes:
             raise
 
 
-def _build(model: Path, wanted: Plan, cancelled: Event) -> bytes:
+def _build(model: Path, wanted: BuildOptions, cancelled: Event) -> bytes:
     import tensorrt as trt
 
     logger, log = logger_of(TensorRT.library())
     log.clear()
-    cuda = _cudart.load()
-    with cuda.on(0):
+    failed: list[BaseException] = []
+    with _cudart.load().on(wanted.number):
         try:
             builder = trt.Builder(logger)
         except TypeError as error:  # what pybind11 makes of a null pointer
@@ -90,19 +90,17 @@ def _build(model: Path, wanted: Plan, cancelled: Event) -> bytes:
         network.name = wanted.name  # the parser had put the ONNX graph's
         config = builder.create_builder_config()
         _set_precision(config, wanted.precision)
-        workspace = wanted.workspace or _default_workspace(cuda)
-        if workspace is not None:
-            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+        if wanted.workspace is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace)
         if hasattr(config, "progress_monitor"):
-            config.progress_monitor = _monitor(wanted.progress, cancelled)
-        file = None if wanted.cache is None else wanted.cache / cache_name(cuda)
-        cache = None if file is None else use_cache(config, file)
+            config.progress_monitor = _monitor(wanted.progress, cancelled, failed)
+        if wanted.cache is not None:
+            use_cache(config, wanted.cache)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise _failure(model, log.reason())
-        if file is not None:
-            keep_cache(config, file)
-        del cache  # the build looked at it until here
+            raise failed[0] if failed else _failure(model, log.reason())
+        if wanted.cache is not None:
+            keep_cache(config, wanted.cache)
         return bytes(plan)
 
 
@@ -118,6 +116,7 @@ def _network_flags() -> int:
 def _parse(model: Path, network: trt.INetworkDefinition, logger: trt.ILogger, log: Log) -> None:
     import tensorrt as trt
 
+    # It owns the weights until the engine is built; the network keeps it.
     parser = trt.OnnxParser(network, logger)
     if parser.parse_from_file(str(model)):
         return
@@ -133,38 +132,25 @@ def _set_precision(config: trt.IBuilderConfig, precision: str) -> None:
     if precision == "fp32":
         # On by default; it leaves ten bits of a number.
         config.clear_flag(trt.BuilderFlag.TF32)
-    # Whatever is not quantised should not fall back to fp32.
-    if precision != "fp32" and hasattr(trt.BuilderFlag, "FP16"):
+    elif hasattr(trt.BuilderFlag, "FP16"):
+        # For int8 too: what is not quantised should not fall back to fp32.
         config.set_flag(trt.BuilderFlag.FP16)
         if precision == "int8":
             config.set_flag(trt.BuilderFlag.INT8)
-
-
-def _default_workspace(cuda: _cudart.Cudart) -> int | None:
-    if not cuda.chip(0).integrated:
-        return None
-    return min(_MOST_SHARED_WORKSPACE, cuda.free_memory() // 2)
-
-
-def cache_name(cuda: _cudart.Cudart) -> str:
-    """Timings hold for one version of everything on one kind of GPU."""
-    import tensorrt as trt
-
-    chip = cuda.chip(0)
-    return (
-        f"tensorrt-{trt.__version__}-sm{chip.compute_capability}-{chip.multiprocessors}"
-        f"-cuda{cuda.versions()[0]}.timing"
-    )
 
 
 def _failure(model: Path, reason: str) -> R2PError:
     sentence = f"tensorrt built no engine of {model} ({reason})"
     if "memory" in reason.lower():
         return BackendError(f"{sentence}; close what else uses the GPU's memory")
-    return ModelError(f"{sentence}; give it more workspace, or another precision")
+    if "implementation" in reason.lower():
+        return ModelError(f"{sentence}; give it more workspace, or another precision")
+    return ModelError(f"{sentence}; trtexec --onnx={model} --verbose tells more")
 
 
-def _monitor(progress: Callable[[str], None] | None, cancelled: Event) -> trt.IProgressMonitor:
+def _monitor(
+    progress: Callable[[str], None] | None, cancelled: Event, failed: list[BaseException]
+) -> trt.IProgressMonitor:
     import tensorrt as trt
 
     class Monitor(trt.IProgressMonitor):
@@ -178,9 +164,12 @@ def _monitor(progress: Callable[[str], None] | None, cancelled: Event) -> trt.IP
             self._steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            if progress is not None:
-                progress(f"{phase_name}, {step + 1} of {self._steps.get(phase_name, '?')}")
-            return not cancelled.is_set()
+            try:
+                if progress is not None:
+                    progress(f"{phase_name}, {step + 1} of {self._steps.get(phase_name, '?')}")
+            except BaseException as error:
+                failed.append(error)
+            return not failed and not cancelled.is_set()
 
         def phase_finish(self, phase_name: str) -> None:
             self._steps.pop(phase_name, None)

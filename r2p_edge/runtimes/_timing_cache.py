@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 
-def use_cache(config: trt.IBuilderConfig, file: Path) -> trt.ITimingCache:
-    """Gives the build what `file` holds; the result must be kept as long as the build lasts."""
+def use_cache(config: trt.IBuilderConfig, file: Path) -> None:
+    """Gives the build what `file` holds."""
     cache = _read(config, file)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         warnings.warn(
@@ -23,22 +23,25 @@ def use_cache(config: trt.IBuilderConfig, file: Path) -> trt.ITimingCache:
             RuntimeWarning,
             stacklevel=2,
         )
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    return cache
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
 
 def keep_cache(config: trt.IBuilderConfig, file: Path) -> None:
-    """Adds to `file` what the build timed; other builds may have added to it meanwhile.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Adds to `file` what the build timed; other builds may have added to it meanwhile."""
     cache = config.get_timing_cache()
-    with _locked(file):
-        if (there := _read(config, file)) is not None:
-            cache.combine(there, ignore_mismatch=False)
-        atomic_write(file, bytes(cache.serialize()))
+    try:
+        with _locked(file):
+            if (there := _read(config, file)) is not None:
+                cache.combine(there, ignore_mismatch=False)
+            atomic_write(file, bytes(cache.serialize()))
+    except OSError as error:
+        # The engine is built, and worth more than the time that the next one takes.
+        warnings.warn(
+            f"timing cache {file} cannot be written ({error}); the next build times all kernels "
+            "again",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _read(config: trt.IBuilderConfig, file: Path) -> trt.ITimingCache | None:
@@ -47,17 +50,16 @@ def _read(config: trt.IBuilderConfig, file: Path) -> trt.ITimingCache | None:
         content = file.read_bytes()
     except FileNotFoundError:
         content = b""
+    except OSError:  # a folder, or not ours to read
+        return None
     return config.create_timing_cache(content)
 
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
     """Holds other processes off; a file of its own, because `file` is replaced."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where the later of two builds at once wins
-        yield
-        return
+    import fcntl  # of POSIX, which is all that has TensorRT and this package's tests
+
     with file.with_name(f".{file.name}.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

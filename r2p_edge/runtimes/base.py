@@ -111,8 +111,8 @@ class Runtime(ABC):
         """
 
     @classmethod
-    def prepare(cls, model: Path, folder: Path) -> Path:
-        """A file that `open` takes: `model`, or what is built of it, in fp32, into `folder`.
+    def prepare(cls, model: Path, folder: Path, options: Options) -> Path:
+        """A file that `open` takes: `model`, or what is built of it for a trial into `folder`.
 
         Raises:
             BackendError, ModelError: see `open`.

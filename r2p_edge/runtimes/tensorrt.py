@@ -89,11 +89,14 @@ class TensorRT(Runtime):
         return [f"cuda:{number}" if number else "cuda" for number in range(count)]
 
     @classmethod
-    def prepare(cls, model: Path, folder: Path) -> Path:
-        from r2p_edge.runtimes._tensorrt_build import Plan, plan_from_onnx
+    def prepare(cls, model: Path, folder: Path, options: Options) -> Path:
+        from r2p_edge.runtimes._tensorrt_build import BuildOptions, plan_from_onnx
 
+        if options.precision not in (None, "fp32"):
+            raise BackendError(f"an engine in {options.precision} is not made for a trial")
+        number = device_number(options.device or "cuda", cls.devices())
         plan = folder / f"{model.stem}.engine"
-        plan.write_bytes(plan_from_onnx(model, Plan(model.stem, "fp32")))
+        plan.write_bytes(plan_from_onnx(model, BuildOptions(model.stem, "fp32", number=number)))
         return plan
 
     @classmethod
@@ -161,7 +164,11 @@ class Logger(NamedTuple):
 
 @functools.cache
 def logger_of(library: ModuleType) -> Logger:
-    """The process's one logger: TensorRT keeps the first that it is given, for good."""
+    """The process's one logger for a `tensorrt` module.
+
+    TensorRT logs to the first one alone as long as anything uses that, so that its reasons may go
+    to another library's.
+    """
     import tensorrt as trt
 
     log = Log()
@@ -194,6 +201,7 @@ class _Session:
 
     def __init__(self, path: Path, spec: ModelSpec, number: int) -> None:
         self._cuda, self._number, self._stack = _cudart.load(), number, ExitStack()
+        self._process = os.getpid()
         self._log = logger_of(TensorRT.library()).log
         try:
             with self._cuda.on(number):
@@ -231,7 +239,10 @@ class _Session:
         try:
             self._runtime = trt.Runtime(logger_of(TensorRT.library()).logger)
         except TypeError as error:  # what pybind11 makes of a null pointer
-            raise self._no_room(path) from error
+            raise BackendError(
+                f"tensorrt cannot run {path} here ({self._log.reason()}); check that the GPU's "
+                "driver is new enough for it and that GPU memory is free"
+            ) from error
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
             if "memory" in self._log.reason().lower():
@@ -352,7 +363,13 @@ class _Session:
         return done
 
     def close(self) -> None:
-        with self._cuda.on(self._number):
+        if os.getpid() != self._process:
+            return  # a fork's copy, in which CUDA does not work
+        try:
+            with self._cuda.on(self._number):
+                self._stack.close()
+        finally:
+            # After an error that CUDA does not recover from, `on` fails before it came to that.
             self._stack.close()
 
 
@@ -445,4 +462,4 @@ def _install() -> str:
             "it comes with JetPack (sudo apt install nvidia-jetpack) for the system's Python, so "
             "make the environment with python3 -m venv --system-site-packages"
         )
-    return "pip install tensorrt"
+    return "pip install tensorrt, or tensorrt-cu12 where the driver is older than r580"

@@ -195,14 +195,11 @@ class IBuilderConfig(Owned):
         local = ITimingCache._make(self._logger, _empty_cache())
         if not local._fits(check(cache, ITimingCache), ignore_mismatch):
             return False
-        self._cache = weakref.ref(cache)  # the real config does not keep it alive, either
+        self._cache = cache
         return True
 
     def get_timing_cache(self):
-        cache = self._cache and self._cache()
-        if self._cache and not cache:
-            raise SystemError("the timing cache is gone: here the real library crashes")
-        return cache
+        return self._cache
 
 
 @bound
@@ -308,7 +305,7 @@ class _Build:
         graph = self._network._model.graph
         names = {each.name for each in self._network._inputs if each._dtype.name == "UINT8"}
         for node in graph.node:
-            if names & set(node.input) and node.op_type not in ("Cast", "Identity"):
+            if names & set(node.input) and node.op_type != "Cast":
                 raise _RefusedError(
                     4, f"{node.name or node.op_type}: UINT8 input has to be cast first"
                 )
