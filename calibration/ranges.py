@@ -42,9 +42,8 @@ PERCENTILE = 99.999
 """Of the values, how many are within the range; half of the others are on either side. What
 onnxruntime.quantization has by default."""
 
-BINS = 4096
-"""Of a histogram, half of them for negative values: what TensorRT's calibrator has for magnitudes
-(Migacz, "8-bit Inference with TensorRT", GTC 2017)."""
+BINS = 2048
+"""Of a histogram, half of them for negative values; as in onnxruntime.quantization by default."""
 
 LEVELS = 256
 """Into which `entropy` divides a range: what int8 has."""
@@ -88,7 +87,7 @@ def observe(
         ModelError: ONNX Runtime cannot run the model, or a value in it is NaN or infinite.
     """
     names = list(dict.fromkeys(tensors))
-    feed = _Feed(spec, clips, progress)
+    feed = Feed(spec, clips, progress)
     extremes, count = _extremes(model, names, feed)
     if method == "minmax":
         return Observed(extremes, count)
@@ -117,49 +116,59 @@ def percentile_range(histogram: npt.NDArray[np.int64], bound: float) -> Range:
 def entropy_range(histogram: npt.NDArray[np.int64], bound: float, levels: int = LEVELS) -> Range:
     """The symmetric range whose `levels` steps tell most of the distribution.
 
+    What counts is decided as in onnxruntime.quantization, whose ranges these are.
+
     Args:
         histogram: counts of the values in equal bins from -bound to bound, an even number.
     """
     half = len(histogram) // 2
+    edges = np.linspace(-bound, bound, len(histogram) + 1)
     below = np.concatenate([[0], np.cumsum(histogram)])
-    divergences = {}
+    best, least = (-bound, bound), np.inf
     for width in range(levels // 2, half + 1):
-        start, end = half - width, half + width
-        clipped = histogram[start:end].astype(np.float64)
-        steps = _in_steps(clipped, levels)
+        start, end = half - width, min(half + width + 1, len(histogram))
+        inside = histogram[start:end]
         # The values outside become the outermost ones.
+        clipped = inside.astype(np.float64)
         clipped[0] += below[start]
         clipped[-1] += below[-1] - below[end]
-        divergences[width] = _divergence(clipped, steps)
-    threshold = bound * min(divergences, key=divergences.__getitem__) / half
-    return -threshold, threshold
+        divergence = _divergence(clipped, _in_steps(inside, clipped > 0, levels))
+        if divergence < least:
+            best, least = (float(edges[start]), float(edges[end])), divergence
+    return best
 
 
-def _in_steps(counts: npt.NDArray[np.float64], levels: int) -> npt.NDArray[np.float64]:
-    """What is left of a histogram in `levels` steps: the bins of a step that held any, alike."""
-    starts = np.arange(levels) * (len(counts) // levels)
-    occupied = np.maximum(np.add.reduceat((counts > 0).astype(np.float64), starts), 1)
-    means = np.add.reduceat(counts, starts) / occupied
-    spread = np.repeat(means, np.diff([*starts, len(counts)]))
-    return np.where(counts > 0, spread, 0)
+def _in_steps(
+    counts: npt.NDArray[np.int64], occupied: npt.NDArray[np.bool_], levels: int
+) -> npt.NDArray[np.float64]:
+    """What is left of a histogram in `levels` steps of as many bins, the last of which has what
+    does not go into these: every bin of a step holds the mean of the occupied ones."""
+    used = len(counts) // levels * levels
+    steps = counts[:used].reshape(levels, -1)
+    sums = steps.sum(axis=1)
+    sums[-1] += counts[used:].sum()
+    means = sums / np.maximum(occupied[:used].reshape(levels, -1).sum(axis=1), 1)
+    return np.concatenate([np.repeat(means, steps.shape[1]), np.zeros(len(counts) - used)])
 
 
 def _divergence(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> float:
     """Kullback-Leibler divergence of two histograms, in which no bin counts as impossible."""
-    if not q.any():
+    if not p.any() or not q.any():
         return np.inf
     p, q = _smooth(p), _smooth(q)
     return float((p * np.log(p / q)).sum())
 
 
 def _smooth(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Shares of the bins; an empty one gets a ten-thousandth of a value."""
-    filled = np.maximum(counts, 1e-4)
-    return np.asarray(filled / filled.sum())
+    """Shares of the bins, where empty ones get a little of what is in the others."""
+    empty = counts == 0
+    little = 1e-4
+    smooth = np.where(empty, little, counts - little * empty.sum() / (~empty).sum())
+    return np.asarray(smooth / smooth.sum())
 
 
 def _extremes(
-    model: onnx.ModelProto, names: Sequence[str], feed: _Feed
+    model: onnx.ModelProto, names: Sequence[str], feed: Feed
 ) -> tuple[dict[str, Range], int]:
     """Smallest and largest value of each tensor, and the number of clips."""
     nodes = [
@@ -187,7 +196,7 @@ def _extremes(
 
 
 def _histograms(
-    model: onnx.ModelProto, extremes: Mapping[str, Range], feed: _Feed
+    model: onnx.ModelProto, extremes: Mapping[str, Range], feed: Feed
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Counts of each tensor's values in `BINS` equal bins, symmetric around zero."""
     histograms = {name: np.zeros(BINS, np.int64) for name in extremes}
@@ -211,10 +220,12 @@ def _overlap(one: Range, other: Range) -> Range:
     return max(one[0], other[0]), min(one[1], other[1])
 
 
-class _Feed:
+class Feed:
     """The clips, as often as they are wanted."""
 
-    def __init__(self, spec: ModelSpec, clips: Clips, progress: Callable[[], None]) -> None:
+    def __init__(
+        self, spec: ModelSpec, clips: Clips, progress: Callable[[], None] = lambda: None
+    ) -> None:
         self._spec, self._clips, self._progress = spec, clips, progress
 
     def run(
@@ -222,9 +233,15 @@ class _Feed:
         model: onnx.ModelProto,
         outputs: Iterable[str],
         nodes: Iterable[onnx.NodeProto] = (),
+        constants: Iterable[onnx.TensorProto] = (),
     ) -> Iterator[tuple[int, list[npt.NDArray[Any]]]]:
-        """Of each batch the number of clips, and the model's output and these further ones."""
-        session = _session(model, outputs, nodes)
+        """Of each batch the number of clips, and the model's output and these further ones.
+
+        Args:
+            outputs: names of tensors.
+            nodes, constants: to add to the model.
+        """
+        session = _session(model, outputs, nodes, constants)
         (entry,) = session.get_inputs()
         size = entry.shape[0]
         clips = enumerate(self._clips(), 1)
@@ -238,9 +255,9 @@ class _Feed:
                     f"ONNX Runtime cannot run the model ({one_line(error)}); check that its spec "
                     "describes it"
                 ) from error
-            yield len(batch), values
             for _ in batch:
                 self._progress()
+            yield len(batch), values
 
     def _pixels(self, number: int, clip: Any) -> npt.NDArray[np.uint8]:
         crop = self._spec.crop
@@ -255,11 +272,14 @@ class _Feed:
 
 
 def _session(
-    model: onnx.ModelProto, outputs: Iterable[str], nodes: Iterable[onnx.NodeProto]
+    model: onnx.ModelProto,
+    outputs: Iterable[str],
+    nodes: Iterable[onnx.NodeProto],
+    constants: Iterable[onnx.TensorProto],
 ) -> Any:
-    """The model with some more nodes, and with more of its tensors as outputs."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     probe.graph.node.extend(nodes)
+    probe.graph.initializer.extend(constants)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     return open_session(probe.SerializeToString())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
+import itertools
 import reprlib
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from r2p_edge.artifact import embedded_spec
 from r2p_edge.errors import (
@@ -59,6 +62,7 @@ class Built:
             "status": self.status,
             "path": str(self.path),
             "parity": self.spec.to_dict()["parity"],
+            **({"accuracy": self.spec.to_dict()["accuracy"]} if self.spec.accuracy else {}),
         }
 
 
@@ -68,7 +72,7 @@ def build(
     targets: Sequence[str],
     out: str | Path,
     name: str | None = None,
-    precision: Literal["fp32", "fp16"] | None = None,
+    precision: Literal["fp32", "fp16", "int8"] | None = None,
     graph: Literal["auto", "conv3d", "conv2d"] = "auto",
     preset: str | None = None,
     spec: ModelSpec | str | Path | None = None,
@@ -81,6 +85,7 @@ def build(
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
     batch: int | None = None,
+    calibration: Calibration | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -105,7 +110,9 @@ def build(
         input: "uint8" has the normalisation in the graph, "float32" is NCTHW and has not. By
             default float32 for MindSpore Lite and Ascend, and for the others what the spec says.
         batch: clips per call; by default 1, or what an ONNX source has.
-        workspace, timing_cache, progress: of TensorRT; see `to_tensorrt.tensorrt_from_onnx`.
+        calibration: for int8; by default that of the bundled model, which no other has.
+        workspace, timing_cache: of TensorRT; see `to_tensorrt.tensorrt_from_onnx`.
+        progress: called with what long work is doing.
         failed: where given, gets each target that cannot be built, with its error, as long as
             another one can; without it the first error is raised once all were tried.
 
@@ -151,12 +158,15 @@ def build(
     try:
         with tempfile.TemporaryDirectory() as scratch:
             models = _Models(path, contract, batch, graph, input is None, Path(scratch))
+            int8 = None
+            if precision == "int8":
+                int8 = _Int8(contract, calibration or Calibration(), Path(scratch), progress)
             built, errors = {}, []
             # The ONNX file first, because what suits the others too is not made twice.
             for target in sorted(dict.fromkeys(targets), key=lambda target: target != "onnx"):
                 try:
                     more = engine if target == "tensorrt" else {}
-                    built[target] = _built(target, models, out, precision, **more)
+                    built[target] = _built(target, models, out, precision, int8, **more)
                 except R2PError as error:
                     errors.append((target, error))
             if errors and (failed is None or not built):
@@ -300,12 +310,114 @@ def _engine_options(workspace: int | None, timing_cache: str | Path | None) -> d
     return {"workspace": workspace, "cache": None if timing_cache is None else Path(timing_cache)}
 
 
-def _built(target: str, models: _Models, out: Path, precision: str | None, **options: Any) -> Built:
+def _built(
+    target: str,
+    models: _Models,
+    out: Path,
+    precision: str | None,
+    int8: _Int8 | None,
+    **options: Any,
+) -> Built:
     entry = _TARGETS[_resolved(target)]
+    if int8 is not None:
+        return int8.built(entry, models.get(entry), out, target, options)
     if target == "onnx":
         return models.write(entry, out)
     artifact: Built = entry.build(models.get(entry), out, target, precision, **options)
     return artifact
+
+
+class Calibration(NamedTuple):
+    """What int8 is made from; see `calibration.clipset.clips_for` and `calibration.int8`.
+
+    Attributes:
+        folder, split, num_clips, seed, strict, force: which clips.
+        method: "minmax", "percentile" or "entropy".
+        max_drop: points of top-1 that it may cost; None for any.
+    """
+
+    folder: str | Path | None = None
+    split: str | Path | None = None
+    num_clips: int = 200
+    seed: int = 0
+    strict: bool = False
+    force: bool = False
+    method: Literal["minmax", "percentile", "entropy"] = "minmax"
+    max_drop: float | None = None
+
+
+class _Int8:
+    """The int8 artifacts of an export, all calibrated on the same clips."""
+
+    def __init__(
+        self,
+        contract: ModelSpec,
+        wanted: Calibration,
+        scratch: Path,
+        progress: Callable[[str], None] | None,
+    ) -> None:
+        from r2p_edge.calibration.clipset import clips_for
+        from r2p_edge.calibration.int8 import Quantizer, profile_of_this_cpu
+
+        clips = clips_for(
+            contract,
+            wanted.folder,
+            wanted.split,
+            num_clips=wanted.num_clips,
+            seed=wanted.seed,
+            strict=wanted.strict,
+            force=wanted.force,
+        )
+        counted = itertools.count(1)
+
+        def step() -> None:
+            if progress is not None:
+                progress(f"calibrating, clip {next(counted)}")
+
+        self._quantizer = Quantizer(
+            clips, method=wanted.method, max_drop=wanted.max_drop, progress=step
+        )
+        self._profile, self._method, self._scratch = profile_of_this_cpu(), wanted.method, scratch
+        self._made: dict[tuple[Path, str], Built] = {}
+
+    def built(
+        self, entry: _Target, source: Built, out: Path, target: str, options: dict[str, Any]
+    ) -> Built:
+        """The artifact of a target.
+
+        Args:
+            source: its fp32 ONNX form.
+        """
+        if target == "onnx":
+            qdq = self._qdq(source, self._profile)
+            path = out / f"{_stem(qdq.spec)}.onnx"
+            final = self._quantizer.measured(source.path, qdq.path, qdq.spec, path)
+            return Built(target, path, final)
+        if target == "openvino":
+            return self._openvino(source, out)
+        if target == "tensorrt":
+            return _tensorrt(self._qdq(source, "tensorrt"), out, target, None, **options)
+        clips = np.stack(list(itertools.islice(self._quantizer.clips.calibration(), _LITE_CLIPS)))
+        plan = {"method": self._method, "record": self._quantizer.clips.record()}
+        return _lite(source, out, target, "int8", clips, **plan)
+
+    def _openvino(self, source: Built, out: Path) -> Built:
+        from .to_openvino import openvino_from_onnx
+
+        qdq = self._qdq(source, self._profile)
+        path = out / f"{_stem(qdq.spec)}.xml"
+
+        def accuracy(draft: Path, spec: ModelSpec) -> dict[str, Any]:
+            return self._quantizer.accuracy(source.path, draft, spec, "openvino")
+
+        return Built("openvino", path, openvino_from_onnx(qdq.path, path, accuracy=accuracy))
+
+    def _qdq(self, source: Built, profile: str) -> Built:
+        key = source.path, profile
+        if key not in self._made:
+            path = self._scratch / f"qdq{len(self._made)}.onnx"
+            self._made[key] = Built("onnx", path, self._quantizer.qdq(source.path, path, profile))
+        return self._made[key]
 
 
 def _openvino(onnx: Built, out: Path, target: str, precision: Any) -> Built:
@@ -341,22 +453,24 @@ def _mindspore(onnx: Built, out: Path, target: str, precision: Any) -> Built:
     return Built(target, path, mindspore_from_onnx(onnx.path, path))
 
 
-def _lite(onnx: Built, out: Path, target: str, precision: Any) -> Built:
+def _lite(
+    onnx: Built, out: Path, target: str, precision: Any, clips: Any = None, **plan: Any
+) -> Built:
     from .kit import write_kit
     from .lite_converter import build_lite
     from .to_mindspore_lite import plan_lite
     from .verify import proof_of_onnx
 
     device = target if target.startswith("ascend") else "cpu"
-    planned = plan_lite(onnx.path, device)
+    planned = plan_lite(onnx.path, device, "int8" if precision == "int8" else None, **plan)
     name = _stem(planned, "" if device == "cpu" else f"-{device}")
     proof = proof_of_onnx(onnx.path)
     path = out / f"{name}.mindir"
     try:
-        final = build_lite(onnx.path, path, planned, proof, device=device)
+        final = build_lite(onnx.path, path, planned, proof, device=device, calibration=clips)
     except MissingDependencyError:
         folder = out / f"{name}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
-        write_kit(onnx.path, planned, proof, folder, path.name)
+        write_kit(onnx.path, planned, proof, folder, path.name, calibration=clips)
         return Built(target, folder, planned, "kit")
     return Built(target, path, final)
 
@@ -366,12 +480,13 @@ def _stem(spec: ModelSpec, chip: str = "") -> str:
     return f"{spec.name}-{spec.precision}" + ("-conv2d" if spec.graph == "conv2d" else "") + chip
 
 
-_LITE = _Target(_lite, ("fp32",), "conv2d", "float32")
+_LITE_CLIPS = 32  # to calibrate on: a kit carries them
+_LITE = _Target(_lite, ("fp32", "int8"), "conv2d", "float32")
 _ASCEND = _Target(_lite, ("fp16",), "conv3d", "float32")
 _TARGETS = {
-    "onnx": _Target(None, ("fp32",)),
-    "openvino": _Target(_openvino, ("fp32", "fp16")),
-    "tensorrt": _Target(_tensorrt, ("fp32", "fp16")),
+    "onnx": _Target(None, ("fp32", "int8")),
+    "openvino": _Target(_openvino, ("fp32", "fp16", "int8")),
+    "tensorrt": _Target(_tensorrt, ("fp32", "fp16", "int8")),
     # MindSpore runs 3-D convolutions in two thirds of the time of the other form.
     "mindspore": _Target(_mindspore, ("fp32",)),
     "mindspore-lite": _LITE,

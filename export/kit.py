@@ -25,13 +25,23 @@ from r2p_edge.errors import ModelError, OutputError, R2PError
 from r2p_edge.spec import ModelSpec
 
 from .engine import TYPED, build_engine_of_kit
-from .lite_converter import build_lite
+from .lite_converter import build_lite, calibrated_on
 from .verify import Proof
+
+_CALIBRATION = "calibration.npy"
 
 
 def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: Proof) -> ModelSpec:
     assert planned.target is not None
-    return build_lite(model, path, planned, proof, device=planned.target["device"])
+    clips = model.with_name(_CALIBRATION)
+    return build_lite(
+        model,
+        path,
+        planned,
+        proof,
+        device=planned.target["device"],
+        calibration=np.load(clips) if clips.is_file() else None,
+    )
 
 
 _BUILDERS = {"mindspore_lite": _build_lite, "tensorrt": build_engine_of_kit}
@@ -90,6 +100,7 @@ def write_kit(
     folder: Path,
     name: str,
     typed: Path | None = None,
+    calibration: np.ndarray | None = None,
 ) -> None:
     """Writes a kit for an ONNX artifact, replacing the folder if it is one.
 
@@ -100,12 +111,15 @@ def write_kit(
         folder: to write.
         name: of the artifact's file.
         typed: the ONNX file of which that is made by tools that take its precision from there.
+        calibration: clips, uint8 (N, T, H, W, 3), for tools that quantize by themselves.
 
     Raises:
         OutputError: the folder cannot be written, or is something else than a kit.
     """
     if folder.exists() and not (folder / "kit.json").is_file():
         raise OutputError(f"{folder} is there and is no kit; remove it, or choose another --out")
+    if calibration is not None:
+        planned = calibrated_on(calibration, planned)
     assert planned.target is not None
     with atomic_folder(folder) as draft:
         shutil.copyfile(source, draft / "model.onnx")
@@ -113,6 +127,8 @@ def write_kit(
         (draft / "r2p_edge.zip").write_bytes(_package())
         if typed is not None:
             shutil.copyfile(typed, draft / TYPED)
+        if calibration is not None:
+            np.save(draft / _CALIBRATION, calibration)
         build = _BUILD.format(tool=_TOOLS[planned.target["runtime"]])
         (draft / "build.py").write_text(build, encoding="utf-8")
         files = {file.name: sha256_of_file(file) for file in sorted(draft.iterdir())}

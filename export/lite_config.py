@@ -45,6 +45,10 @@ _KEYS = {
 }
 _PASSED_ON = ("acl_init_options", "acl_build_options")  # to ACL, which knows the keys
 
+# Of tools/converter/quantizer/data_distribution.cc; KL's range is symmetric, REMOVAL_OUTLIER's has
+# 99.98 % of a clip's values, averaged over the clips.
+_METHODS = {"minmax": "MAX_MIN", "percentile": "REMOVAL_OUTLIER", "entropy": "KL"}
+
 
 def converter_config(sections: Mapping[str, Mapping[str, str]]) -> str:
     """The converter's INI text.
@@ -80,7 +84,7 @@ def full_quant_config(
     folder: str | Path,
     size: int,
     *,
-    method: Literal["MAX_MIN", "KL", "REMOVAL_OUTLIER"] = "MAX_MIN",
+    method: str = "minmax",
     target: Literal["ASCEND"] | None = None,
     bias_correction: bool = True,
 ) -> str:
@@ -90,16 +94,16 @@ def full_quant_config(
         spec: of the model.
         folder: of one `.bin` file a clip, the raw bytes of the model's input.
         size: how many of them to use, 1 to 65535.
-        method: how the range of an activation is found.
+        method: how the range of an activation is found: "minmax", "percentile" or "entropy".
         target: None for the CPU.
 
     Raises:
         UsageError: an argument is out of range or the converter could not read it.
     """
-    if not 1 <= size <= 65535 or method not in ("MAX_MIN", "KL", "REMOVAL_OUTLIER"):
+    if not 1 <= size <= 65535 or method not in _METHODS:
         raise UsageError(
-            f"size is {size} and method is {method}; they must be 1 to 65535 and one of MAX_MIN, "
-            "KL, REMOVAL_OUTLIER"
+            f"size is {size} and method is {method}; they must be 1 to 65535 and one of "
+            f"{', '.join(_METHODS)}"
         )
     name = spec.input.name
     if set(f"{name}{folder}") & set(":,"):
@@ -107,7 +111,7 @@ def full_quant_config(
             f"the converter splits {name}:{folder} at colons and commas; use other names"
         )
     full = {
-        "activation_quant_method": method,
+        "activation_quant_method": _METHODS[method],
         "bias_correction": str(bias_correction).lower(),
         "per_channel": "true",
     }

@@ -18,18 +18,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from r2p_edge._files import atomic_write, write_sidecar
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError
+from r2p_edge.errors import (
+    BackendError,
+    MissingDependencyError,
+    ModelError,
+    OutputError,
+    UsageError,
+)
 from r2p_edge.runtimes.mindspore_lite import DOWNLOADS, MindSporeLite
 from r2p_edge.spec import ModelSpec
 
 from ._packages import built_with
 from ._program import end_of, find_program, run_program
-from .lite_config import converter_config
+from .clips import input_from_clips
+from .lite_config import converter_config, full_quant_config
 from .verify import Proof, prove
 
 PROGRAM = "R2P_CONVERTER_LITE"
 """Environment variable that names the program `converter_lite`."""
+
+CLIPS = "calibration"
+"""Folder of the clips to calibrate on, relative to where the converter runs: the path of a
+temporary folder may have letters that it cannot read."""
 
 # The chip that is compiled for unless the config says another: "Ascend" with the name that
 # `npu-smi info` shows (CANN, ATC manual, --soc_version).
@@ -99,6 +112,7 @@ def build_lite(
     proof: Proof,
     *,
     device: str,
+    calibration: np.ndarray | None = None,
     config: str | None = None,
     timeout: float = 3600.0,
 ) -> ModelSpec:
@@ -110,6 +124,8 @@ def build_lite(
         planned: the spec that the file is to have, without what only the result shows.
         proof: what the file must answer to what.
         device: "cpu", or a name in `CHIPS`.
+        calibration: for "int8": clips, uint8 (N, T, H, W, 3), by which the converter quantizes in
+            the way that `planned.calibration["method"]` names.
         config: further settings, see `converter_config`.
         timeout: seconds that the converter may take.
 
@@ -118,11 +134,15 @@ def build_lite(
         Ascend or not the library, where nothing can prove it.
 
     Raises:
+        UsageError: it is to be int8 and there are no clips.
         ModelError: the converter refuses the model; ParityError where it answers otherwise.
         BackendError: the converter does not work; MissingDependencyError where it, or for the CPU
             mindspore_lite, is not installed.
-        OutputError: `path` cannot be written.
+        OutputError: `path`, or a temporary file of a clip, cannot be written.
     """
+    if planned.precision == "int8":
+        planned = calibrated_on(calibration, planned)
+        config = _quantization(planned) + (config or "")
     provable = _runs_here(device)
     converter = find_converter()
     if converter is None:
@@ -137,6 +157,8 @@ def build_lite(
         parity=None,
     )
     with tempfile.TemporaryDirectory() as folder:
+        if calibration is not None:
+            _write_clips(calibration, spec, Path(folder) / CLIPS)
         draft = _convert(converter, model, Path(folder), device, settings, timeout)
         if provable:
             spec = spec.replace(
@@ -145,6 +167,37 @@ def build_lite(
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
     return spec
+
+
+def calibrated_on(clips: np.ndarray | None, planned: ModelSpec) -> ModelSpec:
+    """The spec with the number of clips in its record of the calibration.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if clips is None or not len(clips):
+        raise UsageError("there are no clips to calibrate an int8 model on; give some")
+    return planned.replace(calibration={**(planned.calibration or {}), "clips": len(clips)})
+
+
+def _quantization(planned: ModelSpec) -> str:
+    assert planned.calibration is not None
+    record = planned.calibration
+    return full_quant_config(planned, CLIPS, record["clips"], method=record["method"])
+
+
+def _write_clips(clips: np.ndarray, spec: ModelSpec, folder: Path) -> None:
+    """One file a clip, the raw bytes of the model's input."""
+    try:
+        folder.mkdir()
+        for number, clip in enumerate(clips):
+            content = input_from_clips(clip[None], spec).tobytes()
+            (folder / f"clip_{number:05}.bin").write_bytes(content)
+    except OSError as error:
+        raise OutputError(
+            f"{len(clips)} clips to calibrate on cannot be written to {folder}: {error.strerror}; "
+            "make room there, or set TMPDIR to another folder"
+        ) from error
 
 
 def _runs_here(device: str) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from r2p_edge._files import check_folder
 from r2p_edge.artifact import open_artifact
 from r2p_edge.errors import UsageError
 from r2p_edge.spec import ModelSpec
 
-from .foreign import load
-from .lite_converter import CHIPS, build_lite
+from .foreign import load, network_input
+from .lite_config import full_quant_config
+from .lite_converter import CHIPS, CLIPS, build_lite
 from .operators import require_ops
 from .verify import proof_of_onnx
 
@@ -21,6 +25,8 @@ def mindspore_lite_from_onnx(
     path: str | Path,
     *,
     device: Literal["cpu", "ascend310", "ascend310p", "ascend310b"] = "cpu",
+    calibration: np.ndarray | None = None,
+    method: Literal["minmax", "percentile", "entropy"] = "minmax",
     config: str | None = None,
     timeout: float = 3600.0,
 ) -> ModelSpec:
@@ -30,16 +36,21 @@ def mindspore_lite_from_onnx(
         source: an fp32 ONNX file with a spec; for "cpu" and "ascend310b" one without 3-D
             convolutions.
         path: the .mindir file to write, and beside it a sidecar with its spec.
+        calibration: clips, uint8 (N, T, H, W, 3), on which the converter calibrates an int8 model;
+            for "cpu" only.
+        method: how the ranges of activations follow from them.
         config: further settings, see `converter_config`.
         timeout: seconds that the converter may take.
 
     Returns:
-        The spec of the file: fp32 for the CPU, fp16 for Ascend. Its parity is that with `source`,
-        and under "onnx" that of `source` with what it was made from; it is None for an Ascend
-        artifact on a machine that has no Ascend or not the library, where nothing can prove it.
+        The spec of the file: fp32 or int8 for the CPU, fp16 for Ascend. Its parity is that with
+        `source`, and under "onnx" that of `source` with what it was made from; it is None for an
+        Ascend artifact on a machine that has no Ascend or not the library, where nothing can prove
+        it.
 
     Raises:
-        UsageError: `path`, `device` or `config` is wrong, or `source` is not fp32.
+        UsageError: `path`, `device` or `config` is wrong, `source` is not fp32, or it cannot be
+            calibrated, see `plan_lite`.
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`,
             has what the device lacks, or the converter refuses it.
         ParityError: the result does not answer as `source` does; nothing is written.
@@ -51,16 +62,39 @@ def mindspore_lite_from_onnx(
     if path.suffix != ".mindir":
         raise UsageError(f"{path} is to become a MindIR file, whose name must end in .mindir")
     check_folder(path)
-    planned = plan_lite(source, device)
-    proof = proof_of_onnx(source)
-    return build_lite(source, path, planned, proof, device=device, config=config, timeout=timeout)
+    precision = None if calibration is None else "int8"
+    planned = plan_lite(source, device, precision, method=method)
+    return build_lite(
+        source,
+        path,
+        planned,
+        proof_of_onnx(source),
+        device=device,
+        calibration=calibration,
+        config=config,
+        timeout=timeout,
+    )
 
 
-def plan_lite(source: Path, device: str) -> ModelSpec:
+def plan_lite(
+    source: Path,
+    device: str,
+    precision: str | None = None,
+    *,
+    method: str = "minmax",
+    record: Mapping[str, Any] | None = None,
+) -> ModelSpec:
     """The spec that Lite's form of an ONNX artifact for a device will have.
 
+    Args:
+        precision: "fp32", the default, or "int8" for the CPU; "fp16" for Ascend.
+        method: of int8, see `full_quant_config`.
+        record: what the spec of int8 shall say of the clips.
+
     Raises:
-        UsageError: there is no such device, or `source` is not fp32.
+        UsageError: there is no such device, or it has not this precision, or `source` is not fp32;
+            for int8 also: there is no such method, `source` takes several clips at once, or its
+            input has a name that the converter's settings cannot have.
         ModelError: `source` has what the device lacks.
     """
     if device != "cpu" and device not in CHIPS:
@@ -68,11 +102,28 @@ def plan_lite(source: Path, device: str) -> ModelSpec:
     original = open_artifact(source).spec
     if original.precision != "fp32":
         raise UsageError(f"{source} is {original.precision}; Lite converts fp32, so export it so")
-    precision: Literal["fp32", "fp16"] = "fp32" if device == "cpu" else "fp16"
+    has = ("fp32", "int8") if device == "cpu" else ("fp16",)
+    becomes = precision or has[0]
+    if becomes not in has:
+        raise UsageError(
+            f"MindSpore Lite has no precision {becomes} on {device}; it has {', '.join(has)}"
+        )
     target = "mindspore-lite" if device == "cpu" else device
-    require_ops(load(source), target, precision=precision)
-    return original.replace(
-        precision=precision,
+    model = load(source)
+    require_ops(model, target, precision=becomes)
+    planned = original.replace(
+        precision=becomes,
         target={"runtime": "mindspore_lite", "device": device},
         parity=None,
     )
+    if becomes != "int8":
+        return planned
+    batch = network_input(model).type.tensor_type.shape.dim[0].dim_value
+    if batch != 1:
+        raise UsageError(
+            f"{source} takes {batch or 'any number of'} clips at once, but Lite calibrates on one "
+            "at a time; export it with --batch 1"
+        )
+    full_quant_config(planned, CLIPS, 1, method=method)  # refuses what it cannot say
+    calibration = {**(record or {}), "method": method, "profile": target}
+    return planned.replace(calibration=calibration)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from r2p_edge._files import atomic_write, check_folder, write_sidecar
 from r2p_edge._openvino_ir import RT_INFO, weights_path
@@ -23,7 +24,11 @@ PRECISIONS = ("fp32", "fp16")
 
 
 def openvino_from_onnx(
-    source: str | Path, path: str | Path, *, precision: Literal["fp32", "fp16"] | None = None
+    source: str | Path,
+    path: str | Path,
+    *,
+    precision: Literal["fp32", "fp16"] | None = None,
+    accuracy: Callable[[Path, ModelSpec], Mapping[str, Any]] | None = None,
 ) -> ModelSpec:
     """Writes an ONNX artifact as `path`, with its weights in a `.bin` file, and a sidecar.
 
@@ -32,6 +37,7 @@ def openvino_from_onnx(
         path: the .xml file to write.
         precision: "fp16" halves the weights; devices with fp16 arithmetic then compute in it, the
             others in fp32. By default that of `source`.
+        accuracy: called with the IR and its spec before it is written; gives the spec's record.
 
     Returns:
         The spec as it is in the file. Its parity is that with `source`, and under "onnx" that of
@@ -85,6 +91,8 @@ def openvino_from_onnx(
 
         save()
         spec = spec.replace(parity=prove(draft, spec, proof, OpenVino, what="the OpenVINO model"))
+        if accuracy is not None:
+            spec = spec.replace(accuracy=accuracy(draft, spec))
         model.set_rt_info(spec.to_json(), list(RT_INFO))
         save()
         if embedded_spec(draft) != spec:

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from r2p_edge import preprocess
-from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError
+from r2p_edge.errors import (
+    BackendError,
+    MissingDependencyError,
+    OutputError,
+    R2PError,
+    UsageError,
+)
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes import RUNTIMES, runtime_type
 
@@ -25,6 +31,8 @@ _TARGETS = {
     "mindspore_lite": "mindspore-lite",
     "mindspore": "mindspore",
 }
+_INT8 = ("onnxruntime", "openvino", "tensorrt", "mindspore_lite")
+_CALIBRATION_CLIPS = 48
 
 
 def run_demo(out: Path, clips: int) -> dict[str, Any]:
@@ -48,7 +56,7 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
     from rich.progress import track
 
     from r2p_edge.calibration import motion
-    from r2p_edge.export.build import build
+    from r2p_edge.export.build import Calibration, build
 
     if clips < 1:
         raise UsageError(f"clips is {clips}; it must be 1 or more")
@@ -67,11 +75,26 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
     usable, left_out = _usable_runtimes()
     if not usable:
         raise BackendError("; ".join(left["reason"] for left in left_out))
-    targets = [_TARGETS[name] for name in usable]
-    made = dict(zip(usable, build("motion", targets=targets, out=out)))
-    for name in [name for name in usable if made[name].status == "kit"]:
-        del made[name]
-        left_out.append({"runtime": name, "reason": f"{name} has no converter here"})
+    made: list[tuple[str, Path]] = []
+    for precision, names in (("fp32", usable), ("int8", [n for n in usable if n in _INT8])):
+        failed: list[tuple[str, R2PError]] = []
+        runtimes = {_TARGETS[name]: name for name in names}
+        for artifact in build(
+            "motion",
+            targets=list(runtimes),
+            out=out,
+            precision=None if precision == "fp32" else "int8",
+            calibration=Calibration(num_clips=_CALIBRATION_CLIPS),
+            failed=failed,
+        ):
+            name = runtimes[artifact.target]
+            if artifact.status == "built":
+                made.append((name, artifact.path))
+            else:
+                left_out.append({"runtime": name, "reason": f"{name} has no converter here"})
+        left_out += [{"runtime": runtimes[t], "reason": str(error)} for t, error in failed]
+    if not made:
+        raise BackendError("; ".join(left["reason"] for left in left_out))
     videos = out / "videos"
     try:
         videos.mkdir(exist_ok=True)
@@ -82,8 +105,7 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
 
     with ExitStack() as stack:
         runs = [
-            _Run(stack.enter_context(Predictor(artifact.path, runtime=name)), artifact.path)
-            for name, artifact in made.items()
+            _Run(stack.enter_context(Predictor(path, runtime=name)), path) for name, path in made
         ]
         for run in runs:
             run.predictor.warmup()

@@ -23,8 +23,11 @@ from r2p_edge.artifact import open_artifact, sidecar_path
 from r2p_edge.errors import ModelError, OutputError
 from r2p_edge.export import kit as kit_module
 from r2p_edge.export.build import build
+from r2p_edge.export.clips import verification_clips
 from r2p_edge.export.kit import build_kit, write_kit
-from r2p_edge.export.verify import Proof
+from r2p_edge.export.lite_converter import build_lite
+from r2p_edge.export.to_mindspore_lite import plan_lite
+from r2p_edge.export.verify import Proof, proof_of_onnx
 from r2p_edge.spec import InputSpec, ModelSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -306,6 +309,46 @@ def test_for_an_ascend_that_is_elsewhere(network, run_kit, tmp_path, device, gra
     assert (spec.precision, spec.graph, spec.parity) == ("fp16", graph, None)
     assert (spec.target["device"], spec.target["chip"]) == (device, chip)
     assert json.loads(run_kit(folder, "--json")[1])["parity"] is None
+
+
+@pytest.fixture
+def int8_kit(made, tmp_path):
+    """A kit for int8; and what it is made of, without the clips."""
+    source = made / "model.onnx"
+    planned = plan_lite(source, "cpu", "int8", record={"seed": 7, "clips": 200})
+    arguments = source, planned, proof_of_onnx(source)
+    clips = verification_clips(planned, 5, seed=2)
+    write_kit(*arguments, tmp_path / "int8", "net-int8.mindir", calibration=clips)
+    return tmp_path / "int8", arguments, clips
+
+
+def test_int8_is_calibrated_there_as_here(int8_kit, run_kit, tmp_path):
+    folder, arguments, clips = int8_kit
+    calibration = {"seed": 7, "clips": 5, "method": "minmax", "profile": "mindspore-lite"}
+    assert content(folder)["spec"]["calibration"] == calibration
+    assert names(folder) == FILES | {"calibration.npy"}
+    kept = np.load(folder / "calibration.npy")
+    assert kept.dtype == np.uint8  # a quarter of what the model takes
+    np.testing.assert_array_equal(kept, clips)
+    code, output, errors = run_kit(folder)
+    assert code == 0, errors
+    assert output.startswith(f"{folder / 'net-int8.mindir'}: int8 for cpu, largest difference ")
+    spec = open_artifact(folder / "net-int8.mindir").spec
+    assert spec.calibration == calibration
+    assert spec.parity["max_rel"] > 1e-4
+    here = tmp_path / "here.mindir"
+    with installed():
+        build_lite(arguments[0], here, *arguments[1:], device="cpu", calibration=clips)
+    assert here.read_bytes() == (folder / "net-int8.mindir").read_bytes()
+
+
+def test_int8_without_its_clips(int8_kit, refused):
+    folder, _, _ = int8_kit
+    (folder / "calibration.npy").unlink()
+    refused(MODEL, "calibration.npy of the kit", folder)
+    files = content(folder)["files"]
+    with_content(folder, files={name: files[name] for name in files if name != "calibration.npy"})
+    refused(USAGE, "there are no clips to calibrate an int8 model on", folder)
 
 
 # What goes wrong on the target.

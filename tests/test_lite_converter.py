@@ -1,8 +1,10 @@
 """ONNX to MindSpore Lite: one file for one device, proven or nothing, by a tool that may fail."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import onnx
@@ -24,6 +26,7 @@ from r2p_edge.errors import (
     UsageError,
 )
 from r2p_edge.export import build
+from r2p_edge.export.clips import input_from_clips, verification_clips
 from r2p_edge.export.lite_config import (
     _KEYS,
     converter_config,
@@ -32,10 +35,11 @@ from r2p_edge.export.lite_config import (
     om_wrap_config,
 )
 from r2p_edge.export.lite_converter import Converter, find_converter
-from r2p_edge.export.to_mindspore_lite import mindspore_lite_from_onnx
+from r2p_edge.export.to_mindspore_lite import mindspore_lite_from_onnx, plan_lite
 from r2p_edge.runtimes import RUNTIMES, _om
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
+from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 
@@ -352,6 +356,153 @@ def test_refusals(tmp_path, source, lite):
     assert not (tmp_path / "model.mindir").exists()
 
 
+# int8.
+
+FLOATS = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
+CALIBRATION = np.stack([grey_frames(frames, 8, 8) for frames in ([0, 20, 40, 60], [100, 7, 7, 7])])
+
+
+@pytest.fixture
+def floats(tmp_path):
+    """A model whose logits are the levels, and whose one layer sees levels / 255."""
+    return brightness_model(tmp_path / "in.onnx", spec_of_brightness(input=FLOATS), factor=255.0)
+
+
+def made_of(path):
+    """What the stand-in noted of a conversion."""
+    return json.loads(path.read_bytes().split(b"\n")[0].removeprefix(b"FAKE MINDIR "))
+
+
+@pytest.mark.parametrize("kind", ["class", "program"])
+def test_int8_is_calibrated_on_the_clips(tmp_path, floats, program, monkeypatch, kind):
+    if kind == "class":
+        monkeypatch.delenv("FAKE_LITE_WITHOUT_CONVERTER")
+    temporary = tmp_path / "a, b: 'c' = d"  # none of which the converter can read
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    path = tmp_path / "out.mindir"
+    spec = mindspore_lite_from_onnx(floats, path, calibration=CALIBRATION)
+    assert open_artifact(path).spec == spec
+    assert (spec.precision, spec.target["device"]) == ("int8", "cpu")
+    assert spec.calibration == {"method": "minmax", "profile": "mindspore-lite", "clips": 2}
+    # Far brighter than what it was calibrated on, which is told and nothing more.
+    assert spec.parity["max_rel"] > 0.1
+    assert "tolerance" not in spec.parity
+    assert (spec.parity["reference"], spec.parity["computed_in"]) == ("onnx", "int8")
+
+    made = made_of(path)
+    assert made["ranges"] == {"levels": [0, pytest.approx(100 / 255, 1e-5)]}
+    assert made["config"] == {
+        "common_quant_param": {"quant_type": "FULL_QUANT", "bit_num": "8"},
+        "data_preprocess_param": {
+            "calibrate_path": "frames:calibration",
+            "calibrate_size": "2",
+            "input_type": "BIN",
+        },
+        "full_quant_param": {
+            "activation_quant_method": "MAX_MIN",
+            "bias_correction": "true",
+            "per_channel": "true",
+        },
+    }
+    model = MindSporeLite.open(path, spec, Options())
+    assert model.precision == "int8"
+    clip = grey_frames([3, 51, 99, 200], 8, 8)
+    (found,) = model.run(input_from_clips(clip[None], spec))
+    step = 100 / 255
+    np.testing.assert_allclose(found, [8 * step, 130 * step, 252 * step, 100], 1e-4)
+    assert not list(temporary.iterdir())
+
+
+def test_a_network_in_int8(tmp_path, lite):
+    (source,) = build.build(
+        "motion", targets=["onnx"], graph="conv2d", input="float32", out=tmp_path
+    )
+    clips = verification_clips(source.spec, 4)
+    path = tmp_path / "motion.mindir"
+    spec = mindspore_lite_from_onnx(source.path, path, calibration=clips, method="percentile")
+    assert 0 < spec.parity["max_rel"] < 0.05
+    assert spec.parity["cosine"] > 0.999
+    assert (spec.calibration["method"], spec.calibration["clips"]) == ("percentile", 4)
+    made = made_of(path)
+    assert made["config"]["full_quant_param"]["activation_quant_method"] == "REMOVAL_OUTLIER"
+    shown = input_from_clips(clips, spec)
+    assert made["ranges"]["bn1.transpose"] == [shown.min(), shown.max()]
+
+
+def test_the_plan_of_int8_says_what_is_known_of_the_clips(floats):
+    record = {"manifest_sha256": "0" * 64, "clips": 200}
+    spec = plan_lite(floats, "cpu", "int8", method="entropy", record=record)
+    assert spec.calibration == {**record, "method": "entropy", "profile": "mindspore-lite"}
+    assert plan_lite(floats, "cpu") == plan_lite(floats, "cpu", "fp32")
+    assert plan_lite(floats, "cpu").calibration is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("[data_preprocess_param]\ncalibrate_size=3", "file count less than calibrate size"),
+        ("[data_preprocess_param]\ncalibrate_size=0", r"size should in \[1, 65535\]"),
+        ("[data_preprocess_param]\ncalibrate_path=input:calibration", "Cant find input:frames"),
+        ("[data_preprocess_param]\ncalibrate_path=frames:clips", "cant open dir: clips"),
+        ("[data_preprocess_param]\ninput_type=IMAGE", "unsupported or invalid format"),
+        ("[common_quant_param]\nbit_num=4", "bit_num must be 8"),
+        ("[full_quant_param]\nactivation_quant_method=MEAN", r"must be MAX_MIN\|KL\|REMOVAL_OUTL"),
+    ],
+)
+def test_the_callers_settings_win_and_the_converter_refuses_them(
+    tmp_path, floats, lite, setting, message
+):
+    path = tmp_path / "out.mindir"
+    with pytest.raises(ModelError, match=message):
+        mindspore_lite_from_onnx(floats, path, calibration=CALIBRATION, config=setting + "\n")
+    assert not path.exists()
+
+
+def test_clips_of_another_size(tmp_path, floats, lite):
+    with pytest.raises(ModelError, match="not consistent with model input, file_size: 768 input"):
+        mindspore_lite_from_onnx(
+            floats, tmp_path / "out.mindir", calibration=CALIBRATION[:, :, :4, :4]
+        )
+
+
+def test_no_room_for_the_clips(tmp_path, floats, lite, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises(OutputError, match=r"2 clips .* cannot be written to .*: No space left"):
+        mindspore_lite_from_onnx(floats, tmp_path / "out.mindir", calibration=CALIBRATION)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.onnx"]
+
+
+def test_refusals_of_int8(tmp_path, floats, lite, motion_model):
+    path = tmp_path / "out.mindir"
+    with pytest.raises(UsageError, match="no precision int8 on ascend310p; it has fp16"):
+        mindspore_lite_from_onnx(floats, path, device="ascend310p", calibration=CALIBRATION)
+    with pytest.raises(UsageError, match="no precision fp16 on cpu; it has fp32, int8"):
+        plan_lite(floats, "cpu", "fp16")
+    with pytest.raises(UsageError, match=r"method is median; they must .* minmax, percentile, en"):
+        mindspore_lite_from_onnx(floats, path, calibration=CALIBRATION, method="median")
+    with pytest.raises(UsageError, match="there are no clips to calibrate an int8 model on"):
+        mindspore_lite_from_onnx(floats, path, calibration=CALIBRATION[:0])
+    with pytest.raises(ModelError, match=r"input of rank 5.*; export with --graph conv2d"):
+        mindspore_lite_from_onnx(motion_model, path, calibration=CALIBRATION)
+    spec = spec_of_brightness(input=FLOATS)
+    for batch, what in ((2, "2"), ("batch", "any number of")):
+        several = brightness_model(tmp_path / "in.onnx", spec, batch=batch)
+        with pytest.raises(UsageError, match=f"takes {what} clips at once, .* with --batch 1"):
+            mindspore_lite_from_onnx(several, path, calibration=CALIBRATION)
+    named = spec.replace(input=InputSpec("the frames", "float32", "NCTHW", False))
+    with pytest.raises(UsageError, match="'the frames:calibration', which the converter cannot"):
+        plan_lite(brightness_model(tmp_path / "in.onnx", named), "cpu", "int8")
+    quantised = brightness_model(tmp_path / "in.onnx", spec.replace(precision="int8"))
+    with pytest.raises(UsageError, match="is int8; Lite converts fp32, so export it so"):
+        plan_lite(quantised, "cpu", "int8")
+    assert not path.exists()
+
+
 def test_the_process_that_converts_knows_nothing_of_the_exporter(lite):
     code = "import sys, r2p_edge.export._lite_child\nprint(*sys.modules)"
     environment = Converter(None).environment()
@@ -392,7 +543,7 @@ def test_quantization_settings(lite):
     from mindspore_lite import _tool
 
     spec = spec_of_brightness()
-    assert _tool.parse_config(full_quant_config(spec, "/data/clips", 200, method="KL")) == {
+    assert _tool.parse_config(full_quant_config(spec, "/data/clips", 200, method="entropy")) == {
         "common_quant_param": {"quant_type": "FULL_QUANT", "bit_num": "8"},
         "data_preprocess_param": {
             "calibrate_path": "frames:/data/clips",
@@ -408,7 +559,7 @@ def test_quantization_settings(lite):
     text = full_quant_config(spec, "clips", 1, target="ASCEND", bias_correction=False)
     assert "target_device=ASCEND\n" in text
     assert "bias_correction=false\n" in text
-    for size, method in ((0, "KL"), (65536, "KL"), (8, "MEAN")):
+    for size, method in ((0, "minmax"), (65536, "minmax"), (8, "MAX_MIN")):
         with pytest.raises(UsageError, match=f"size is {size} and method is {method}; they must"):
             full_quant_config(spec, "clips", size, method=method)
     named = spec.replace(input=spec.input.__class__(name="input:0"))

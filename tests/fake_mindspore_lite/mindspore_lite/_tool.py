@@ -18,6 +18,8 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
+from ._quant import QuantError, quantize
+
 MAGIC = b"FAKE MINDIR "
 DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
@@ -101,9 +103,17 @@ def convert(kind, source, output, optimize, config):
     if kind != "ONNX":
         raise ToolError(f"{kind} is no framework of this stand-in")
     model = onnx.load(source)
+    made = {"optimize": optimize, "chip": chip, "config": sections}
+    if sections.get("common_quant_param", {}).get("quant_type") == "FULL_QUANT":
+        if _has_conv3d(model):  # it runs on the CPU to be calibrated
+            raise ToolError("Build model failed.")
+        try:
+            made["ranges"] = quantize(model, sections)
+        except QuantError as error:
+            raise ToolError(str(error)) from error
     if os.environ.get("FAKE_LITE_WRONG"):
         _damage(model)
-    header = json.dumps({"optimize": optimize, "chip": chip, "config": sections}).encode()
+    header = json.dumps(made).encode()
     content = MAGIC + header + b"\n" + model.SerializeToString()
     if os.environ.get("FAKE_LITE_CONVERTER") == "empty":
         content = b""

@@ -1,0 +1,149 @@
+"""The clips that a model is calibrated on, and others that its answers are compared on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.clips import ClipReader
+from r2p_edge.errors import CalibrationWarning, UsageError, VideoError
+from r2p_edge.spec import ModelSpec
+
+from . import motion
+from .manifest import Manifest, read_clips, sample_clips
+from .ucf101 import list_videos
+
+Labelled = Iterator[tuple[npt.NDArray[np.uint8], str]]
+"""A clip, uint8 (T, H, W, 3), and its class."""
+
+
+class ClipSet(Protocol):
+    """Clips for one model.
+
+    Attributes:
+        count: how many there are to calibrate on.
+        held_out: whether `judged` gives others than `calibration`.
+    """
+
+    count: int
+    held_out: bool
+
+    def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """The clips to calibrate on, uint8 (T, H, W, 3), from the first one on at each call."""
+        ...
+
+    def judged(self) -> Labelled:
+        """Clips to compare answers on."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """What a spec says of the clips that `calibration` gave."""
+        ...
+
+
+def clips_for(
+    spec: ModelSpec,
+    folder: str | Path | None = None,
+    split: str | Path | None = None,
+    *,
+    num_clips: int = 200,
+    judged: int = 48,
+    seed: int = 0,
+    strict: bool = False,
+    force: bool = False,
+) -> ClipSet:
+    """Clips of a data set; of the bundled model's own where none is given.
+
+    Args:
+        spec: of the model.
+        folder, split, strict: see `list_videos`.
+        num_clips, seed, force: see `sample_clips`.
+        judged: how many clips to compare answers on.
+
+    Raises:
+        UsageError: no folder is given for a model that is not the bundled one, a number is not
+            positive, or the list is one of test videos.
+        VideoError: the folder or the list cannot be used.
+
+    Warns:
+        CalibrationWarning: a class of the model has no clip.
+    """
+    if num_clips < 1:
+        raise UsageError(f"num_clips is {num_clips}; it must be 1 or more")
+    if folder is not None:
+        listing = list_videos(folder, spec.labels, split, strict=strict)
+        manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
+        with warnings.catch_warnings():  # one was enough
+            warnings.simplefilter("ignore", CalibrationWarning)
+            more = sample_clips(listing, num_clips=num_clips + judged, seed=seed, force=force)
+        return _Sampled(Path(folder), spec, manifest, more.videos[len(manifest.videos) :], judged)
+    if split is not None:
+        raise UsageError("a split needs the folder of its videos; give --clips too")
+    if spec.labels != motion.CLASSES:
+        raise UsageError(
+            "int8 needs clips to calibrate on; give --clips, a folder with one folder of videos "
+            "per class such as UCF101's, and --split, its train list"
+        )
+    return _Drawn(spec, num_clips, judged)
+
+
+class _Sampled:
+    """Of a folder of videos."""
+
+    def __init__(
+        self, folder: Path, spec: ModelSpec, manifest: Manifest, others: Any, judged: int
+    ) -> None:
+        self._folder, self._spec, self._manifest = folder, spec, manifest
+        self._failed: list[tuple[str, VideoError]] = []
+        self.count = manifest.clips
+        self.held_out = bool(others)
+        self._judged = others or manifest.videos[:judged]
+
+    def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
+        self._failed.clear()
+        return read_clips(self._manifest, self._folder, self._spec, failed=self._failed)
+
+    def judged(self) -> Labelled:
+        reader = ClipReader(self._spec)
+        for video in self._judged:
+            try:
+                yield reader.pixels(self._folder / video.name)[0], video.label
+            except VideoError:
+                if not self.held_out:
+                    continue  # it was counted when it could not be calibrated on
+                self._failed.append((video.name, VideoError(video.name)))
+
+    def record(self) -> dict[str, Any]:
+        return self._manifest.record(unreadable=len(self._failed))
+
+
+class _Drawn:
+    """Drawn for the bundled model."""
+
+    held_out = True
+
+    def __init__(self, spec: ModelSpec, count: int, judged: int) -> None:
+        self._reader, self.count, self._judged = ClipReader(spec), count, judged
+
+    def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
+        return (self._clip(motion.scene("calibration", number)) for number in range(self.count))
+
+    def judged(self) -> Labelled:
+        for number in range(self._judged):
+            scene = motion.scene("test", number)
+            yield self._clip(scene), scene.label
+
+    def record(self) -> dict[str, Any]:
+        return {"drawn": "motion", "subset": "calibration", "clips": self.count}
+
+    def _clip(self, scene: motion.Scene) -> npt.NDArray[np.uint8]:
+        start = (motion.DURATION - motion.SPAN) / 2
+        times = start + np.arange(motion.FRAMES) * motion.INTERVAL / motion.FPS
+        frames = np.stack([scene.draw(float(time), height=240, width=320) for time in times])
+        pixels: npt.NDArray[np.uint8] = self._reader.pixels(frames)[0]
+        return pixels

@@ -1,0 +1,205 @@
+"""Ranges of activations are those of ONNX Runtime's calibrators, in memory that does not grow."""
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from quantisation import CLIPS, SPEC, named, small_artifact
+from requirements import needs
+
+from r2p_edge.calibration.placement import place
+from r2p_edge.calibration.ranges import (
+    BINS,
+    PASSES,
+    entropy_range,
+    observe,
+    percentile_range,
+)
+from r2p_edge.errors import ModelError, VideoError
+
+pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return small_artifact(tmp_path_factory.mktemp("float"))
+
+
+@pytest.fixture(scope="module")
+def model(path):
+    return named(path)
+
+
+@pytest.fixture(scope="module")
+def tensors(model):
+    return place(model, stem=True, both_summands=True).tensors
+
+
+@pytest.fixture(scope="module")
+def calibrated(path, tmp_path_factory):
+    """Ranges of ONNX Runtime's own calibrators, by tensor."""
+
+    def calibrated(method, **options):
+        from onnxruntime.quantization.calibrate import (
+            CalibrationDataReader,
+            CalibrationMethod,
+            create_calibrator,
+        )
+
+        class Reader(CalibrationDataReader):
+            def __init__(self):
+                self._clips = iter(CLIPS)
+
+            def get_next(self):
+                clip = next(self._clips, None)
+                return None if clip is None else {"frames": clip[None]}
+
+        calibrator = create_calibrator(
+            str(path),
+            ["Conv", "Add"],
+            str(tmp_path_factory.mktemp("augmented") / "model.onnx"),
+            CalibrationMethod[method],
+            extra_options=options,
+        )
+        calibrator.collect_data(Reader())
+        found = calibrator.compute_data()
+        return {name: np.ravel(found[name].range_value) for name in found}
+
+    return calibrated
+
+
+def test_minmax_is_what_onnx_runtime_finds(model, tensors, calibrated):
+    expected = calibrated("MinMax")
+    found = observe(model, SPEC, tensors, lambda: CLIPS)
+    assert found.clips == len(CLIPS)
+    assert list(found.ranges) == list(tensors)
+    for name in tensors:
+        np.testing.assert_allclose(found.ranges[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_percentile_is_what_onnx_runtime_finds(model, tensors, calibrated, monkeypatch):
+    monkeypatch.setattr("r2p_edge.calibration.ranges.PERCENTILE", 99.0)
+    expected = calibrated("Percentile", num_bins=BINS, percentile=99.0, symmetric=False)
+    found = observe(model, SPEC, tensors, lambda: CLIPS, method="percentile").ranges
+    extremes = observe(model, SPEC, tensors, lambda: CLIPS).ranges
+    narrower = 0
+    for name in tensors:
+        step = 2 * np.abs(extremes[name]).max() / BINS
+        np.testing.assert_allclose(found[name], expected[name], atol=1.01 * step)
+        narrower += found[name][1] < extremes[name][1] - 10 * step
+    assert narrower > len(tensors) / 2
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+@pytest.mark.parametrize("power", [1.0, 1.5, 3.0])
+def test_entropy_cuts_where_onnx_runtime_does(power, rectified):
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    values = np.random.default_rng(0).normal(size=200_000)
+    values = np.sign(values) * np.abs(values) ** power
+    if rectified:
+        values = np.maximum(values, 0)
+    bound = np.abs(values).max()
+    histogram, edges = np.histogram(values, 512, range=(-bound, bound))
+    histogram *= 1000  # ONNX Runtime rounds means of bins down to whole numbers
+    collector = HistogramCollector("entropy", False, 512, 64, 99.9, "same")
+    data = histogram, edges.astype(np.float32), np.float32(-bound), np.float32(bound), bound
+    expected = collector.get_entropy_threshold(data, 64)
+    assert entropy_range(histogram, bound, levels=64) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("percentile", [90.0, 99.0])
+def test_percentile_of_counted_values(percentile, monkeypatch):
+    monkeypatch.setattr("r2p_edge.calibration.ranges.PERCENTILE", percentile)
+    values = np.random.default_rng(1).gamma(2.0, size=100_000)
+    bound = values.max()
+    histogram = np.histogram(values, BINS, range=(-bound, bound))[0]
+    outside = (100 - percentile) / 2
+    expected = np.percentile(values, [outside, 100 - outside])
+    found = percentile_range(histogram, bound)
+    np.testing.assert_allclose(found, expected, atol=2 * bound / BINS)
+
+
+@pytest.mark.parametrize("method", PASSES)
+def test_ranges_are_within_the_extremes_and_progress_counts_every_pass(model, tensors, method):
+    ticks = []
+    found = observe(
+        model, SPEC, tensors, lambda: CLIPS, method=method, progress=lambda: ticks.append(1)
+    )
+    extremes = observe(model, SPEC, tensors, lambda: CLIPS).ranges
+    for name, (low, high) in found.ranges.items():
+        assert extremes[name][0] <= low < high <= extremes[name][1]
+    assert len(ticks) == PASSES[method] * len(CLIPS)
+    assert found == observe(model, SPEC, tensors, lambda: iter(CLIPS), method=method)
+
+
+def test_the_batch_of_the_artifact_does_not_matter(model, tensors, tmp_path):
+    """Five clips in batches of two: the last one is filled up."""
+    batched = named(small_artifact(tmp_path, batch=2))
+    one = observe(model, SPEC, tensors, lambda: CLIPS[:5])
+    two = observe(batched, SPEC, tensors, lambda: CLIPS[:5])
+    assert one.clips == two.clips == 5
+    for name in tensors:
+        np.testing.assert_allclose(two.ranges[name], one.ranges[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("layer", ["layer2.0.conv1.conv1", "fc"])
+def test_nan_and_infinity_are_refused(model, tensors, value, layer):
+    broken = onnx.ModelProto()
+    broken.CopyFrom(model)
+    (weight,) = (each for each in broken.graph.initializer if each.name == f"{layer}.weight")
+    array = onnx.numpy_helper.to_array(weight).copy()
+    array.flat[0] = value
+    weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
+    with pytest.raises(ModelError, match=r"NaN or infinity \(.*, clip 1\)"):
+        observe(broken, SPEC, tensors, lambda: CLIPS)
+
+
+def test_no_clips_are_refused(model, tensors):
+    with pytest.raises(VideoError, match="no clips to calibrate on"):
+        observe(model, SPEC, tensors, list)
+
+
+@pytest.mark.parametrize(
+    ("clip", "what"),
+    [
+        (CLIPS[0][:, :16], "clip 2 is uint8 (8, 16, 32, 3)"),
+        (CLIPS[0].astype(np.float32), "clip 2 is float32 (8, 32, 32, 3)"),
+        ("clip.avi", "clip 2 is str of no shape"),
+    ],
+)
+def test_another_clip_than_the_model_is_shown_is_refused(model, tensors, clip, what):
+    with pytest.raises(VideoError) as caught:
+        observe(model, SPEC, tensors, lambda: [CLIPS[0], clip])
+    assert what in str(caught.value)
+
+
+PEAK = """
+import resource, sys
+import onnx
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from quantisation import CLIPS, SPEC, named
+from r2p_edge.calibration.placement import place
+from r2p_edge.calibration.ranges import observe
+model = named(Path(sys.argv[2]))
+tensors = place(model, stem=True, both_summands=True).tensors
+clips = lambda: (CLIPS[i % len(CLIPS)] for i in range(int(sys.argv[4])))
+observe(model, SPEC, tensors, clips, method=sys.argv[3])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+@pytest.mark.parametrize("method", ["minmax", "percentile"])
+def test_memory_does_not_grow_with_the_clips(path, method):
+    """Keeping the activations of 150 more clips would take 150 MB; entropy counts as percentile."""
+
+    def peak(count):
+        arguments = [sys.executable, "-c", PEAK, sys.path[0], str(path), method, str(count)]
+        return int(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
+
+    assert peak(200) <= 1.05 * peak(50)
