@@ -331,7 +331,7 @@ class Calibration(NamedTuple):
     """What int8 is made from; see `calibration.clipset.clips_for` and `calibration.int8`.
 
     Attributes:
-        folder, split, num_clips, seed, strict, force: which clips.
+        folder, split, num_clips, judged, seed, strict, force: which clips.
         method: "minmax", "percentile" or "entropy".
         max_drop: points of top-1 that it may cost; None for any.
     """
@@ -339,6 +339,7 @@ class Calibration(NamedTuple):
     folder: str | Path | None = None
     split: str | Path | None = None
     num_clips: int = 200
+    judged: int = 48
     seed: int = 0
     strict: bool = False
     force: bool = False
@@ -364,6 +365,7 @@ class _Int8:
             wanted.folder,
             wanted.split,
             num_clips=wanted.num_clips,
+            judged=wanted.judged,
             seed=wanted.seed,
             strict=wanted.strict,
             force=wanted.force,

@@ -5,6 +5,7 @@ from r2p_edge.errors import R2PError
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, OutputSpec, ResizeSpec
+from r2p_edge.stream import Stream
 
 __all__ = [
     "ClipSpec",
@@ -16,5 +17,6 @@ __all__ = [
     "Predictor",
     "R2PError",
     "ResizeSpec",
+    "Stream",
     "__version__",
 ]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from r2p_edge._gate import MOTION
 from r2p_edge._version import __version__
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
 from r2p_edge.errors import (
@@ -114,6 +115,46 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--cache", type=Path, help="folder for compiled models (openvino)")
     predict.add_argument("--spec", type=Path, help="spec of a model that carries none")
 
+    stream = verb("stream", _stream, "Name the action in live video, again and again.")
+    stream.add_argument("model", type=Path, help="model file")
+    stream.add_argument(
+        "source", metavar="SOURCE", help="camera number, address, GStreamer pipeline or file"
+    )
+    stream.add_argument("--stride", type=int, help="ticks between answers (default half a clip)")
+    stream.add_argument("--every", type=float, metavar="SECONDS", help="time between answers")
+    stream.add_argument("--smoothing", type=float, metavar="WEIGHT", help="of the newest scores")
+    stream.add_argument("--majority", type=int, metavar="N", help="let the newest N answers vote")
+    stream.add_argument(
+        "--hysteresis", type=float, default=0.0, help="lead that another label needs (0 to 1)"
+    )
+    stream.add_argument("--min-score", type=float, default=0.0, help="no label below it")
+    stream.add_argument(
+        "--motion",
+        type=float,
+        nargs="?",
+        const=MOTION,
+        metavar="LEVELS",
+        help=f"ask the model only where something moves (by {MOTION:g} grey levels)",
+    )
+    stream.add_argument(
+        "--policy",
+        choices=("latest", "all"),
+        help="skip answers that come too late, or let the source wait (default: by the source)",
+    )
+    stream.add_argument("--timeout", type=float, default=10.0, help="seconds for a frame to come")
+    stream.add_argument(
+        "--reconnect", type=float, default=60.0, help="seconds after which a source is given up"
+    )
+    stream.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="of RTSP")
+    stream.add_argument("--notify", action="store_true", help="tell systemd READY and WATCHDOG")
+    stream.add_argument("--top", type=int, default=5, help="classes in JSON (default 5)")
+    stream.add_argument("--runtime", help="library that runs the model")
+    stream.add_argument("--device", help="device of the runtime (default cpu)")
+    stream.add_argument("--threads", type=int, help="threads of the runtime (default: all cores)")
+    stream.add_argument("--precision", choices=PRECISIONS, help="what to compute in (openvino)")
+    stream.add_argument("--cache", type=Path, help="folder for compiled models (openvino)")
+    stream.add_argument("--spec", type=Path, help="spec of a model that carries none")
+
     compare = verb("compare", _compare, "Hold artifacts against a reference on the same clips.")
     compare.add_argument("reference", type=Path, metavar="REFERENCE", help="model file")
     compare.add_argument("artifacts", type=Path, nargs="+", metavar="ARTIFACT", help="model file")
@@ -150,7 +191,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--strict", action="store_true", help="a kit is an error (exit code 6)")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     export.add_argument("--name", help="name of the artifact (default: the spec's or source's)")
-    export.add_argument("--precision", choices=("fp32", "fp16"), help="default: the source's")
+    export.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), help="default: the source's"
+    )
     export.add_argument(
         "--graph",
         choices=("auto", "conv3d", "conv2d"),
@@ -160,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--batch", type=int, help="clips per call (default 1, or what an ONNX source has)"
     )
+    _calibration_options(export.add_argument_group("int8"))
     engine = export.add_argument_group("TensorRT")
     engine.add_argument(
         "--workspace", type=float, metavar="MIB", help="GPU memory that kernels may use"
@@ -178,7 +222,45 @@ def _parser() -> argparse.ArgumentParser:
     contract.add_argument("--sampling", choices=("time", "index"))
     contract.add_argument("--order", choices=("temporal", "lexicographic"))
     contract.add_argument("--input", choices=("uint8", "float32"), help="input of the artifact")
+
+    calibrate = verb("calibrate", _calibrate, "Turn an fp32 ONNX artifact into an int8 one.")
+    calibrate.add_argument("model", type=Path, metavar="MODEL.onnx", help="fp32 artifact")
+    calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="to write")
+    calibrate.add_argument("--profile", metavar="NAME", help="default: for this machine's CPU")
+    _calibration_options(calibrate)
     return parser
+
+
+def _calibration_options(group: Any) -> None:
+    group.add_argument(
+        "--clips", type=Path, metavar="DIR", help="videos to calibrate on, one folder per class"
+    )
+    group.add_argument("--split", type=Path, metavar="FILE", help="train list, as of UCF101")
+    group.add_argument("--num-clips", type=int, default=200, help="how many (default 200)")
+    group.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
+    group.add_argument("--method", choices=("minmax", "percentile", "entropy"), default="minmax")
+    group.add_argument(
+        "--max-drop", type=float, metavar="POINTS", help="more loss of top-1 than this is an error"
+    )
+    group.add_argument("--test-list", action="store_true", help="calibrate on a test list, too")
+    group.add_argument(
+        "--complete", action="store_true", help="a video of the list that is not there is an error"
+    )
+
+
+def _calibration(options: argparse.Namespace) -> Any:
+    from r2p_edge.export.build import Calibration
+
+    return Calibration(
+        folder=options.clips,
+        split=options.split,
+        num_clips=options.num_clips,
+        seed=options.seed,
+        strict=options.complete,
+        force=options.test_list,
+        method=options.method,
+        max_drop=options.max_drop,
+    )
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -193,10 +275,13 @@ def _check_files(options: argparse.Namespace) -> None:
             raise UsageError(f"there is no file {path} for --{option}; check the path")
 
 
-def _predict(options: argparse.Namespace) -> int:
+def _check_top(options: argparse.Namespace) -> None:
     if options.top < 1:
         raise UsageError(f"top is {options.top}; it must be 1 or more")
-    with Predictor(
+
+
+def _opened(options: argparse.Namespace) -> Predictor:
+    return Predictor(
         options.model,
         runtime=options.runtime,
         device=options.device,
@@ -204,7 +289,12 @@ def _predict(options: argparse.Namespace) -> int:
         precision=options.precision,
         cache=options.cache,
         spec=options.spec,
-    ) as predictor:
+    )
+
+
+def _predict(options: argparse.Namespace) -> int:
+    _check_top(options)
+    with _opened(options) as predictor:
         code = 0
         for video in options.videos:
             try:
@@ -237,6 +327,56 @@ def _print_prediction(video: str, prediction: Prediction, top: int) -> None:
         f"  {timing.total:.0f} ms: decode {timing.decode:.1f}, preprocess {timing.preprocess:.1f}, "
         f"inference {timing.inference:.1f} ({prediction.runtime} on {prediction.device}, "
         f"{prediction.precision})"
+    )
+
+
+def _stream(options: argparse.Namespace) -> int:
+    _check_top(options)
+    source = int(options.source) if options.source.isdecimal() else options.source
+    with (
+        _opened(options) as predictor,
+        predictor.stream(
+            source,
+            policy=options.policy,
+            timeout=options.timeout,
+            reconnect=options.reconnect,
+            transport=options.transport,
+            notify=options.notify,
+            stride=options.stride,
+            every=options.every,
+            smoothing=options.smoothing,
+            majority=options.majority,
+            hysteresis=options.hysteresis,
+            min_score=options.min_score,
+            motion=options.motion,
+        ) as answers,
+    ):
+        for answer in answers:
+            if options.json:
+                _print_json(answer.to_dict(options.top))
+            else:
+                _print_answer(answer)
+    return 0
+
+
+def _print_answer(answer: Prediction) -> None:
+    live = answer.live
+    assert live is not None
+    label = "(nothing moves)" if live.still else answer.label or "(no label)"
+    notes = [f"{live.age_ms:.0f} ms old"]
+    if answer.coverage < 1:
+        notes.append(f"{answer.coverage:.0%} of the frames are real")
+    notes += [
+        f"{count} {what}"
+        for what, count in (
+            ("skipped", live.skipped),
+            ("dropped", live.dropped),
+            ("gaps", live.gaps),
+        )
+        if count
+    ]
+    print(
+        f"{answer.span[1]:10.2f} s  {answer.score:7.2%}  {label}  ({', '.join(notes)})", flush=True
     )
 
 
@@ -442,6 +582,7 @@ def _export(options: argparse.Namespace) -> int:
             order=options.order,
             input=options.input,
             batch=options.batch,
+            calibration=_calibration(options),
             workspace=None if options.workspace is None else int(options.workspace * 2**20),
             timing_cache=options.timing_cache,
             progress=None if status is None else lambda step: status.update(f"{doing}: {step}"),
@@ -452,6 +593,8 @@ def _export(options: argparse.Namespace) -> int:
     for _, error in failed:
         code = error.exit_code
         _complain(error)
+    for artifact in built:
+        _warn_of_int8(artifact.path, artifact.spec)
     if options.json:
         report: dict[str, Any] = {"artifacts": [artifact.to_dict() for artifact in built]}
         if failed:
@@ -461,6 +604,61 @@ def _export(options: argparse.Namespace) -> int:
     for artifact in built:
         print(f"{artifact.path}: {artifact.target} {artifact.spec.precision} {_proven(artifact)}")
     return code
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from r2p_edge.calibration.clipset import clips_for
+    from r2p_edge.calibration.int8 import Quantizer, profile_of_this_cpu
+    from r2p_edge.calibration.ranges import PASSES
+
+    wanted = _calibration(options)
+    clips = clips_for(
+        open_artifact(options.model).spec,
+        wanted.folder,
+        wanted.split,
+        num_clips=wanted.num_clips,
+        seed=wanted.seed,
+        strict=wanted.strict,
+        force=wanted.force,
+    )
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("calibrating", total=clips.count * PASSES[wanted.method])
+        quantizer = Quantizer(
+            clips,
+            method=wanted.method,
+            max_drop=wanted.max_drop,
+            progress=lambda: bar.advance(task),
+        )
+        profile = options.profile or profile_of_this_cpu()
+        spec = quantizer.onnx(options.model, options.out, profile)
+    _warn_of_int8(options.out, spec)
+    if options.json:
+        _print_json({"path": str(options.out), **_int8_report(spec)})
+        return 0
+    accuracy = spec.to_dict()["accuracy"]
+    print(
+        f"{options.out}: top-1 {accuracy['top1']:.1%} (fp32 {accuracy['fp32_top1']:.1%}), agrees "
+        f"on {accuracy['agreement']:.1%} of {accuracy['clips']} clips, {accuracy['speedup']:g} "
+        f"times as fast on {accuracy['runtime']}"
+    )
+    for name in spec.to_dict()["calibration"]["float_layers"]:
+        print(f"  left float: {name}")
+    return 0
+
+
+def _int8_report(spec: ModelSpec) -> dict[str, Any]:
+    return {name: spec.to_dict()[name] for name in ("calibration", "accuracy")}
+
+
+def _warn_of_int8(path: Path, spec: ModelSpec) -> None:
+    from r2p_edge.calibration.int8 import warning_of
+
+    if (warning := warning_of(spec)) is not None:
+        print(f"r2p-edge: warning: {path}: {warning}", file=sys.stderr)
 
 
 def _proven(artifact: Any) -> str:

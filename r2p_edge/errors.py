@@ -68,6 +68,10 @@ class LowFrameRateWarning(UserWarning):
     """A source has fewer frames a second than the model looks at; some are repeated."""
 
 
+class StreamWarning(UserWarning):
+    """A stream stops before it should: one of several is lost for good, or a file is cut off."""
+
+
 class CalibrationWarning(UserWarning):
     """The clips that a model is calibrated on leave out some of its classes."""
 

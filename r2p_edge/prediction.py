@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,20 +32,69 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Live:
+    """What an answer on a stream has beyond one on a video.
+
+    Attributes:
+        source: name of the stream, where it has one.
+        label: the class after smoothing and hysteresis; None where its score is below
+            `min_score`, and where nothing moves.
+        still: nothing moves, so the model was not asked, and all scores are 0.
+        age_ms: from the capture of the clip's newest frame to the answer.
+        skipped: windows without an answer since the stream began: a newer one took their turn, or
+            the stream broke off before it came.
+        dropped: frames that were not used since then, because reading them was too slow or they
+            were damaged.
+        gaps: how often since then the window was emptied, because frames were missing, time
+            jumped, or the pictures' size changed.
+    """
+
+    source: str | None
+    label: str | None
+    still: bool
+    age_ms: float
+    skipped: int
+    dropped: int
+    gaps: int
+    _image: Callable[[], npt.NDArray[np.uint8]] = field(repr=False, compare=False)
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """The clip's newest frame as it came, uint8 RGB (H, W, 3), converted when asked for.
+
+        Of a frame that was pushed it is the caller's array itself.
+        """
+        return self._image()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the image."""
+        return {
+            "source": self.source,
+            "still": self.still,
+            "age_ms": round(self.age_ms, 3),
+            "skipped": self.skipped,
+            "dropped": self.dropped,
+            "gaps": self.gaps,
+        }
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """The answer on one video.
+    """The answer on one video, or on one window of a stream.
 
     Attributes:
         labels: name of each class.
         scores: float32 (classes,), probabilities, averaged over the clips.
         clips: how many clips were looked at.
-        span: seconds after the first frame of the first and the last frame looked at.
+        span: seconds after the first frame of the first and the last frame looked at; of a
+            stream, their times in the clock of the source.
         coverage: share of the clips' frames that are real; the rest repeats the last frame of a
-            video that is shorter than a clip.
+            video that is shorter than a clip, or frames of a stream that has too few.
         truncated: decoding stopped before the end that the file declares.
         runtime, device: what it ran on.
         precision: what it was computed in.
         timing: milliseconds of each stage.
+        live: what a stream adds; None of a video.
     """
 
     labels: tuple[str, ...]
@@ -58,15 +107,20 @@ class Prediction:
     device: str
     precision: str
     timing: Timing
+    live: Live | None = None
 
     @property
     def label(self) -> str:
-        """Name of the most probable class."""
+        """Name of the most probable class; of a stream `Live.label`, empty where it has none."""
+        if self.live is not None:
+            return self.live.label or ""
         return self.labels[int(self.scores.argmax())]
 
     @property
     def score(self) -> float:
-        """Its probability."""
+        """Probability of the label, or of the most probable class where there is none."""
+        if self.live is not None and self.live.label is not None:
+            return float(self.scores[self.labels.index(self.live.label)])
         return float(self.scores.max())
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
@@ -76,8 +130,12 @@ class Prediction:
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """Plain JSON types, times rounded to microseconds."""
+        live: dict[str, Any] = {}
+        if self.live is not None:
+            live = {"time": round(self.span[1], 6), **self.live.to_dict()}
         return {
-            "label": self.label,
+            **live,
+            "label": self.label or None,
             "score": self.score,
             "top": [{"label": label, "score": score} for label, score in self.top(top)],
             "clips": self.clips,

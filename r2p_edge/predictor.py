@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._answers import Answers, open_streams
+from r2p_edge._cpu import read_cpu
 from r2p_edge.artifact import open_artifact
 from r2p_edge.clips import ClipReader
-from r2p_edge.errors import ModelError, SpecError, VideoError
+from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
 from r2p_edge.prediction import Prediction, Timing
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
@@ -58,6 +60,7 @@ class Predictor:
         self._reader = ClipReader(self.spec)
         self._runtime = open_runtime(self.artifact.path, self.spec, runtime, options)
         try:
+            self._check_chip()
             self._batch = self._check_model()
         except BaseException:
             self.close()
@@ -101,6 +104,16 @@ class Predictor:
             )
         self._check_classes(loaded.output_shape)
         return max(batch, 1)
+
+    def _check_chip(self) -> None:
+        """Refuses int8 on a CPU that would compute it wrongly."""
+        profile = (self.spec.calibration or {}).get("profile")
+        if profile == "cpu" and self.device == "cpu" and read_cpu().int8 == "saturating":
+            raise BackendError(
+                f"{self.artifact.path} has int8 weights of 8 bits, whose products overflow the 16 "
+                "bits in which this CPU adds them up (it has no VNNI); calibrate it here, or with "
+                "--profile cpu-avx2, or use the fp32 model"
+            )
 
     def _check_classes(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 2 or shape[1] not in (-1, len(self.spec.labels)):
@@ -245,6 +258,65 @@ class Predictor:
             return scores
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def stream(
+        self,
+        source: int | str | Path,
+        *,
+        policy: Literal["latest", "all"] | None = None,
+        timeout: float = 10.0,
+        reconnect: float = 60.0,
+        transport: Literal["tcp", "udp"] = "tcp",
+        notify: bool = False,
+        **options: Any,
+    ) -> Answers:
+        """The answers on a camera, a network stream or a file, as they come.
+
+        A thread of its own reads the source and preprocesses what the model will look at. A
+        source that is lost is opened again; frames that are missing are never made up, but empty
+        the window and are counted (`Live.gaps`).
+
+        Args:
+            source: number or device of a camera; address (`rtsp://`, `http://`, `tcp://`, ...);
+                GStreamer pipeline that ends in `appsink`; or path of a video file.
+            policy: "latest" answers the newest window and skips those that it is too late for,
+                "all" answers all and lets the source wait. By default "all" for what has an end.
+            timeout: seconds to wait for a connection or the next frame.
+            reconnect: seconds without a frame after which a live source is lost for good; with 0
+                its first interruption is its end.
+            transport: of RTSP.
+            notify: tell systemd READY when frames come, and WATCHDOG while all goes well.
+            options: of `Stream`: stride, every, smoothing, majority, hysteresis, min_score,
+                motion.
+
+        Returns:
+            An iterator of predictions with `Prediction.live`; `with` or `close` frees the source.
+
+        Raises:
+            VideoNotFoundError: there is no such camera or file.
+            VideoError: it cannot be opened.
+            SpecError: the model reads files by frame number, which a stream cannot give.
+            UsageError: an argument is wrong in itself.
+            MissingDependencyError: OpenCV, or its GStreamer, is not installed.
+        """
+        return open_streams(
+            self,
+            {str(source): source},
+            policy=policy,
+            timeout=timeout,
+            reconnect=reconnect,
+            transport=transport,
+            notify=notify,
+            **options,
+        )
+
+    def stream_many(self, sources: Mapping[str, int | str | Path], **options: Any) -> Answers:
+        """The answers on several sources, each under a name of yours (`Live.source`).
+
+        They take turns. One that is lost for good is a `StreamWarning` while there are others.
+        Options and errors are those of `stream`.
+        """
+        return open_streams(self, sources, **options)
 
     def warmup(self) -> None:
         """Runs the model once on a grey clip; the first real answer is then as fast as the next."""

@@ -99,13 +99,16 @@ def nearest(
 TIE = 1e-6
 """Seconds by which a later frame must be nearer than an earlier one to be taken instead."""
 
+SLACK = 0.05
+"""Training frames by which a time may be off: a millisecond, as time bases round, is 0.0125 of 25
+fps."""
+
 
 def _length(last: float) -> float:
     """Length of a video in training frames, from where its last frame lies among them.
 
     It need not be whole: a 60 fps file ends between two frames of a 25 fps one, and its clips
-    should still start where those of the slower file do. A time base of a millisecond rounds by
-    0.0125 of a frame at 25 fps; what is that near to whole is whole.
+    should still start where those of the slower file do. What is near to whole is whole.
     """
     whole = math.floor(last + 0.5)
-    return (whole if abs(last - whole) < 0.05 else last) + 1.0
+    return (whole if abs(last - whole) < SLACK else last) + 1.0

@@ -151,7 +151,7 @@ def frame_from_item(item: Any) -> Image:
         raise VideoError(
             f"an item of the iterable is {item!r:.80}; expected frames, uint8 arrays (H, W, 3)"
         )
-    frame: Image = frames_from_array([np.asarray(item)])[0]
+    frame: Image = frames_from_array(np.asarray(item)[np.newaxis])[0]
     return frame
 
 

@@ -27,6 +27,8 @@ RANKS = (
     {"prediction"},
     {"clips", "_decision", "_gate", "_systemd"},
     {"_buffer"},
+    {"_live"},
+    {"_address"},
     {"_capture", "stream"},
     {"_answers"},
     {"predictor"},

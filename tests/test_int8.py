@@ -135,7 +135,7 @@ def test_tensorrt(videos, tmp_path):
                 "motion",
                 targets=["tensorrt"],
                 precision="int8",
-                calibration=Calibration(num_clips=12),
+                calibration=Calibration(num_clips=12, judged=12),
                 out=tmp_path / version,
             )
             plan = plan_of(built.path)

@@ -1,0 +1,165 @@
+"""Network streams, through FFmpeg, with the times that their senders gave the frames."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from r2p_edge._buffer import Shot
+from r2p_edge._live import LiveCapture
+from r2p_edge.errors import VideoError
+from r2p_edge.videofile import _rgb
+
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of libavformat/avformat.h
+
+
+class AddressCapture(LiveCapture):
+    """A network stream, through FFmpeg.
+
+    Args:
+        timeout: seconds to wait for the connection, and for each next frame.
+        transport: of RTSP.
+        patience: seconds by which reading may be late before frames are dropped.
+    """
+
+    advice = "check the address and that its sender is on"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        timeout: float,
+        reconnect: float,
+        transport: Literal["tcp", "udp"],
+        patience: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._timeout, self._patience = timeout, patience
+        rtsp = name.lower().startswith(("rtsp:", "rtsps:"))
+        self._options: dict[str, str] = {"rtsp_transport": transport} if rtsp else {}
+        super().__init__(name, reconnect=reconnect, clock=clock)
+        # A server of files says how long they are.
+        self.live = self._container.duration is None or not name.lower().startswith("http")
+
+    def _open(self) -> None:
+        import av
+
+        try:
+            self._container = av.open(self.name, options=self._options, timeout=self._timeout)
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"{self.name} cannot be opened ({self._cause(error)}); {self.advice}"
+            ) from error
+        if not self._container.streams.video:
+            self._container.close()
+            raise VideoError(f"{self.name} has no video stream; give one that has")
+
+    def _play(self) -> Iterator[Shot]:
+        import av
+
+        try:
+            yield from self._frames()
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(self._cause(error)) from error
+
+    def _frames(self) -> Iterator[Shot]:
+        import av
+
+        stream = self._container.streams.video[0]
+        stream.thread_type = "SLICE"  # whole frames in parallel would come later
+        # Of these FFmpeg makes up the times, from a frame rate that it guesses.
+        made_up = bool(self._container.format.flags & _NO_TIMESTAMPS)
+        unit = float(stream.time_base or 0)
+        pace = Pace(self._patience)
+        # Nothing before a key frame can be shown as it was: at the start, and after a loss.
+        whole, losing, dropped = False, False, 0
+        packets = self._container.demux(stream)
+        while True:
+            asked = self._clock()
+            packet = next(packets, None)
+            now = self._clock()
+            if packet is None or self._stopped.is_set():
+                return
+            if packet.pts is not None and not made_up:
+                pace.read(packet.pts * unit, asked, now)
+            if pace.behind:
+                whole, losing = False, True
+            if not whole and (pace.behind or not packet.is_keyframe):
+                dropped += losing
+                continue
+            try:
+                if not whole:
+                    stream.codec_context.flush_buffers()
+                frames = packet.decode()
+            except av.InvalidDataError:
+                whole, losing, dropped = False, True, dropped + 1
+                continue
+            whole = True
+            for frame in frames:
+                moment, captured = now, now
+                if frame.is_corrupt or (frame.pts is None and not made_up):
+                    dropped += 1
+                    continue
+                if frame.pts is not None and not made_up:
+                    moment = frame.pts * unit
+                    captured = min(moment + pace.offset, now)
+                yield Shot(
+                    time=moment,
+                    captured=captured,
+                    size=(frame.height, frame.width),
+                    image=functools.partial(_rgb, frame),
+                    joined=not losing,
+                    dropped=dropped,
+                )
+                losing, dropped = False, 0
+
+    def close(self) -> None:
+        """See `Capture`."""
+        self._container.close()
+
+    def _cause(self, error: Exception) -> str:
+        import av
+
+        # Which is how FFmpeg says that it was told to give up.
+        if isinstance(error, av.ExitError):
+            return f"nothing came for {self._timeout:g} s"
+        return str(getattr(error, "strerror", None) or error)
+
+
+class Pace:
+    """How late the frames of a stream are read, and whether that is the reader's own fault.
+
+    The packets that came quickest had no delay; the others are late by what they took longer.
+
+    Args:
+        patience: seconds by which they may be late.
+    """
+
+    OVERRUN = 2.0
+    """Seconds through which the reader has to be busy and late before it counts as too slow."""
+
+    _WAITED = 1e-3  # seconds; a packet that took longer to read was not there yet
+    _DRIFT = 1e-3  # of a second each second, by which two clocks may differ
+    _JUMP = 1.0  # seconds back that no reordering of frames explains
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self.offset = math.inf
+        self.behind = False
+        self._time, self._now = -math.inf, 0.0
+        self._well = math.nan  # when the reader last kept up
+
+    def read(self, time: float, asked: float, now: float) -> None:
+        """A packet of this time was asked for at `asked` and there at `now`."""
+        if time < self._time - self._JUMP or math.isinf(self.offset):
+            self.offset, self._well = now - time, now
+        self.offset = min(now - time, self.offset + (now - self._now) * self._DRIFT)
+        self._time, self._now = time, now
+        late = now - time - self.offset
+        limit = self._patience / 2 if self.behind else self._patience
+        if now - asked > self._WAITED or late <= limit:
+            self._well, self.behind = now, False
+        elif now - self._well > self.OVERRUN:
+            self.behind = True
