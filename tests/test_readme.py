@@ -1,6 +1,7 @@
 """The README's Python runs as it stands, on what its first command leaves behind."""
 
 import re
+import shlex
 from pathlib import Path
 
 from r2p_edge import cli
@@ -27,7 +28,7 @@ def test_snippet_is_six_lines():
 def test_verbs_and_options_exist():
     """Every `r2p-edge` line of the README parses: a renamed option cannot linger there."""
     lines = README.replace("\\\n", " ").splitlines()
-    commands = [line.split()[1:] for line in lines if re.match(r"r2p-edge [a-z]", line)]
+    commands = [shlex.split(line)[1:] for line in lines if re.match(r"r2p-edge [a-z]", line)]
     assert len(commands) >= 5
     for command in commands:
         cli._parser().parse_args(command)
