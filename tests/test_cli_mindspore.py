@@ -264,7 +264,11 @@ def test_a_file_for_another_device_on_the_framework(fails, export, lite, clip, m
         (("mindspore-lite", "--precision", "fp16"), USAGE, "mindspore-lite has no precision fp16"),
         (("ascend310p", "--precision", "fp32"), USAGE, "ascend310p has no precision fp32; it has"),
         (("onnx,ascend310p", "--precision", "fp16"), USAGE, "onnx has no precision fp16"),
-        (("ascend910",), USAGE, "no target ascend910; there is onnx, openvino, mindspore, "),
+        (
+            ("ascend910",),
+            USAGE,
+            "no target ascend910; there is onnx, openvino, ",
+        ),
     ],
 )
 def test_refused(fails, lite, network, tmp_path, options, code, message):

@@ -148,10 +148,12 @@ def test_the_demo_has_a_row(run, ten, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, other, None)
     code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
     report = json.loads(output)
-    results = {each["runtime"]: each for each in report["results"]}
+    results = {(each["runtime"], each["precision"]): each for each in report["results"]}
     assert code == 0
-    assert (results["tensorrt"]["agreement"], results["tensorrt"]["precision"]) == (1, "fp32")
-    assert results["tensorrt"]["path"] == str(tmp_path / "motion-fp32.engine")
+    assert results["tensorrt", "fp32"]["agreement"] == 1
+    for precision in ("fp32", "int8"):
+        engine = tmp_path / f"motion-{precision}.engine"
+        assert results["tensorrt", precision]["path"] == str(engine)
 
 
 def test_the_demo_without_a_gpu(monkeypatch):

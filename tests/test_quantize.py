@@ -13,6 +13,7 @@ from requirements import needs, require
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact import embedded_spec, open_artifact
 from r2p_edge.calibration import motion
+from r2p_edge.calibration.placement import place
 from r2p_edge.calibration.qdq_rules import broken_rules
 from r2p_edge.calibration.quantize import PROFILES, quantize_onnx
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, VideoError
@@ -108,6 +109,17 @@ def test_the_typed_form_of_the_tensorrt_rendering_answers_alike(float_model, out
     onnx.save(typed, out / "typed.onnx")
     answers = [logits(out / name, CLIPS) for name in ("m.onnx", "typed.onnx")]
     assert agreement(*answers).cosine >= 0.99
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_sums_within_a_convolution_are_no_sums_of_branches(float_model, tmp_path, both):
+    """Of the form without 3-D convolutions, whose temporal convolutions are sums."""
+    apart = named(small_artifact(tmp_path, graph="conv2d"))
+    whole = named(float_model)
+    assert len([node for node in apart.graph.node if node.op_type == "Add"]) == 20
+    one, other = (place(each, stem=True, both_summands=both) for each in (apart, whole))
+    assert one.summands == other.summands
+    assert len(one.summands) == (8 if both else 4)
 
 
 @pytest.mark.parametrize("graph", ["conv3d", "conv2d"])
