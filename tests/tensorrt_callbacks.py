@@ -52,7 +52,8 @@ def check_monitor() -> None:
     name, number = ctypes.c_char_p, ctypes.c_int
     cancelled = Event()
     shown: list[str] = []
-    monitor = _monitor(shown.append, cancelled)
+    failed: list[BaseException] = []
+    monitor = _monitor(shown.append, cancelled, failed)
     start = virtual(monitor, 4, None, name, name, number)
     step = virtual(monitor, 5, ctypes.c_bool, name, number)
     finish = virtual(monitor, 6, None, name)
