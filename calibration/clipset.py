@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.clips import ClipReader
-from r2p_edge.errors import CalibrationWarning, UsageError, VideoError
+from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec import ModelSpec
 
 from . import motion
-from .manifest import Manifest, read_clips, sample_clips
+from .manifest import Manifest, read_clips, sample_clips, stratified
 from .ucf101 import list_videos
 
 Labelled = Iterator[tuple[npt.NDArray[np.uint8], str]]
@@ -78,10 +77,9 @@ def clips_for(
     if folder is not None:
         listing = list_videos(folder, spec.labels, split, strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
-        with warnings.catch_warnings():  # one was enough
-            warnings.simplefilter("ignore", CalibrationWarning)
-            more = sample_clips(listing, num_clips=num_clips + judged, seed=seed, force=force)
-        return _Sampled(Path(folder), spec, manifest, more.videos[len(manifest.videos) :], judged)
+        # What a larger sample would go on with.
+        others = stratified(listing.videos, seed)[num_clips : num_clips + judged]
+        return _Sampled(Path(folder), spec, manifest, others, judged)
     if split is not None:
         raise UsageError("a split needs the folder of its videos; give --clips too")
     if spec.labels != motion.CLASSES:
@@ -113,10 +111,9 @@ class _Sampled:
         for video in self._judged:
             try:
                 yield reader.pixels(self._folder / video.name)[0], video.label
-            except VideoError:
-                if not self.held_out:
-                    continue  # it was counted when it could not be calibrated on
-                self._failed.append((video.name, VideoError(video.name)))
+            except VideoError as error:
+                if self.held_out:  # else it was counted when it could not be calibrated on
+                    self._failed.append((video.name, error))
 
     def record(self) -> dict[str, Any]:
         return self._manifest.record(unreadable=len(self._failed))

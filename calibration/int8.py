@@ -33,7 +33,7 @@ class Quantizer:
 
     Args:
         clips: what to calibrate and compare on.
-        method, budget, progress: see `quantize_onnx`.
+        method, progress: see `quantize_onnx`.
         max_drop: points of top-1 that int8 may cost; None for any.
     """
 

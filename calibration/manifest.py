@@ -149,7 +149,7 @@ def sample_clips(
             f"{listing.split} is a test list (its name says so, or its lines have no class ids); "
             "a model that was calibrated on it cannot be measured on it, so give the train list"
         )
-    order = _stratified(listing.videos, seed)
+    order = stratified(listing.videos, seed)
     each, more = divmod(num_clips, len(order))
     manifest = Manifest(
         videos=tuple(
@@ -213,7 +213,7 @@ def read_clips(
         yield from clips
 
 
-def _stratified(videos: Sequence[Video], seed: int) -> list[Video]:
+def stratified(videos: Sequence[Video], seed: int) -> list[Video]:
     """All videos, shuffled by the seed, the classes taking turns as long as they have some."""
 
     def shuffled(key: str) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from .dialects import canonical_parameters
 from .presets import PRESETS, fitting_presets, read_labels
 from .presets import preset as find_preset
 from .video_resnet import network_from_parameters
+
+if TYPE_CHECKING:
+    from r2p_edge.calibration.clipset import ClipSet
 
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
@@ -346,6 +349,21 @@ class Calibration(NamedTuple):
     method: Literal["minmax", "percentile", "entropy"] = "minmax"
     max_drop: float | None = None
 
+    def clips(self, spec: ModelSpec) -> ClipSet:
+        """The clips for a model; see `clips_for`."""
+        from r2p_edge.calibration.clipset import clips_for
+
+        return clips_for(
+            spec,
+            self.folder,
+            self.split,
+            num_clips=self.num_clips,
+            judged=self.judged,
+            seed=self.seed,
+            strict=self.strict,
+            force=self.force,
+        )
+
 
 class _Int8:
     """The int8 artifacts of an export, all calibrated on the same clips."""
@@ -357,19 +375,9 @@ class _Int8:
         scratch: Path,
         progress: Callable[[str], None] | None,
     ) -> None:
-        from r2p_edge.calibration.clipset import clips_for
         from r2p_edge.calibration.int8 import Quantizer, profile_of_this_cpu
 
-        clips = clips_for(
-            contract,
-            wanted.folder,
-            wanted.split,
-            num_clips=wanted.num_clips,
-            judged=wanted.judged,
-            seed=wanted.seed,
-            strict=wanted.strict,
-            force=wanted.force,
-        )
+        clips = wanted.clips(contract)
         counted = itertools.count(1)
 
         def step() -> None:
@@ -431,20 +439,20 @@ def _openvino(onnx: Built, out: Path, target: str, precision: Any) -> Built:
 
 
 def _tensorrt(onnx: Built, out: Path, target: str, precision: Any, **options: Any) -> Built:
-    from .engine import can_build
+    from .engine import build_engine, can_build
     from .kit import write_kit
-    from .to_tensorrt import models_for, plan_tensorrt, tensorrt_from_onnx
+    from .to_tensorrt import models_for, plan_tensorrt
     from .verify import proof_of_onnx
 
     planned = plan_tensorrt(onnx.path, precision)
     path = out / f"{_stem(planned)}.engine"
-    if can_build():
-        final = tensorrt_from_onnx(onnx.path, path, precision=precision, **options)
-        return Built(target, path, final)
+    proof = proof_of_onnx(onnx.path)
     folder = out / f"{_stem(planned)}-tensorrt-kit"
     with tempfile.TemporaryDirectory() as scratch:
         models = models_for(onnx.path, planned, Path(scratch))
-        write_kit(models.plain, planned, proof_of_onnx(onnx.path), folder, path.name, models.typed)
+        if can_build():
+            return Built(target, path, build_engine(models, path, planned, proof, **options))
+        write_kit(models.plain, planned, proof, folder, path.name, models.typed)
     return Built(target, folder, planned, "kit")
 
 

@@ -610,20 +610,11 @@ def _calibrate(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from r2p_edge.calibration.clipset import clips_for
     from r2p_edge.calibration.int8 import Quantizer, profile_of_this_cpu
     from r2p_edge.calibration.ranges import PASSES
 
     wanted = _calibration(options)
-    clips = clips_for(
-        open_artifact(options.model).spec,
-        wanted.folder,
-        wanted.split,
-        num_clips=wanted.num_clips,
-        seed=wanted.seed,
-        strict=wanted.strict,
-        force=wanted.force,
-    )
+    clips = wanted.clips(open_artifact(options.model).spec)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("calibrating", total=clips.count * PASSES[wanted.method])

@@ -129,7 +129,7 @@ def load() -> Cudart:
                 raise
     raise MissingDependencyError(
         "CUDA's runtime library, libcudart.so, is not to be found; install the CUDA toolkit, or "
-        f"which pip's tensorrt brings along, or let {LIBRARY} name the library's file"
+        f"pip's tensorrt, which brings it along, or let {LIBRARY} name the library's file"
     )
 
 
