@@ -108,12 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--clips", type=int, default=1, help="clips per video (default 1, centre)")
     predict.add_argument("--top", type=int, default=5, help="classes to list (default 5)")
     predict.add_argument("--fps", type=float, help="frames a second of an image folder")
-    predict.add_argument("--runtime", help="library that runs the model")
-    predict.add_argument("--device", help="device of the runtime (default cpu)")
-    predict.add_argument("--threads", type=int, help="threads of the runtime (default: all cores)")
-    predict.add_argument("--precision", choices=PRECISIONS, help="what to compute in (openvino)")
-    predict.add_argument("--cache", type=Path, help="folder for compiled models (openvino)")
-    predict.add_argument("--spec", type=Path, help="spec of a model that carries none")
+    _predictor_options(predict)
 
     stream = verb("stream", _stream, "Name the action in live video, again and again.")
     stream.add_argument("model", type=Path, help="model file")
@@ -148,12 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--transport", choices=("tcp", "udp"), default="tcp", help="of RTSP")
     stream.add_argument("--notify", action="store_true", help="tell systemd READY and WATCHDOG")
     stream.add_argument("--top", type=int, default=5, help="classes in JSON (default 5)")
-    stream.add_argument("--runtime", help="library that runs the model")
-    stream.add_argument("--device", help="device of the runtime (default cpu)")
-    stream.add_argument("--threads", type=int, help="threads of the runtime (default: all cores)")
-    stream.add_argument("--precision", choices=PRECISIONS, help="what to compute in (openvino)")
-    stream.add_argument("--cache", type=Path, help="folder for compiled models (openvino)")
-    stream.add_argument("--spec", type=Path, help="spec of a model that carries none")
+    _predictor_options(stream)
 
     compare = verb("compare", _compare, "Hold artifacts against a reference on the same clips.")
     compare.add_argument("reference", type=Path, metavar="REFERENCE", help="model file")
@@ -229,6 +219,15 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--profile", metavar="NAME", help="default: for this machine's CPU")
     _calibration_options(calibrate)
     return parser
+
+
+def _predictor_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--runtime", help="library that runs the model")
+    command.add_argument("--device", help="device of the runtime (default cpu)")
+    command.add_argument("--threads", type=int, help="threads of the runtime (default: all cores)")
+    command.add_argument("--precision", choices=PRECISIONS, help="what to compute in (openvino)")
+    command.add_argument("--cache", type=Path, help="folder for compiled models (openvino)")
+    command.add_argument("--spec", type=Path, help="spec of a model that carries none")
 
 
 def _calibration_options(group: Any) -> None:

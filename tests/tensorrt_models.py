@@ -40,11 +40,11 @@ def _small(precision: str) -> bytes:
         return made.path.read_bytes()
 
 
-def _quantised(source: Path, path: Path) -> bytes:
-    """The model with int8 convolutions as TensorRT wants them: symmetric, with zero points."""
+def quantise(source: Path, path: Path, spec: ModelSpec) -> None:
+    """Writes a model with int8 convolutions as TensorRT wants them: symmetric, with zero points."""
     from onnxruntime import quantization
 
-    clips = iter([{"frames": clip[None]} for clip in verification_clips(SPEC)])
+    clips = iter([{"frames": clip[None]} for clip in verification_clips(spec)])
 
     class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> Any:
@@ -66,6 +66,10 @@ def _quantised(source: Path, path: Path) -> bytes:
             "OpTypesToExcludeOutputQuantization": ["Conv"],
         },
     )
+
+
+def _quantised(source: Path, path: Path) -> bytes:
+    quantise(source, path, SPEC)
     model = onnx.load(path)
     carried = {each.key: each.value for each in onnx.load(source).metadata_props}
     spec = ModelSpec.from_json(carried[METADATA_KEY]).replace(precision="int8", parity=None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from networks import SMALL, random_parameters, spec_for, torchvision_network
 from requirements import needs, require
+from tensorrt_models import quantise
 
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact import embedded_spec
@@ -194,33 +195,10 @@ def graph_of(nodes, shape, weights=(), *, opset=17, rank=5):
 @pytest.fixture
 def quantised(tmp_path):
     """A small R(2+1)D whose convolutions are int8, as TensorRT wants it, and its spec."""
-    from onnxruntime import quantization
-
     spec = spec_for(7)
-    clips = iter([{"frames": clip[None]} for clip in verification_clips(spec)])
-
-    class Reader(quantization.CalibrationDataReader):
-        def get_next(self):
-            return next(clips, None)
-
     source, path = tmp_path / "float.onnx", tmp_path / "int8.onnx"
     onnx.save(own_export(spec), source)
-    quantization.quantize_static(
-        source,
-        path,
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=quantization.QuantType.QInt8,
-        weight_type=quantization.QuantType.QInt8,
-        op_types_to_quantize=["Conv"],
-        extra_options={
-            "ActivationSymmetric": True,
-            "QuantizeBias": False,
-            "AddQDQPairToWeight": True,
-            "OpTypesToExcludeOutputQuantization": ["Conv"],
-        },
-    )
+    quantise(source, path, spec)
     return onnx.load(path), spec
 
 
