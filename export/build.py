@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from r2p_edge import bundle
 from r2p_edge.artifact import embedded_spec
 from r2p_edge.errors import (
     MissingDependencyError,
@@ -96,6 +97,8 @@ def build(
 ) -> list[Built]:
     """Builds one artifact per target into the folder `out`, each checked against the source.
 
+    `out` then has a manifest of all that was built there; see `r2p_edge.bundle`.
+
     Args:
         source: checkpoint (.ckpt, .pth, .pt, .safetensors), .onnx file, or "motion", the bundled
             model.
@@ -158,6 +161,7 @@ def build(
         raise OutputError(
             f"{out} cannot be made ({error.strerror}); choose another folder"
         ) from error
+    bundle.listed(out)  # long work would end in vain where something else has that name
     try:
         with tempfile.TemporaryDirectory() as scratch:
             models = _Models(path, contract, batch, graph, input is None, Path(scratch))
@@ -174,6 +178,7 @@ def build(
                     errors.append((target, error))
             if errors and (failed is None or not built):
                 raise errors[0][1]
+            bundle.record(out, [artifact.path for artifact in built.values()])
             if failed is not None:
                 failed.extend(errors)
             return [built[target] for target in dict.fromkeys(targets) if target in built]

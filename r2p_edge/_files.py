@@ -130,6 +130,24 @@ def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
     return sidecar
 
 
+@contextlib.contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Holds off other processes that are about to read, change and write a file in the folder."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems have no locks, which is no reason to fail.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
     # The new name is an entry of the folder, which reaches the disk separately. Windows cannot
     # open a folder and does not need to.

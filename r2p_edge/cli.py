@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from r2p_edge import bundle
 from r2p_edge._gate import MOTION
 from r2p_edge._version import __version__
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
@@ -486,23 +487,40 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     path: Path = options.path
-    paths = [path]
-    if path.is_dir():
-        suffixes = sorted({suffix for entry in RUNTIMES.values() for suffix in entry.suffixes})
-        paths = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-        if not paths:
-            raise ModelNotFoundError(
-                f"{path} holds no model file ({', '.join(suffixes)}); check the folder"
-            )
+    if not path.is_dir():
+        return _print_artifacts([path], options.json)
+    suffixes = sorted({suffix for entry in RUNTIMES.values() for suffix in entry.suffixes})
+    paths = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+    kits = sorted(file.parent for file in (*path.glob("kit.json"), *path.glob("*/kit.json")))
+    if not paths and not kits and bundle.listed(path) is None:
+        raise ModelNotFoundError(
+            f"{path} holds no model file ({', '.join(suffixes)}); check the folder"
+        )
+    code = _print_artifacts(paths, options.json)
+    for kit in kits:
+        if options.json:
+            _print_json({"path": str(kit), "status": "kit"})
+        else:
+            print(f"{'kit':>9}  {kit}, built on its target with python {kit / 'build.py'}")
+    # Last, where it is seen, and after what is right has been shown.
+    whole = bundle.check(path)
+    if whole is not None and not options.json:
+        print(f"{'bundle':>9}  {path}, {whole} files as they were exported")
+    elif whole is not None:
+        _print_json({"path": str(path), "files": whole})
+    return code
+
+
+def _print_artifacts(paths: Sequence[Path], as_json: bool) -> int:
+    """Shows each that can be read; returns the exit code of the last that cannot."""
     code = 0
     for file in paths:
         try:
-            _print_artifact(open_artifact(file), options.json)
+            _print_artifact(open_artifact(file), as_json)
         except R2PError as error:
-            # The other files are still shown; the exit code tells of the last failure.
             code = error.exit_code
             _complain(error)
-            if options.json:
+            if as_json:
                 _print_json({"path": str(file), "error": str(error)})
     return code
 
@@ -625,6 +643,8 @@ def _calibrate(options: argparse.Namespace) -> int:
         )
         profile = options.profile or profile_of_this_cpu()
         spec = quantizer.onnx(options.model, options.out, profile)
+    if bundle.listed(options.out.parent) is not None:  # of which it may have replaced a file
+        bundle.record(options.out.parent, [options.out])
     _warn_of_int8(options.out, spec)
     if options.json:
         _print_json({"path": str(options.out), **_int8_report(spec)})

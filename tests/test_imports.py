@@ -19,6 +19,7 @@ RANKS = (
     {"spec", "_frames_py"},
     {"artifact", "_child", "agreement", "_cpu"},
     {"_files"},
+    {"bundle"},
     {"runtimes"},
     {"_probe"},
     {"sampling"},

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r2p_edge._files import atomic_write
+from r2p_edge._files import atomic_write, locked
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -30,7 +28,7 @@ def keep_cache(config: trt.IBuilderConfig, file: Path) -> None:
     """Adds to `file` what the build timed; other builds may have added to it meanwhile."""
     cache = config.get_timing_cache()
     try:
-        with _locked(file):
+        with locked(file.parent):
             if (there := _read(config, file)) is not None:
                 cache.combine(there, ignore_mismatch=False)
             atomic_write(file, bytes(cache.serialize()))
@@ -53,13 +51,3 @@ def _read(config: trt.IBuilderConfig, file: Path) -> trt.ITimingCache | None:
     except OSError:  # a folder, or not ours to read
         return None
     return config.create_timing_cache(content)
-
-
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Holds other processes off; a file of its own, because `file` is replaced."""
-    import fcntl  # of POSIX, which is all that has TensorRT and this package's tests
-
-    with file.with_name(f".{file.name}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
