@@ -238,6 +238,209 @@ inline void resize_crop(const Image& image, const Crop& crop, bool swap, uint8_t
     }
 }
 
+// The planes of a YUV 4:2:0 frame: one sample of u and v for each 2 x 2 pixels, the last ones of
+// an odd side for what is left.
+struct Plane {
+    const uint8_t* samples;
+    ptrdiff_t row_stride;  // bytes; may be negative
+    int step;              // bytes from one sample to the next: 1, or 2 where u and v alternate
+};
+
+struct Planes {
+    Plane y, u, v;
+    int height, width;  // of the frame and of plane y
+};
+
+// From y, u and v to red, green and blue, in 1/8192: all have gain * (y - black), to which red
+// adds red_v * (v - 128), green green_u * (u - 128) + green_v * (v - 128), blue blue_u * (u - 128).
+struct Matrix {
+    int16_t black, gain, red_v, green_u, green_v, blue_u;
+};
+
+namespace detail {
+
+// Four columns of a plane whose samples lie so near together that one load gets all of them.
+struct SampleGroup {
+    alignas(16) uint8_t shuffle[16];  // picks the pairs, each sample with a zero byte behind it
+    alignas(16) int16_t weights[8];
+    int32_t base;  // bytes from the row's start to the load
+};
+
+struct SampleColumn {
+    int32_t left, right;  // bytes from the row's start
+    int16_t weights[2];
+};
+
+struct SampleColumns {
+    std::vector<SampleColumn> columns;
+    std::vector<SampleGroup> groups;  // of the first columns, as many as have one
+};
+
+// Where the columns of the crop take their samples in a plane that has the frame's columns, or of u
+// and v half of them (shift is 1). Pixels that share a sample have all of it: so FFmpeg converts
+// whole frames, and what a model has learnt from was converted so.
+inline SampleColumns sample_columns(const Planes& image, const Crop& crop, int shift, int step) {
+    SampleColumns result{std::vector<SampleColumn>(crop.width), {}};
+    const double factor = scale(image.width, crop.resized_width);
+    const auto offset = [&](int x) {
+        return (std::clamp(x, 0, image.width - 1) >> shift) * step;
+    };
+    for (int x = 0; x < crop.width; ++x) {
+        const Tap t = tap(crop.left + x, factor);
+        result.columns[x] = {offset(t.first), offset(t.first + 1), {t.weights[0], t.weights[1]}};
+    }
+    const int end = offset(image.width - 1) + 1;
+    for (int x = 0; x + 4 <= crop.width; x += 4) {
+        const SampleColumn* const four = result.columns.data() + x;
+        const int base = std::min(four[0].left, end - 16);
+        if (base < 0 || four[3].right - base >= 16) break;
+        SampleGroup group{{}, {}, base};
+        for (int i = 0; i < 4; ++i) {
+            const int at[2] = {four[i].left - base, four[i].right - base};
+            for (int side = 0; side < 2; ++side) {
+                group.shuffle[4 * i + 2 * side] = static_cast<uint8_t>(at[side]);
+                group.shuffle[4 * i + 2 * side + 1] = 0x80;
+                group.weights[2 * i + side] = four[i].weights[side];
+            }
+        }
+        result.groups.push_back(group);
+    }
+    return result;
+}
+
+#if defined(R2P_SSSE3)
+
+// Returns how many columns are done. Writes four values past the last one.
+R2P_SSSE3 inline size_t interpolate_samples_wide(const uint8_t* row, const SampleColumns& columns,
+                                                 int16_t* out) {
+    for (const SampleGroup& group : columns.groups) {
+        const __m128i bytes =
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + group.base));
+        const __m128i pairs = _mm_shuffle_epi8(
+            bytes, _mm_load_si128(reinterpret_cast<const __m128i*>(group.shuffle)));
+        const __m128i sums = _mm_srai_epi32(
+            _mm_madd_epi16(pairs, _mm_load_si128(reinterpret_cast<const __m128i*>(group.weights))),
+            4);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_packs_epi32(sums, sums));
+        out += 4;
+    }
+    return 4 * columns.groups.size();
+}
+
+#endif
+
+// Rows of one plane at the crop's columns; the two newest are kept.
+class SampleRows {
+public:
+    SampleRows(const Planes& image, const Plane& plane, const Crop& crop, int shift)
+        : plane_(plane),
+          columns_(sample_columns(image, crop, shift, plane.step)),
+          last_(image.height - 1),
+          shift_(shift),
+          padded_(columns_.columns.size() + 4),
+          rows_(2 * padded_) {}
+
+    // The samples of the frame's row y, times 128; there until the row after the next is wanted.
+    const int16_t* at(int y) {
+        const int source = std::clamp(y, 0, last_) >> shift_;
+        int16_t* const out = rows_.data() + (source % 2) * padded_;
+        if (held_[source % 2] == source) return out;
+        held_[source % 2] = source;
+        const uint8_t* const row = plane_.samples + source * plane_.row_stride;
+        size_t x = 0;
+#if defined(R2P_SSSE3)
+        if (__builtin_cpu_supports("ssse3")) x = interpolate_samples_wide(row, columns_, out);
+#endif
+        for (; x < columns_.columns.size(); ++x) {
+            const SampleColumn& c = columns_.columns[x];
+            const int sum = row[c.left] * c.weights[0] + row[c.right] * c.weights[1];
+            out[x] = static_cast<int16_t>(sum >> 4);
+        }
+        return out;
+    }
+
+private:
+    const Plane plane_;
+    const SampleColumns columns_;
+    const int last_, shift_;
+    const size_t padded_;
+    std::vector<int16_t> rows_;
+    int held_[2] = {-1, -1};
+};
+
+// Samples less `zero`, times 64.
+inline void blend_rows(const int16_t* __restrict upper, const int16_t* __restrict lower,
+                       const Tap& t, int count, int zero, int16_t* __restrict out) {
+    const int16_t upper_weight = t.weights[0], lower_weight = t.weights[1];
+    for (int i = 0; i < count; ++i) {
+        const int sum = upper[i] * upper_weight + lower[i] * lower_weight;  // times 2^18
+        out[i] = static_cast<int16_t>(((sum + (1 << 11)) >> 12) - 64 * zero);
+    }
+}
+
+// A sample times 64 with a number of the matrix, in eighths: half of a product, as above.
+inline int16_t eighths(int16_t sample, int16_t factor) {
+    return static_cast<int16_t>((sample * factor) >> 16);
+}
+
+// Whole numbers, 0 to 255. Each of the two terms that FFmpeg adds up is rounded down there, which
+// makes its colours one level darker than they are, in the mean; with this constant so are ours.
+inline uint8_t color_byte(int sum) {
+    const auto value = static_cast<int16_t>(static_cast<int16_t>(sum - 3) >> 3);
+    return static_cast<uint8_t>(std::clamp<int16_t>(value, 0, 255));
+}
+
+inline void color_row(const int16_t* __restrict y, const int16_t* __restrict u,
+                      const int16_t* __restrict v, size_t count, const Matrix& m,
+                      uint8_t* __restrict red, uint8_t* __restrict green,
+                      uint8_t* __restrict blue) {
+    for (size_t i = 0; i < count; ++i) {
+        const int16_t gray = eighths(y[i], m.gain);
+        red[i] = color_byte(gray + eighths(v[i], m.red_v));
+        green[i] = color_byte(gray + eighths(u[i], m.green_u) + eighths(v[i], m.green_v));
+        blue[i] = color_byte(gray + eighths(u[i], m.blue_u));
+    }
+}
+
+inline void interleave(const uint8_t* __restrict first, const uint8_t* __restrict second,
+                       const uint8_t* __restrict third, size_t count, uint8_t* __restrict out) {
+    for (size_t i = 0; i < count; ++i) {
+        out[kChannels * i] = first[i];
+        out[kChannels * i + 1] = second[i];
+        out[kChannels * i + 2] = third[i];
+    }
+}
+
+}  // namespace detail
+
+// resize_crop of a frame that is still in planes: these are resized, and only the pixels of the
+// crop are then converted, to RGB or with swap to BGR. Up to rounding that is resize_crop of the
+// converted frame; where colours beyond the range of RGB are cut off, they are so after resizing.
+inline void resize_crop_yuv(const Planes& image, const Crop& crop, const Matrix& matrix, bool swap,
+                            uint8_t* out) {
+    using namespace detail;
+    SampleRows y(image, image.y, crop, 0), u(image, image.u, crop, 1), v(image, image.v, crop, 1);
+    const double step = scale(image.height, crop.resized_height);
+    const size_t count = crop.width;
+    std::vector<int16_t> samples(3 * count);
+    std::vector<uint8_t> colors(3 * count);
+    int16_t *const ys = samples.data(), *const us = ys + count, *const vs = us + count;
+    uint8_t *const red = colors.data(), *const green = red + count, *const blue = green + count;
+    for (int line = 0; line < crop.height; ++line) {
+        const Tap t = tap(crop.top + line, step);
+        const auto blend = [&](SampleRows& rows, int zero, int16_t* blended) {
+            const int16_t* upper = rows.at(t.first);
+            blend_rows(upper, rows.at(t.first + 1), t, crop.width, zero, blended);
+        };
+        blend(y, matrix.black, ys);
+        blend(u, 128, us);
+        blend(v, 128, vs);
+        color_row(ys, us, vs, count, matrix, red, green, blue);
+        interleave(swap ? blue : red, green, swap ? red : blue, count,
+                   out + static_cast<size_t>(line) * kChannels * count);
+    }
+}
+
 namespace detail {
 
 #if defined(R2P_SSSE3)

@@ -100,47 +100,129 @@ std::array<float, r2p::kChannels> three_floats(py::handle object, const std::str
     return result;
 }
 
-void resize_crop(py::handle image_, py::handle out_, py::handle resized_height_,
-                 py::handle resized_width_, py::handle top_, py::handle left_, py::handle swap_) {
-    // Numbers first: converting one may run Python code, which could reshape an array once checked.
-    const long long resized_height = integer(resized_height_, "resized_height");
-    const long long resized_width = integer(resized_width_, "resized_width");
-    const long long top = integer(top_, "top"), left = integer(left_, "left");
-    if (!PyBool_Check(swap_.ptr()))
-        throw py::type_error("swap must be a bool, got " + type_name(swap_));
-    check_side(resized_height, "resized_height");
-    check_side(resized_width, "resized_width");
+// Where in the resized frame out is, and whether its channels are reversed.
+struct Place {
+    long long resized_height, resized_width, top, left;
+    bool swap;
+};
 
-    const std::string image_is = "image must be a uint8 array of shape (height, width, 3)";
+// Numbers are read before arrays: converting one may run Python code, which could reshape an array
+// once checked.
+Place place(py::handle resized_height, py::handle resized_width, py::handle top, py::handle left,
+            py::handle swap) {
+    Place result{integer(resized_height, "resized_height"), integer(resized_width, "resized_width"),
+                 integer(top, "top"), integer(left, "left"), swap.ptr() == Py_True};
+    if (!PyBool_Check(swap.ptr())) throw py::type_error("swap must be a bool, got " + type_name(swap));
+    check_side(result.resized_height, "resized_height");
+    check_side(result.resized_width, "resized_width");
+    return result;
+}
+
+py::array checked_out(py::handle out_) {
     const std::string out_is = "out must be a uint8 array of shape (height, width, 3)";
-    const py::array image = checked_array<uint8_t>(image_, image_is);
     py::array out = checked_array<uint8_t>(out_, out_is);
-    check_shape(image, image.ndim() == 3 && image.shape(2) == r2p::kChannels, image_is);
     check_shape(out, out.ndim() == 3 && out.shape(2) == r2p::kChannels, out_is);
-    check_side(image.shape(0), "the height of image");
-    check_side(image.shape(1), "the width of image");
+    check_dense(out, "out");
+    check_writable(out, "out");
+    return out;
+}
+
+r2p::Crop checked_crop(const Place& at, const py::array& out) {
+    const py::ssize_t height = out.shape(0), width = out.shape(1);
+    if (at.top < 0 || at.left < 0 || at.top > at.resized_height - height ||
+        at.left > at.resized_width - width)
+        throw py::value_error(
+            py::str("the crop of {}x{} at top {}, left {} is not inside the resized frame of {}x{}")
+                .format(height, width, at.top, at.left, at.resized_height, at.resized_width));
+    return {static_cast<int>(at.resized_height), static_cast<int>(at.resized_width),
+            static_cast<int>(at.top),            static_cast<int>(at.left),
+            static_cast<int>(height),            static_cast<int>(width)};
+}
+
+void check_frame_size(const py::array& image, const std::string& name) {
+    check_side(image.shape(0), "the height of " + name);
+    check_side(image.shape(1), "the width of " + name);
+}
+
+void resize_crop(py::handle image_, py::handle out_, py::handle resized_height,
+                 py::handle resized_width, py::handle top, py::handle left, py::handle swap) {
+    const Place at = place(resized_height, resized_width, top, left, swap);
+    const std::string image_is = "image must be a uint8 array of shape (height, width, 3)";
+    const py::array image = checked_array<uint8_t>(image_, image_is);
+    check_shape(image, image.ndim() == 3 && image.shape(2) == r2p::kChannels, image_is);
+    check_frame_size(image, "image");
     // NumPy leaves the stride of an axis of length 1 undefined.
     if (image.strides(2) != 1 || (image.shape(1) > 1 && image.strides(1) != r2p::kChannels))
         throw py::value_error(py::str("image must have strides (any, 3, 1), got {}")
                                   .format(image.attr("strides")));
-    check_dense(out, "out");
-    check_writable(out, "out");
-    const py::ssize_t height = out.shape(0), width = out.shape(1);
-    if (top < 0 || left < 0 || top > resized_height - height || left > resized_width - width)
-        throw py::value_error(
-            py::str("the crop of {}x{} at top {}, left {} is not inside the resized frame of {}x{}")
-                .format(height, width, top, left, resized_height, resized_width));
+    py::array out = checked_out(out_);
+    const r2p::Crop crop = checked_crop(at, out);
     check_apart(image, out, "image");
 
     const r2p::Image source{static_cast<const uint8_t*>(image.data()), image.strides(0),
                             static_cast<int>(image.shape(0)), static_cast<int>(image.shape(1))};
-    const r2p::Crop crop{static_cast<int>(resized_height), static_cast<int>(resized_width),
-                         static_cast<int>(top),            static_cast<int>(left),
-                         static_cast<int>(height),         static_cast<int>(width)};
-    const bool swap = swap_.ptr() == Py_True;
     auto* target = static_cast<uint8_t*>(out.mutable_data());
     const py::gil_scoped_release unlocked;
-    r2p::resize_crop(source, crop, swap, target);
+    r2p::resize_crop(source, crop, at.swap, target);
+}
+
+r2p::Matrix checked_matrix(py::handle matrix_) {
+    const std::string expected = "matrix must be 6 integers from -32768 to 32767";
+    if (!PySequence_Check(matrix_.ptr()) || py::len(matrix_) != 6)
+        throw py::type_error(expected + ", got " + type_name(matrix_));
+    std::array<int16_t, 6> values{};
+    for (size_t i = 0; i < values.size(); ++i) {
+        const long long value = integer(matrix_[py::int_(i)], "each number of matrix");
+        if (value < INT16_MIN || value > INT16_MAX)
+            throw py::value_error(expected + ", got " + std::to_string(value));
+        values[i] = static_cast<int16_t>(value);
+    }
+    return {values[0], values[1], values[2], values[3], values[4], values[5]};
+}
+
+// A plane of this size; `widest` is how many bytes one sample may be from the next.
+py::array checked_plane(py::handle plane_, const std::string& name, py::ssize_t height,
+                        py::ssize_t width, py::ssize_t widest) {
+    const std::string plane_is = name + " must be a uint8 array of shape " +
+                                 (height == 0 ? std::string("(height, width)")
+                                              : std::string(py::str("({}, {})").format(height, width)));
+    const py::array plane = checked_array<uint8_t>(plane_, plane_is);
+    check_shape(plane, plane.ndim() == 2 && (height == 0 || (plane.shape(0) == height &&
+                                                             plane.shape(1) == width)),
+                plane_is);
+    if (plane.shape(1) > 1 && (plane.strides(1) < 1 || plane.strides(1) > widest))
+        throw py::value_error(py::str("{} must have its samples {} apart, got strides {}")
+                                  .format(name, widest == 1 ? "1 byte" : "1 or 2 bytes",
+                                          plane.attr("strides")));
+    return plane;
+}
+
+r2p::Plane plane_of(const py::array& plane) {
+    return {static_cast<const uint8_t*>(plane.data()), plane.strides(0),
+            plane.shape(1) > 1 ? static_cast<int>(plane.strides(1)) : 1};
+}
+
+void resize_crop_yuv(py::handle y_, py::handle u_, py::handle v_, py::handle out_,
+                     py::handle resized_height, py::handle resized_width, py::handle top,
+                     py::handle left, py::handle matrix_, py::handle swap) {
+    const Place at = place(resized_height, resized_width, top, left, swap);
+    const r2p::Matrix matrix = checked_matrix(matrix_);
+    const py::array y = checked_plane(y_, "y", 0, 0, 1);
+    check_frame_size(y, "y");
+    const py::ssize_t height = (y.shape(0) + 1) / 2, width = (y.shape(1) + 1) / 2;
+    const py::array u = checked_plane(u_, "u", height, width, 2);
+    const py::array v = checked_plane(v_, "v", height, width, 2);
+    py::array out = checked_out(out_);
+    const r2p::Crop crop = checked_crop(at, out);
+    check_apart(y, out, "y");
+    check_apart(u, out, "u");
+    check_apart(v, out, "v");
+
+    const r2p::Planes source{plane_of(y), plane_of(u), plane_of(v), static_cast<int>(y.shape(0)),
+                             static_cast<int>(y.shape(1))};
+    auto* target = static_cast<uint8_t*>(out.mutable_data());
+    const py::gil_scoped_release unlocked;
+    r2p::resize_crop_yuv(source, crop, matrix, at.swap, target);
 }
 
 void stack(py::handle frames_, py::handle out_, py::handle scale_, py::handle bias_) {
@@ -176,6 +258,9 @@ PYBIND11_MODULE(_frames, module, py::mod_gil_not_used()) {
     module.def("resize_crop", &resize_crop, py::arg("image"), py::arg("out"),
                py::arg("resized_height"), py::arg("resized_width"), py::arg("top"),
                py::arg("left"), py::arg("swap"));
+    module.def("resize_crop_yuv", &resize_crop_yuv, py::arg("y"), py::arg("u"), py::arg("v"),
+               py::arg("out"), py::arg("resized_height"), py::arg("resized_width"), py::arg("top"),
+               py::arg("left"), py::arg("matrix"), py::arg("swap"));
     module.def("stack", &stack, py::arg("frames"), py::arg("out"), py::arg("scale"),
                py::arg("bias"));
 }

@@ -9,8 +9,8 @@ from typing import Literal
 
 from r2p_edge._buffer import Shot
 from r2p_edge._live import LiveCapture
+from r2p_edge._planes import picture_of
 from r2p_edge.errors import VideoError
-from r2p_edge.videofile import _rgb
 
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of libavformat/avformat.h
 
@@ -109,7 +109,7 @@ class AddressCapture(LiveCapture):
                     time=moment,
                     captured=captured,
                     size=(frame.height, frame.width),
-                    image=functools.partial(_rgb, frame),
+                    picture=functools.partial(picture_of, frame),
                     joined=not losing,
                     dropped=dropped,
                 )

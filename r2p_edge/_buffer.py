@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from r2p_edge._gate import MotionGate
+from r2p_edge._planes import Image, Planes
 from r2p_edge.errors import SpecError
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess import Preprocessor
 from r2p_edge.sampling import SLACK, TIE, plan_clips, window_length
 from r2p_edge.spec import ModelSpec
-
-Image = npt.NDArray[np.uint8]
 
 
 class Shot(NamedTuple):
@@ -29,8 +27,9 @@ class Shot(NamedTuple):
         time: seconds in the source's own clock.
         captured: the same moment in seconds of the monotonic clock, as far as that is known.
         size: height and width in pixels.
-        image: gives the pixels, uint8 (height, width, 3); called only if a window needs them.
-        color: their channel order.
+        picture: gives the pixels, uint8 (height, width, 3), or the planes; called only if a window
+            needs them.
+        color: channel order of the pixels.
         joined: whether the source ran on without interruption since the frame before.
         dropped: frames that were dropped since the frame before, because reading was too slow.
     """
@@ -38,10 +37,17 @@ class Shot(NamedTuple):
     time: float
     captured: float
     size: tuple[int, int]
-    image: Callable[[], Image]
+    picture: Callable[[], Image | Planes]
     color: Literal["RGB", "BGR"] = "RGB"
     joined: bool = True
     dropped: int = 0
+
+    def image(self) -> Image:
+        """The pixels in RGB, uint8 (height, width, 3)."""
+        picture = self.picture()
+        if isinstance(picture, Planes):
+            return picture.rgb()
+        return picture if self.color == "RGB" else picture[:, :, ::-1]
 
 
 class Window(NamedTuple):
@@ -215,8 +221,8 @@ class ClipBuffer:
     def _make(self) -> None:
         assert self._newest is not None
         with self._timing.stage("preprocess"):
-            image = self._newest.image()
-            self._preprocessor.frame(image, self._slots[self._head], self._newest.color)
+            picture = self._newest.picture()
+            self._preprocessor.frame(picture, self._slots[self._head], self._newest.color)
         self._pixels = "slot"
 
     def _settle(self) -> None:

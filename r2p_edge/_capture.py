@@ -19,8 +19,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from r2p_edge._address import AddressCapture
-from r2p_edge._buffer import Image, Shot
+from r2p_edge._buffer import Shot
 from r2p_edge._live import LiveCapture
+from r2p_edge._planes import Image, Planes
 from r2p_edge.errors import MissingDependencyError, UsageError, VideoError, VideoNotFoundError
 from r2p_edge.runtimes.base import import_library
 from r2p_edge.sampling import SLACK, nearest
@@ -128,7 +129,7 @@ class FileCapture:
         self._stopped = False
         # True times, of long files too: all of it is going to be read anyway.
         count: Literal["trust", "packets"] = "trust" if "://" in name else "packets"
-        self._video = open_source(name, clip.fps, count=count)
+        self._video = open_source(name, clip.fps, count=count, planes=True)
 
     @property
     def truncated(self) -> bool:
@@ -143,12 +144,12 @@ class FileCapture:
             wanted = self._wanted()
             wanted = wanted[wanted > newest]
             with contextlib.suppress(ShorterThanDeclaredError):
-                for time, image in zip(wanted.tolist(), self._video.read(wanted)):
+                for time, picture in zip(wanted.tolist(), self._video.read(wanted)):
                     if self._stopped:
                         return
                     newest = time
-                    picture = functools.partial(_same, image)
-                    yield Shot(time, self._clock(), image.shape[:2], picture)
+                    shown = functools.partial(_same, picture)
+                    yield Shot(time, self._clock(), picture.shape[:2], shown)
                 return
         raise VideoError(f"{self.name} decodes differently every time; convert the file")
 
@@ -224,5 +225,5 @@ class PipelineCapture(OpenCVCapture):
         return cv2.VideoCapture(self.name, cv2.CAP_GSTREAMER)
 
 
-def _same(image: Image) -> Image:
-    return image
+def _same(picture: Image | Planes) -> Image | Planes:
+    return picture

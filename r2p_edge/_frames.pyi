@@ -12,6 +12,18 @@ def resize_crop(
     left: int,
     swap: bool,
 ) -> None: ...
+def resize_crop_yuv(
+    y: NDArray[np.uint8],
+    u: NDArray[np.uint8],
+    v: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    resized_height: int,
+    resized_width: int,
+    top: int,
+    left: int,
+    matrix: Sequence[int],
+    swap: bool,
+) -> None: ...
 def stack(
     frames: NDArray[np.uint8],
     out: NDArray[np.float32],

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._planes import Image, Planes
 from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess import Preprocessor
@@ -99,7 +100,7 @@ class ClipReader:
         consume: Callable[[Iterator[npt.NDArray[np.uint8]]], npt.NDArray[Any]],
     ) -> tuple[npt.NDArray[Any], list[ClipPlan], Source]:
         with timing.stage("decode"):
-            video = open_source(source, fps, count=self._count)
+            video = open_source(source, fps, count=self._count, planes=True)
         with contextlib.closing(video):
             # A file that ends before its container says has then been counted: plan it again.
             for _ in range(2):
@@ -153,9 +154,7 @@ class ClipReader:
             raise VideoError("the iterable gave no frame; expected uint8 arrays (H, W, 3)")
         return np.stack(kept)
 
-    def _pixels(
-        self, image: npt.NDArray[np.uint8], color: str, timing: Timing
-    ) -> npt.NDArray[np.uint8]:
+    def _pixels(self, image: Image | Planes, color: str, timing: Timing) -> npt.NDArray[np.uint8]:
         with timing.stage("preprocess"):
             pixels = np.empty(self.preprocessor.frame_shape, np.uint8)
             self.preprocessor.frame(image, pixels, color)

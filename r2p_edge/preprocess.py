@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._planes import Image, Planes
 from r2p_edge.errors import VideoError
 from r2p_edge.spec import LONGEST_SIDE, ModelSpec
 
@@ -62,22 +63,23 @@ class Preprocessor:
         half = round if crop.rounding == "half_even" else int
         return *resized, half((resized[0] - crop.height) / 2), half((resized[1] - crop.width) / 2)
 
-    def frame(
-        self, image: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], color: str = "RGB"
-    ) -> None:
-        """Resizes and crops `image`, uint8 (H, W, 3), into `out`, uint8 `frame_shape`.
+    def frame(self, image: Image | Planes, out: Image, color: str = "RGB") -> None:
+        """Resizes and crops `image`, uint8 (H, W, 3) or planes, into `out`, uint8 `frame_shape`.
 
         Args:
-            color: channel order of `image`, "RGB" or "BGR"; `out` gets the model's.
+            color: channel order of an array, "RGB" or "BGR"; `out` gets the model's.
         """
+        if isinstance(image, Planes):
+            geometry = self.geometry(*image.shape[:2])
+            swap = self._spec.input.color != "RGB"
+            kernel.resize_crop_yuv(image.y, image.u, image.v, out, *geometry, image.matrix, swap)
+            return
         if image.strides[1:] != (3, 1):
             image = np.ascontiguousarray(image)
         geometry = self.geometry(image.shape[0], image.shape[1])
         kernel.resize_crop(image, out, *geometry, color != self._spec.input.color)
 
-    def tensor(
-        self, clip: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    def tensor(self, clip: Image) -> Image | npt.NDArray[np.float32]:
         """The model's input of one clip, batch axis 1 included, C-contiguous.
 
         Args:

@@ -7,7 +7,7 @@ import threading
 import time as clocks
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -150,7 +150,7 @@ class Stream:
                 skipped=window.skipped,
                 dropped=window.dropped,
                 gaps=window.gaps,
-                _image=newest.image if newest.color == "RGB" else _swapped(newest.image),
+                _image=newest.image,
             ),
         )
 
@@ -164,7 +164,3 @@ class Stream:
                 LowFrameRateWarning,
                 stacklevel=3,
             )
-
-
-def _swapped(image: Callable[[], Any]) -> Callable[[], Any]:
-    return lambda: image()[:, :, ::-1]

@@ -1,22 +1,25 @@
 """Any source of frames behind one small interface.
 
 PyAV reads files because it shows presentation times, rotation and broken metadata as they are;
-OpenCV's reader hides all three. Frames are converted to RGB only when a clip needs them.
+OpenCV's reader hides all three. Frames are converted only when a clip needs them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from r2p_edge._planes import Image, Planes
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.sampling import nearest
-from r2p_edge.videofile import Count, Image, Times, VideoFile
+from r2p_edge.videofile import Count, Times, VideoFile
+
+_Picture = TypeVar("_Picture")
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "tcp")
@@ -43,10 +46,10 @@ class Source(Protocol):
     times: Times
     truncated: bool
 
-    def read(self, times: Times) -> Iterator[Image]:
-        """For each of the ascending moments, the nearest frame: uint8 (H, W, 3).
+    def read(self, times: Times) -> Iterator[Image | Planes]:
+        """For each of the ascending moments, the nearest frame: uint8 (H, W, 3), or its planes.
 
-        The very same array comes again where one frame is nearest to several moments.
+        The very same object comes again where one frame is nearest to several moments.
 
         Raises:
             ShorterThanDeclaredError: decoding ended early; `times` is now true, so plan again.
@@ -59,13 +62,14 @@ class Source(Protocol):
         ...
 
 
-def open_source(source: Any, fps: float, *, count: Count = "trust") -> Source:
+def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool = False) -> Source:
     """The source behind a path, a URL, a folder of images, or an array of frames.
 
     Args:
         source: path or URL (str or Path), or uint8 array (n, H, W, 3).
         fps: frames per second of a folder or an array.
         count: how sure the number of a file's frames must be; see `VideoFile`.
+        planes: frames of files in YUV 4:2:0 come as `Planes`; otherwise all are in RGB.
 
     Raises:
         VideoNotFoundError: there is no such file or folder.
@@ -79,11 +83,11 @@ def open_source(source: Any, fps: float, *, count: Count = "trust") -> Source:
             raise VideoError(
                 f"{name} is a live stream, which has no end to predict to; record it to a file"
             )
-        return VideoFile(name, name, count=count)
+        return VideoFile(name, name, count=count, planes=planes)
     path = Path(name)
     try:
         if path.is_dir():
-            return ImageFolder(path, fps)
+            return ImageFolder(path, fps, planes=planes)
         if not path.exists():
             raise VideoNotFoundError(f"there is no video {name}; check the path")
         if not path.is_file():
@@ -95,7 +99,7 @@ def open_source(source: Any, fps: float, *, count: Count = "trust") -> Source:
             raise
         raise VideoError(f"{name!r:.200} cannot be looked up ({error}); check the path") from error
     # Without the protocol's name FFmpeg would take what stands before a colon for one.
-    return VideoFile(name, f"file:{name}", count=count)
+    return VideoFile(name, f"file:{name}", count=count, planes=planes)
 
 
 def videos_in(folder: Path) -> list[Path]:
@@ -177,8 +181,9 @@ class ImageFolder:
 
     truncated = False
 
-    def __init__(self, folder: Path, fps: float) -> None:
+    def __init__(self, folder: Path, fps: float, *, planes: bool = False) -> None:
         self.name = str(folder)
+        self._planes = planes
         images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         self._paths = sorted(images, key=_natural)
         if not self._paths:
@@ -188,10 +193,10 @@ class ImageFolder:
             )
         self.times = np.arange(len(self._paths)) / fps
 
-    def read(self, times: Times) -> Iterator[Image]:
-        def image(index: int) -> Image:
+    def read(self, times: Times) -> Iterator[Image | Planes]:
+        def image(index: int) -> Image | Planes:
             path = self._paths[index]
-            file = VideoFile(str(path), f"file:{path}")
+            file = VideoFile(str(path), f"file:{path}", planes=self._planes)
             try:
                 return next(file.read(np.zeros(1)))
             finally:
@@ -203,9 +208,10 @@ class ImageFolder:
         pass
 
 
-def _repeating(indices: Iterable[int], image: Any) -> Iterator[Image]:
+def _repeating(indices: Iterable[int], image: Callable[[int], _Picture]) -> Iterator[_Picture]:
     """`image(index)` for each index, made once for a run of the same index."""
-    shown, current = None, None
+    shown: int | None = None
+    current: _Picture | None = None
     for index in indices:
         if index != shown:
             shown, current = index, image(index)

@@ -1,4 +1,4 @@
-"""A video file as presentation times and upright RGB frames, decoding as little as it can.
+"""A video file as presentation times and upright frames, decoding as little as it can.
 
 Three kinds of file are told apart. Most containers hold presentation times: their frames are
 sought. AVI and raw streams hold none, and what FFmpeg makes up for them has gaps and changes after
@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._planes import Image, Planes, picture_of, rgb_of
 from r2p_edge.errors import VideoError
 from r2p_edge.sampling import nearest
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-Image = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.float64]
 Count = Literal["trust", "packets", "frames"]
 
@@ -60,13 +60,17 @@ class VideoFile:
         url: of the file, for FFmpeg.
         count: how sure the number of frames must be: "trust" what a long file declares, list
             the "packets" of any file, or decode all "frames".
+        planes: frames in YUV 4:2:0 are read as they are.
 
     Raises:
         VideoError: it is no video, or no frame of it can be decoded.
     """
 
-    def __init__(self, name: str, url: str, *, count: Count = "trust") -> None:
+    def __init__(
+        self, name: str, url: str, *, count: Count = "trust", planes: bool = False
+    ) -> None:
         self.name = name
+        self._picture = picture_of if planes else rgb_of
         self.truncated = False
         self._url = url
         self._cache: list[av.VideoFrame] | None = None
@@ -218,14 +222,15 @@ class VideoFile:
         found = float(self.times[-1]) + 1 / self._rate
         return declared is not None and found < declared - max(0.5, 0.05 * declared)
 
-    def read(self, times: Times) -> Iterator[Image]:
+    def read(self, times: Times) -> Iterator[Image | Planes]:
         """See `video.Source.read`."""
         frames = self._read_counted(times) if self._counted else self._read_seeking(times)
-        shown, image = None, np.empty(0, np.uint8)
+        shown: av.VideoFrame | None = None
+        picture: Image | Planes = np.empty(0, np.uint8)
         for frame in frames:
             if frame is not shown:
-                shown, image = frame, _rgb(frame)
-            yield image
+                shown, picture = frame, self._picture(frame)
+            yield picture
 
     def _read_counted(self, times: Times) -> Iterator[av.VideoFrame]:
         import av
@@ -327,16 +332,6 @@ class _SeekingReader:
             back = 2 * back + 1.0
         file._restart()
         self._before, self._after = None, self._next()
-
-
-def _rgb(frame: Any) -> Image:
-    """The frame as uint8 RGB (H, W, 3), upright.
-
-    One thread: swscale's slice threads cost three times what they save at these sizes.
-    """
-    image: Image = frame.to_ndarray(format="rgb24", threads=1)
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise, as the container asks
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def _cause(error: Exception) -> str:

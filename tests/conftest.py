@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from requirements import import_torchvision, is_required
 
 from r2p_edge import cli
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard():
+    """What a shell starts in the background ignores it, and tests send it to themselves."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +46,15 @@ def motion_model(tmp_path_factory) -> Path:
 
     (artifact,) = build("motion", targets=["onnx"], out=tmp_path_factory.mktemp("motion"))
     return artifact.path
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> tuple[dict[str, Any], Path]:
+    """What `demo` reports of every runtime that is installed, and the folder that it leaves."""
+    from r2p_edge.demo import run_demo
+
+    folder = tmp_path_factory.mktemp("demo") / "r2p-edge-demo"
+    return run_demo(folder, 24), folder
 
 
 @pytest.fixture

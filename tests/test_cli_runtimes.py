@@ -164,11 +164,8 @@ def test_compare_asks_for_another_precision(run, exported):
         assert (code, result["exit_code"]) == (BACKEND, BACKEND)
 
 
-def test_demo_has_a_row_for_each_runtime(run, tmp_path):
-    code, output, _ = run("demo", "--clips", 24, "--out", tmp_path, "--json")
-    assert code == 0
-    report = json.loads(output)
-    rows = {(row["runtime"], row["precision"]): row for row in report["results"]}
+def test_demo_has_a_row_for_each_runtime(demo):
+    rows = {(row["runtime"], row["precision"]): row for row in demo[0]["results"]}
     both = [(name, how) for name in ("onnxruntime", "openvino") for how in ("fp32", "int8")]
     assert set(rows) >= set(both)
     assert max(rows[row]["top1"] for row in both) - min(rows[row]["top1"] for row in both) <= 0.01
@@ -183,11 +180,11 @@ def test_demo_without_openvino(run, tmp_path, monkeypatch):
 
     for name in ("openvino", "mindspore"):
         monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr("r2p_edge.demo._INT8", ())  # the rows of which take their time
     code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
     assert code == 0
     report = json.loads(output)
-    rows = [(row["runtime"], row["precision"]) for row in report["results"]]
-    assert rows == [("onnxruntime", "fp32"), ("onnxruntime", "int8")]
+    assert [row["runtime"] for row in report["results"]] == ["onnxruntime"]
     reasons = {left["runtime"]: left["reason"] for left in report["left_out"]}
     assert 'pip install "r2p_edge[openvino]"' in reasons["openvino"]
 

@@ -214,6 +214,134 @@ def test_the_gil_is_released():
     assert not exhausted.is_set()
 
 
+# Frames in YUV 4:2:0
+
+
+BT601 = 16, 9539, 13075, -3209, -6660, 16525
+
+
+def planes_of(height, width, *, pairs=False, seed=0):
+    """y, u and v; `pairs`: u and v take turns in memory, as in NV12."""
+    half = (height + 1) // 2, (width + 1) // 2
+    y, uv = noise(height, width + 3, seed=seed)[:, :width], noise(*half, 2, seed=seed + 1)
+    u, v = (uv[..., i] if pairs else np.ascontiguousarray(uv[..., i]) for i in (0, 1))
+    return y, u, v
+
+
+def yuv_crop(kernel, planes, size, top, left, shape, matrix=BT601, swap=False):
+    out = np.empty((*shape, 3), np.uint8)
+    kernel.resize_crop_yuv(*planes, out, *size, top, left, matrix, swap)
+    return out
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(resizes(), st.booleans(), st.booleans())
+@example(((240, 320), (128, 171), 8, 30, (112, 112)), False, False)
+@example(((1080, 1920), (128, 171), 8, 30, (112, 112)), False, True)
+@example(((121, 161), (128, 171), 8, 30, (112, 112)), True, False)
+@example(((1, 1), (5, 7), 0, 0, (5, 7)), False, False)
+def test_both_take_planes_alike(resize, pairs, swap):
+    source, *crop = resize
+    planes = planes_of(*source, pairs=pairs)
+    compiled, twin = (
+        yuv_crop(load(name), planes, *crop, swap=swap) for name in ("_frames", "_frames_py")
+    )
+    np.testing.assert_array_equal(compiled, twin)
+
+
+def converted(planes, colorspace=5, color_range=1):
+    """The planes as FFmpeg converts them, in RGB."""
+    av = pytest.importorskip("av")
+    y, u, v = planes
+    frame = av.VideoFrame(y.shape[1], y.shape[0], "yuv420p")
+    for plane, samples in zip(frame.planes, (y, u, v)):
+        rows = np.zeros((plane.height, plane.line_size), np.uint8)
+        rows[:, : samples.shape[1]] = samples
+        plane.update(rows.tobytes())
+    frame.colorspace, frame.color_range = colorspace, color_range
+    return frame.to_ndarray(format="rgb24", threads=1)
+
+
+@pytest.mark.parametrize("color_range", [1, 2])
+@pytest.mark.parametrize("colorspace", [1, 5, 9])
+@pytest.mark.parametrize(
+    ("source", "size"),
+    [((240, 320), (128, 171)), ((480, 854), (128, 171)), ((64, 50), (128, 171))],
+    ids=str,
+)
+def test_planes_become_what_ffmpeg_and_opencv_make_of_them(
+    kernel, source, size, colorspace, color_range
+):
+    """Of colours that RGB has. Each sample of u and v is for four pixels in both."""
+    from r2p_edge._planes import _SHARES, _matrix
+
+    y, u, v = planes_of(*source)
+    planes = 64 + y // 2, 116 + u // 10, 116 + v // 10
+    matrix = _matrix(*_SHARES[colorspace], full=color_range == 2)
+    crop = size, 8, 30, (112, 112)
+    actual = yuv_crop(kernel, planes, *crop, matrix)
+    expected = opencv_crop(converted(planes, colorspace, color_range), *crop)
+    difference = actual.astype(int) - expected
+    assert np.abs(difference).max() <= 2
+    assert np.abs(difference).mean() < 0.7
+    assert abs(difference.mean()) < 0.7  # no brighter and no darker
+
+
+def test_planes_are_cut_off_where_rgb_ends(kernel):
+    for y, u, v, color in [(255, 128, 128, (255,) * 3), (0, 128, 128, (0,) * 3)]:
+        planes = (np.full(s, n, np.uint8) for s, n in (((4, 6), y), ((2, 3), u), ((2, 3), v)))
+        assert (yuv_crop(kernel, planes, (8, 8), 0, 0, (8, 8)) == color).all()
+    for u, v, shown, swap in [(90, 240, 0, False), (90, 240, 2, True), (240, 90, 2, False)]:
+        planes = (np.full(s, n, np.uint8) for s, n in (((4, 6), 81), ((2, 3), u), ((2, 3), v)))
+        color = yuv_crop(kernel, planes, (8, 8), 0, 0, (8, 8), swap=swap)[0, 0]
+        assert color.argmax() == shown
+        assert color.max() > 240
+
+
+Y, U, V = planes_of(20, 30)
+OUT_OF_PLANES = np.zeros((8, 9, 3), np.uint8)
+WIDE = np.zeros((20, 60), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"y": None}, TypeError, r"y must be a uint8 array of shape \(height, width\), got None"),
+        ({"y": Y.astype(float)}, TypeError, "y must be .*, got float64 array"),
+        ({"y": Y[np.newaxis]}, ValueError, r"y must be .* \(1, 20, 30\)"),
+        ({"y": Y[:0]}, ValueError, "y must be"),
+        ({"y": WIDE[:, ::2]}, ValueError, "y must have its samples 1 byte apart"),
+        ({"y": Y[:, ::-1]}, ValueError, "y must have its samples 1 byte apart"),
+        ({"y": np.zeros((1, 32768), np.uint8)}, ValueError, "the width of y .* got 32768"),
+        ({"u": U[:9]}, ValueError, r"u must be a uint8 array of shape \(10, 15\), got .*\(9, 15\)"),
+        ({"u": U[:, :14]}, ValueError, r"u must be .* \(10, 14\)"),
+        ({"v": Y}, ValueError, r"v must be .* \(10, 15\), got .* \(20, 30\)"),
+        ({"v": V.tolist()}, TypeError, r"v must be .* \(10, 15\), got list"),
+        ({"v": WIDE[:10, :45:3]}, ValueError, "v must have its samples 1 or 2 bytes apart"),
+        ({"out": OUT_OF_PLANES[0]}, ValueError, r"out must .* \(9, 3\)"),
+        ({"u": OUT_OF_PLANES.reshape(-1)[:150].reshape(10, 15)}, ValueError, "memory with u"),
+        ({"v": OUT_OF_PLANES.reshape(-1)[:150].reshape(10, 15)}, ValueError, "memory with v"),
+        ({"matrix": None}, TypeError, "matrix must be 6 integers .*, got NoneType"),
+        ({"matrix": (1, 2, 3)}, TypeError, "matrix must be 6 integers .*, got tuple"),
+        ({"matrix": (0, 0, 0, 0, 0, 32768)}, ValueError, "matrix must be 6 .*, got 32768"),
+        ({"matrix": (-(2**90), 0, 0, 0, 0, 0)}, ValueError, "matrix must be 6 integers"),
+        ({"matrix": (0, 0, 0, 0, 0, 1.5)}, TypeError, "each number of matrix must be an integer"),
+        ({"top": 9}, ValueError, "at top 9, left 2"),
+        ({"swap": None}, TypeError, "swap must be a bool, got NoneType"),
+    ],
+)
+def test_resize_crop_yuv_refuses(kernel, changed, error, message):
+    arguments = {
+        "y": Y, "u": U, "v": V, "out": OUT_OF_PLANES, "resized_height": 16, "resized_width": 18,
+        "top": 1, "left": 2, "matrix": BT601, "swap": False,
+    }  # fmt: skip
+    kernel.resize_crop_yuv(**arguments)
+    before = OUT_OF_PLANES.copy()
+    with pytest.raises(error, match=message):
+        kernel.resize_crop_yuv(**(arguments | changed))
+    np.testing.assert_array_equal(OUT_OF_PLANES, before)
+
+
 IMAGE = noise(20, 30, 3)
 FRAMES = noise(2, 4, 5, 3)
 

@@ -22,7 +22,7 @@ RANKS = (
     {"bundle"},
     {"runtimes"},
     {"_probe"},
-    {"sampling"},
+    {"sampling", "_planes"},
     {"videofile"},
     {"video", "preprocess"},
     {"prediction"},

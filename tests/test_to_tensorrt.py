@@ -13,7 +13,7 @@ import pytest
 from fake_tensorrt import FOLDER, VERSIONS, installed, live, plan_of
 from models import brightness_model
 from requirements import needs
-from tensorrt_models import small
+from tensorrt_models import needs_rounding, small
 
 from r2p_edge import Predictor, _files
 from r2p_edge.artifact import open_artifact, sidecar_path
@@ -80,6 +80,7 @@ def files(folder):
 )
 @pytest.mark.parametrize("version", VERSIONS)
 def test_precisions(sources, path, version, precision, flags, kept):
+    needs_rounding(version, precision)
     source = sources["int8" if precision == "int8" else "fp32"]
     with installed(version):
         before = live()

@@ -1,0 +1,90 @@
+"""Decoded frames of PyAV as pixels: whole ones in RGB, or the planes as they were decoded.
+
+Decoders give YUV with a sample of each colour for four pixels (4:2:0). Converting a whole frame
+costs more than resizing it, and of a large one more than decoding it, so what is going to be
+resized stays in planes until then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+
+# Red's and blue's shares in the luma of each `AVColorSpace` of libavutil/pixfmt.h. What is not
+# said is taken for BT.601, as FFmpeg's own conversion does.
+_BT709, _BT601, _BT2020 = (0.2126, 0.0722), (0.299, 0.114), (0.2627, 0.0593)
+_SHARES = {1: _BT709, 2: _BT601, 5: _BT601, 6: _BT601, 9: _BT2020}
+_FULL_RANGE = 2  # of `AVColorRange`
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """A frame in YUV 4:2:0.
+
+    Attributes:
+        y: uint8 (H, W), rows at any distance.
+        u, v: uint8 ((H + 1) // 2, (W + 1) // 2).
+        matrix: to RGB, as `resize_crop_yuv` wants it.
+        frame: PyAV's, whose memory the planes are.
+    """
+
+    y: Image
+    u: Image
+    v: Image
+    matrix: tuple[int, int, int, int, int, int]
+    frame: Any
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3), as of the image."""
+        return *self.y.shape, 3
+
+    def rgb(self) -> Image:
+        """The frame as uint8 RGB (H, W, 3)."""
+        return rgb_of(self.frame)
+
+
+def picture_of(frame: Any) -> Image | Planes:
+    """The planes of a PyAV frame, where they are in 4:2:0 and upright; else the frame in RGB."""
+    form, planes = frame.format.name, frame.planes
+    shares = _SHARES.get(frame.colorspace)
+    upright = frame.rotation % 360 == 0 and all(plane.line_size > 0 for plane in planes)
+    if shares is None or not upright or form not in ("yuv420p", "yuvj420p", "nv12"):
+        return rgb_of(frame)
+    height, width = frame.height, frame.width
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    if form == "nv12":
+        pairs = _plane(planes[1], rows, 2 * columns)
+        u, v = pairs[:, ::2], pairs[:, 1::2]
+    else:
+        u, v = (_plane(plane, rows, columns) for plane in planes[1:])
+    full = form == "yuvj420p" or frame.color_range == _FULL_RANGE
+    return Planes(_plane(planes[0], height, width), u, v, _matrix(*shares, full=full), frame)
+
+
+def rgb_of(frame: Any) -> Image:
+    """A PyAV frame as uint8 RGB (H, W, 3), upright.
+
+    One thread: swscale's slice threads cost three times what they save at these sizes.
+    """
+    image: Image = frame.to_ndarray(format="rgb24", threads=1)
+    turns = round(frame.rotation / 90) % 4  # counter-clockwise, as the container asks
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _plane(plane: Any, height: int, width: int) -> Image:
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
+
+
+def _matrix(red: float, blue: float, *, full: bool) -> tuple[int, int, int, int, int, int]:
+    """From luma's shares of red and blue: Y = red R + green G + blue B (ITU-R BT.601, 3.5)."""
+    green = 1 - red - blue
+    gain, chroma = (1.0, 2.0) if full else (255 / 219, 2 * 255 / 224)
+    from_v, from_u = chroma * (1 - red), chroma * (1 - blue)
+    numbers = gain, from_v, -from_u * blue / green, -from_v * red / green, from_u
+    return 0 if full else 16, *(round(8192 * number) for number in numbers)  # type: ignore[return-value]
