@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Makes MindSpore Lite's .mindir of a model.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat << 'END'
+usage: build_mindir.sh MODEL.onnx | KIT | BUNDLE --out DIR [--optimize ascend_oriented | general]
+                       [--int8 VIDEOS --split LIST] [--soc SOC] [--venv DIR] [--dry-run]
+
+Converts with MindSpore Lite, proves the result where it can run, and writes it to --out. Of a
+bundle, its kit for the chip is taken, else its fp32 model. A kit needs no r2p-edge here.
+
+  --optimize       ascend_oriented (default): fp16, for the chip; general: fp32, for the CPU
+  --int8 VIDEOS    with general, from an ONNX file: int8, calibrated on these videos
+  --split LIST     their train list
+  --soc SOC        build for this chip instead of the one that is here
+  --venv DIR       what setup.sh filled (default: venv beside this script)
+  --dry-run        print the commands and run none of them
+END
+}
+
+model='' out='' optimize=ascend_oriented int8='' split=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --out | --optimize | --int8 | --split | --soc | --venv)
+            need_value "$1" "${2:-}"
+            printf -v "${1#--}" %s "$2"
+            shift
+            ;;
+        --dry-run) dry_run=yes ;;
+        --help)
+            usage
+            exit
+            ;;
+        -*) die "there is no option $1; see --help" ;;
+        *)
+            [ -z "$model" ] || die "give one model; see --help"
+            model=$1
+            ;;
+    esac
+    shift
+done
+[ -n "$model" ] && [ -n "$out" ] || die "give a model and --out; see --help"
+
+case $optimize in
+    general) target=mindspore-lite device=cpu ;;
+    ascend_oriented)
+        [ -z "$int8" ] || die "MindSpore Lite has only fp16 for Ascend; take --int8 with" \
+            "--optimize general"
+        find_soc
+        device=$target
+        need_cann
+        limit_compiler
+        ;;
+    *) die "--optimize is general or ascend_oriented, not $optimize" ;;
+esac
+find_model "$model" "$device"
+if [ -n "$int8" ] && [ -n "$kit" ]; then
+    die "a kit has the precision that it was exported with; take --int8 with an ONNX file"
+fi
+
+# r2p-edge and kits compile for Ascend310B4, of the two chips of that kind.
+if [ "$soc" = Ascend310B1 ]; then
+    need_venv
+    need_converter "$venv/bin/python"
+    onnx=${onnx:-$kit/model.onnx}
+    make_work
+    prepare_onnx
+    run "$venv/bin/python" "$here/steps.py" mindir "$work/model.onnx" \
+        "$out/$name.mindir" "$soc" "$target"
+elif [ -n "$kit" ]; then
+    need_converter python3
+    artifact=$(kit_says "$kit" artifact)
+    make_work
+    run cp -r "$kit" "$work/kit"
+    run python3 "$work/kit/build.py"
+    run mv "$work/kit/$artifact" "$work/kit/$artifact.json" "$out"
+else
+    need_venv
+    need_converter "$venv/bin/python"
+    make_work
+    options=()
+    [ -z "$int8" ] || options+=(--precision int8 --clips "$int8")
+    [ -z "$split" ] || options+=(--split "$split")
+    run "$venv/bin/r2p-edge" export "$onnx" --to "$target" --strict \
+        "${options[@]}" --out "$out"
+fi

@@ -1,0 +1,92 @@
+# shellcheck shell=bash
+# What the scripts beside this file share; they source it.
+
+PROGRAM=$(basename "$0")
+DRY_RUN=
+# Files of the system are looked for below this folder, in tests and in images that do not run yet.
+ROOT=${R2P_ROOT:-}
+
+die() {
+    printf '%s: error: %s\n' "$PROGRAM" "$*" >&2
+    exit 1
+}
+
+# A command, as it can be typed.
+show() {
+    local word line=
+    for word; do
+        [[ $word =~ ^[[:alnum:]_./:=,@%+-]+$ ]] || word=${word@Q}
+        line+=" $word"
+    done
+    printf '%s\n' "${line:1}"
+}
+
+# Shows a command and runs it; under --dry-run shows it only.
+run() {
+    if [[ $DRY_RUN ]]; then
+        show "$@"
+    else
+        printf '+ %s\n' "$(show "$@")" >&2
+        "$@"
+    fi
+}
+
+# The value of the option that comes first.
+value() {
+    [[ $# -ge 2 && -n $2 ]] || die "$1 needs a value; see $PROGRAM --help"
+    printf '%s' "$2"
+}
+
+need() {
+    command -v "$1" >/dev/null || die "there is no $1 on the PATH; $2"
+}
+
+# Sets CHIP and BOARD. The names are those of Linux's device trees, arch/arm64/boot/dts/nvidia; the
+# board's text in `model` is its maker's own and may be any.
+detect_board() {
+    local file=$ROOT/proc/device-tree/compatible names
+    [[ -f $file ]] || die "there is no $file, so this is no Jetson; run this on the board"
+    names=$(tr '\0' ' ' <"$file")
+    case $names in
+        *tegra234*) CHIP=tegra234 ;;
+        *tegra264*) CHIP=tegra264 ;;
+        *tegra194*) die "this is a Xavier, which has no JetPack after 5 and there Python 3.8 and" \
+            "TensorRT 8.5; expected an Orin or a Thor, since r2p_edge needs Python 3.10" ;;
+        *tegra210* | *tegra186*) die "this is a Jetson Nano, TX1 or TX2, which has no JetPack" \
+            "after 4 and there Python 3.6; expected an Orin or a Thor, since r2p_edge needs 3.10" ;;
+        *) die "this is no Jetson that is known here ($names); expected an Orin or a Thor" ;;
+    esac
+    case $names in
+        *p3701-*) BOARD="Jetson AGX Orin" ;;
+        *p3767-000[012]*) BOARD="Jetson Orin NX" ;;
+        *p3767-000[345]*) BOARD="Jetson Orin Nano" ;;
+        *p3834-*) BOARD="Jetson AGX Thor" ;;
+        *) die "this module is not known here ($names); expected Orin Nano, Orin NX, AGX Orin or" \
+            "AGX Thor" ;;
+    esac
+}
+
+# Sets JETPACK, after detect_board. Releases: NVIDIA's JetPack archive.
+detect_jetpack() {
+    local file=$ROOT/etc/nv_tegra_release line release
+    [[ -f $file ]] || die "there is no $file, which tells the JetPack; install the board's system" \
+        "with NVIDIA's SDK Manager"
+    read -r line <"$file" || true
+    [[ $line =~ R([0-9]+)\ \(release\),\ REVISION:\ ([0-9]+) ]] ||
+        die "$file begins with '$line'; expected '# R36 (release), REVISION: 4.3, ...'"
+    release=${BASH_REMATCH[1]}.${BASH_REMATCH[2]}
+    case $release in
+        36.3) JETPACK="6.0 with TensorRT 8.6" ;;
+        36.[45]) JETPACK="6.1 or 6.2 with TensorRT 10.3" ;;
+        38.[24]) JETPACK="7.0 or 7.1 with TensorRT 10.13" ;;
+        39.*) JETPACK="7.2 or later with TensorRT 10.16 or 11" ;;
+        [0-9].* | [12][0-9].* | 3[0-5].*) die "Jetson Linux R$release is JetPack 5 or older, whose" \
+            "Python is 3.8 or older; r2p_edge needs 3.10, so install JetPack 6 or 7" ;;
+        *) die "Jetson Linux R$release is not known here; expected R36.3 to R36.5 (JetPack 6)," \
+            "R38.2 or R38.4 (7.0, 7.1), or R39 (7.2)" ;;
+    esac
+    case $CHIP.$release in
+        tegra234.38.* | tegra264.36.*) die "JetPack $JETPACK does not run on the $BOARD; Orin has" \
+            "JetPack 6 and 7.2 or later, Thor has 7.0 or later" ;;
+    esac
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Names the action before a camera, with the board's own decoder and scaler.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$here/common.sh"
+
+usage() {
+    cat <<END
+Usage: $PROGRAM MODEL (--csi N | --usb DEVICE | --rtsp URL) [--size WxH] [--fps N]
+           [--codec h264|h265] [--dry-run] [-- OPTION...]
+
+Runs r2p-edge stream on a camera.
+
+  --csi N         camera N on the board's ribbon connector
+  --usb DEVICE    camera with MJPEG, such as /dev/video0
+  --rtsp URL      camera on the network
+  --size WxH      picture of the camera (default 1280x720). With --rtsp it is the picture that
+                  comes, and without it scaling is left to the CPU.
+  --fps N         pictures a second of --csi and --usb (default 30)
+  --codec NAME    of --rtsp, h264 (default) or h265
+  --dry-run       print the command and do nothing
+  -- OPTION...    for r2p-edge stream, such as --json, --notify or --min-score 0.6
+END
+}
+
+model='' kind='' camera='' size='' fps=30 codec=h264
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --csi | --usb | --rtsp)
+            [[ ! $kind ]] || die "$kind and $1 are two cameras; start $PROGRAM once for each"
+            kind=$1
+            camera=$(value "$@")
+            shift 2
+            ;;
+        --size) size=$(value "$@"); shift 2 ;;
+        --fps) fps=$(value "$@"); shift 2 ;;
+        --codec) codec=$(value "$@"); shift 2 ;;
+        --dry-run) DRY_RUN=1; shift ;;
+        --help) usage; exit ;;
+        --) shift; break ;;
+        -*) die "$1 is no option; see $PROGRAM --help, and -- before those of r2p-edge stream" ;;
+        *)
+            [[ ! $model ]] || die "$model and $1 are two models; give one"
+            model=$1
+            shift
+            ;;
+    esac
+done
+[[ $model && $kind ]] || die "give a model, and --csi, --usb or --rtsp; see $PROGRAM --help"
+[[ -z $size || $size =~ ^[1-9][0-9]*x[1-9][0-9]*$ ]] || die "--size $size is no size such as 1280x720"
+[[ $fps =~ ^[1-9][0-9]*$ ]] || die "--fps $fps is no whole number such as 30"
+[[ $codec == h26[45] ]] || die "--codec $codec is not known; expected h264 or h265"
+case $kind in
+    --csi) [[ $camera =~ ^[0-9]+$ ]] || die "--csi $camera is no number such as 0" ;;
+    --usb)
+        [[ $camera == /dev/* ]] || die "--usb $camera is no device such as /dev/video0"
+        [[ $DRY_RUN || -e $ROOT$camera ]] || die "there is no camera $camera; see ls /dev/video*"
+        ;;
+    --rtsp)
+        [[ $camera =~ ^rtsps?://[^\"\\[:space:]]+$ ]] || die "--rtsp $camera is no address such as" \
+            "rtsp://192.168.0.9/stream; write spaces, quotes and backslashes in it as %20, %22, %5C"
+        ;;
+esac
+need r2p-edge "make an environment with setup.sh and activate it (. VENV/bin/activate)"
+need gst-inspect-1.0 "sudo apt-get install gstreamer1.0-tools"
+detect_board
+if [[ $kind != --rtsp ]]; then size=${size:-1280x720}; fi
+
+has() { gst-inspect-1.0 --exists "$1"; }
+
+# Caps of the picture that the model wants, before its crop: even, as the chips
+# want it, and no larger than the camera's. What is then left to scale is one pixel or none.
+wanted() {
+    local told
+    told=$(r2p-edge info --json "$model") || exit
+    python3 -c '
+import json, sys
+resize = json.loads(sys.argv[1])["spec"]["resize"]
+camera = [int(side) for side in sys.argv[2].split("x")]
+if resize["mode"] == "stretch":
+    sides = resize["width"], resize["height"]
+else:
+    sides = [resize["size"] * side // min(camera) for side in camera]
+width, height = [min(side + side % 2, most) for side, most in zip(sides, camera)]
+print(f",width={width},height={height}")' "$told" "$size"
+}
+
+caps=''
+if [[ $size ]]; then caps=$(wanted); fi
+width=${size%x*} height=${size#*x}
+# By default nvvidconv takes the nearest pixel; models are trained on bilinear ones.
+scale="nvvidconv interpolation-method=1 ! video/x-raw,format=BGRx$caps"
+end="videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
+
+csi_pipeline() {
+    if ! has nvarguscamerasrc || ! has nvvidconv; then
+        die "GStreamer has no nvarguscamerasrc or nvvidconv here; sudo apt-get install" \
+            "nvidia-l4t-gstreamer nvidia-l4t-camera"
+    fi
+    echo "nvarguscamerasrc sensor-id=$camera !" \
+        "video/x-raw(memory:NVMM),width=$width,height=$height,framerate=$fps/1,format=NV12 !" \
+        "$scale ! $end"
+}
+
+usb_pipeline() {
+    local decode=jpegdec
+    if ! has nvvidconv; then
+        echo "$camera" # OpenCV reads the camera, and the CPU does it all
+        return
+    fi
+    # Thor's decoder takes no MJPEG (Jetson Linux API Reference 38.2, 00_video_decode).
+    if [[ $CHIP != tegra264 ]] && has nvv4l2decoder; then
+        decode="jpegparse ! nvv4l2decoder mjpeg=1"
+    fi
+    echo "v4l2src device=$camera io-mode=2 !" \
+        "image/jpeg,width=$width,height=$height,framerate=$fps/1 ! $decode ! $scale ! $end"
+}
+
+rtsp_pipeline() {
+    if ! has nvv4l2decoder || ! has nvvidconv; then
+        echo "$camera" # FFmpeg reads it, and the CPU does it all
+        return
+    fi
+    echo "rtspsrc location=\"$camera\" protocols=tcp latency=200 ! rtp${codec}depay !" \
+        "${codec}parse ! nvv4l2decoder ! $scale ! $end"
+}
+
+case $kind in
+    --csi) source=$(csi_pipeline) ;;
+    --usb) source=$(usb_pipeline) ;;
+    --rtsp) source=$(rtsp_pipeline) ;;
+esac
+if [[ ! $DRY_RUN && $source != *" ! "* ]]; then
+    echo "$PROGRAM: GStreamer has no decoder or scaler of the board here; the CPU does it" >&2
+fi
+# This process becomes r2p-edge, whom systemd listens to.
+command=(r2p-edge stream "$model" "$source" "$@")
+if [[ $DRY_RUN ]]; then
+    show "${command[@]}"
+else
+    printf '+ %s\n' "$(show "${command[@]}")" >&2
+    exec "${command[@]}"
+fi
