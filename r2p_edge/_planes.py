@@ -7,6 +7,7 @@ resized stays in planes until then.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,7 @@ def _plane(plane: Any, height: int, width: int) -> Image:
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
 
 
+@functools.cache
 def _matrix(red: float, blue: float, *, full: bool) -> tuple[int, int, int, int, int, int]:
     """From luma's shares of red and blue: Y = red R + green G + blue B (ITU-R BT.601, 3.5)."""
     green = 1 - red - blue

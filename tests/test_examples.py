@@ -1,9 +1,14 @@
 """The examples run as their docstrings say."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
+import pytest
 from requirements import needs
 
 from r2p_edge.calibration import motion
@@ -23,6 +28,46 @@ def test_classify_video(motion_model, tmp_path):
     motion.write_video(motion.scene("test", 6), video, motion.frame_times(25))
     output = run(EXAMPLES / "classify_video.py", motion_model, video)
     assert output.split("%", 1)[1].split("\n")[0].strip() == motion.CLASSES[6]
+
+
+def test_webcam_on_a_file(motion_model, tmp_path):
+    video, movie, shot = (tmp_path / name for name in ("clip.mp4", "out.mp4", "shot.png"))
+    seconds = len(motion.frame_times(25)) / 25
+    motion.write_video(motion.scene("test", 6), video, motion.frame_times(25))
+    options = ("--no-window", "--json", "--save", movie, "--screenshot", shot)
+    answers = run(EXAMPLES / "webcam.py", motion_model, video, *options).splitlines()
+    assert json.loads(answers[-1])["label"] == motion.CLASSES[6]
+    with av.open(str(movie)) as container:
+        frames = [
+            (frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)
+        ]
+    # One for each answer, at its own time; the first comes when a clip is full.
+    times = [json.loads(answer)["time"] for answer in answers]
+    assert [time for time, _ in frames] == pytest.approx(
+        [time - times[0] for time in times], abs=2e-3
+    )
+    assert seconds - times[-1] < 0.1
+    picture = cv2.imread(str(shot))
+    assert picture.shape == frames[-1][1].shape
+    assert np.abs(picture.astype(int) - frames[-1][1]).mean() < 6
+    # The bar of the best class is as long as its probability; of the last shown there is none.
+    bars = (picture[-7 * 26 :] == (190, 130, 60)).all(axis=2).any(axis=0)
+    assert bars.sum() > 200 * json.loads(answers[-1])["score"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nothing.mp4", "there is no video nothing.mp4"),
+        ("7777", "there is no camera /dev/video7777"),
+    ],
+)
+def test_webcam_without_a_source(motion_model, source, message):
+    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"webcam.py: {message}")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @needs("torch")

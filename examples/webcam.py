@@ -1,0 +1,149 @@
+"""Shows a camera, a network stream or a video file with the action that the model sees in it.
+
+    python examples/webcam.py r2p-edge-demo/motion-fp32.onnx 0
+    python examples/webcam.py r2p-edge-demo/motion-fp32.onnx video.mp4 --no-window --save out.mp4
+
+The window needs an OpenCV that has one: `pip install "r2p_edge[onnxruntime,webcam]"` in an
+environment without opencv-python-headless. Q or Escape closes it. A picture is shown with each
+answer, by default one for every frame that the model looks at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import deque
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from r2p_edge import Prediction, Predictor
+from r2p_edge.errors import R2PError
+
+TITLE = "r2p_edge"
+WIDTH = 640  # of the picture, in pixels
+ROW, BARS = 26, 5  # height of a line below it; classes shown
+INK, FAINT, BAR = (235, 235, 235), (150, 150, 150), (190, 130, 60)  # BGR
+MILLISECONDS = Fraction(1, 1000)
+
+
+def drawn(answer: Prediction, rate: float) -> np.ndarray:
+    """The newest frame with what the model answers, uint8 (H, W, 3), BGR, of even sides."""
+    live = answer.live
+    assert live is not None
+    image = cv2.cvtColor(live.image, cv2.COLOR_RGB2BGR)
+    height = round(image.shape[0] * WIDTH / image.shape[1]) // 2 * 2
+    canvas = np.zeros((height + ROW * (BARS + 2), WIDTH, 3), np.uint8)
+    canvas[:height] = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA)
+
+    def line(number: int, text: str, left: int = 12, color: tuple[int, ...] = INK) -> None:
+        at = left, height + ROW * number + 18
+        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
+
+    line(0, "nothing moves" if live.still else answer.label or "none of its classes")
+    for number, (label, score) in enumerate(answer.top(BARS), 1):
+        top = height + ROW * number
+        right = 260 + round(score * (WIDTH - 340))
+        cv2.rectangle(canvas, (260, top + 5), (right, top + ROW - 5), BAR, cv2.FILLED)
+        line(number, label[:28], color=INK if label == answer.label else FAINT)
+        line(number, f"{score:.0%}", right + 8, FAINT)
+    state = f"{rate:.1f} answers/s   {live.age_ms:.0f} ms from camera to answer"
+    lost = f"   {live.skipped} skipped   {live.gaps} gaps" if live.skipped or live.gaps else ""
+    line(BARS + 1, state + lost, color=FAINT)
+    return canvas
+
+
+class Movie:
+    """A video file of pictures, each shown from its own time on."""
+
+    def __init__(self, path: Path) -> None:
+        self._container = av.open(str(path), "w")
+        self._stream = self._container.add_stream("libx264", rate=25)
+        self._stream.time_base = self._stream.codec_context.time_base = MILLISECONDS
+        self._start: float | None = None
+
+    def add(self, picture: np.ndarray, seconds: float) -> None:
+        if self._start is None:
+            self._start = seconds
+            self._stream.height, self._stream.width = picture.shape[:2]
+            self._stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        frame.pts, frame.time_base = round((seconds - self._start) * 1000), MILLISECONDS
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        if self._start is not None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def show(picture: np.ndarray) -> bool:
+    """Shows a picture; returns whether the window is still wanted."""
+    try:
+        cv2.imshow(TITLE, picture)
+    except cv2.error as error:
+        raise SystemExit(
+            f"this OpenCV cannot show a window ({error.err}); give --no-window, or have a display "
+            "and opencv-python instead of opencv-python-headless"
+        ) from error
+    key = cv2.waitKey(1) & 0xFF
+    return key not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) > 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("source", help="number of a camera, address, pipeline or video file")
+    parser.add_argument("--stride", type=int, default=1, help="ticks from one answer to the next")
+    parser.add_argument(
+        "--min-score", type=float, default=0.0, help="show no label below this probability"
+    )
+    parser.add_argument("--no-window", action="store_true", help="show nothing")
+    parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write what is shown")
+    parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write the last of it")
+    parser.add_argument("--json", action="store_true", help="print each answer as a line of JSON")
+    options = parser.parse_args()
+    source = int(options.source) if options.source.isdecimal() else options.source
+
+    is_file = isinstance(source, str) and Path(source).is_file()
+
+    newest: deque[float] = deque(maxlen=25)  # when the newest answers came
+    picture = None
+    with ExitStack() as stack:
+        predictor = stack.enter_context(Predictor(options.model))
+        answers = stack.enter_context(
+            predictor.stream(source, stride=options.stride, min_score=options.min_score)
+        )
+        movie = Movie(options.save) if options.save else None
+        if movie:
+            stack.callback(movie.close)
+        begun = time.monotonic()
+        for answer in answers:
+            if is_file and not options.no_window:  # at the pace of its pictures
+                time.sleep(max(begun + answer.span[1] - time.monotonic(), 0))
+            newest.append(time.monotonic())
+            rate = (len(newest) - 1) / max(newest[-1] - newest[0], 1e-9)
+            picture = drawn(answer, rate)
+            if options.json:
+                print(json.dumps(answer.to_dict()), flush=True)
+            if movie:
+                movie.add(picture, answer.span[1])
+            if not options.no_window and not show(picture):
+                break
+    if options.screenshot and picture is not None:
+        cv2.imwrite(str(options.screenshot), picture)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except R2PError as error:
+        sys.exit(f"webcam.py: {error}")
