@@ -19,7 +19,8 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
-import av
+# Before PyAV, which r2p_edge imports for its first video: in the other order OpenCV's windows hang
+# (PyAV-Org/PyAV#978).
 import cv2
 import numpy as np
 
@@ -63,6 +64,9 @@ class Movie:
     """A video file of pictures, each shown from its own time on."""
 
     def __init__(self, path: Path) -> None:
+        import av
+
+        self._frame = av.VideoFrame.from_ndarray
         self._container = av.open(str(path), "w")
         self._stream = self._container.add_stream("libx264", rate=25)
         self._stream.time_base = self._stream.codec_context.time_base = MILLISECONDS
@@ -73,7 +77,7 @@ class Movie:
             self._start = seconds
             self._stream.height, self._stream.width = picture.shape[:2]
             self._stream.pix_fmt = "yuv420p"
-        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        frame = self._frame(picture, format="bgr24")
         frame.pts, frame.time_base = round((seconds - self._start) * 1000), MILLISECONDS
         self._container.mux(self._stream.encode(frame))
 
