@@ -46,8 +46,9 @@ def test_export_to_every_target(run, tmp_path):
     assert openvino_record["path"].endswith("motion-fp32.xml")
     code, output, _ = run("info", tmp_path, "--json")
     assert code == 0
-    infos = [json.loads(line) for line in output.splitlines()]
+    *infos, folder = [json.loads(line) for line in output.splitlines()]
     assert [info["verified"] for info in infos] == [True, True]
+    assert folder["files"] == 5  # weights and two sidecars among them
     assert len({info["digest"] for info in infos}) == 1
 
 
@@ -180,11 +181,13 @@ def test_demo_without_openvino(run, tmp_path, monkeypatch):
 
     for name in ("openvino", "mindspore"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("r2p_edge.demo._INT8", ())  # the rows of which take their time
+    for clips in ("_CALIBRATED", "_JUDGED"):  # int8 is measured elsewhere
+        monkeypatch.setattr(f"r2p_edge.demo.{clips}", 2)
     code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
     assert code == 0
     report = json.loads(output)
-    assert [row["runtime"] for row in report["results"]] == ["onnxruntime"]
+    rows = [(row["runtime"], row["precision"]) for row in report["results"]]
+    assert rows == [("onnxruntime", "fp32"), ("onnxruntime", "int8")]
     reasons = {left["runtime"]: left["reason"] for left in report["left_out"]}
     assert 'pip install "r2p_edge[openvino]"' in reasons["openvino"]
 

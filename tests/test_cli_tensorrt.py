@@ -117,12 +117,14 @@ def test_from_weights_to_an_answer(run, clip, tmp_path, version):
         answer = json.loads(output)
         assert (code, errors, answer["runtime"], answer["device"]) == (0, "", "tensorrt", "cuda")
         code, output, _ = run("info", out, "--json")
-        assert [json.loads(line)["verified"] for line in output.splitlines()] == [True, True]
+        *models, folder = map(json.loads, output.splitlines())
+        assert ([model["verified"] for model in models], folder["files"]) == ([True, True], 4)
         code, output, _ = run("compare", other["path"], record["path"], "--json")
         (result,) = json.loads(output)["results"]
         assert (code, result["runtime"], result["within"]) == (0, "tensorrt", True)
     assert {file.name for file in out.iterdir()} == {
-        f"net-fp32{suffix}" for suffix in (".engine", ".engine.json", ".onnx", ".onnx.json")
+        "manifest.json",
+        *(f"net-fp32{suffix}" for suffix in (".engine", ".engine.json", ".onnx", ".onnx.json")),
     }
 
 
@@ -412,7 +414,7 @@ def test_a_kit_where_it_cannot_be_built(run, made, tmp_path, monkeypatch, lacks)
         folder = out / "net-fp16-tensorrt-kit"
         assert (record["status"], record["path"]) == ("kit", str(folder))
         assert (record["precision"], record["parity"]) == ("fp16", None)
-        assert [file.name for file in out.iterdir()] == [folder.name]
+        assert {file.name for file in out.iterdir()} == {folder.name, "manifest.json"}
         code, output, errors = run(*command, "--strict")
     assert (code, errors) == (KIT, "")
     assert output == (
