@@ -2,12 +2,13 @@
 // planes. Plain C++17, no Python. Callers check the sizes; nothing outside what they describe is
 // read or written.
 //
-// Two loops are written by hand, because compilers cannot vectorise a gather and do poorly at
-// taking three channels apart. On x86-64 they are in SSSE3, chosen at run time: every chip since
-// 2006 has it, down to the Atoms without AVX. A second copy in AVX2 was measured to take a tenth of
-// a millisecond off a clip of 16 frames, too little to keep it. On aarch64 the gather is in NEON,
-// which is always there, and the channels are left to the compiler, which has an instruction for
-// them (LD3). The rest is plain loops that vectorise at -O3.
+// Three loops are written by hand, because compilers cannot vectorise a gather, of pixels or of
+// samples, and do poorly at taking three channels apart. On x86-64 they are in SSSE3, chosen at run
+// time: every chip since 2006 has it, down to the Atoms without AVX. A second copy in AVX2 was
+// measured to take a tenth of a millisecond off a clip of 16 frames, too little to keep it. On
+// aarch64 the gather of pixels is in NEON, which is always there, and the rest is left to the
+// compiler, which has an instruction for the channels (LD3). The rest is plain loops that vectorise
+// at -O3.
 //
 // Compile with -ffp-contract=off: OpenCV and NumPy round between a multiplication and an addition.
 #pragma once
@@ -273,7 +274,7 @@ struct SampleColumn {
 
 struct SampleColumns {
     std::vector<SampleColumn> columns;
-    std::vector<SampleGroup> groups;  // of the first columns, as many as have one
+    std::vector<SampleGroup> groups;  // of the first columns, as many as have one; none on ARM
 };
 
 // Where the columns of the crop take their samples in a plane that has the frame's columns, or of u
@@ -289,6 +290,7 @@ inline SampleColumns sample_columns(const Planes& image, const Crop& crop, int s
         const Tap t = tap(crop.left + x, factor);
         result.columns[x] = {offset(t.first), offset(t.first + 1), {t.weights[0], t.weights[1]}};
     }
+#if defined(R2P_SSSE3)
     const int end = offset(image.width - 1) + 1;
     for (int x = 0; x + 4 <= crop.width; x += 4) {
         const SampleColumn* const four = result.columns.data() + x;
@@ -305,6 +307,7 @@ inline SampleColumns sample_columns(const Planes& image, const Crop& crop, int s
         }
         result.groups.push_back(group);
     }
+#endif
     return result;
 }
 

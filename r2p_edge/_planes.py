@@ -1,8 +1,7 @@
 """Decoded frames of PyAV as pixels: whole ones in RGB, or the planes as they were decoded.
 
 Decoders give YUV with a sample of each colour for four pixels (4:2:0). Converting a whole frame
-costs more than resizing it, and of a large one more than decoding it, so what is going to be
-resized stays in planes until then.
+costs more than resizing it, so what is going to be resized stays in planes until then.
 """
 
 from __future__ import annotations
