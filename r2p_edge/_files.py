@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from r2p_edge.artifact import files_of, sha256_of_file, sidecar_path
 from r2p_edge.errors import OutputError
@@ -113,10 +114,7 @@ def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
     """
     path = Path(path)
     try:
-        files = {
-            file.name: {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
-            for file in files_of(path)
-        }
+        files = {file.name: fingerprint(file) for file in files_of(path)}
     except OSError as error:
         raise OutputError(
             f"{path} cannot be read ({error.strerror}), so its sidecar cannot be written; "
@@ -128,6 +126,11 @@ def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
     sidecar = sidecar_path(path)
     atomic_write(sidecar, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     return sidecar
+
+
+def fingerprint(file: Path) -> dict[str, Any]:
+    """{"size", "sha256"} of a file, as sidecars and manifests hold them."""
+    return {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
 
 
 @contextlib.contextmanager

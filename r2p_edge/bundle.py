@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from r2p_edge._files import atomic_write, locked
+from r2p_edge._files import atomic_write, fingerprint, locked
 from r2p_edge._version import __version__
 from r2p_edge.artifact import files_of, sha256_of_file, sidecar_path
 from r2p_edge.errors import ModelError
@@ -33,7 +33,8 @@ def record(folder: str | Path, artifacts: Iterable[Path]) -> None:
     with locked(folder):
         files = listed(folder) or {}
         for artifact in artifacts:
-            files |= {file.relative_to(folder).as_posix(): _entry(file) for file in _of(artifact)}
+            for file in _of(artifact):
+                files[file.relative_to(folder).as_posix()] = fingerprint(file)
         # What an export has replaced, or somebody has deleted, is not missed.
         files = {name: files[name] for name in sorted(files) if (folder / name).is_file()}
         content = {"format": _FORMAT, "r2p_edge": __version__, "files": files}
@@ -69,10 +70,6 @@ def _of(artifact: Path) -> list[Path]:
     if artifact.is_dir():
         return [file for file in artifact.rglob("*") if file.is_file()]
     return [*files_of(artifact), sidecar_path(artifact)]
-
-
-def _entry(file: Path) -> dict[str, Any]:
-    return {"size": file.stat().st_size, "sha256": sha256_of_file(file)}
 
 
 def _problem(file: Path, entry: dict[str, Any]) -> str | None:
