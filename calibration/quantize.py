@@ -18,6 +18,7 @@ from r2p_edge.export._packages import built_with, missing
 from r2p_edge.export.clips import verification_clips
 from r2p_edge.export.foreign import load
 from r2p_edge.export.graph import embed_spec
+from r2p_edge.export.operators import without_weights
 from r2p_edge.export.verify import proof_of_onnx, verify_onnx
 from r2p_edge.spec import ModelSpec
 
@@ -203,10 +204,14 @@ def qdq_from_float(
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
     # It would infer the shapes itself, through files in the temporary folder.
-    inferred = shape_inference.infer_shapes(model)
-    add_infer_metadata(inferred)
+    shapes = shape_inference.infer_shapes(without_weights(model)).graph.value_info
+    draft = onnx.ModelProto()
+    draft.CopyFrom(model)
+    del draft.graph.value_info[:]
+    draft.graph.value_info.extend(shapes)
+    add_infer_metadata(draft)
     quantizer = QDQQuantizer(
-        inferred,
+        draft,
         per_channel=True,
         reduce_range=profile.seven_bits,
         weight_qType=QuantType.QInt8,
@@ -246,7 +251,10 @@ def _tidied(
     quantised.metadata_props.extend(model.metadata_props)
     quantised.producer_name = model.producer_name
     quantised.producer_version = model.producer_version
-    return quantised
+    # A message keeps the memory of what was deleted from it, here of the float weights.
+    result = onnx.ModelProto()
+    result.CopyFrom(quantised)
+    return result
 
 
 def _digest(ranges: Mapping[str, Range]) -> str:

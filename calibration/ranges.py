@@ -9,13 +9,16 @@ activation of every clip.)
 from __future__ import annotations
 
 import itertools
+import operator
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import ModelError, VideoError
+from r2p_edge.errors import ModelError, OutputError, VideoError
 from r2p_edge.export._packages import missing
 from r2p_edge.export.clips import input_from_clips
 from r2p_edge.export.verify import open_session
@@ -269,7 +272,34 @@ def _session(
 ) -> Any:
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    probe.graph.node.extend(nodes)
+    del probe.graph.node[:]
+    probe.graph.node.extend(_as_early_as_can_be(model.graph.node, nodes))
     probe.graph.initializer.extend(constants)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    return open_session(probe.SerializeToString())
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "probe.onnx")
+            onnx.save_model(probe, path)
+            del probe
+            return open_session(path, probe=True)
+    except OSError as error:
+        raise OutputError(
+            f"a copy of the model cannot be written to the temporary folder ({error}); make room "
+            "there, or name another folder in TMPDIR"
+        ) from error
+
+
+def _as_early_as_can_be(
+    nodes: Iterable[onnx.NodeProto], added: Iterable[onnx.NodeProto]
+) -> list[onnx.NodeProto]:
+    """All of them, each added one as soon as there is what it reads, so that this can be freed.
+
+    Both are in an order in which they can run.
+    """
+    listed = list(enumerate(nodes))
+    places = {name: place for place, node in listed for name in node.output}
+    for node in added:
+        place = max((places[name] for name in node.input if name in places), default=-1)
+        places |= dict.fromkeys(node.output, place)
+        listed.append((place, node))
+    return [node for _, node in sorted(listed, key=operator.itemgetter(0))]

@@ -96,7 +96,7 @@ def check_ops(
     if target not in TARGETS:
         raise UsageError(f"target is {target!r}; known are {', '.join(TARGETS)}")
     limits = TARGETS[target]
-    light = _without_weights(model)
+    light = without_weights(model)
     try:
         if light.functions:
             light = inline_local_functions(light)
@@ -284,7 +284,7 @@ def _value(attribute: onnx.AttributeProto) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy whose large constants have type and shape only, as a model can have gigabytes."""
     light = onnx.ModelProto(ir_version=model.ir_version)
     light.opset_import.extend(model.opset_import)

@@ -152,8 +152,13 @@ def verify_onnx(
     return {**record, "runtime": f"onnxruntime {onnxruntime.__version__}"}
 
 
-def open_session(model: bytes | str | Path) -> onnxruntime.InferenceSession:
+def open_session(model: bytes | str | Path, *, probe: bool = False) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on the CPU.
+
+    Args:
+        probe: it only looks into a model: it takes little memory rather than little time, and
+            errors do not name the file. A session keeps the bytes that it is made from, but no
+            file's.
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.
@@ -163,13 +168,17 @@ def open_session(model: bytes | str | Path) -> onnxruntime.InferenceSession:
     # A Predictor's, so that what is proven here is what runs there.
     options = session_options(None)
     options.log_severity_level = 4  # errors come as exceptions
+    if probe:
+        # Nodes run in the order in which they are listed, not the last ones' sources first.
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        options.enable_mem_pattern = False
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's exceptions have no common public base
+        what = "the model" if probe or isinstance(model, bytes) else model
         raise ModelError(
-            f"ONNX Runtime cannot load {'the model' if isinstance(model, bytes) else model} "
-            f"({_first_line(error)}); check it with onnx.checker"
+            f"ONNX Runtime cannot load {what} ({_first_line(error)}); check it with onnx.checker"
         ) from error
 
 

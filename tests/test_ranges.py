@@ -19,7 +19,7 @@ from r2p_edge.calibration.ranges import (
     observe,
     percentile_range,
 )
-from r2p_edge.errors import ModelError, VideoError
+from r2p_edge.errors import ModelError, OutputError, VideoError
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
@@ -206,6 +206,12 @@ def test_another_clip_than_the_model_is_shown_is_refused(model, tensors, clip, w
     assert what in str(caught.value)
 
 
+def peak(script, *arguments):
+    """The most memory that a Python of its own has had; the script prints it."""
+    command = [sys.executable, "-c", script, sys.path[0], *map(str, arguments)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
 PEAK = """
 import resource, sys
 import onnx
@@ -227,8 +233,42 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_memory_does_not_grow_with_the_clips(path, method):
     """Keeping the activations of 150 more clips would take 150 MB; entropy counts as percentile."""
 
-    def peak(count):
-        arguments = [sys.executable, "-c", PEAK, sys.path[0], str(path), method, str(count)]
-        return int(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
+    assert peak(PEAK, path, method, 200) <= 1.05 * peak(PEAK, path, method, 50)
 
-    assert peak(200) <= 1.05 * peak(50)
+
+DEEP_PEAK = """
+import resource, sys
+from onnx import TensorProto, helper
+sys.path.insert(0, sys.argv[1])
+from quantisation import CLIPS, SPEC
+from r2p_edge.calibration.ranges import observe
+depth, copies = int(sys.argv[2]), 160
+names = [f"x{i}" for i in range(depth + 1)]
+nodes = [
+    helper.make_node("Cast", ["frames"], ["clip"], to=TensorProto.FLOAT),
+    helper.make_node("Concat", ["clip"] * copies, ["x0"], axis=0),
+    *(helper.make_node("Neg", [x], [y]) for x, y in zip(names, names[1:])),
+    helper.make_node("ReduceMean", [names[-1]], ["logits"], keepdims=0),
+]
+frames = helper.make_tensor_value_info("frames", TensorProto.UINT8, [1, *CLIPS[0].shape])
+logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [])
+graph = helper.make_graph(nodes, "deep", [frames], [logits])
+opsets = [helper.make_opsetid("", 17)]
+observe(
+    helper.make_model(graph, opset_imports=opsets, ir_version=8), SPEC, names, lambda: CLIPS[:1]
+)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+def test_memory_does_not_grow_with_the_layers():
+    """Each of the 40 activations more has 16 MB, and none is held once its extremes are known."""
+
+    assert peak(DEEP_PEAK, 50) <= 1.05 * peak(DEEP_PEAK, 10)
+
+
+def test_a_temporary_folder_that_cannot_be_used_is_named(model, tensors, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match=r"temporary folder.*gone.*TMPDIR"):
+        observe(model, SPEC, tensors, lambda: CLIPS)
