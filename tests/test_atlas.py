@@ -220,6 +220,8 @@ if arguments[:2] == ["-m", "venv"]:
     shutil.copytree({ready!r}, arguments[-1], dirs_exist_ok=True)
     sys.exit()
 if arguments[:3] == ["-m", "pip", "wheel"]:
+    # A name without a slash is one on PyPI.
+    assert "/" in arguments[-1] and pathlib.Path(arguments[-1], "pyproject.toml").is_file()
     folder = pathlib.Path(arguments[arguments.index("--wheel-dir") + 1])
     folder.mkdir(exist_ok=True)
     (folder / "r2p_edge-0.1.0-py3-none-any.whl").touch()
@@ -392,7 +394,7 @@ def test_the_plan_of_setup(each):
     assert each.plan("setup.sh", "--wheel", wheel) == [
         SOURCE,
         f"python3 -m venv --system-site-packages {HERE}/venv",
-        f"{HERE}/venv/bin/python -m pip install numpy\\<2 "
+        f"env PYTHONNOUSERSITE=1 {HERE}/venv/bin/python -m pip install numpy\\<2 "
         "/home/r2p_edge-0.1.0.whl\\[export\\,opencv\\]",
         f"{HERE}/venv/bin/r2p-edge doctor",
     ]
@@ -935,12 +937,13 @@ def test_its_messages_are_those_of_the_scripts():
         assert row in said, row
 
 
+# The board is this machine.
+SSH = "import os; os.chdir(os.environ['HOME']); os.execvp(arguments[1], arguments[1:])"
 SCP = """
-import shutil, pathlib
+import os, subprocess
 *sources, target = arguments[1:]
-target = pathlib.Path.home() / target.removeprefix("board:")
-for source in map(pathlib.Path, sources):
-    shutil.copytree(source, target / source.name if target.exists() else target)
+target = os.environ["HOME"] + "/" + target.removeprefix("board:")
+sys.exit(subprocess.run(["cp", "-R", *sources, target]).returncode)
 """
 
 # Root's commands on the fake root; what would change this machine's users and units is only heard.
@@ -950,7 +953,7 @@ root = {root!r}
 command = [root + word if word.startswith(("/opt/", "/etc/")) else word for word in arguments]
 if command[0] in ("mkdir", "cp", "tee") or command[0].endswith("/setup.sh"):
     sys.exit(subprocess.run(command).returncode)
-if command[0] not in ("useradd", "systemctl"):
+if command[0] not in ("useradd", "systemctl", "python3"):
     sys.exit(f"sudo: {{command[0]}}: command not found")
 """
 
@@ -965,10 +968,14 @@ os.execv(sys.executable, [sys.executable, "-m", "r2p_edge", *arguments])
 def test_a_strangers_walk(tmp_path):
     """The README's commands, word for word, and then the command of the service."""
     board = Atlas(tmp_path, "310B4", memory=4, set_up=False)
-    (board.home / "examples").symlink_to(EXAMPLES)
+    checkout = EXAMPLES.parent
+    folders = {"r2p_edge", "export", "calibration", "cpp_ext"}
+    for name in ("examples", "pyproject.toml", "setup.py", "README.md", "LICENSE", *folders):
+        (board.home / name).symlink_to(checkout / name)
     board.program("r2p-edge", {"--to", "--input", "--out"}, _ON_PC)
+    board.program("ssh", {"-p"}, SSH)
     board.program("scp", {"-r"}, SCP)
-    options = {"--system", "--user-group", "-p", "-r", "-a", "--wheel", "--now"}
+    options = {"--system", "--user-group", "-p", "-r", "-a", "--wheel", "--now", "-m"}
     board.program("sudo", options, SUDO.format(root=str(board.root)))
     board.file("/dev/video0")
     (board.root / "etc/systemd/system").mkdir(parents=True)
@@ -986,8 +993,11 @@ def test_a_strangers_walk(tmp_path):
     for kind in ("mindir", "om"):
         (path,) = (board.folder / "models").glob(f"*.{kind}")
         assert open_artifact(path).spec.target["chip"] == "Ascend310B4"
+    assert folders < {path.name for path in (board.folder / "source").iterdir()}
     calls = [call[1:] for call in board.calls if call[0] == "sudo"]
     assert ["systemctl", "enable", "--now", "r2p-edge"] in calls
+    # Where the service finds it, too.
+    assert ["python3", "-m", "pip", "install", "mindspore_lite-*.whl"] in calls
 
     unit = (board.root / "etc/systemd/system/r2p-edge.service").read_text()
     (start,) = re.findall("^ExecStart=(.*)$", unit, re.MULTILINE)
@@ -1005,5 +1015,5 @@ def test_a_strangers_walk(tmp_path):
         assert done.returncode == 0, done.stderr
         systemd.setblocking(False)
         assert systemd.recv(100) == b"READY=1"
-    event = json.loads(done.stdout.splitlines()[-1])
-    assert event["label"] == motion.CLASSES[6]
+    # The journal's lines are JSON from the first on.
+    assert {json.loads(line)["label"] for line in done.stdout.splitlines()} == {motion.CLASSES[6]}

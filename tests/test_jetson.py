@@ -118,7 +118,7 @@ def test_help_and_wrong_options(board, script):
 def plan(venv, package):
     return [
         f"/bin/python3 -m venv --system-site-packages {venv}",
-        f"{venv}/bin/python -m pip install 'numpy<2' '{package}[export]'",
+        f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install 'numpy<2' '{package}[export]'",
         f"{venv}/bin/python {JETSON}/check_system.py",
         f"{venv}/bin/r2p-edge doctor",
     ]
@@ -203,11 +203,11 @@ _VENV_PYTHON = """#!/bin/sh
 if [ "$1" = -m ]; then exec {pip} "$@"; fi
 exec {python} "$@"
 """
-# The real command, but for what needs a camera or tries everything.
+# The real command, but for what needs a camera, tries everything, or takes long.
 _R2P_EDGE = """#!{python}
 import json, sys
 from r2p_edge import cli
-if sys.argv[1] in ("stream", "doctor"):
+if sys.argv[1] in ("stream", "doctor") or sys.argv[1:3] == ["export", "motion"]:
     cli._parser().parse_args(sys.argv[1:])
     with open({log!r}, "a") as log:
         print(json.dumps(["r2p-edge", *sys.argv[1:]]), file=log)
@@ -260,6 +260,12 @@ def test_setup_runs_its_plan(board, wheel, opencv):
         assert "TensorRT 10.3.0, OpenCV 4.8.0 with GStreamer\n" in done.stdout
         assert done.stdout.endswith(f"Done. Now: . {venv}/bin/activate\n")
     assert board.calls[-1] == ["r2p-edge", "doctor"]
+
+
+def test_setup_ends_with_a_line_to_type(board, wheel, opencv):
+    install_python(board)
+    done = board.run(SETUP, "--venv", "my env", "--wheel", wheel, PYTHONPATH=opencv("YES"))
+    assert done.stdout.endswith("Done. Now: . 'my env/bin/activate'\n"), done.stderr
 
 
 def test_setup_stops_at_the_first_failure(board, wheel, opencv):
@@ -378,7 +384,10 @@ def test_engines_of_a_bundle_of_kits(exported, built, version):
     assert contents(exported) == before
 
 
-def test_engines_of_onnx_files_judged_on_videos(exported, built, videos):
+def test_engines_of_onnx_files_judged_on_videos(exported, built, videos, tmp_path):
+    left = tmp_path / "engines" / ".build" / "model-fp16.engine"  # by a build that was cut short
+    left.parent.mkdir(parents=True)
+    left.touch()
     for _ in range(2):
         done, out = built(exported / "onnx", "--clips", videos)
         assert done.returncode == 0, done.stderr
@@ -396,6 +405,8 @@ def test_the_plans(exported, built, board):
     assert done.stdout.splitlines() == [
         f"r2p-edge info {kits}",
         f"mkdir -p {out}/timing",
+        f"rm -rf {work}",
+        f"mkdir {work}",
         *(
             line
             for name in ("fp16", "int8")
@@ -412,7 +423,7 @@ def test_the_plans(exported, built, board):
     ]
     model = exported / "onnx" / "net-fp32.onnx"
     done, _ = built(model, "--clips", ".", "--dry-run")
-    assert done.stdout.splitlines()[1:] == [
+    assert done.stdout.splitlines()[3:] == [
         f"r2p-edge export {model} --to tensorrt --precision fp16 --strict --name model "
         f"--timing-cache {out}/timing --out {work}",
         f"python3 {JETSON}/choose_engine.py {work}/model-fp16.engine --reference {model} "
@@ -450,7 +461,7 @@ def test_what_is_taken_of_a_bundle(exported, built, tmp_path):
 
 def test_sources_that_cannot_be_built(exported, built, tmp_path, board):
     (tmp_path / "empty").mkdir()
-    kit = shutil.copytree(exported / "kits" / "net-fp16-tensorrt-kit", tmp_path / "kit")
+    kit = Path(shutil.copytree(exported / "kits" / "net-fp16-tensorrt-kit", tmp_path / "kit"))
     for arguments, message in (
         (["absent"], "absent is no ONNX file, kit or folder of them"),
         ([exported / "onnx" / "net-fp32.onnx", kit], "would both become an FP16 engine"),
@@ -461,6 +472,10 @@ def test_sources_that_cannot_be_built(exported, built, tmp_path, board):
     done, out = built(tmp_path / "empty")
     assert done.returncode == 4
     assert "empty holds no model" in done.stderr
+    (tmp_path / "only").mkdir()
+    kit = kit.rename(tmp_path / "only" / "net-fp32-tensorrt-kit")
+    done, out = built(tmp_path / "only")
+    assert "only holds nothing to build FP16 or INT8 from; export it again" in done.stderr
     (kit / "kit.json").write_text("{")
     done, out = built(kit)
     refused(done, "kit is damaged; copy it again", BUILD)
@@ -663,6 +678,15 @@ def test_the_dry_run_shows_what_is_run(board, camera):
     assert len([call for call in board.calls if call[1] == "stream"]) == 1
 
 
+def test_a_container_does_not_tell_the_board(board, camera):
+    shutil.rmtree(board.root / "proc")
+    for kind, number in CAMERAS.items():
+        size = ["--size", "1280x720"] if kind == "rtsp" else []
+        source, _, said = camera(f"--{kind}", number, *size)
+        assert source == (SOFTWARE if kind == "usb" else FIRST[kind]) + rest()
+        assert len(said.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -753,26 +777,52 @@ _TOOLS = {
     "useradd": {"--system", "--groups"},
     "systemctl": {"--now"},
     "journalctl": {"-u", "-n"},
-    "docker": {"-f", "--build-arg", "-t", "--rm", "--runtime"},
 }
+# Runs dry what is run inside, where no script may ask for the board.
+_DOCKER = """
+import os, subprocess
+if arguments[0] != "run":
+    sys.exit()
+image = arguments.index("r2p-edge")
+command = [*arguments[image + 1 :], "--dry-run"]
+if len(command) == 1:
+    sys.exit()  # what the image does by itself
+for flag, value in zip(arguments, arguments[1:image]):
+    if flag == "-v":
+        there, here = value.split(":")[:2]
+        command = [there + word[len(here) :] if word.startswith(here) else word for word in command]
+command[0] = {scripts!r} + "/" + command[0]
+sys.exit(subprocess.run(command, env={{**os.environ, "R2P_ROOT": "/absent"}}).returncode)
+"""
+_DOCKER_OPTIONS = {"-f", "--build-arg", "-t", "--rm", "--runtime", "--user", "-v", "--device"}
 _NVPMODEL = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=15W >\n"
 
 
 def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path):
-    """The lines of the README one after the other, where /opt and /etc are the board's."""
+    """The lines of the README one after the other, where /opt and /etc are the board's.
+
+    The PC is the board too, and what comes from there is smaller than what it was to export.
+    """
     install_python(board)
     for name, options in _TOOLS.items():
         board.program(name, options)
+    board.program(
+        "docker", _DOCKER_OPTIONS | {"--out", "--usb"}, _DOCKER.format(scripts=str(JETSON))
+    )
     # As root: the program behind it is run, and gets its options.
-    (board.programs / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
-    (board.programs / "sudo").chmod(0o755)
+    for name, text in {
+        "sudo": 'exec "$@"',
+        "scp": f'[ "$*" = "-r models board:" ] && cp -R {exported}/onnx ~/models',
+    }.items():
+        (board.programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (board.programs / name).chmod(0o755)
     board.program("gst-inspect-1.0", {"--exists"})
     board.file("/dev/video0")
     board.file("/etc/nvpmodel.conf", _NVPMODEL)
     board.file("/etc/systemd/system/other.service")
     home = board.root / "home"
-    shutil.copytree(exported / "kits", home / "models")
     shutil.copytree(videos, home / "videos")
+    (home / "engines").symlink_to(board.root / "opt" / "r2p-edge" / "engines")
     checkout = tmp_path / "checkout"
     shutil.copytree(JETSON, checkout / "examples" / "jetson")
     (checkout / "pyproject.toml").touch()
@@ -788,11 +838,13 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
     assert done.returncode == 0, done.stderr
     whole(board.root / "opt" / "r2p-edge" / "engines")
     assert (board.root / "etc" / "systemd" / "system" / "r2p-edge.service").is_file()
+    assert ["r2p-edge", "export", "motion", "--to", "onnx", "--out", "models"] in board.calls
     streams = [call for call in board.calls if call[:2] == ["r2p-edge", "stream"]]
     assert [call[3].split(" ")[0] for call in streams] == ["nvarguscamerasrc", "v4l2src", "rtspsrc"]
-    assert [call[0] for call in board.calls[-6:]] == [
-        *("useradd", "systemctl", "systemctl", "journalctl", "docker", "docker"),
-    ]
+    later = [call[0] for call in board.calls if call[0] in (*_TOOLS, "docker")][-8:]
+    assert later == ["useradd", "systemctl", "systemctl", "journalctl", *["docker"] * 4]
+    inside = done.stdout.splitlines()[-1]
+    assert inside.startswith(f"r2p-edge stream {home}/engines/model.engine 'v4l2src device=")
 
 
 def test_the_readme_knows_the_messages():

@@ -15,16 +15,17 @@ die() {
 
 note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
-# Prints a command as it could be typed, and runs it unless this is a dry run.
-run() {
+# Shows a command as it could be typed, beside what the script prints unless this is a dry run.
+show() {
     local line
     line=$(printf '%q ' "$@")
-    if [ -n "$dry_run" ]; then
-        echo "${line% }"
-    else
-        echo "+ ${line% }"
-        "$@"
-    fi
+    if [ -n "$dry_run" ]; then echo "${line% }"; else echo "+ ${line% }" >&2; fi
+}
+
+# Shows a command, and runs it unless this is a dry run.
+run() {
+    show "$@"
+    [ -n "$dry_run" ] || "$@"
 }
 
 # Makes sure that an option has a value: its name, and what follows it.
@@ -79,7 +80,7 @@ source_cann() {
     for package in "$root"/usr/local/Ascend/{cann,ascend-toolkit,nnrt} \
         "${HOME:-}"/Ascend/{cann,ascend-toolkit,nnrt}; do
         if [ -f "$package/set_env.sh" ]; then
-            echo "source $package/set_env.sh"
+            show source "$package/set_env.sh"
             set +eu # it reads variables that may not be set
             # shellcheck source=/dev/null
             source "$package/set_env.sh"

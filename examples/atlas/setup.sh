@@ -9,7 +9,7 @@ usage() {
 usage: setup.sh --wheel FILE | --checkout DIR [--venv DIR] [--soc SOC] [--dry-run]
 
 Finds the chip, CANN and MindSpore Lite (or ais_bench), makes a virtual environment that sees them,
-installs r2p_edge there, and runs `r2p-edge doctor`. Needs no root and changes nothing else.
+installs r2p_edge there, and runs `r2p-edge doctor`. Needs no root and changes nothing of the system.
 
   --wheel FILE     the wheel of r2p_edge
   --checkout DIR   its source instead
@@ -80,8 +80,9 @@ extras='export,opencv'
 # The system's OpenCV, which may have GStreamer, is not shadowed.
 ! python3 -c 'import cv2' 2> /dev/null || extras='export'
 run python3 -m venv --system-site-packages "$venv"
-# MindSpore Lite's wheels for Python 3.10 and CANN's compiler were built for NumPy 1.
-run "$venv/bin/python" -m pip install "numpy<2" "${package}[$extras]"
+# MindSpore Lite's wheels for Python 3.10 and CANN's compiler were built for NumPy 1. What lies in
+# ~/.local does not count as installed: the service runs as another user.
+run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install "numpy<2" "${package}[$extras]"
 run "$venv/bin/r2p-edge" doctor ||
     die "r2p-edge cannot run a model here; see what doctor says above"
 

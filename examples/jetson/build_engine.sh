@@ -97,7 +97,8 @@ take_bundle() {
             take "$each"
         fi
     done
-    [[ $fp16$int8 ]] || die "$1 holds no ONNX file and no FP16 or INT8 kit for TensorRT; export one"
+    [[ $fp16$int8 ]] || die "$1 holds nothing to build FP16 or INT8 from; export it again (r2p-edge" \
+        "export MODEL --to onnx --out DIR)"
 }
 
 for each in "${sources[@]}"; do
@@ -111,11 +112,10 @@ for each in "${sources[@]}"; do
 done
 
 cache=$out/timing work=$out/.build
+[[ $DRY_RUN ]] || trap 'rm -rf "$work"' EXIT
 run mkdir -p "$cache"
-if [[ ! $DRY_RUN ]]; then
-    work=$(mktemp -d "$work.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
-fi
+run rm -rf "$work" # where the power failed
+run mkdir "$work"
 
 engines=()
 

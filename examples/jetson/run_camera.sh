@@ -64,7 +64,6 @@ case $kind in
 esac
 need r2p-edge "make an environment with setup.sh and activate it (. VENV/bin/activate)"
 need gst-inspect-1.0 "sudo apt-get install gstreamer1.0-tools"
-detect_board
 if [[ $kind != --rtsp ]]; then size=${size:-1280x720}; fi
 
 has() { gst-inspect-1.0 --exists "$1"; }
@@ -109,8 +108,9 @@ usb_pipeline() {
         echo "$camera" # OpenCV reads the camera, and the CPU does it all
         return
     fi
-    # Thor's decoder takes no MJPEG (Jetson Linux API Reference 38.2, 00_video_decode).
-    if [[ $CHIP != tegra264 ]] && has nvv4l2decoder; then
+    # Thor's decoder takes no MJPEG (Jetson Linux API Reference 38.2, 00_video_decode). Which chip it
+    # is cannot be told in containers, from which Docker hides the device tree; there the CPU decodes.
+    if grep -qsa tegra234 "$ROOT/proc/device-tree/compatible" && has nvv4l2decoder; then
         decode="jpegparse ! nvv4l2decoder mjpeg=1"
     fi
     echo "v4l2src device=$camera io-mode=2 !" \

@@ -11,7 +11,7 @@ Usage: $PROGRAM --venv DIR (--wheel FILE | --checkout DIR) [--dry-run]
 
 Makes the Python environment DIR, in which the system's TensorRT and OpenCV are visible, installs
 r2p_edge there, and checks that everything works. Run it again to repair or update the environment.
-Nothing outside DIR is changed, and no root is needed.
+Nothing of the system is changed, and no root is needed.
 
   --venv DIR      the environment to make
   --wheel FILE    r2p_edge as a wheel
@@ -56,10 +56,12 @@ echo "# $BOARD, JetPack $JETPACK"
 run "$python" -m venv --system-site-packages "$venv"
 # The system's OpenCV was built for NumPy 1 and does not load with NumPy 2. JetPack 6 has NumPy 1.21,
 # which is too old for r2p_edge, so that a newer one comes to lie in front of it; JetPack 7 has 1.26,
-# which stays. The extra `opencv` would hide the OpenCV that has GStreamer.
-run "$venv/bin/python" -m pip install "numpy<2" "$(realpath "$package")[export]"
+# which stays. The extra `opencv` would hide the OpenCV that has GStreamer. What lies in ~/.local
+# does not count as installed: the service runs as another user.
+run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install "numpy<2" \
+    "$(realpath "$package")[export]"
 run "$venv/bin/python" "$here/check_system.py"
 run "$venv/bin/r2p-edge" doctor
 if [[ ! $DRY_RUN ]]; then
-    echo "Done. Now: . $venv/bin/activate"
+    echo "Done. Now: $(show . "$venv/bin/activate")"
 fi
