@@ -171,13 +171,16 @@ def _model(layer: str, suffixes: tuple[str, ...]) -> Path | None:
 def _run(runtime: type[Runtime], path: Path, device: str, layer: str) -> str:
     """Runs a test model; "ok", or the reason why it is not.
 
-    A device that has no fp32, as an NPU, is tried in fp16 and then "ok in fp16".
+    A device that has no fp32, as an NPU, is tried in fp16 and then "ok in fp16". Either reason may
+    be the one that counts.
     """
     result = _run_in(runtime, path, Options(device=device), layer)
-    if result != "ok":
-        half = _run_in(runtime, path, Options(device=device, precision="fp16"), layer)
-        result = "ok in fp16" if half == "ok" else result
-    return result
+    if result == "ok":
+        return result
+    half = _run_in(runtime, path, Options(device=device, precision="fp16"), layer)
+    if half == "ok":
+        return "ok in fp16"
+    return result if half == result else f"{result}; in fp16: {half}"
 
 
 def _run_in(runtime: type[Runtime], path: Path, options: Options, layer: str) -> str:

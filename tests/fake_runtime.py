@@ -36,6 +36,8 @@ class Fake(Runtime):
     def open(cls, path, spec, options):
         if options.device == "fp16":
             raise BackendError("it computes in fp16 and not in fp32")
+        if options.device == "npu":
+            raise BackendError("no memory" if options.precision == "fp16" else "choose fp16")
         model = cls()
         model.device, model.layer = options.device, path.stem
         return model

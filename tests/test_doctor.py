@@ -304,6 +304,7 @@ def test_devices_that_compute(fake):
         ("nan", "wrong numbers: off by up to nan", "wrong numbers: off by up to nan"),
         ("flat", "wrong shape: (1, 512), not (1, 2, 4, 8, 8)", "wrong shape: (1, 128), not"),
         ("fp16", "it computes in fp16 and not in fp32", "it computes in fp16 and not in fp32"),
+        ("npu", "choose fp16; in fp16: no memory", "choose fp16; in fp16: no memory"),
     ],
 )
 def test_a_device_that_does_not_compute(fake, device, conv3d, conv2d):

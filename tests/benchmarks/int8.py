@@ -2,6 +2,7 @@
 
     python tests/benchmarks/int8.py [--json] [--clips DIR] [--split FILE] [--num-clips 50]
                                     [--depth 18 34] [--rounds 15] [--calibration] [--motion N]
+                                    [--nncf]
 
 R(2+1)D of full size, batch 1, 16x112x112, 101 classes, with random weights and the batch-norm
 statistics that clips of UCF101 give them, calibrated on its train clips. What is timed is
@@ -11,6 +12,7 @@ products takes its turn too; its speed is the peak that the int8 models are held
 `--calibration` tells what calibrating on 50 and on 200 clips takes, and how near each method comes
 to float. `--motion` measures each method on the bundled model and N generated clips, with 8-bit
 weights and with 7-bit ones. Both take minutes. `--depth` without a number leaves out the rest.
+`--nncf` adds what NNCF (`pip install nncf`) makes of the same IR and clips.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from _harness import machine
 from runtimes import BLOCKS, CLIP, SPAWN, Contenders, eager, network, race
 
 from r2p_edge import Predictor
+from r2p_edge._files import write_sidecar
 from r2p_edge.agreement import agreement
+from r2p_edge.artifact import RT_INFO, open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
 from r2p_edge.calibration.quantize import quantize_onnx
@@ -88,6 +92,24 @@ def export(depth: int, clips: ClipsOf, folder: Path) -> None:
         openvino_from_onnx(folder / f"{precision}.onnx", folder / f"{precision}.xml")
 
 
+def nncf_from_openvino(source: Path, clips: ClipsOf, path: Path) -> None:
+    """Writes the int8 IR that NNCF makes of a float one, as it does by default for CPUs."""
+    import nncf
+    import openvino
+
+    listed = list(clips())
+    quantised = nncf.quantize(
+        openvino.Core().read_model(source),
+        nncf.Dataset(listed, lambda clip: clip[None]),
+        subset_size=len(listed),
+        target_device=nncf.TargetDevice.CPU,
+    )
+    spec = open_artifact(source).spec.replace(precision="int8")
+    quantised.set_rt_info(spec.to_json(), list(RT_INFO))
+    openvino.save_model(quantised, path, compress_to_fp16=False)
+    write_sidecar(path, spec)
+
+
 def give_statistics(module, clips: np.ndarray) -> None:
     """Gives batch norm the mean and variance of what it sees, as training would.
 
@@ -129,6 +151,7 @@ def matrix_products(folder: Path) -> Callable[[], object]:
     return lambda: request.infer([matrix])
 
 
+NNCF = "nncf.xml"
 EAGER, PEAK = "PyTorch eager fp32", "int8 matrix products"
 CONTENDERS: Contenders = {
     EAGER: (eager, ()),
@@ -141,19 +164,19 @@ CONTENDERS: Contenders = {
 }
 
 
-def latency(folder: Path, rounds: int) -> dict[str, object]:
+def latency(folder: Path, contenders: Contenders, rounds: int) -> dict[str, object]:
     """Medians of every contender, how they compare, and what share of the peak int8 reaches."""
-    times, refused = race(CONTENDERS, folder, rounds)
+    times, refused = race(contenders, folder, rounds)
     medians = {name: statistics.median(found) for name, found in times.items()}
     peak = 2e-6 * PRODUCTS * SIDE**3 / medians.pop(PEAK)
     giga, within = multiplications(folder / "fp32.onnx")
-    integer = {name: medians[name] for name in medians if name.endswith("int8")}
+    integer = {name: medians[name] for name in CONTENDERS if name.endswith("int8")}
 
     def over(value: float, bar: float) -> dict[str, object]:
         return {"ratio": round(value, 2), "bar": bar, "met": value >= bar}
 
     def own_fp32(name: str) -> float:
-        return medians[f"{name.rpartition(' ')[0]} fp32"]
+        return medians[f"{name.removesuffix(' NNCF int8').rpartition(' ')[0]} fp32"]
 
     return {
         "median_ms": {name: round(value, 1) for name, value in medians.items()},
@@ -289,8 +312,14 @@ def measure(depth: int, options: argparse.Namespace) -> dict[str, object]:
         folder = Path(name)
         export(depth, functools.partial(read_clips, manifest, options.clips, SPEC), folder)
         report: dict[str, object] = {"calibrated_on": manifest.record()}
-        report |= latency(folder, options.rounds)
+        contenders = CONTENDERS
         files = ["int8.onnx", "int8.xml"]
+        if options.nncf:
+            clips = functools.partial(read_clips, manifest, options.clips, SPEC)
+            nncf_from_openvino(folder / "fp32.xml", clips, folder / NNCF)
+            contenders = {**CONTENDERS, "OpenVINO NNCF int8": (predictor, (NNCF,))}
+            files.append(NNCF)
+        report |= latency(folder, contenders, options.rounds)
         if options.calibration:
             report["calibration"] = calibration(folder, manifests, options.clips)
             files += [f"{method}-{count}.onnx" for method, count in COSTS]
@@ -389,6 +418,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, nargs="*", choices=BLOCKS, default=list(BLOCKS))
     parser.add_argument("--rounds", type=int, default=15, help="rounds (default 15)")
     parser.add_argument("--calibration", action="store_true", help="measure its cost too")
+    parser.add_argument("--nncf", action="store_true", help="measure NNCF's int8 as well")
     parser.add_argument("--motion", type=int, metavar="N", help="clips for the bundled model")
     options = parser.parse_args()
     report: dict[str, object] = {"machine": machine(), "rounds": options.rounds}
