@@ -2,10 +2,10 @@
 
 R2P_TENSORRT_BINDINGS names a folder with a folder for each version, made by
 `pip install --no-deps --target FOLDER/<version> <wheel>`; the wheels are `tensorrt_bindings` 8.6.1,
-`tensorrt_cu12_bindings` 10.3.0 and 10.13.3.9, and `tensorrt_cu13_bindings` 11.4.0.106. They hold
-the module alone; the functions that it wants of NVIDIA's libraries are those of
-fake_tensorrt/stub.c. (This file does not have the wheels' name, because NVIDIA's `tensorrt` would
-import it where that is installed.)
+`tensorrt_cu12_bindings` 10.3.0 and 10.13.3.9, and `tensorrt_cu13_bindings` 10.16.1.11 and
+11.4.0.106. They hold the module alone; the functions that it wants of NVIDIA's libraries are those
+of fake_tensorrt/stub.c. (This file does not have the wheels' name, because NVIDIA's `tensorrt`
+would import it where that is installed.)
 
 Run as a program, it writes what the modules define to fake_tensorrt/api.
 """
@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 VARIABLE = "R2P_TENSORRT_BINDINGS"
-VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "11.4")
+VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "10.16.1", "11.4")
 TESTS = Path(__file__).parent
 STAND_IN = TESTS / "fake_tensorrt"
 

@@ -369,7 +369,7 @@ def whole(out):
     assert artifact.spec.parity["cosine"] > 0.999
 
 
-@pytest.mark.parametrize("version", ["8.6.1", "10.3.0", "11.4"])
+@pytest.mark.parametrize("version", ["8.6.1", "10.3.0", "10.16.1", "11.4"])
 def test_engines_of_a_bundle_of_kits(exported, built, version):
     before = contents(exported)
     done, out = built(exported / "kits", version=version)

@@ -144,6 +144,13 @@ def test_file_names_that_are_no_text(tmp_path):
     manifest = sample_clips(list_videos(tmp_path, ["a"]), num_clips=1)
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert len(manifest.digest()) == 64
+    split = tmp_path / os.fsdecode(b"train\xff.txt")
+    split.write_bytes(b"a/x.avi 1\na/y.avi 1\n")
+    write(tmp_path, ["a/y.avi"])
+    record = sample_clips(list_videos(tmp_path, ["a"], split), num_clips=1).record()
+    assert record["split"] == "train?.txt"
+    spec = spec_of_brightness(calibration=record)
+    assert type(spec).from_json(spec.to_json()).calibration == record
 
 
 def changed(manifest, **changes):

@@ -1,4 +1,4 @@
-"""Our code against the real Python modules of TensorRT 8.6, 10.3, 10.13 and 11.4.
+"""Our code against the real Python modules of TensorRT 8.6, 10.3, 10.13, 10.16 and 11.4.
 
 Neither a GPU nor TensorRT's libraries are needed; tensorrt_wheels.py says what is.
 """

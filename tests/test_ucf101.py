@@ -147,6 +147,16 @@ def test_labels_that_differ_in_punctuation_alone():
     assert class_finder(["Caf\u00e9"])("cafe\u0301") == 0  # as macOS spells file names
 
 
+@pytest.mark.parametrize("listed", [False, True], ids=["folder", "list"])
+@pytest.mark.parametrize("labels", [("C", "C++"), ("+", "-"), ("\u0915\u093e", "\u0915\u093f")])
+def test_videos_of_such_classes_are_told_apart(tmp_path, split, labels, listed):
+    every = [f"{label}/0001.avi" for label in labels]
+    folder = touch(tmp_path / "set", *every)
+    chosen = split("".join(f"{name} 1\n" for name in every)) if listed else None
+    videos = list_videos(folder, labels, chosen).videos
+    assert {(video.name, video.label) for video in videos} == set(zip(every, labels))
+
+
 @pytest.mark.parametrize(
     ("name", "with_ids", "subset"),
     [
@@ -220,8 +230,9 @@ def test_one_level_too_high_or_too_deep(tmp_path, split, frames, listed):
 def test_folders_without_videos(tmp_path):
     with pytest.raises(VideoError, match="holds no video"):
         list_videos(tmp_path, LABELS)
-    with pytest.raises(VideoNotFoundError, match="there is no folder"):
-        list_videos(tmp_path / "absent", LABELS)
+    for absent in (tmp_path / "absent", tmp_path / ("a" * 300)):
+        with pytest.raises(VideoNotFoundError, match="there is no folder"):
+            list_videos(absent, LABELS)
     touch(tmp_path, "Archery/a.avi")
     with pytest.raises(VideoError, match=r"none of the 1 videos of .* it is of another data set"):
         list_videos(tmp_path, LABELS)

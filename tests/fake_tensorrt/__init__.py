@@ -19,7 +19,7 @@ import pytest
 from requirements import is_required
 
 FOLDER = Path(__file__).parent
-VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "11.4")
+VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "10.16.1", "11.4")
 
 
 def cudart_library(folder: Path) -> Path:

@@ -24,6 +24,7 @@ _NUMBERS = {
     "8.6.1": ((8, 6, 1, 6), "8.6.1"),
     "10.3.0": ((10, 3, 0, 26), "10.3.0"),
     "10.13.3": ((10, 13, 3, 9), "10.13.3.9"),
+    "10.16.1": ((10, 16, 1, 11), "10.16.1.11"),
     "11.4": ((11, 4, 0, 106), "11.4.0.106"),
 }
 NUMBERS, VERSION = _NUMBERS[_RELEASE]
@@ -44,7 +45,7 @@ def bound(cls):
 
 
 def public(module):
-    """What this release has of a module's names; each is in one of the four."""
+    """What this release has of a module's names; each is in one of them."""
     for name in module.__all__:
         assert any(name in api for api in _API.values()), name
     return {name: getattr(module, name) for name in module.__all__ if name in API}

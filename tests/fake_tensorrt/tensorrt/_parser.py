@@ -32,8 +32,8 @@ _OPERATORS = {
 }
 # fmt: on
 
-# The docs/operators.md of onnx-tensorrt's release, where it says.
-_NEWEST_OPSET = {(8, 6): 17, (10, 3): 20, (10, 13): 24, (11, 4): 25}[NUMBERS[:2]]
+# The docs/operators.md of onnx-tensorrt's release, where it says; for 10.16 that of 10.13.
+_NEWEST_OPSET = {(8, 6): 17, (10, 3): 20, (10, 13): 24, (10, 16): 24, (11, 4): 25}[NUMBERS[:2]]
 
 _DTYPES = {
     TensorProto.FLOAT: "FLOAT",
