@@ -20,6 +20,7 @@ from r2p_edge import bundle
 from r2p_edge.artifact import embedded_spec
 from r2p_edge.errors import (
     MissingDependencyError,
+    ModelError,
     ModelNotFoundError,
     OutputError,
     R2PError,
@@ -145,6 +146,11 @@ def build(
         "frames": frames, "interval": interval, "fps": fps, "sampling": sampling, "order": order
     }  # fmt: skip
     carried = embedded_spec(path) if path.suffix.lower() == ".onnx" else None
+    if precision == "int8" and carried is not None and carried.precision == "int8":
+        raise ModelError(
+            f"{path} is int8 already; export it without a precision to have it as it is, or give "
+            "the fp32 model that it was made from"
+        )
     contract = _contract(path, preset, spec, carried)
     contract = _changed(contract, changes, size, input)
     if labels is not None:

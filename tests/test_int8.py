@@ -1,7 +1,10 @@
 """Int8 from one command: clips, artifacts of every target, what they cost and bring."""
 
+import dataclasses
 import json
+import shutil
 
+import numpy as np
 import pytest
 from fake_tensorrt import installed, plan_of
 from models import brightness_model, grey_frames, spec_of_brightness
@@ -14,7 +17,10 @@ from r2p_edge.calibration import motion
 from r2p_edge.calibration.clipset import clips_for
 from r2p_edge.calibration.int8 import profile_of_this_cpu, warning_of
 from r2p_edge.calibration.judge import judge
-from r2p_edge.errors import BackendError, UsageError
+from r2p_edge.calibration.manifest import sample_clips
+from r2p_edge.calibration.ucf101 import list_videos
+from r2p_edge.clips import ClipReader
+from r2p_edge.errors import BackendError, UsageError, VideoError
 from r2p_edge.export.build import Calibration, build
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -89,7 +95,34 @@ def test_clips_of_a_folder(motion_model, videos):
     assert (every.count, every.held_out, len(list(every.judged()))) == (30, False, 6)
 
 
-def test_judge(tmp_path):
+def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
+    """Of all clips, whichever part of them was looked at last."""
+    spec = open_artifact(motion_model).spec
+    folder = shutil.copytree(videos, tmp_path / "videos")
+    last = sample_clips(list_videos(folder, spec.labels), num_clips=22).videos[-1]
+    (folder / last.name).write_bytes(b"no video")
+    chosen = clips_for(spec, folder, num_clips=22, judged=2)
+    assert len(list(chosen.calibration())) == 21
+    next(chosen.calibration())
+    assert chosen.record()["unreadable"] == 1
+    assert len(list(chosen.calibration())) == 21
+    assert chosen.record()["unreadable"] == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"frames": 8}, {"frames": 18}, {"interval": 1}], ids=lambda each: str(each)
+)
+def test_the_bundled_models_clips_move_as_fast_as_videos(motion_model, changes):
+    spec = open_artifact(motion_model).spec
+    spec = spec.replace(clip=dataclasses.replace(spec.clip, **changes))
+    for number, (clip, _) in zip(range(6), clips_for(spec).judged()):
+        scene, fps = motion.scene("test", number), 100.0
+        video = np.stack([scene.draw(float(time)) for time in motion.frame_times(fps)])
+        shown = ClipReader(spec).pixels(video, fps=fps)[0]
+        assert np.abs(clip.astype(int) - shown).mean() < 4  # of 256 levels; sensors are noisy
+
+
+def test_judge(tmp_path, monkeypatch):
     """Of two models of which one sees frame 2 where the other sees frame 1."""
     spec = spec_of_brightness()
     one = brightness_model(tmp_path / "one.onnx", spec)
@@ -110,6 +143,9 @@ def test_judge(tmp_path):
     assert "top-1 50.0% instead of 100.0%" in warning_of(swapped.replace(accuracy=found))
     good = {**found, "recommended": True}
     assert warning_of(swapped.replace(accuracy=good)) is None
+    monkeypatch.setattr(Clips, "judged", lambda self: iter(()))
+    with pytest.raises(VideoError, match="none of the clips to compare int8 with fp32 on"):
+        judge(one, other, swapped, "onnxruntime", Clips())
 
 
 def test_calibrate(run, motion_model, videos, tmp_path):
@@ -173,6 +209,8 @@ def test_clips_that_cannot_be_used(fails, motion_model, videos, tmp_path):
     test_list.write_text("grow/v_6.avi\nshake/v_8.avi\n")
     refused(USAGE, "is a test list", "--clips", videos, "--split", test_list)
     refused(USAGE, "num_clips is 0", "--num-clips", "0")
+    with pytest.raises(UsageError, match="judged is 0"):
+        clips_for(open_artifact(motion_model).spec, judged=0)
     broken = tmp_path / "broken" / "grow"
     broken.mkdir(parents=True)
     (broken / "v_1.mp4").write_bytes(b"no video")
@@ -184,6 +222,15 @@ def test_a_model_that_cannot_be_calibrated(fails, int8, tmp_path):
     fails(MODEL, "is quantised already", "calibrate", int8["onnx"].path, *FEW, *out)
     other = brightness_model(tmp_path / "other.onnx")
     fails(USAGE, "int8 needs clips to calibrate on", "calibrate", other, *out)
+    again = ("export", int8["onnx"].path, "--to", "tensorrt", "--precision", "int8")
+    fails(MODEL, "is int8 already; export it without a precision", *again, "--out", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_name_that_no_runtime_would_open(fails, motion_model, tmp_path):
+    for name in ("int8", "int8.xml"):
+        fails(USAGE, "must end in .onnx", "calibrate", motion_model, *FEW, "--out", tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_targets_without_int8(fails, tmp_path):
