@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +38,7 @@ class ClipSet(Protocol):
         ...
 
     def judged(self) -> Labelled:
-        """Clips to compare answers on."""
+        """Clips to compare answers on; videos that cannot be read are left out."""
         ...
 
     def record(self) -> dict[str, Any]:
@@ -72,8 +73,9 @@ def clips_for(
     Warns:
         CalibrationWarning: a class of the model has no clip.
     """
-    if num_clips < 1:
-        raise UsageError(f"num_clips is {num_clips}; it must be 1 or more")
+    for what, number in (("num_clips", num_clips), ("judged", judged)):
+        if number < 1:
+            raise UsageError(f"{what} is {number}; it must be 1 or more")
     if folder is not None:
         listing = list_videos(folder, spec.labels, split, strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
@@ -97,26 +99,26 @@ class _Sampled:
         self, folder: Path, spec: ModelSpec, manifest: Manifest, others: Any, judged: int
     ) -> None:
         self._folder, self._spec, self._manifest = folder, spec, manifest
-        self._failed: list[tuple[str, VideoError]] = []
+        self._unreadable: set[str] = set()
         self.count = manifest.clips
         self.held_out = bool(others)
         self._judged = others or manifest.videos[:judged]
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
-        self._failed.clear()
-        return read_clips(self._manifest, self._folder, self._spec, failed=self._failed)
+        failed: list[tuple[str, VideoError]] = []
+        try:
+            yield from read_clips(self._manifest, self._folder, self._spec, failed=failed)
+        finally:  # of all passes, as the latest need not have seen every clip
+            self._unreadable.update(name for name, _ in failed)
 
     def judged(self) -> Labelled:
         reader = ClipReader(self._spec)
         for video in self._judged:
-            try:
+            with contextlib.suppress(VideoError):
                 yield reader.pixels(self._folder / video.name)[0], video.label
-            except VideoError as error:
-                if self.held_out:  # else it was counted when it could not be calibrated on
-                    self._failed.append((video.name, error))
 
     def record(self) -> dict[str, Any]:
-        return self._manifest.record(unreadable=len(self._failed))
+        return self._manifest.record(unreadable=len(self._unreadable))
 
 
 class _Drawn:
@@ -125,7 +127,8 @@ class _Drawn:
     held_out = True
 
     def __init__(self, spec: ModelSpec, count: int, judged: int) -> None:
-        self._reader, self.count, self._judged = ClipReader(spec), count, judged
+        self._spec, self._reader = spec, ClipReader(spec)
+        self.count, self._judged = count, judged
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         return (self._clip(motion.scene("calibration", number)) for number in range(self.count))
@@ -139,8 +142,10 @@ class _Drawn:
         return {"drawn": "motion", "subset": "calibration", "clips": self.count}
 
     def _clip(self, scene: motion.Scene) -> npt.NDArray[np.uint8]:
-        start = (motion.DURATION - motion.SPAN) / 2
-        times = start + np.arange(motion.FRAMES) * motion.INTERVAL / motion.FPS
+        clip = self._spec.clip
+        # Around the middle, as `predict` takes its centre clip; nothing is drawn before 0.
+        start = max(0.0, (motion.DURATION - (clip.frames - 1) * clip.tick) / 2)
+        times = start + np.arange(clip.frames) * clip.tick
         frames = np.stack([scene.draw(float(time), height=240, width=320) for time in times])
         pixels: npt.NDArray[np.uint8] = self._reader.pixels(frames)[0]
         return pixels

@@ -10,7 +10,7 @@ from typing import Any
 
 from r2p_edge._cpu import read_cpu
 from r2p_edge._files import atomic_write, check_folder, write_sidecar
-from r2p_edge.errors import ParityError
+from r2p_edge.errors import ParityError, UsageError
 from r2p_edge.export.foreign import load
 from r2p_edge.export.graph import embed_spec
 from r2p_edge.spec import ModelSpec
@@ -77,7 +77,13 @@ class Quantizer:
         return found
 
     def onnx(self, source: Path, path: Path, profile: str) -> ModelSpec:
-        """Writes the Q/DQ form with its accuracy and latency in ONNX Runtime in its spec."""
+        """Writes the Q/DQ form with its accuracy and latency in ONNX Runtime in its spec.
+
+        Raises:
+            UsageError: `path` does not end in .onnx. See `quantize_onnx` and `accuracy`, too.
+        """
+        if path.suffix.lower() != ".onnx":
+            raise UsageError(f"{path} is to become an ONNX file, whose name must end in .onnx")
         check_folder(path)
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "draft.onnx"

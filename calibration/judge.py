@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from r2p_edge.errors import VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
 from r2p_edge.spec import ModelSpec
@@ -29,6 +30,7 @@ def judge(
         "speedup", "recommended"}
 
     Raises:
+        VideoError: there are no clips to compare on.
         ModelError, BackendError: one of them does not run.
     """
     with (
@@ -47,6 +49,11 @@ def judge(
                 answers[which].append(predictor.spec.labels[int(scores[0].argmax())])
                 times[which].append(timing.inference)
         device = other.device
+    if not labels:
+        raise VideoError(
+            "none of the clips to compare int8 with fp32 on can be read; check the videos that are "
+            "not calibrated on"
+        )
     right = [np.mean([a == b for a, b in zip(each, labels)]) for each in answers]
     agreement = float(np.mean([a == b for a, b in zip(*answers)]))
     fp32, int8 = (float(np.median(each)) for each in times)

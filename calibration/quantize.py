@@ -85,7 +85,7 @@ def quantize_onnx(
 ) -> ModelSpec:
     """Writes a float32 ONNX artifact as an int8 one, calibrated on clips.
 
-    The same clips and versions give the same bytes.
+    The same clips and versions give the same bytes, unless `budget` runs out.
 
     Args:
         source: an ONNX file with a spec, as `onnx_from_checkpoint` and its like write it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -63,9 +63,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class _Split:
-    """A list file: the names of its videos by `video_key`, and what the listing says of it."""
+    """A list file: the names of its videos, and what the listing says of it."""
 
-    names: dict[str, str]
+    names: tuple[str, ...]
     subset: Literal["train", "test"]
     name: str
     sha256: str
@@ -98,7 +98,11 @@ def list_videos(
         VideoError: the list cannot be read, or nothing is left of it.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    try:
+        found = folder.is_dir()
+    except OSError:  # its name is too long, or a folder above may not be entered
+        found = False
+    if not found:
         raise VideoNotFoundError(f"there is no folder {folder}; give one with a folder per class")
     wanted = None if split is None else _read_split(Path(split))
     listing = _match(_entries(folder), labels, wanted)
@@ -162,8 +166,7 @@ def _read_split(path: Path) -> _Split:
         lines = data.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise VideoError(f"list {path} cannot be read as UTF-8 text ({error})") from error
-    names: dict[str, str] = {}
-    with_id = []
+    names, with_id = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -175,42 +178,50 @@ def _read_split(path: Path) -> _Split:
                 f"line {number} of {path} is {line.strip()!r:.200}; expected <Class>/<video>, with "
                 "a class id behind it in all lines or in none, as in trainlist01.txt"
             )
-        names.setdefault(video_key("/".join(parts)), "/".join(parts))
+        names.append("/".join(parts))
     if not names:
         raise VideoError(f"list {path} names no video; expected lines as in trainlist01.txt")
     says_test = re.search(r"(?<![a-z])(test|val)", path.stem, re.IGNORECASE)
     subset: Literal["train", "test"] = "test" if says_test or not with_id[0] else "train"
-    return _Split(names, subset, path.name, hashlib.sha256(data).hexdigest())
+    # Specs quote it in UTF-8, in which not every file's name can be written.
+    quoted = path.name.encode(errors="replace").decode()
+    return _Split(tuple(names), subset, quoted, hashlib.sha256(data).hexdigest())
 
 
 def _match(classes: Iterable[Path], labels: Sequence[str], split: _Split | None) -> Listing:
     """The listing of these class folders; files among them do not count."""
-    present = _videos_in(classes)
-    names = {key: f"{path.parent.name}/{path.name}" for key, path in present.items()}
     find = class_finder(labels)
+
+    def by_key(names: Iterable[str]) -> dict[tuple[int | None, str], str]:
+        # The class counts beside the key, which does not tell C from C++.
+        found: dict[tuple[int | None, str], str] = {}
+        for name in names:
+            index = find(PurePosixPath(name).parent.name)
+            found.setdefault((index, video_key(name)), name)
+        return found
+
+    paths = {f"{path.parent.name}/{path.name}": path for path in _videos_in(classes)}
+    present = by_key(paths)
     videos, missing, foreign = [], [], []
-    for key, name in (names if split is None else split.names).items():
-        index = find(PurePosixPath(name).parent.name)
+    for key, name in (present if split is None else by_key(split.names)).items():
+        index, _ = key
         if index is None:
             foreign.append(name)
         elif key not in present:
             missing.append(name)
         else:
-            videos.append(Video(present[key], names[key], labels[index]))
+            videos.append(Video(paths[present[key]], present[key], labels[index]))
     found = tuple(videos), tuple(missing), tuple(foreign), len(labels)
     if split is None:
         return Listing(*found)
     return Listing(*found, split.subset, split.name, split.sha256)
 
 
-def _videos_in(classes: Iterable[Path]) -> dict[str, Path]:
-    """The videos in class folders, by their keys; of two forms of one video the file."""
-    videos: dict[str, Path] = {}
+def _videos_in(classes: Iterable[Path]) -> Iterator[Path]:
+    """The videos in class folders, files before folders of frames."""
     for folder in filter(Path.is_dir, classes):
-        for path in sorted(_entries(folder), key=lambda path: (path.is_dir(), path.name)):
-            if _is_video(path):
-                videos.setdefault(video_key(f"{folder.name}/{path.name}"), path)
-    return videos
+        entries = sorted(_entries(folder), key=lambda path: (path.is_dir(), path.name))
+        yield from filter(_is_video, entries)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -115,11 +115,16 @@ def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
 def test_the_bundled_models_clips_move_as_fast_as_videos(motion_model, changes):
     spec = open_artifact(motion_model).spec
     spec = spec.replace(clip=dataclasses.replace(spec.clip, **changes))
-    for number, (clip, _) in zip(range(6), clips_for(spec).judged()):
+
+    def smooth(pixels):  # sensors are noisy
+        return pixels.reshape(-1, 14, 8, 14, 8, 3).mean(axis=(2, 4))
+
+    for number, (clip, label) in zip(range(4), clips_for(spec).judged()):
         scene, fps = motion.scene("test", number), 100.0
         video = np.stack([scene.draw(float(time)) for time in motion.frame_times(fps)])
         shown = ClipReader(spec).pixels(video, fps=fps)[0]
-        assert np.abs(clip.astype(int) - shown).mean() < 4  # of 256 levels; sensors are noisy
+        assert label.startswith("slide")
+        assert np.abs(smooth(clip) - smooth(shown)).mean() < 3
 
 
 def test_judge(tmp_path, monkeypatch):
