@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._files import atomic_write
 from r2p_edge.clips import ClipReader
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec import ModelSpec
@@ -43,6 +44,14 @@ class ClipSet(Protocol):
 
     def record(self) -> dict[str, Any]:
         """What a spec says of the clips that `calibration` gave."""
+        ...
+
+    def store(self, folder: Path) -> Path | None:
+        """Writes the manifest of the clips, if they have one, under a name made of its sha256.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         ...
 
 
@@ -120,6 +129,11 @@ class _Sampled:
     def record(self) -> dict[str, Any]:
         return self._manifest.record(unreadable=len(self._unreadable))
 
+    def store(self, folder: Path) -> Path:
+        path = folder / f"clips-{self._manifest.digest()[:12]}.json"
+        atomic_write(path, self._manifest.to_json().encode())
+        return path
+
 
 class _Drawn:
     """Drawn for the bundled model."""
@@ -140,6 +154,9 @@ class _Drawn:
 
     def record(self) -> dict[str, Any]:
         return {"drawn": "motion", "subset": "calibration", "clips": self.count}
+
+    def store(self, folder: Path) -> None:
+        return None  # the scenes are in the package
 
     def _clip(self, scene: motion.Scene) -> npt.NDArray[np.uint8]:
         clip = self._spec.clip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import tempfile
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from r2p_edge.export.graph import embed_spec
 from r2p_edge.spec import ModelSpec
 
 from .clipset import ClipSet
-from .judge import judge
+from .judge import judge, objections
 from .quantize import quantize_onnx
 from .ranges import Method
 
@@ -35,6 +36,9 @@ class Quantizer:
         clips: what to calibrate and compare on.
         method, progress: see `quantize_onnx`.
         max_drop: points of top-1 that int8 may cost; None for any.
+
+    Raises:
+        UsageError: `max_drop` is NaN.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Quantizer:
         max_drop: float | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
+        if max_drop is not None and math.isnan(max_drop):
+            raise UsageError("max_drop is nan; it is a number of points of top-1")
         self.clips, self._method, self._max_drop = clips, method, max_drop
         self._progress = progress
 
@@ -104,8 +110,4 @@ def warning_of(spec: ModelSpec) -> str | None:
     found = spec.accuracy
     if found is None or found["recommended"]:
         return None
-    return (
-        f"int8 is not recommended here: on {found['runtime']} it is {found['speedup']:g} times as "
-        f"fast as fp32, top-1 {found['top1']:.1%} instead of {found['fp32_top1']:.1%}, and agrees "
-        f"on {found['agreement']:.1%} of {found['clips']} clips"
-    )
+    return f"int8 is not recommended on {found['runtime']}: {', '.join(objections(found))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,7 @@ def judge(
     right = [np.mean([a == b for a, b in zip(each, labels)]) for each in answers]
     agreement = float(np.mean([a == b for a, b in zip(*answers)]))
     fp32, int8 = (float(np.median(each)) for each in times)
-    worth = agreement >= AGREEMENT and right[0] - right[1] <= DROP and fp32 / int8 >= SPEEDUP
-    return {
+    found = {
         "runtime": runtime,
         "device": device,
         "clips": len(labels),
@@ -68,5 +68,19 @@ def judge(
         "agreement": round(agreement, 4),
         "latency_ms": {"int8": round(int8, 2), "fp32": round(fp32, 2)},
         "speedup": round(fp32 / int8, 2),
-        "recommended": bool(worth),
     }
+    return {**found, "recommended": not objections(found)}
+
+
+def objections(found: Mapping[str, Any]) -> list[str]:
+    """What keeps an int8 model from being recommended, of what `judge` found."""
+    reasons = {
+        f"top-1 falls from {found['fp32_top1']:.1%} to {found['top1']:.1%}": (
+            found["fp32_top1"] - found["top1"] > DROP
+        ),
+        f"it agrees with fp32 on {found['agreement']:.1%} of {found['clips']} clips only": (
+            found["agreement"] < AGREEMENT
+        ),
+        f"it is {found['speedup']:g} times as fast": found["speedup"] < SPEEDUP,
+    }
+    return [reason for reason, holds in reasons.items() if holds]

@@ -115,6 +115,8 @@ def quantize_onnx(
         if value not in known:
             raise UsageError(f"{what} is {value!r}; there is {', '.join(known)}")
     source = Path(source)
+    if source.suffix.lower() != ".onnx":
+        raise ModelError(f"{source} is no ONNX file; int8 is made from the .onnx of an fp32 export")
     check_folder(path)
     original = open_artifact(source).spec
     model = load(source)

@@ -111,7 +111,8 @@ def list_videos(
     if strict and listing.missing:
         raise VideoError(
             f"{folder} lacks {len(listing.missing)} of the videos of {listing.split}, the first "
-            f"of them {listing.missing[0]}; complete the folder or do without strict"
+            f"of them {listing.missing[0]}; complete the folder, or be content with what is there "
+            "(strict=False, no --complete)"
         )
     return listing
 
@@ -256,7 +257,9 @@ def _nothing_left(
             f"has ({known}); it is of another data set, so give that of the model"
         )
     if split is None:
-        return VideoError(f"{folder} holds no video; expected <Class>/<video>.avi or the like")
+        return VideoError(
+            f"{folder} holds no video in a folder of a class; expected <Class>/<video>.avi or so"
+        )
     return VideoError(
         f"{folder} has none of the {len(listing.missing)} videos that {split.name} lists, "
         f"{listing.missing[0]} and so on; give the folder that has one folder per class"

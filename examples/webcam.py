@@ -67,7 +67,10 @@ class Movie:
         import av
 
         self._frame = av.VideoFrame.from_ndarray
-        self._container = av.open(str(path), "w")
+        try:
+            self._container = av.open(str(path), "w")
+        except ValueError as error:  # it knows no file of that kind
+            raise SystemExit(f"webcam.py: {path} cannot be written ({error})") from error
         self._stream = self._container.add_stream("libx264", rate=25)
         self._stream.time_base = self._stream.codec_context.time_base = MILLISECONDS
         self._start: float | None = None
@@ -113,6 +116,8 @@ def main() -> None:
     parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write the last of it")
     parser.add_argument("--json", action="store_true", help="print each answer as a line of JSON")
     options = parser.parse_args()
+    if options.no_window and not (options.save or options.screenshot or options.json):
+        parser.error("--no-window alone shows nothing; add --json, --save or --screenshot")
     source = int(options.source) if options.source.isdecimal() else options.source
 
     is_file = isinstance(source, str) and Path(source).is_file()
@@ -150,4 +155,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
     except R2PError as error:
+        print(f"webcam.py: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:  # FFmpeg's, of the file to save
         sys.exit(f"webcam.py: {error}")

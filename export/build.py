@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import itertools
 import reprlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from r2p_edge import bundle
+from r2p_edge._files import check_folder
 from r2p_edge.artifact import embedded_spec
 from r2p_edge.errors import (
     MissingDependencyError,
@@ -38,6 +40,7 @@ from .video_resnet import network_from_parameters
 
 if TYPE_CHECKING:
     from r2p_edge.calibration.clipset import ClipSet
+    from r2p_edge.calibration.int8 import Quantizer
 
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
@@ -167,13 +170,17 @@ def build(
         raise OutputError(
             f"{out} cannot be made ({error.strerror}); choose another folder"
         ) from error
-    bundle.listed(out)  # long work would end in vain where something else has that name
+    # Long work would end in vain where nothing can be written, or something else has that name.
+    check_folder(out / bundle.NAME)
+    bundle.listed(out)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             models = _Models(path, contract, batch, graph, input is None, Path(scratch))
             int8 = None
             if precision == "int8":
-                int8 = _Int8(contract, calibration or Calibration(), Path(scratch), progress)
+                _check_measured(targets, calibration)
+                wanted = calibration or Calibration()
+                int8 = _Int8(contract, wanted, targets, Path(scratch), progress)
             built, errors = {}, []
             # The ONNX file first, because what suits the others too is not made twice.
             for target in sorted(dict.fromkeys(targets), key=lambda target: target != "onnx"):
@@ -184,7 +191,8 @@ def build(
                     errors.append((target, error))
             if errors and (failed is None or not built):
                 raise errors[0][1]
-            bundle.record(out, [artifact.path for artifact in built.values()])
+            manifests = [] if int8 is None else int8.store(out)
+            bundle.record(out, [artifact.path for artifact in built.values()], manifests)
             if failed is not None:
                 failed.extend(errors)
             return [built[target] for target in dict.fromkeys(targets) if target in built]
@@ -376,6 +384,15 @@ class Calibration(NamedTuple):
         )
 
 
+def _check_measured(targets: Sequence[str], wanted: Calibration | None) -> None:
+    others = [target for target in targets if target not in ("onnx", "openvino")]
+    if others and wanted is not None and wanted.max_drop is not None:
+        raise UsageError(
+            f"what int8 costs on {', '.join(others)} is not known before the device; leave "
+            "max_drop (--max-drop) out, and compare there"
+        )
+
+
 class _Int8:
     """The int8 artifacts of an export, all calibrated on the same clips."""
 
@@ -383,23 +400,23 @@ class _Int8:
         self,
         contract: ModelSpec,
         wanted: Calibration,
+        targets: Iterable[str],
         scratch: Path,
         progress: Callable[[str], None] | None,
     ) -> None:
-        from r2p_edge.calibration.int8 import Quantizer, profile_of_this_cpu
+        from r2p_edge.calibration.int8 import profile_of_this_cpu
 
-        clips = wanted.clips(contract)
-        counted = itertools.count(1)
-
-        def step() -> None:
-            if progress is not None:
-                progress(f"calibrating, clip {next(counted)}")
-
-        self._quantizer = Quantizer(
-            clips, method=wanted.method, max_drop=wanted.max_drop, progress=step
-        )
-        self._profile, self._method, self._scratch = profile_of_this_cpu(), wanted.method, scratch
+        self._contract, self._wanted, self._progress = contract, wanted, progress
+        self._profile, self._scratch = profile_of_this_cpu(), scratch
+        self._sets: dict[int, ClipSet] = {}
         self._made: dict[tuple[Path, str], Built] = {}
+        for target in targets:  # what is wrong with the clips is said before the work
+            self._clips(target)
+
+    def store(self, out: Path) -> list[Path]:
+        """Writes the manifests of the clips that were used; see `ClipSet.store`."""
+        written = [clips.store(out) for clips in self._sets.values()]
+        return [path for path in written if path is not None]
 
     def built(
         self, entry: _Target, source: Built, out: Path, target: str, options: dict[str, Any]
@@ -418,9 +435,36 @@ class _Int8:
             return self._openvino(source, out)
         if target == "tensorrt":
             return _tensorrt(self._qdq(source, "tensorrt"), out, target, None, **options)
-        clips = np.stack(list(itertools.islice(self._quantizer.clips.calibration(), _LITE_CLIPS)))
-        plan = {"method": self._method, "record": self._quantizer.clips.record()}
-        return _lite(source, out, target, "int8", clips, **plan)
+        clips = self._clips(target)
+        shown = np.stack(list(clips.calibration()))
+        plan = {"method": self._wanted.method, "record": clips.record()}
+        return _lite(source, out, target, "int8", shown, **plan)
+
+    def _clips(self, target: str) -> ClipSet:
+        """What a target is calibrated on: MindSpore Lite on the first of the clips."""
+        count = self._wanted.num_clips
+        if target not in ("onnx", "openvino", "tensorrt"):
+            count = min(count, _LITE_CLIPS)
+        if count not in self._sets:
+            self._sets[count] = self._wanted._replace(num_clips=count).clips(self._contract)
+        return self._sets[count]
+
+    @functools.cached_property
+    def _quantizer(self) -> Quantizer:
+        from r2p_edge.calibration.int8 import Quantizer
+
+        counted = itertools.count(1)
+
+        def step() -> None:
+            if self._progress is not None:
+                self._progress(f"calibrating, clip {next(counted)}")
+
+        return Quantizer(
+            self._clips("onnx"),
+            method=self._wanted.method,
+            max_drop=self._wanted.max_drop,
+            progress=step,
+        )
 
     def _openvino(self, source: Built, out: Path) -> Built:
         from .to_openvino import openvino_from_onnx

@@ -115,6 +115,7 @@ def plan_lite(
         precision=becomes,
         target={"runtime": "mindspore_lite", "device": device},
         parity=None,
+        accuracy=None,
     )
     if becomes != "int8":
         return planned

@@ -70,6 +70,7 @@ def openvino_from_onnx(
         precision=precision or original.precision,
         built_with=built_with("openvino"),
         parity=None,
+        accuracy=None,
     )
     proof = proof_of_onnx(source)
     model = read_model(openvino, new_core(openvino), source, spec)

@@ -97,6 +97,7 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
         precision=wanted,
         target={"runtime": "tensorrt", "device": "cuda"},
         parity=None,
+        accuracy=None,
     )
 
 

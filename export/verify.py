@@ -156,9 +156,9 @@ def open_session(model: bytes | str | Path, *, probe: bool = False) -> onnxrunti
     """An ONNX Runtime session on the CPU.
 
     Args:
-        probe: it only looks into a model: it takes little memory rather than little time, and
-            errors do not name the file. A session keeps the bytes that it is made from, but no
-            file's.
+        probe: it only looks into a model, in a file that is soon gone, and takes little memory
+            rather than little time. (A session keeps the bytes that it is made from; of a file
+            none.)
 
     Raises:
         ModelError: ONNX Runtime cannot load the model.

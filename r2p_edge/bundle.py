@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -19,8 +20,8 @@ NAME = "manifest.json"
 _FORMAT = 1
 
 
-def record(folder: str | Path, artifacts: Iterable[Path]) -> None:
-    """Writes artifacts in `folder`, model files or kits, into its manifest.
+def record(folder: str | Path, artifacts: Iterable[Path], others: Iterable[Path] = ()) -> None:
+    """Writes artifacts in `folder`, model files or kits, and other files into its manifest.
 
     The manifest holds {"format": 1, "r2p_edge": version, "files": {path: {"size", "sha256"}}},
     paths relative to the folder, of all files of all artifacts that exports have left there.
@@ -32,9 +33,8 @@ def record(folder: str | Path, artifacts: Iterable[Path]) -> None:
     folder = Path(folder)
     with locked(folder):
         files = listed(folder) or {}
-        for artifact in artifacts:
-            for file in _of(artifact):
-                files[file.relative_to(folder).as_posix()] = fingerprint(file)
+        for file in itertools.chain(*map(_of, artifacts), others):
+            files[file.relative_to(folder).as_posix()] = fingerprint(file)
         # What an export has replaced, or somebody has deleted, is not missed.
         files = {name: files[name] for name in sorted(files) if (folder / name).is_file()}
         content = {"format": _FORMAT, "r2p_edge": __version__, "files": files}

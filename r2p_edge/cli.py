@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from r2p_edge import bundle
+from r2p_edge._files import check_folder
 from r2p_edge._gate import MOTION
 from r2p_edge._version import __version__
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
@@ -261,6 +262,19 @@ def _calibration(options: argparse.Namespace) -> Any:
         method=options.method,
         max_drop=options.max_drop,
     )
+
+
+def _refuse_calibration(options: argparse.Namespace) -> None:
+    """Raises UsageError where an export that calibrates nothing is told how to."""
+    given = {
+        "--clips": options.clips is not None,
+        "--split": options.split is not None,
+        "--max-drop": options.max_drop is not None,
+        "--test-list": options.test_list,
+        "--complete": options.complete,
+    }
+    for option in filter(given.__getitem__, given):
+        raise UsageError(f"{option} is for int8; add --precision int8, or leave it out")
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -554,6 +568,7 @@ def _print_artifact(artifact: Artifact, as_json: bool) -> None:
         "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
         "source": json.dumps(spec.source),
         "parity": json.dumps(spec.parity),
+        **_int8_rows(spec),
     }
     for name, value in rows.items():
         print(f"{name:>9}  {value}")
@@ -575,6 +590,8 @@ def _export(options: argparse.Namespace) -> int:
 
     from r2p_edge.export.build import build
 
+    if options.precision != "int8":
+        _refuse_calibration(options)
     failed: list[tuple[str, R2PError]] = []
     targets = [target.strip() for target in options.to.split(",") if target.strip()]
     console = Console(stderr=True)
@@ -599,7 +616,7 @@ def _export(options: argparse.Namespace) -> int:
             order=options.order,
             input=options.input,
             batch=options.batch,
-            calibration=_calibration(options),
+            calibration=_calibration(options) if options.precision == "int8" else None,
             workspace=None if options.workspace is None else int(options.workspace * 2**20),
             timing_cache=options.timing_cache,
             progress=None if status is None else lambda step: status.update(f"{doing}: {step}"),
@@ -620,6 +637,8 @@ def _export(options: argparse.Namespace) -> int:
         return code
     for artifact in built:
         print(f"{artifact.path}: {artifact.target} {artifact.spec.precision} {_proven(artifact)}")
+        for name, text in _int8_rows(artifact.spec).items():
+            print(f"  {name}: {text}")
     return code
 
 
@@ -630,8 +649,15 @@ def _calibrate(options: argparse.Namespace) -> int:
     from r2p_edge.calibration.int8 import Quantizer, profile_of_this_cpu
     from r2p_edge.calibration.ranges import PASSES
 
+    spec = open_artifact(options.model).spec
+    check_folder(options.out)
+    if options.out.exists() and options.out.samefile(options.model):
+        raise UsageError(
+            f"--out is the fp32 model itself, {options.out}; name another file, since other int8 "
+            "models are made from that one"
+        )
     wanted = _calibration(options)
-    clips = wanted.clips(open_artifact(options.model).spec)
+    clips = wanted.clips(spec)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("calibrating", total=clips.count * PASSES[wanted.method])
@@ -643,21 +669,41 @@ def _calibrate(options: argparse.Namespace) -> int:
         )
         profile = options.profile or profile_of_this_cpu()
         spec = quantizer.onnx(options.model, options.out, profile)
+    stored = clips.store(options.out.parent)
     if bundle.listed(options.out.parent) is not None:  # of which it may have replaced a file
-        bundle.record(options.out.parent, [options.out])
+        bundle.record(options.out.parent, [options.out], [] if stored is None else [stored])
     _warn_of_int8(options.out, spec)
     if options.json:
         _print_json({"path": str(options.out), **_int8_report(spec)})
         return 0
-    accuracy = spec.to_dict()["accuracy"]
-    print(
-        f"{options.out}: top-1 {accuracy['top1']:.1%} (fp32 {accuracy['fp32_top1']:.1%}), agrees "
-        f"on {accuracy['agreement']:.1%} of {accuracy['clips']} clips, {accuracy['speedup']:g} "
-        f"times as fast on {accuracy['runtime']}"
-    )
-    for name in spec.to_dict()["calibration"]["float_layers"]:
-        print(f"  left float: {name}")
+    print(f"{options.out}:")
+    for name, text in _int8_rows(spec).items():
+        print(f"  {name}: {text}")
     return 0
+
+
+def _int8_rows(spec: ModelSpec) -> dict[str, str]:
+    """What an int8 artifact was calibrated on and costs, for people."""
+    rows = {}
+    if spec.calibration is not None:
+        found = spec.calibration
+        text = f"{found['method']}, {found['clips']} clips"
+        if "classes_covered" in found:
+            text += f" of {found['classes_covered']} of {found['classes']} classes"
+        for what in ("missing", "foreign", "unreadable"):
+            if found.get(what):
+                text += f", {found[what]} videos {what}"
+        if found.get("float_layers"):
+            text += f"; left float: {', '.join(found['float_layers'])}"
+        rows["int8"] = text
+    if spec.accuracy is not None:
+        found = spec.accuracy
+        rows["measured"] = (
+            f"on {found['clips']} clips {'not ' if found['held_out'] else ''}calibrated on: top-1 "
+            f"{found['top1']:.1%} (fp32 {found['fp32_top1']:.1%}), agrees on "
+            f"{found['agreement']:.1%}, {found['speedup']:g} times as fast on {found['runtime']}"
+        )
+    return rows
 
 
 def _int8_report(spec: ModelSpec) -> dict[str, Any]:

@@ -56,18 +56,29 @@ def test_webcam_on_a_file(motion_model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("source", "options", "code", "message"),
     [
-        ("nothing.mp4", "there is no video nothing.mp4"),
-        ("7777", "there is no camera /dev/video7777"),
+        ("nothing.mp4", [], 3, "there is no video nothing.mp4"),
+        ("7777", [], 3, "there is no camera /dev/video7777"),
+        ("clip.mp4", ["--save", "out.xyz"], 1, "out.xyz cannot be written"),
+        ("clip.mp4", ["--save", "absent/out.mp4"], 1, "[Errno 2] No such file or directory"),
     ],
 )
-def test_webcam_without_a_source(motion_model, source, message):
-    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, source]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
+def test_webcam_that_cannot(motion_model, tmp_path, source, options, code, message):
+    motion.write_video(motion.scene("test", 6), tmp_path / "clip.mp4", motion.frame_times(25))
+    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, source, "--no-window"]
+    command += options or ["--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code
     assert done.stderr.startswith(f"webcam.py: {message}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_webcam_that_would_show_nothing(motion_model):
+    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, "0", "--no-window"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "add --json, --save or --screenshot" in done.stderr
 
 
 @needs("torch")

@@ -11,13 +11,13 @@ from models import brightness_model, grey_frames, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
 from requirements import needs, require
 
-from r2p_edge import Predictor, _cpu, predictor
-from r2p_edge.artifact import open_artifact
+from r2p_edge import Predictor, _cpu, bundle, predictor
+from r2p_edge.artifact import open_artifact, sha256_of_file
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.clipset import clips_for
 from r2p_edge.calibration.int8 import profile_of_this_cpu, warning_of
-from r2p_edge.calibration.judge import judge
-from r2p_edge.calibration.manifest import sample_clips
+from r2p_edge.calibration.judge import judge, objections
+from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.clips import ClipReader
 from r2p_edge.errors import BackendError, UsageError, VideoError
@@ -145,7 +145,16 @@ def test_judge(tmp_path, monkeypatch):
     found = judge(one, other, swapped, "onnxruntime", Clips())
     assert (found["fp32_top1"], found["top1"], found["agreement"]) == (1.0, 0.5, 0.5)
     assert found["recommended"] is False
-    assert "top-1 50.0% instead of 100.0%" in warning_of(swapped.replace(accuracy=found))
+    warning = warning_of(swapped.replace(accuracy=found))
+    assert "top-1 falls from 100.0% to 50.0%, it agrees with fp32 on 50.0% of 8 clips" in warning
+    limits = {"top1": 0.99, "fp32_top1": 1.0, "agreement": 0.98, "speedup": 1.1, "clips": 100}
+    assert objections(limits) == []
+    for name, value, reason in (
+        ("top1", 0.98, "top-1 falls from 100.0% to 98.0%"),
+        ("agreement", 0.97, "it agrees with fp32 on 97.0% of 100 clips only"),
+        ("speedup", 1.09, "it is 1.09 times as fast"),
+    ):
+        assert objections({**limits, name: value}) == [reason]
     good = {**found, "recommended": True}
     assert warning_of(swapped.replace(accuracy=good)) is None
     monkeypatch.setattr(Clips, "judged", lambda self: iter(()))
@@ -165,6 +174,18 @@ def test_calibrate(run, motion_model, videos, tmp_path):
     assert report["calibration"]["videos"] == 12
     assert report["calibration"]["classes_covered"] == 12
     assert report["calibration"]["unreadable"] == 0
+    # The clips can be had again.
+    digest = report["calibration"]["manifest_sha256"]
+    (stored,) = tmp_path.glob("clips-*.json")
+    assert stored.name == f"clips-{digest[:12]}.json"
+    manifest = Manifest.from_json(stored.read_bytes())
+    assert manifest.digest() == digest == sha256_of_file(stored)
+    assert len(list(read_clips(manifest, videos, spec))) == 12
+    # And people are told what the JSON says.
+    code, output, _ = run("info", path)
+    assert code == 0
+    assert "int8  minmax, 12 clips of 12 of 12 classes" in output
+    assert "measured  on 12 clips not calibrated on: top-1 " in output
     fp32 = open_artifact(motion_model).spec
     assert spec.contract_digest() != fp32.contract_digest()
 
@@ -186,6 +207,67 @@ def test_tensorrt(videos, tmp_path):
                 clip, label = next(clips_for(built.spec).judged())
                 assert (model.precision, model.predict(clip).label) == ("int8", label)
         assert built.spec.calibration["profile"] == "tensorrt"
+
+
+def test_the_folder_of_an_export_tells_its_clips(run, videos, tmp_path):
+    options = ("--precision", "int8", "--clips", videos, *FEW, "--out", tmp_path)
+    code, output, errors = run("export", "motion", "--to", "onnx", *options)
+    assert code == 0, errors
+    assert "  int8: minmax, 12 clips of 12 of 12 classes\n  measured: on 12 clips not" in output
+    (stored,) = tmp_path.glob("clips-*.json")
+    assert stored.name in bundle.listed(tmp_path)
+    code, output, _ = run("info", tmp_path)
+    assert code == 0
+    stored.unlink()
+    code, _, errors = run("info", tmp_path)
+    assert code == MODEL
+    assert f"{stored.name} is missing" in errors
+
+
+def test_the_float_model_is_not_written_over(fails, motion_model, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(motion_model.read_bytes())
+    link = tmp_path / "link.onnx"
+    link.symlink_to(path)
+    for out in (path, link):
+        fails(USAGE, "--out is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
+    assert path.read_bytes() == motion_model.read_bytes()
+
+
+def test_what_was_measured_of_another_artifact_is_not_told(int8, tmp_path):
+    (again,) = build(int8["onnx"].path, targets=["openvino"], out=tmp_path)
+    assert int8["onnx"].spec.accuracy is not None
+    assert again.spec.precision == "int8"
+    assert open_artifact(again.path).spec.accuracy is None
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--clips", "videos"),
+        ("--max-drop", "0"),
+        ("--test-list",),
+        ("--complete",),
+    ],
+)
+def test_what_is_for_int8_alone(fails, tmp_path, option):
+    out = tmp_path / "out"
+    fails(
+        USAGE, f"{option[0]} is for int8", "export", "motion", "--to", "onnx", *option, "--out", out
+    )
+    assert not out.exists()
+
+
+def test_a_loss_that_is_not_known(fails, tmp_path):
+    out = tmp_path / "out"
+    options = ("--precision", "int8", *FEW, "--out", out)
+    for target in ("tensorrt", "mindspore-lite"):
+        to = ("export", "motion", "--to", f"onnx,{target}", *options, "--max-drop", "1")
+        fails(USAGE, f"what int8 costs on {target} is not known before the device", *to)
+    fails(
+        USAGE, "max_drop is nan", "export", "motion", "--to", "onnx", *options, "--max-drop", "nan"
+    )
+    assert not out.exists()
 
 
 def test_a_loss_that_is_not_allowed(fails, motion_model, tmp_path):
@@ -225,6 +307,7 @@ def test_clips_that_cannot_be_used(fails, motion_model, videos, tmp_path):
 def test_a_model_that_cannot_be_calibrated(fails, int8, tmp_path):
     out = ("--out", tmp_path / "again.onnx")
     fails(MODEL, "is quantised already", "calibrate", int8["onnx"].path, *FEW, *out)
+    fails(MODEL, "is no ONNX file", "calibrate", int8["openvino"].path, *FEW, *out)
     other = brightness_model(tmp_path / "other.onnx")
     fails(USAGE, "int8 needs clips to calibrate on", "calibrate", other, *out)
     again = ("export", int8["onnx"].path, "--to", "tensorrt", "--precision", "int8")

@@ -228,7 +228,7 @@ def test_one_level_too_high_or_too_deep(tmp_path, split, frames, listed):
 
 
 def test_folders_without_videos(tmp_path):
-    with pytest.raises(VideoError, match="holds no video"):
+    with pytest.raises(VideoError, match="holds no video in a folder of a class"):
         list_videos(tmp_path, LABELS)
     for absent in (tmp_path / "absent", tmp_path / ("a" * 300)):
         with pytest.raises(VideoNotFoundError, match="there is no folder"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +42,9 @@ class OnnxRuntime(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
+        # Wheels of 1.31 write a device id to the user's cache and tell Microsoft of every session
+        # unless this is set when they are imported. A user who sets it to 0 is asked for nothing.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         return import_library("onnxruntime", 'pip install "r2p_edge[onnxruntime]"')
 
     @classmethod

@@ -38,8 +38,9 @@ from runtimes import BLOCKS, CLIP, SPAWN, Contenders, eager, network, race
 
 from r2p_edge import Predictor
 from r2p_edge._files import write_sidecar
+from r2p_edge._openvino_ir import RT_INFO
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact import RT_INFO, open_artifact
+from r2p_edge.artifact import open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
 from r2p_edge.calibration.quantize import quantize_onnx
@@ -176,7 +177,7 @@ def latency(folder: Path, contenders: Contenders, rounds: int) -> dict[str, obje
         return {"ratio": round(value, 2), "bar": bar, "met": value >= bar}
 
     def own_fp32(name: str) -> float:
-        return medians[f"{name.removesuffix(' NNCF int8').rpartition(' ')[0]} fp32"]
+        return medians[f"{name.rpartition(' ')[0]} fp32"]
 
     return {
         "median_ms": {name: round(value, 1) for name, value in medians.items()},
@@ -317,7 +318,7 @@ def measure(depth: int, options: argparse.Namespace) -> dict[str, object]:
         if options.nncf:
             clips = functools.partial(read_clips, manifest, options.clips, SPEC)
             nncf_from_openvino(folder / "fp32.xml", clips, folder / NNCF)
-            contenders = {**CONTENDERS, "OpenVINO NNCF int8": (predictor, (NNCF,))}
+            contenders = {**CONTENDERS, "OpenVINO NNCF-int8": (predictor, (NNCF,))}
             files.append(NNCF)
         report |= latency(folder, contenders, options.rounds)
         if options.calibration:

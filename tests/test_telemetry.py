@@ -1,0 +1,38 @@
+"""Using the package tells nobody of it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from requirements import needs
+
+pytestmark = needs("onnxruntime")
+
+VARIABLE = "ORT_DISABLE_TELEMETRY"
+PREDICT = f"""
+import os, sys
+import numpy as np
+from r2p_edge import Predictor
+with Predictor(sys.argv[1]) as model:
+    model.predict(np.zeros((16, 120, 160, 3), np.uint8), fps=12.5)
+print(os.environ["{VARIABLE}"])
+"""
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "1"), ("1", "1"), ("0", "0")])
+def test_onnx_runtime_reports_nothing(motion_model, tmp_path, own, expected):
+    """It keeps what it would send, and a number for the machine, under the home folder."""
+    hidden = {VARIABLE, "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"HOME": str(tmp_path)} | ({} if own is None else {VARIABLE: own})
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, str(motion_model)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == expected  # a user's own choice stays
+    if expected == "1":
+        assert list(tmp_path.rglob("*")) == []
