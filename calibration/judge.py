@@ -76,7 +76,7 @@ def objections(found: Mapping[str, Any]) -> list[str]:
     """What keeps an int8 model from being recommended, of what `judge` found."""
     reasons = {
         f"top-1 falls from {found['fp32_top1']:.1%} to {found['top1']:.1%}": (
-            found["fp32_top1"] - found["top1"] > DROP
+            round(found["fp32_top1"] - found["top1"], 4) > DROP
         ),
         f"it agrees with fp32 on {found['agreement']:.1%} of {found['clips']} clips only": (
             found["agreement"] < AGREEMENT
