@@ -18,6 +18,7 @@ weights and with 7-bit ones. Both take minutes. `--depth` without a number leave
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import json
@@ -25,6 +26,7 @@ import math
 import os
 import re
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -99,12 +101,13 @@ def nncf_from_openvino(source: Path, clips: ClipsOf, path: Path) -> None:
     import openvino
 
     listed = list(clips())
-    quantised = nncf.quantize(
-        openvino.Core().read_model(source),
-        nncf.Dataset(listed, lambda clip: clip[None]),
-        subset_size=len(listed),
-        target_device=nncf.TargetDevice.CPU,
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # its progress
+        quantised = nncf.quantize(
+            openvino.Core().read_model(source),
+            nncf.Dataset(listed, lambda clip: clip[None]),
+            subset_size=len(listed),
+            target_device=nncf.TargetDevice.CPU,
+        )
     spec = open_artifact(source).spec.replace(precision="int8")
     quantised.set_rt_info(spec.to_json(), list(RT_INFO))
     openvino.save_model(quantised, path, compress_to_fp16=False)
