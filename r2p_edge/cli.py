@@ -682,11 +682,17 @@ def _calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
+_MEASURED = {"clips", "held_out", "top1", "fp32_top1", "agreement", "speedup", "runtime"}
+
+
 def _int8_rows(spec: ModelSpec) -> dict[str, str]:
-    """What an int8 artifact was calibrated on and costs, for people."""
+    """What an int8 artifact was calibrated on and costs, for people.
+
+    Records that other tools wrote may have other fields, which only JSON shows.
+    """
     rows = {}
-    if spec.calibration is not None:
-        found = spec.calibration
+    found = spec.calibration or {}
+    if found.keys() >= {"method", "clips"}:
         text = f"{found['method']}, {found['clips']} clips"
         if "classes_covered" in found:
             text += f" of {found['classes_covered']} of {found['classes']} classes"
@@ -696,8 +702,8 @@ def _int8_rows(spec: ModelSpec) -> dict[str, str]:
         if found.get("float_layers"):
             text += f"; left float: {', '.join(found['float_layers'])}"
         rows["int8"] = text
-    if spec.accuracy is not None:
-        found = spec.accuracy
+    found = spec.accuracy or {}
+    if found.keys() >= _MEASURED:
         rows["measured"] = (
             f"on {found['clips']} clips {'not ' if found['held_out'] else ''}calibrated on: top-1 "
             f"{found['top1']:.1%} (fp32 {found['fp32_top1']:.1%}), agrees on "

@@ -234,6 +234,15 @@ def test_the_float_model_is_not_written_over(fails, motion_model, tmp_path):
     assert path.read_bytes() == motion_model.read_bytes()
 
 
+def test_records_of_others_are_shown_as_json_alone(run, tmp_path):
+    spec = spec_of_brightness().replace(calibration={"by": "hand"}, accuracy={"top1": 0.5})
+    path = brightness_model(tmp_path / "m.onnx", spec)
+    code, output, errors = run("info", path)
+    assert code == 0, errors
+    assert "int8  " not in output
+    assert json.loads(run("info", path, "--json")[1])["spec"]["accuracy"] == {"top1": 0.5}
+
+
 def test_what_was_measured_of_another_artifact_is_not_told(int8, tmp_path):
     (again,) = build(int8["onnx"].path, targets=["openvino"], out=tmp_path)
     assert int8["onnx"].spec.accuracy is not None
