@@ -46,8 +46,11 @@ class ClipSet(Protocol):
         """What a spec says of the clips that `calibration` gave."""
         ...
 
-    def store(self, folder: Path) -> Path | None:
+    def store(self, folder: Path) -> list[Path]:
         """Writes the manifest of the clips, if they have one, under a name made of its sha256.
+
+        Returns:
+            What was written.
 
         Raises:
             OutputError: it cannot be written.
@@ -129,10 +132,10 @@ class _Sampled:
     def record(self) -> dict[str, Any]:
         return self._manifest.record(unreadable=len(self._unreadable))
 
-    def store(self, folder: Path) -> Path:
+    def store(self, folder: Path) -> list[Path]:
         path = folder / f"clips-{self._manifest.digest()[:12]}.json"
         atomic_write(path, self._manifest.to_json().encode())
-        return path
+        return [path]
 
 
 class _Drawn:
@@ -155,8 +158,8 @@ class _Drawn:
     def record(self) -> dict[str, Any]:
         return {"drawn": "motion", "subset": "calibration", "clips": self.count}
 
-    def store(self, folder: Path) -> None:
-        return None  # the scenes are in the package
+    def store(self, folder: Path) -> list[Path]:
+        return []  # the scenes are in the package
 
     def _clip(self, scene: motion.Scene) -> npt.NDArray[np.uint8]:
         clip = self._spec.clip

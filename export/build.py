@@ -415,8 +415,7 @@ class _Int8:
 
     def store(self, out: Path) -> list[Path]:
         """Writes the manifests of the clips that were used; see `ClipSet.store`."""
-        written = [clips.store(out) for clips in self._sets.values()]
-        return [path for path in written if path is not None]
+        return [path for clips in self._sets.values() for path in clips.store(out)]
 
     def built(
         self, entry: _Target, source: Built, out: Path, target: str, options: dict[str, Any]

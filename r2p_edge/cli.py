@@ -671,7 +671,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         spec = quantizer.onnx(options.model, options.out, profile)
     stored = clips.store(options.out.parent)
     if bundle.listed(options.out.parent) is not None:  # of which it may have replaced a file
-        bundle.record(options.out.parent, [options.out], [] if stored is None else [stored])
+        bundle.record(options.out.parent, [options.out], stored)
     _warn_of_int8(options.out, spec)
     if options.json:
         _print_json({"path": str(options.out), **_int8_report(spec)})

@@ -314,12 +314,12 @@ def measure(depth: int, options: argparse.Namespace) -> dict[str, object]:
     manifest = manifests[options.num_clips]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        export(depth, functools.partial(read_clips, manifest, options.clips, SPEC), folder)
+        clips = functools.partial(read_clips, manifest, options.clips, SPEC)
+        export(depth, clips, folder)
         report: dict[str, object] = {"calibrated_on": manifest.record()}
         contenders = CONTENDERS
         files = ["int8.onnx", "int8.xml"]
         if options.nncf:
-            clips = functools.partial(read_clips, manifest, options.clips, SPEC)
             nncf_from_openvino(folder / "fp32.xml", clips, folder / NNCF)
             contenders = {**CONTENDERS, "OpenVINO NNCF-int8": (predictor, (NNCF,))}
             files.append(NNCF)
