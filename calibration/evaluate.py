@@ -226,13 +226,13 @@ def print_evaluation(report: dict[str, Any]) -> None:
         print(f"left out: {report['foreign']} of classes that the model does not have")
     for failure in report["failed"]:
         print(f"left out: {failure['error']}")
-    for result in report["results"]:
-        _print_result(result, report["views"])
+    for number, result in enumerate(report["results"]):
+        _print_result(result, report["views"], first=number == 0)
     if "per_class" in report["results"][0]:
         _print_classes([result["per_class"] for result in report["results"]])
 
 
-def _print_result(result: dict[str, Any], views: int) -> None:
+def _print_result(result: dict[str, Any], views: int, first: bool) -> None:
     def share(name: str) -> str:
         low, high = result[f"{name}_interval"]
         clips = f", {result[f'clip_{name}']:.1%} of single clips" if views > 1 else ""
@@ -244,10 +244,11 @@ def _print_result(result: dict[str, Any], views: int) -> None:
     print(
         f"{result['path']} ({result['runtime']} on {result['device']}, {result['precision']})\n"
         f"  top-1 {share('top1')}\n"
-        f"  top-5 {share('top5')}\n"
-        f"  agrees with the first model on {result['agreement']:.1%}\n"
-        f"  inference {latency('inference')} ms; with decoding {latency('total')} ms"
+        f"  top-5 {share('top5')}"
     )
+    if not first:
+        print(f"  agrees with the first model on {result['agreement']:.1%}")
+    print(f"  inference {latency('inference')} ms; with decoding {latency('total')} ms")
 
 
 def _print_classes(models: list[list[dict[str, Any]]]) -> None:

@@ -218,7 +218,11 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = verb("calibrate", _calibrate, "Turn an fp32 ONNX artifact into an int8 one.")
     calibrate.add_argument("model", type=Path, metavar="MODEL.onnx", help="fp32 artifact")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="to write")
-    calibrate.add_argument("--profile", metavar="NAME", help="default: for this machine's CPU")
+    calibrate.add_argument(
+        "--profile",
+        choices=("cpu", "cpu-avx2", "arm", "tensorrt"),
+        help="default: for this machine's CPU",
+    )
     _calibration_options(calibrate)
     return parser
 

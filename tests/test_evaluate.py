@@ -187,6 +187,9 @@ def test_for_people(run, videos, model, tmp_path):
         "     2   50.0%  frame 0",
     ):
         assert line in output.splitlines()
+    assert "agrees" not in output
+    twice = run("eval", model, model, *arguments)[1]
+    assert twice.count("agrees with the first model on 100.0%") == 1
     assert "3 clips of each" in run("eval", model, *arguments, "--views", 3)[1]
 
 

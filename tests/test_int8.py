@@ -18,6 +18,7 @@ from r2p_edge.calibration.clipset import clips_for
 from r2p_edge.calibration.int8 import profile_of_this_cpu, warning_of
 from r2p_edge.calibration.judge import judge, objections
 from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
+from r2p_edge.calibration.quantize import PROFILES
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.clips import ClipReader
 from r2p_edge.errors import BackendError, UsageError, VideoError
@@ -322,6 +323,17 @@ def test_a_model_that_cannot_be_calibrated(fails, int8, tmp_path):
     again = ("export", int8["onnx"].path, "--to", "tensorrt", "--precision", "int8")
     fails(MODEL, "is int8 already; export it without a precision", *again, "--out", tmp_path / "o")
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("profile", [*PROFILES, "gpu"])
+def test_the_profiles_are_known_before_a_clip_is_read(fails, run, tmp_path, profile):
+    arguments = ("calibrate", tmp_path / "no.onnx", "--out", "int8.onnx", "--profile", profile)
+    if profile in PROFILES:
+        fails(MODEL, "no.onnx", *arguments)
+    else:
+        with pytest.raises(SystemExit) as caught:
+            run(*arguments)
+        assert caught.value.code == USAGE
 
 
 def test_a_name_that_no_runtime_would_open(fails, motion_model, tmp_path):
