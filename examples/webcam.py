@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -32,6 +36,7 @@ WIDTH = 640  # of the picture, in pixels
 ROW, BARS = 26, 5  # height of a line below it; classes shown
 INK, FAINT, BAR = (235, 235, 235), (150, 150, 150), (190, 130, 60)  # BGR
 MILLISECONDS = Fraction(1, 1000)
+REFRESH = 0.1  # seconds; the window is drawn at least as often
 
 
 def drawn(answer: Prediction, rate: float) -> np.ndarray:
@@ -61,7 +66,11 @@ def drawn(answer: Prediction, rate: float) -> np.ndarray:
 
 
 class Movie:
-    """A video file of pictures, each shown from its own time on."""
+    """A video file of pictures, each shown from its own time on.
+
+    Where that is not after the time of the one before, as when a camera's clock begins anew, it is
+    shown right after that one.
+    """
 
     def __init__(self, path: Path) -> None:
         import av
@@ -73,7 +82,8 @@ class Movie:
             raise SystemExit(f"webcam.py: {path} cannot be written ({error})") from error
         self._stream = self._container.add_stream("libx264", rate=25)
         self._stream.time_base = self._stream.codec_context.time_base = MILLISECONDS
-        self._start: float | None = None
+        self._start: float | None = None  # of the source's time, where the file's is 0
+        self._newest = -1  # milliseconds in the file
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
         if self._start is None:
@@ -81,17 +91,26 @@ class Movie:
             self._stream.height, self._stream.width = picture.shape[:2]
             self._stream.pix_fmt = "yuv420p"
         frame = self._frame(picture, format="bgr24")
-        frame.pts, frame.time_base = round((seconds - self._start) * 1000), MILLISECONDS
+        moment = round((seconds - self._start) * 1000)
+        if moment <= self._newest:
+            self._start -= (self._newest + 1 - moment) / 1000
+            moment = self._newest + 1
+        self._newest = moment
+        frame.pts, frame.time_base = moment, MILLISECONDS
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
-        if self._start is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        try:
+            if self._start is not None:
+                self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
 
 
-def show(picture: np.ndarray) -> bool:
-    """Shows a picture; returns whether the window is still wanted."""
+def show(picture: np.ndarray | None) -> bool:
+    """Shows a picture, or the one before; returns whether the window is still wanted."""
+    if picture is None:
+        return True
     try:
         cv2.imshow(TITLE, picture)
     except cv2.error as error:
@@ -101,6 +120,23 @@ def show(picture: np.ndarray) -> bool:
         ) from error
     key = cv2.waitKey(1) & 0xFF
     return key not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) > 0
+
+
+def as_they_come(
+    answers: Iterator[Prediction], pool: ThreadPoolExecutor
+) -> Iterator[Prediction | None]:
+    """The answers; None now and then while there is none, for the window to live on."""
+    asked = pool.submit(next, answers, None)
+    while True:
+        try:
+            answer = asked.result(timeout=REFRESH)
+        except NotYet:
+            yield None
+            continue
+        if answer is None:
+            return
+        yield answer
+        asked = pool.submit(next, answers, None)
 
 
 def main() -> None:
@@ -126,6 +162,7 @@ def main() -> None:
     picture = None
     with ExitStack() as stack:
         predictor = stack.enter_context(Predictor(options.model))
+        pool = stack.enter_context(ThreadPoolExecutor(1))
         answers = stack.enter_context(
             predictor.stream(source, stride=options.stride, min_score=options.min_score)
         )
@@ -133,7 +170,11 @@ def main() -> None:
         if movie:
             stack.callback(movie.close)
         begun = time.monotonic()
-        for answer in answers:
+        for answer in as_they_come(answers, pool):
+            if answer is None:
+                if not options.no_window and not show(picture):
+                    break
+                continue
             if is_file and not options.no_window:  # at the pace of its pictures
                 time.sleep(max(begun + answer.span[1] - time.monotonic(), 0))
             newest.append(time.monotonic())
@@ -150,6 +191,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does, this closes the camera and the file that is written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         main()
     except KeyboardInterrupt:

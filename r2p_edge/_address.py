@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge._buffer import Shot
 from r2p_edge._live import LiveCapture
 from r2p_edge._planes import picture_of
 from r2p_edge.errors import VideoError
+
+if TYPE_CHECKING:
+    from av import Packet, VideoStream
 
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS of libavformat/avformat.h
 
@@ -36,7 +39,7 @@ class AddressCapture(LiveCapture):
         patience: float,
         clock: Callable[[], float],
     ) -> None:
-        self._timeout, self._patience = timeout, patience
+        self.timeout, self._patience = timeout, patience
         rtsp = name.lower().startswith(("rtsp:", "rtsps:"))
         self._options: dict[str, str] = {"rtsp_transport": transport} if rtsp else {}
         super().__init__(name, reconnect=reconnect, clock=clock)
@@ -47,7 +50,12 @@ class AddressCapture(LiveCapture):
         import av
 
         try:
-            self._container = av.open(self.name, options=self._options, timeout=self._timeout)
+            self._container = av.open(
+                self.name,
+                options=self._options,
+                timeout=self.timeout,
+                metadata_errors="replace",  # titles in another encoding than UTF-8
+            )
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be opened ({self._cause(error)}); {self.advice}"
@@ -75,18 +83,14 @@ class AddressCapture(LiveCapture):
         pace = Pace(self._patience)
         # Nothing before a key frame can be shown as it was: at the start, and after a loss.
         whole, losing, dropped = False, False, 0
-        packets = self._container.demux(stream)
-        while True:
-            asked = self._clock()
-            packet = next(packets, None)
-            now = self._clock()
-            if packet is None or self._stopped.is_set():
-                return
+        for packet, asked, now in self._packets(stream):
             if packet.pts is not None and not made_up:
                 pace.read(packet.pts * unit, asked, now)
-            if pace.behind:
+            # What builds on a damaged frame is damaged too, though the decoder does not say so.
+            lost = pace.behind or packet.is_corrupt
+            if lost:
                 whole, losing = False, True
-            if not whole and (pace.behind or not packet.is_keyframe):
+            if not whole and (lost or not packet.is_keyframe):
                 dropped += losing
                 continue
             try:
@@ -99,7 +103,10 @@ class AddressCapture(LiveCapture):
             whole = True
             for frame in frames:
                 moment, captured = now, now
-                if frame.is_corrupt or (frame.pts is None and not made_up):
+                if frame.is_corrupt:
+                    whole, losing, dropped = False, True, dropped + 1
+                    break
+                if frame.pts is None and not made_up:
                     dropped += 1
                     continue
                 if frame.pts is not None and not made_up:
@@ -115,6 +122,19 @@ class AddressCapture(LiveCapture):
                 )
                 losing, dropped = False, 0
 
+    def _packets(self, stream: VideoStream) -> Iterator[tuple[Packet[Any], float, float]]:
+        """A stream's packets, each with the moments when it was asked for and when it was there."""
+        asked = self._clock()
+        for packet in self._container.demux():
+            now = self._clock()
+            if self._stopped.is_set():
+                return
+            if packet.stream is stream:
+                yield packet, asked, now
+                asked = self._clock()
+            elif now - asked > self.timeout:  # which FFmpeg's own does not count while sound comes
+                raise VideoError(f"no picture came for {self.timeout:g} s, though sound did")
+
     def close(self) -> None:
         """See `Capture`."""
         self._container.close()
@@ -124,7 +144,7 @@ class AddressCapture(LiveCapture):
 
         # Which is how FFmpeg says that it was told to give up.
         if isinstance(error, av.ExitError):
-            return f"nothing came for {self._timeout:g} s"
+            return f"nothing came for {self.timeout:g} s"
         return str(getattr(error, "strerror", None) or error)
 
 
@@ -140,7 +160,9 @@ class Pace:
     OVERRUN = 2.0
     """Seconds through which the reader has to be busy and late before it counts as too slow."""
 
-    _WAITED = 1e-3  # seconds; a packet that took longer to read was not there yet
+    _IDLE = 0.25  # share of the time; a reader that waits for more of it is not too slow
+    _CATCH_UP = 1.0  # seconds over which a backlog shows by running faster than it was filmed
+    _FASTER = 1.2
     _DRIFT = 1e-3  # of a second each second, by which two clocks may differ
     _JUMP = 1.0  # seconds back that no reordering of frames explains
 
@@ -149,17 +171,29 @@ class Pace:
         self.offset = math.inf
         self.behind = False
         self._time, self._now = -math.inf, 0.0
-        self._well = math.nan  # when the reader last kept up
+        self._judge_from(0.0, 0.0)
+
+    def _judge_from(self, time: float, now: float) -> None:
+        """From this packet on it is watched whether the reader keeps up."""
+        self._start, self._since, self._waited = time, now, 0.0
 
     def read(self, time: float, asked: float, now: float) -> None:
         """A packet of this time was asked for at `asked` and there at `now`."""
         if time < self._time - self._JUMP or math.isinf(self.offset):
-            self.offset, self._well = now - time, now
+            self.offset, self.behind = now - time, False
+            self._judge_from(time, now)
         self.offset = min(now - time, self.offset + (now - self._now) * self._DRIFT)
         self._time, self._now = time, now
         late = now - time - self.offset
-        limit = self._patience / 2 if self.behind else self._patience
-        if now - asked > self._WAITED or late <= limit:
-            self._well, self.behind = now, False
-        elif now - self._well > self.OVERRUN:
-            self.behind = True
+        self._waited += now - asked
+        watched = now - self._since
+        if late <= (self._patience / 2 if self.behind else self._patience):
+            self.behind = False
+        elif watched <= (self._CATCH_UP if self.behind else self.OVERRUN):
+            return
+        elif self.behind:
+            # Once there is no backlog left, it is the sender or the network that is late.
+            self.behind = time - self._start > self._FASTER * watched
+        else:
+            self.behind = self._waited < self._IDLE * watched
+        self._judge_from(time, now)

@@ -26,6 +26,9 @@ CLOSE_SECONDS = 2.0
 
 _POLL_SECONDS = 0.5
 
+_GRACE_SECONDS = 1.0
+"""More than a reader needs to give up by itself, which it tells the reason of."""
+
 
 def open_streams(
     predictor: Predictor,
@@ -69,7 +72,8 @@ def open_streams(
                     "out policy"
                 )
             wanted = policy or ("latest" if capture.live else "all")
-            feeds.append(Feed(stream, capture, wanted, timeout + reconnect))
+            patience = capture.timeout + reconnect + _GRACE_SECONDS
+            feeds.append(Feed(stream, capture, wanted, patience))
     except BaseException:
         for feed in feeds:
             feed.capture.close()
@@ -90,11 +94,17 @@ class Feed:
     ) -> None:
         self.stream, self.capture = stream, capture
         self.waits = policy == "all"
-        # One that waits for its consumer is not hung.
-        self.patience = math.inf if self.waits else patience
+        self._patience = patience if capture.live else math.inf
         self.started = self.ended = False
         self.error: BaseException | None = None
+        self.waiting = False  # for its consumer
         self.seen = time.monotonic()
+
+    @property
+    def patience(self) -> float:
+        """Seconds without any frame after which the source counts as hung."""
+        # One that waits for its consumer is not.
+        return math.inf if self.waiting else self._patience
 
 
 class Answers(Iterator[Prediction]):
@@ -127,7 +137,8 @@ class Answers(Iterator[Prediction]):
         self._finalizer = weakref.finalize(
             self, _close, list(feeds), threads, self._changed, self._closed
         )
-        for thread in threads:
+        for feed, thread in zip(feeds, threads):
+            feed.seen = time.monotonic()  # the others took their time to open
             thread.start()
 
     def __next__(self) -> Prediction:
@@ -154,6 +165,7 @@ class Answers(Iterator[Prediction]):
                 self._feeds.append(feed)
                 return feed
         for feed in self._feeds:
+            feed.stream.check_breaks()
             hung = time.monotonic() - feed.seen > feed.patience
             if feed.ended or hung:
                 self._feeds.remove(feed)
@@ -226,7 +238,9 @@ def _read(feed: Feed, changed: threading.Condition, closed: threading.Event) -> 
                 with changed:
                     changed.notify_all()
                     if feed.waits:
+                        feed.waiting = True
                         changed.wait_for(lambda: closed.is_set() or not buffer.due)
+                        feed.waiting, feed.seen = False, time.monotonic()
             feed.seen = time.monotonic()
             if closed.is_set():
                 break

@@ -121,10 +121,17 @@ class ClipBuffer:
     Args:
         stride: ticks from one window to the next; None for half a clip.
         every: the same in seconds, rounded to ticks.
-        gate: tells whether a window moves; None to take all.
+        motion: grey levels by which a window must move; None to take all.
+
+    Attributes:
+        tick: seconds from one frame of the ring to the next.
+        length: seconds of a window.
+        gap: the most seconds between two frames of one piece.
+        broken: how often in a row the frames were interrupted before a window was full.
 
     Raises:
         SpecError: the model's clips cannot be had from a stream.
+        UsageError: `motion` is not positive.
     """
 
     def __init__(
@@ -133,7 +140,7 @@ class ClipBuffer:
         *,
         stride: int | None,
         every: float | None,
-        gate: MotionGate | None,
+        motion: float | None,
     ) -> None:
         clip = spec.clip
         if clip.sampling == "index" or clip.order == "lexicographic":
@@ -153,9 +160,12 @@ class ClipBuffer:
         ticks = max(clip.frames // 2, 1) if stride is None else stride
         ticks = ticks if every is None else max(round(every / clip.tick), 1)
         self._stride = ticks * clip.interval // unit
-        self._ticks = Ticks(self.tick, SLACK / clip.fps, clip.frames * clip.tick / 2)
+        self.length = self._length * self.tick
+        self.gap = clip.frames * clip.tick / 2
+        self._ticks = Ticks(self.tick, SLACK / clip.fps, self.gap)
 
-        self._preprocessor, self._gate = Preprocessor(spec), gate
+        self._preprocessor = Preprocessor(spec)
+        self._gate = None if motion is None else MotionGate(motion, self._length)
         # One slot more than a window has, so that writing the next frame changes no window.
         self._slots = np.empty((self._length + 1, *self._preprocessor.frame_shape), np.uint8)
         self._head = 0  # the slot that is written next
@@ -166,7 +176,7 @@ class ClipBuffer:
         self._pixels: Literal["frame", "slot", "ring"] = "frame"
         self._lock = threading.Lock()
         self._timing = Timing()
-        self._skipped = self._dropped = self._gaps = 0
+        self._skipped = self._dropped = self._gaps = self.broken = 0
         self.was_full = False
         self._restart()
 
@@ -210,6 +220,7 @@ class ClipBuffer:
         with self._lock:
             if self._newest is not None:
                 self._gaps += 1
+                self.broken = 0 if len(self._times) == self._length else self.broken + 1
             if self.due:
                 self._skipped += 1 + (self._tick - self._end) // self._stride
             self._restart()

@@ -42,11 +42,13 @@ class Capture(Protocol):
     Attributes:
         name: for messages.
         live: it goes on whether or not its frames are read.
+        timeout: seconds that it may take to give the next frame, if it is live.
         truncated: it ended before it said that it would.
     """
 
     name: str
     live: bool
+    timeout: float
 
     @property
     def truncated(self) -> bool: ...
@@ -122,6 +124,7 @@ class FileCapture:
     """A finite video: the frames nearest to its ticks, as `sampling` picks them from files."""
 
     live = False
+    timeout = math.inf
 
     def __init__(self, name: str, clip: ClipSpec, tick: float, clock: Callable[[], float]) -> None:
         self.name = name
@@ -200,6 +203,7 @@ class OpenCVCapture(LiveCapture):
 class CameraCapture(OpenCVCapture):
     """A camera, by its number or its device."""
 
+    timeout = 10.0  # OpenCV's own, of V4L2 (modules/videoio/src/cap_v4l.cpp)
     advice = "check that no other program uses it and that this user may (group video)"
 
     def __init__(self, source: int | str, *, reconnect: float, clock: Callable[[], float]) -> None:
@@ -217,6 +221,7 @@ class CameraCapture(OpenCVCapture):
 class PipelineCapture(OpenCVCapture):
     """A GStreamer pipeline that ends in an appsink with BGR frames."""
 
+    timeout = 30.0  # OpenCV's own from 4.7 on; before, its read ends with the pipeline only
     advice = "try it with gst-launch-1.0, with fakesink for appsink"
 
     def _opened(self, cv2: Any) -> Any:

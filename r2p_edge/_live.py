@@ -22,6 +22,7 @@ class LiveCapture(ABC):
 
     live = True
     truncated = False
+    timeout: float
     advice = "check that it is on"
 
     def __init__(self, name: str, *, reconnect: float, clock: Callable[[], float]) -> None:

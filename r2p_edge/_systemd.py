@@ -31,24 +31,26 @@ class Notifier:
     def ready(self) -> None:
         """The service works; told once."""
         if not self._ready:
-            self._ready = True
-            self._send("READY=1")
+            self._ready = self._send("READY=1")
 
     def alive(self) -> None:
         """The service is not hung; told only as often as the watchdog wants it."""
         now = self._clock()
-        if self.interval is not None and now - self._told >= self.interval:
+        due = self.interval is not None and now - self._told >= self.interval
+        if due and self._send("WATCHDOG=1"):
             self._told = now
-            self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """The service ends by itself."""
         self._send("STOPPING=1")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str) -> bool:
+        """Whether it was sent; where not, it is worth another try."""
         if not self._address:
-            return
+            return True
         # A service manager that does not listen, or is slow to, is no reason to stop.
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
             sender.sendto(message.encode(), self._address)
+            return True
+        return False

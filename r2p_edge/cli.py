@@ -12,9 +12,10 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("latest", "all"),
         help="skip answers that come too late, or let the source wait (default: by the source)",
     )
-    stream.add_argument("--timeout", type=float, default=10.0, help="seconds for a frame to come")
+    stream.add_argument(
+        "--timeout",
+        type=float,
+        default=10.0,
+        help="seconds for a frame from a network to come",
+    )
     stream.add_argument(
         "--reconnect", type=float, default=60.0, help="seconds after which a source is given up"
     )
@@ -352,6 +358,7 @@ def _stream(options: argparse.Namespace) -> int:
     _check_top(options)
     source = int(options.source) if options.source.isdecimal() else options.source
     with (
+        _ended_by_sigterm(),
         _opened(options) as predictor,
         predictor.stream(
             source,
@@ -375,6 +382,24 @@ def _stream(options: argparse.Namespace) -> int:
             else:
                 _print_answer(answer)
     return 0
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM, with which service managers and containers stop a program, end it in order.
+
+    To be stopped is how a stream ends, so that the exit code is 0. As the first process of a
+    container it would not hear of the signal without a handler.
+    """
+
+    def end(*_: object) -> None:
+        sys.exit(0)
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _print_answer(answer: Prediction) -> None:

@@ -69,7 +69,11 @@ class LowFrameRateWarning(UserWarning):
 
 
 class StreamWarning(UserWarning):
-    """A stream stops before it should: one of several is lost for good, or a file is cut off."""
+    """A stream is not as it should be.
+
+    One of several is lost for good, a file is cut off, or again and again the frames break off
+    before a clip is full.
+    """
 
 
 class CalibrationWarning(UserWarning):

@@ -281,7 +281,8 @@ class Predictor:
                 GStreamer pipeline that ends in `appsink`; or path of a video file.
             policy: "latest" answers the newest window and skips those that it is too late for,
                 "all" answers all and lets the source wait. By default "all" for what has an end.
-            timeout: seconds to wait for a connection or the next frame.
+            timeout: seconds to wait for a connection or the next frame of a network stream; for
+                cameras and pipelines OpenCV waits as long as it does, 10 and 30 s.
             reconnect: seconds without a frame after which a live source is lost for good; with 0
                 its first interruption is its end.
             transport: of RTSP.

@@ -14,13 +14,16 @@ import numpy.typing as npt
 
 from r2p_edge._buffer import ClipBuffer, Shot, Window
 from r2p_edge._decision import Decision
-from r2p_edge._gate import MotionGate
-from r2p_edge.errors import LowFrameRateWarning, UsageError
+from r2p_edge.errors import LowFrameRateWarning, StreamWarning, UsageError
 from r2p_edge.prediction import Live, Prediction
 from r2p_edge.video import frame_from_item
 
 if TYPE_CHECKING:
     from r2p_edge.predictor import Predictor
+
+
+_BREAKS = 10
+"""Interruptions in a row, with no window between them, that are no accident any more."""
 
 
 class Stream:
@@ -30,7 +33,8 @@ class Stream:
     and each takes the frame nearest in time: any frame rate shows the motion that the model was
     trained on. A window is the newest clip of ticks; there is none before it is full. It is
     emptied where frames are missing for more than half its length, where time jumps back, and
-    where the pictures' size changes.
+    where the pictures' size changes; a `StreamWarning` tells where that happens every time before
+    it is full.
 
     `push` does everything in one thread. Else one thread adds frames, and another asks for
     answers: it gets the newest window, never one that is being written.
@@ -43,7 +47,7 @@ class Stream:
         majority: instead, let this many newest windows vote: scores are shares of the votes.
         hysteresis: the label stays until another's score is higher by more than this.
         min_score: below it there is no label; the model itself always has an answer, also to what
-            is none of its classes.
+            is none of its classes. These four begin anew after a gap and after stillness.
         motion: ask the model only where something moves: grey levels (0 to 255) by which a
             fourteenth of the picture's sides must change; 15 does well. By default always.
         color: channel order of the frames.
@@ -82,9 +86,8 @@ class Stream:
         self._predictor, self._clock, self._color = predictor, clock, color
         self._decision = Decision(smoothing, majority, hysteresis, min_score)
         self._deciding = threading.Lock()
-        self._warned = False
-        gate = None if motion is None else MotionGate(motion, predictor.spec.clip.frames)
-        self.buffer = ClipBuffer(predictor.spec, stride=stride, every=every, gate=gate)
+        self._warned: set[type[Warning]] = set()
+        self.buffer = ClipBuffer(predictor.spec, stride=stride, every=every, motion=motion)
 
     def push(self, image: npt.NDArray[np.uint8], time: float | None = None) -> Prediction | None:
         """Adds a frame; the answer if one is due now. Arguments and errors are those of both."""
@@ -119,7 +122,10 @@ class Stream:
             BackendError: the runtime failed.
         """
         window = self.buffer.take()
-        return None if window is None else self.judge(window)
+        if window is None:
+            self.check_breaks()
+            return None
+        return self.judge(window)
 
     def judge(self, window: Window) -> Prediction:
         """The answer on a window of the buffer's; errors are those of `answer`."""
@@ -130,6 +136,9 @@ class Stream:
             raw = predictor.scores(window.pixels[np.newaxis], timing=timing)[0]
             with self._deciding:
                 scores, best = self._decision.decide(raw, window.gaps)
+        else:  # what moves next is another event
+            with self._deciding:
+                self._decision.forget()
         newest = window.newest
         return Prediction(
             labels=spec.labels,
@@ -154,10 +163,24 @@ class Stream:
             ),
         )
 
+    def check_breaks(self) -> None:
+        """Warns, once, of a stream that breaks off again and again before a window is full."""
+        if self.buffer.broken >= _BREAKS and StreamWarning not in self._warned:
+            self._warned.add(StreamWarning)
+            warnings.warn(
+                f"{self.name or 'the stream'} gives no answer: its frames broke off "
+                f"{self.buffer.broken} times before they filled the {self.buffer.length:.3g} "
+                f"seconds of a clip. Frames may be at most {self.buffer.gap:.3g} s apart, of one "
+                "size, and in the order of their times, which are in seconds",
+                StreamWarning,
+                stacklevel=3,
+            )
+
     def _check_rate(self, window: Window) -> None:
         tick = self._predictor.spec.clip.tick
-        if window.coverage < 1 and window.step > 1.01 * tick and not self._warned:
-            self._warned = True
+        slow = window.coverage < 1 and window.step > 1.01 * tick
+        if slow and LowFrameRateWarning not in self._warned:
+            self._warned.add(LowFrameRateWarning)
             warnings.warn(
                 f"{self.name or 'the stream'} has {1 / window.step:.3g} frames a second but the "
                 f"model looks at {1 / tick:.3g}; frames are repeated and the answer may suffer",

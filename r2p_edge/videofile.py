@@ -89,7 +89,11 @@ class VideoFile:
 
         timeout = None if self._url.startswith("file:") else NETWORK_SECONDS
         try:
-            self._container: InputContainer = av.open(self._url, timeout=timeout)
+            self._container: InputContainer = av.open(
+                self._url,
+                timeout=timeout,
+                metadata_errors="replace",  # titles in another encoding than UTF-8
+            )
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be read as a video ({_cause(error)}); check the file"

@@ -5,29 +5,34 @@ Frame k is a flat grey of level 20 + 2 * (k % 100). The sender dies without a wo
 
 import os
 import sys
+import time
 from fractions import Fraction
 
 import av
 import numpy as np
 
 
-def connected(url):
+def connected(url, codec):
+    """A container with a stream, once somebody listens."""
     while True:
+        container = av.open(url, "w", format="mpegts")
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.gop_size = 10
+        if codec == "libx264":
+            stream.options = {"tune": "zerolatency", "qp": "4", "sc_threshold": "0"}
+        else:
+            stream.codec_context.qmin = stream.codec_context.qmax = 2
         try:
-            return av.open(url, "w", format="mpegts")
-        except ConnectionRefusedError:  # nobody listens yet
-            continue
+            container.start_encoding()  # which connects
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+        else:
+            return container, stream
 
 
 def send(url, first, count, codec):
-    container = connected(url)
-    stream = container.add_stream(codec, rate=25)
-    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-    stream.codec_context.gop_size = 10
-    if codec == "libx264":
-        stream.options = {"tune": "zerolatency", "qp": "4", "sc_threshold": "0"}
-    else:
-        stream.codec_context.qmin = stream.codec_context.qmax = 2
+    container, stream = connected(url, codec)
     for k in range(first, first + count):
         level = np.full((48, 64, 3), 20 + 2 * (k % 100), np.uint8)
         frame = av.VideoFrame.from_ndarray(level, format="rgb24")

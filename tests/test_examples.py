@@ -1,5 +1,6 @@
 """The examples run as their docstrings say."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -53,6 +54,35 @@ def test_webcam_on_a_file(motion_model, tmp_path):
     # The bar of the best class is as long as its probability; of the last shown there is none.
     bars = (picture[-7 * 26 :] == (190, 130, 60)).all(axis=2).any(axis=0)
     assert bars.sum() > 200 * json.loads(answers[-1])["score"]
+
+
+def test_webcam_ended_by_sigterm_leaves_a_whole_movie(motion_model, tmp_path):
+    movie = tmp_path / "out.mp4"
+    video = tmp_path / "clip.mp4"
+    motion.write_video(motion.scene("test", 6), video, np.arange(500) / 25)
+    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, video, "--json"]
+    command += ["--no-window", "--save", movie]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for _ in range(2):
+            process.stdout.readline()
+        process.terminate()
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    with av.open(str(movie)) as container:
+        assert 1 <= len(list(container.decode(video=0))) < 230
+
+
+def test_webcam_saves_a_camera_whose_time_stands_still_or_jumps_back(tmp_path):
+    spec = importlib.util.spec_from_file_location("webcam", EXAMPLES / "webcam.py")
+    webcam = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(webcam)
+    movie = webcam.Movie(tmp_path / "out.mp4")
+    for seconds in (70.0, 70.08, 70.08, 0.5, 0.58):
+        movie.add(np.zeros((64, 64, 3), np.uint8), seconds)
+    movie.close()
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([0, 0.08, 0.081, 0.082, 0.162], abs=5e-4)
 
 
 @pytest.mark.parametrize(

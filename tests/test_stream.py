@@ -13,7 +13,13 @@ from r2p_edge import Predictor, Stream
 from r2p_edge._decision import Decision
 from r2p_edge._gate import MOTION
 from r2p_edge.calibration import motion
-from r2p_edge.errors import LowFrameRateWarning, SpecError, UsageError, VideoError
+from r2p_edge.errors import (
+    LowFrameRateWarning,
+    SpecError,
+    StreamWarning,
+    UsageError,
+    VideoError,
+)
 from r2p_edge.sampling import TIE
 from r2p_edge.video import open_source
 
@@ -236,6 +242,16 @@ def test_uneven_offsets():
     answers(Stream(shown, stride=1), np.arange(12) / 25)
     offsets = np.linspace(0, 8, 4).clip(0, 7).astype(int)  # as the model was trained
     assert shown.windows == [(start + offsets).tolist() for start in (0, 2, 4)]
+
+
+def test_breaking_off_again_and_again_warns_once():
+    stream = Stream(Shown(), name="yard")
+    with pytest.warns(
+        StreamWarning, match=r"yard gives no answer: .* 10 times .* in seconds"
+    ) as told:
+        assert answers(stream, 40.0 * np.arange(30)) == []  # milliseconds
+    assert len(told) == 1
+    assert answers(stream, 2000 + np.arange(8) / 25)
 
 
 @pytest.mark.parametrize("order", ["temporal", "lexicographic"])
@@ -481,6 +497,35 @@ def test_a_small_thing_that_moves_is_motion(motion_predictor, data, name):
             yield k * TICK, shown.clip(0, 255).astype(np.uint8)
 
     assert gated(motion_predictor.spec, frames()) == ([False], 1)
+
+
+def block(column):
+    """A light block on a dark picture."""
+    image = grey(20, 16, 16)
+    image[4:12, column : column + 8] = 220
+    return image
+
+
+def test_labels_do_not_last_through_stillness():
+    certain = [[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+    shown = Shown()
+    shown.scores = lambda pixels, timing: np.array([certain.pop(0)])
+    stream = Stream(shown, stride=4, majority=3, hysteresis=0.9, motion=MOTION)
+    columns = [0, 8] * 4 + [0] * 12 + [0, 8] * 2
+    found = [stream.push(block(column), k * TICK) for k, column in enumerate(columns)]
+    found = [answer for answer in found if answer is not None]
+    assert [answer.live.still for answer in found] == [False] * 2 + [True] * 3 + [False]
+    assert found[1].label == "frame 0"
+    assert (found[-1].label, found[-1].score) == ("frame 1", 1)
+
+
+def test_the_gate_sees_the_whole_window():
+    clip = dataclasses.replace(spec_of_brightness().clip, offsets="linspace", frames=8)
+    stream = Stream(Shown(spec_of_brightness(clip=clip)), stride=1, motion=MOTION)
+    stream._predictor.scores = lambda pixels, timing: np.full((1, FRAMES), 1 / FRAMES)
+    found = [stream.push(block(8 if k == 3 else 0), k / 25) for k in range(17)]
+    (answer, *_) = (answer for answer in found if answer is not None)
+    assert not answer.live.still
 
 
 def test_a_still_window_says_so(predictor):

@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import nullcontext
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,7 +78,7 @@ def handles():
 class Camera:
     """A live source that shows frames when it is told to, frame k of level k at k / 25 seconds."""
 
-    name, live = "camera", True
+    name, live, truncated = "camera", True, False
 
     def __init__(self, frames=range(10**6)):
         self._frames = frames
@@ -220,6 +222,35 @@ def test_latest_skips_answers_and_no_frames(predictor):
     assert (first.live.skipped, second.live.skipped, second.live.gaps) == (0, 14, 0)
 
 
+def test_a_source_that_hangs_where_nothing_is_skipped(predictor):
+    camera = Camera()
+    with watch(predictor, camera, policy="all", patience=0.3, stride=1) as answers:
+        camera.show(9)
+        for _ in range(2):
+            next(answers)
+            time.sleep(0.5)  # which is the consumer's own time
+        with pytest.raises(VideoError, match=r"camera has given no frame for 0\.3 s"):
+            next(answers)
+
+
+def test_a_source_that_others_kept_waiting_is_not_hung(predictor):
+    camera = Camera()
+    feed = Feed(Stream(predictor, stride=1), camera, "latest", 60.0)
+    feed.seen -= 100
+    with Answers([feed]) as answers:
+        camera.show(7)
+        assert next(answers).live.gaps == 0
+
+
+def test_a_source_too_slow_for_a_window_warns(predictor):
+    camera = Camera(range(0, 500, 25))
+    camera.show(21)
+    message = r"camera gives no answer: .* 0\.32 seconds of a clip"
+    with watch(predictor, camera) as answers, pytest.warns(StreamWarning, match=message) as told:
+        assert list(answers) == []
+    assert len(told) == 1
+
+
 def test_all_lets_the_source_wait(predictor):
     camera = Camera()
     camera.show(200)
@@ -359,6 +390,106 @@ def test_nothing_is_shown_before_a_key_frame(predictor, send, port):
     assert first[0] in keys
 
 
+def test_a_camera_whose_sound_goes_on_without_pictures(predictor, port):
+    sent = io.BytesIO()
+    with av.open(sent, "w", format="mpegts") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        audio = container.add_stream("mp2", rate=48000)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for k in range(25):
+            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            picture.pts, picture.time_base = k, Fraction(1, 25)
+            container.mux(video.encode(picture))
+        for k in range(100):
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 2304), np.int16), "s16", "stereo")
+            sound.sample_rate, sound.pts, sound.time_base = 48000, k * 1152, Fraction(1, 48000)
+            container.mux(audio.encode(sound))
+    stopped = threading.Event()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(ConnectionError):
+            whole = sent.getvalue()
+            half = len(whole) // 2 // 188 * 188
+            connection.sendall(whole[:half])
+            while not stopped.wait(0.01):  # sound alone, for ever
+                connection.sendall(whole[half:][:1504])
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        server = threading.Thread(target=serve)
+        server.start()
+        url = f"tcp://127.0.0.1:{port}"
+        answers = predictor.stream(url, stride=1, policy="all", timeout=0.4, reconnect=0)
+        with answers, pytest.raises(VideoError, match=r"no picture came for 0\.4 s, though sound"):
+            list(answers)
+        stopped.set()
+        server.join()
+
+
+def test_titles_in_another_encoding(predictor, tmp_path, clip):
+    file = tmp_path / "title.mkv"
+    with av.open(str(clip)) as source, av.open(str(file), "w") as copy:
+        copy.metadata["title"] = "Mxller"
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    file.write_bytes(file.read_bytes().replace(b"Mxller", b"M\xfcller"))
+    expected = [answer.scores for answer in predictor.stream(clip)]
+    np.testing.assert_array_equal([answer.scores for answer in predictor.stream(file)], expected)
+
+
+def test_frames_that_build_on_a_damaged_one_are_not_shown(predictor, port):
+    """A packet of MPEG-TS is lost in the middle of a group of pictures."""
+    noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 1), np.uint8).repeat(3, axis=3)
+    sent = io.BytesIO()
+    with av.open(sent, "w", format="mpegts") as container:
+        options = {"tune": "zerolatency", "qp": "9", "sc_threshold": "0"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.gop_size = 10
+        for k, picture in enumerate(noise):
+            image = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            image.pts, image.time_base = k, Fraction(1, 25)
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+    whole = sent.getvalue()
+    pieces = [whole[k : k + 188] for k in range(0, len(whole), 188)]
+    del pieces[len(pieces) // 2]
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"".join(pieces))
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        server = threading.Thread(target=serve)
+        server.start()
+        capture = open_capture(
+            f"tcp://127.0.0.1:{port}",
+            predictor.spec.clip,
+            0.08,
+            timeout=10,
+            reconnect=0,
+            transport="tcp",
+        )
+        shots = [(shot, shot.image()) for shot in capture.shots()]
+        server.join()
+    first = shots[0][0].time
+    numbers = [round((shot.time - first) * 25) for shot, _ in shots]
+    (lost,) = np.flatnonzero(np.diff(numbers) > 1)
+    assert numbers[lost + 1] % 10 == 0
+    assert shots[lost + 1][0].dropped == numbers[lost + 1] - numbers[lost] - 1
+    assert [shot.joined for shot, _ in shots] == [k not in (0, lost + 1) for k in range(len(shots))]
+    for number, (_, image) in zip(numbers, shots):
+        assert np.abs(image.astype(int) - noise[number]).mean() < 10, number
+
+
 def test_a_sender_that_falls_silent(predictor, port):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
@@ -419,11 +550,11 @@ def test_a_reader_that_cannot_keep_up_drops_and_tells(send, port, predictor):
 
 def test_pace():
     def late(pace, times, steps, waits=0.0):
-        """Packets at `times`, read after one another in `steps` seconds each."""
+        """Packets at `times`, after one another in `steps` seconds, these shares waited for."""
         now, behind = 100.0, []
-        for time, step in zip(times, steps):
-            asked, now = now, now + step
-            pace.read(time, asked if waits else now, now)
+        for moment, step, share in zip(times, steps, np.broadcast_to(waits, len(steps))):
+            now += step
+            pace.read(moment, now - share * step, now)
             behind.append(pace.behind)
         return behind
 
@@ -434,6 +565,17 @@ def test_pace():
     pause = np.full(400, 0.04)
     pause[50] = 30.0
     assert not any(late(Pace(0.5), times, pause, waits=1.0))
+    # Too slow, though it takes its time to read a packet that is there.
+    assert any(late(Pace(0.5), times, np.full(400, 0.08), waits=0.1))
+    # Frames are dropped until the backlog, which runs five times as fast as it was filmed, is gone.
+    overrun = late(Pace(0.5), times, np.full(400, 0.08)).index(True) + 1
+    behind = late(Pace(0.5), times, np.repeat([0.08, 0.008], [overrun, 400 - overrun]))
+    assert behind[overrun - 1 : overrun + 35] == [True] * 36
+    assert not any(behind[overrun + 45 :])
+    # It stays as late as it is: that is no backlog any more.
+    pieces = [overrun, 400 - overrun]
+    behind = late(Pace(0.5), times, np.repeat([0.08, 0.04], pieces), np.repeat([0.0, 1.0], pieces))
+    assert not any(behind[overrun + 27 :])
     # As fast as it can be read, as from a sender that does not keep time.
     assert not any(late(Pace(0.5), times, np.full(400, 0.001)))
     # The sender's clock begins anew.
@@ -630,6 +772,23 @@ def test_the_watchdog_is_fed_as_often_as_it_wants(manager):
     assert messages(receiver) == []
 
 
+def test_a_manager_that_is_busy_is_told_later(manager):
+    receiver, path = manager
+    notifier = Notifier({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "10000000"}, clock=lambda: 0.0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.sendto(b"full", path.replace("@", "\0", 1))
+    notifier.ready()
+    notifier.alive()
+    assert set(messages(receiver)) == {"full"}
+    for _ in range(2):
+        notifier.ready()
+        notifier.alive()
+    assert messages(receiver) == ["READY=1", "WATCHDOG=1"]
+
+
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere"}])
 def test_nobody_is_told(environment):
     notifier = Notifier(environment)
@@ -651,6 +810,18 @@ def test_json(run, tmp_path, clip):
     }  # fmt: skip
     assert len(events[0]["top"]) == 2
     assert events[0]["age_ms"] > 0
+
+
+def test_sigterm_ends_it_in_order(tmp_path, send, port):
+    model = brightness_model(tmp_path / "model.onnx")
+    url = f"tcp://127.0.0.1:{port}?listen=1"
+    command = [sys.executable, "-m", "r2p_edge", "stream", model, url, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        send(0, 95)
+        assert json.loads(process.stdout.readline())["gaps"] == 0
+        process.terminate()
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_for_people(run, fails, tmp_path, clip):
