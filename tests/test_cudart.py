@@ -302,6 +302,45 @@ def test_a_device_is_the_threads_own_and_put_back(fake, monkeypatch):
     assert [*seen, current_device(fake)] == [0, 2, 0]
 
 
+@pytest.fixture
+def driver(library, fake, monkeypatch):
+    """The stand-in as CUDA's driver, and what makes a context the current one or tells it."""
+    monkeypatch.setattr(_cudart, "_DRIVER", str(library))
+    monkeypatch.setenv("FAKE_CUDA_DEVICES", "3")
+    yield ctypes.CDLL(str(library))
+    fake.call("cudaSetDevice", 0)
+
+
+def context_of(driver):
+    handle = ctypes.c_void_p()
+    driver.cuCtxGetCurrent(ctypes.byref(handle))
+    return handle.value
+
+
+@pytest.mark.parametrize("device", [0, 1])
+def test_a_context_of_the_callers_own_is_put_back(fake, driver, device):
+    """As those of PyCUDA, beside which the device's primary context would be another one."""
+    own = 0x1234
+    driver.cuCtxSetCurrent(ctypes.c_void_p(own))
+    with fake.on(device):
+        assert context_of(driver) != own
+        assert current_device(fake) == device
+    assert context_of(driver) == own
+
+
+def test_the_device_of_a_primary_context_is_put_back(fake, driver):
+    fake.call("cudaSetDevice", 2)
+    with fake.on(1):
+        assert current_device(fake) == 1
+    assert current_device(fake) == 2
+
+
+def test_a_context_that_is_gone_is_told(fake, driver, monkeypatch):
+    fake.call("cudaSetDevice", 2)
+    with pytest.raises(CudaError, match=r"cuCtxSetCurrent .* 201"), fake.on(1):
+        monkeypatch.setattr(_cudart._driver(_cudart._DRIVER), "cuCtxSetCurrent", lambda _: 201)
+
+
 # --- Graphs
 
 
@@ -447,6 +486,19 @@ def test_the_first_file_that_is_a_library_is_taken(good, places, library, monkey
     assert found.path == places[good]
     assert tried == places[: good + 1]
     assert load() is found
+
+
+@pytest.mark.parametrize(
+    ("driver", "taken"), [("13.0", 1), ("12.6", 3), ("12.2", 3), ("none", 1), ("11.4", 1)]
+)
+def test_a_library_newer_than_the_driver_is_passed_over(
+    driver, taken, places, library, monkeypatch
+):
+    real = ctypes.CDLL
+    usable = {places[1]: "13.0", places[3]: "12.6"}
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: real(str(library) if path in usable else path))
+    monkeypatch.setattr(_cudart.Cudart, "versions", lambda self: (usable[self.path], driver))
+    assert load().path == places[taken]
 
 
 def test_what_is_to_be_done_is_said_where_there_is_no_library(places):

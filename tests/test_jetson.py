@@ -16,9 +16,10 @@ from tensorrt_models import SPEC, small
 
 import r2p_edge
 from r2p_edge._files import write_sidecar
-from r2p_edge.artifact import open_artifact
+from r2p_edge.artifact import open_artifact, sidecar_path
 from r2p_edge.calibration import motion
-from r2p_edge.errors import ParityError
+from r2p_edge.errors import BackendError, ParityError
+from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.export.build import build
 from r2p_edge.spec import ResizeSpec
 
@@ -236,7 +237,7 @@ def install_python(board, pip_fails=False):
 
 @pytest.fixture
 def opencv(tmp_path):
-    """A module cv2, with what it says of itself."""
+    """The environment with a module cv2, that says this of itself, and a TensorRT."""
 
     def opencv(gstreamer):
         folder = tmp_path / "opencv"
@@ -244,7 +245,9 @@ def opencv(tmp_path):
         said = f"  Video I/O:\\n    GStreamer:                   {gstreamer}\\n"
         text = f"__version__ = '4.8.0'\ndef getBuildInformation():\n    return '{said}'\n"
         (folder / "cv2.py").write_text(text)
-        return f"{folder}{os.pathsep}{FOLDER}"
+        with installed():
+            cudart = os.environ["R2P_CUDART"]
+        return {"PYTHONPATH": f"{folder}{os.pathsep}{FOLDER}", "R2P_CUDART": cudart}
 
     return opencv
 
@@ -253,7 +256,7 @@ def test_setup_runs_its_plan(board, wheel, opencv):
     install_python(board)
     venv = board.root / "env"
     for _ in range(2):  # again changes nothing
-        done = board.run(SETUP, "--venv", venv, "--wheel", wheel, PYTHONPATH=opencv("YES (1.20.3)"))
+        done = board.run(SETUP, "--venv", venv, "--wheel", wheel, **opencv("YES (1.20.3)"))
         assert done.returncode == 0, done.stderr
         shown = [line.removeprefix("+ ") for line in done.stderr.splitlines()]
         assert [line.replace(f"{board.root}/usr", "") for line in shown] == plan(venv, wheel)
@@ -264,32 +267,40 @@ def test_setup_runs_its_plan(board, wheel, opencv):
 
 def test_setup_ends_with_a_line_to_type(board, wheel, opencv):
     install_python(board)
-    done = board.run(SETUP, "--venv", "my env", "--wheel", wheel, PYTHONPATH=opencv("YES"))
+    done = board.run(SETUP, "--venv", "my env", "--wheel", wheel, **opencv("YES"))
     assert done.stdout.endswith("Done. Now: . 'my env/bin/activate'\n"), done.stderr
 
 
 def test_setup_stops_at_the_first_failure(board, wheel, opencv):
     install_python(board, pip_fails=True)
-    done = board.run(SETUP, "--venv", "env", "--wheel", wheel, PYTHONPATH=opencv("YES"))
+    done = board.run(SETUP, "--venv", "env", "--wheel", wheel, **opencv("YES"))
     assert done.returncode == 1
     assert "check_system.py" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("gstreamer", "block", "message"),
+    ("gstreamer", "block", "changes", "message"),
     [
-        ("NO", "", "has no GStreamer, as those of PyPI; remove it"),
-        ("YES", "tensorrt", "TensorRT cannot be imported"),
-        ("YES", "cv2", "OpenCV cannot be imported"),
+        ("NO", "", {}, "has no GStreamer, as those of PyPI; remove it"),
+        ("YES", "tensorrt", {}, "TensorRT cannot be imported"),
+        ("YES", "cv2", {}, "OpenCV cannot be imported"),
+        ("YES", "", {"FAKE_CUDA_DEVICES": "0"}, "there is no GPU for it; check with nvidia-smi"),
+        (
+            "YES",
+            "",
+            {"FAKE_CUDA_DRIVER": "11040"},
+            "does not work: NVIDIA's driver supports CUDA 11",
+        ),
+        ("YES", "", {"R2P_CUDART": "/absent.so"}, "does not work: R2P_CUDART names /absent.so"),
     ],
 )
-def test_what_the_system_lacks(tmp_path, opencv, gstreamer, block, message):
-    path = opencv(gstreamer)
+def test_what_the_system_lacks(tmp_path, opencv, gstreamer, block, changes, message):
+    environment = {**os.environ, **opencv(gstreamer), **changes}
     if block:
         (tmp_path / "opencv" / f"{block}.py").write_text("raise ImportError('libabsent.so')")
     done = subprocess.run(
         [sys.executable, JETSON / "check_system.py"],
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment,
         capture_output=True,
         text=True,
     )
@@ -396,6 +407,20 @@ def test_engines_of_onnx_files_judged_on_videos(exported, built, videos, tmp_pat
         assert plan_of(out / "model.engine")["timed"] == []  # the second time, by the cache
     for precision in ("fp16", "int8"):
         assert re.search(f"^{precision}: .* of 3 videos, cosine", done.stdout, re.MULTILINE)
+
+
+def test_an_int8_engine_that_cannot_be_built_costs_no_fp16_engine(exported, built, tmp_path):
+    kits = Path(shutil.copytree(exported / "kits", tmp_path / "kits"))
+    fp16, int8 = (kits / f"net-{name}-tensorrt-kit" for name in ("fp16", "int8"))
+    (int8 / "build.py").write_text("import sys; sys.exit('no kernels')")
+    done, out = built(fp16, int8)
+    assert done.returncode == 0, done.stderr
+    assert "no kernels\nbuild_engine.sh: warning: no INT8 engine can be built" in done.stderr
+    whole(out)
+    assert open_artifact(out / "model.engine").spec.precision == "fp16"
+    done, out = built(int8)
+    assert done.returncode == 1
+    assert done.stderr.endswith("no kernels\n")
 
 
 def test_the_plans(exported, built, board):
@@ -563,6 +588,20 @@ def test_fp16_must_answer_as_the_model(choice):
     bad = choice.Candidate(Path("bad.engine"), "fp16", 0.9, False, 0.9, 10.0)
     with pytest.raises(ParityError, match=r"^bad\.engine answers otherwise"):
         choice.choose([bad, bad], True)
+
+
+def test_an_engine_that_cannot_answer_is_left_out(choice, exported, tmp_path, capsys):
+    source = exported / "onnx" / "net-fp32.onnx"
+    good, bad = tmp_path / "good.engine", tmp_path / "bad.engine"
+    with installed():
+        tensorrt_from_onnx(source, good, precision="fp16")
+        shutil.copy(sidecar_path(good), sidecar_path(bad))
+        bad.write_bytes(b"")
+        found, clips = choice.measure([good, bad], source, None)
+        assert ([each.path for each in found], clips) == ([good], 8)
+        assert capsys.readouterr().err.startswith("choose_engine.py: warning: bad.engine: ")
+        with pytest.raises(BackendError, match=re.escape(str(bad))):
+            choice.measure([bad, good], source, None)
 
 
 def test_an_engine_without_its_sidecar_is_not_written(choice, tmp_path):
@@ -833,8 +872,8 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
     script.write_text(f"#!/bin/bash\nset -eu\ncd {checkout}\nexport USER=$(id -un)\n{lines}")
     script.chmod(0o755)
     with installed():
-        environment = {name: os.environ[name] for name in ("R2P_CUDART", "FAKE_TENSORRT_VERSION")}
-    done = board.run(script, PYTHONPATH=opencv("YES"), **environment)
+        version = os.environ["FAKE_TENSORRT_VERSION"]
+    done = board.run(script, **opencv("YES"), FAKE_TENSORRT_VERSION=version)
     assert done.returncode == 0, done.stderr
     whole(board.root / "opt" / "r2p-edge" / "engines")
     assert (board.root / "etc" / "systemd" / "system" / "r2p-edge.service").is_file()

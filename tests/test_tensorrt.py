@@ -6,6 +6,8 @@ import gc
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -218,6 +220,69 @@ def test_the_end_of_the_process(built, setting):
         )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["True", "0"]
+
+
+def test_a_run_in_a_daemon_thread_is_waited_for_at_the_end_of_the_process(built):
+    code = """
+    import atexit, sys, threading
+    sys.path.insert(0, sys.argv[2])
+    from fake_tensorrt import live
+    atexit.register(lambda: print(live()))
+    from r2p_edge import Predictor
+    from r2p_edge.errors import BackendError
+    kept = Predictor(sys.argv[1])
+    def ask():
+        try:
+            while True:
+                kept.warmup()
+                begun.set()
+        except BackendError as error:
+            print(error)
+    begun = threading.Event()
+    threading.Thread(target=ask, daemon=True).start()
+    begun.wait()
+    """
+    path, _ = built()
+    with installed():
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, FOLDER.parent],
+            capture_output=True,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "0"
+
+
+def test_closing_waits_for_a_run(brightness, monkeypatch):
+    with nothing_left():
+        model = TensorRT.open(brightness, BRIGHTNESS, Options())
+        running, done = threading.Event(), []
+        enqueue = model._session._enqueue
+
+        def slowly():
+            running.set()
+            time.sleep(0.2)
+            done.append(enqueue())
+            return True
+
+        monkeypatch.setattr(model._session, "_enqueue", slowly)
+        thread = threading.Thread(target=model.run, args=(clip(1, 2, 3, 4),))
+        thread.start()
+        running.wait()
+        model._close()  # as the end of the process does
+        assert done == [True]
+        thread.join()
+
+
+def test_a_run_that_hangs_keeps_what_it_uses(brightness, monkeypatch):
+    monkeypatch.setattr(tensorrt, "CLOSE_SECONDS", 0.01)
+    before = live()
+    model = TensorRT.open(brightness, BRIGHTNESS, Options())
+    with model._session.lock:
+        model.close()
+        assert live() > before
+    model._session.close()
+    assert live() == before
 
 
 _CLEANUP = ("cudaFree", "cudaStreamDestroy", "cudaGraphDestroy", "cudaGraphExecDestroy")

@@ -167,7 +167,7 @@ MUTATIONS = {
         "a run allocates",
     ),
     "no lock": (
-        RUN, {"self._lock = threading.Lock()": "self._lock = contextlib.nullcontext()",
+        RUN, {"with self._session.lock:": "with contextlib.nullcontext():",
               "import functools\n": "import contextlib\nimport functools\n"},
         "threads", "",
     ),

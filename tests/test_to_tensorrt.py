@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from r2p_edge.errors import (
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.export.build import build
 from r2p_edge.runtimes import _cudart, _tensorrt_build
+from r2p_edge.runtimes._tensorrt_build import BuildOptions, plan_from_onnx
 from r2p_edge.runtimes.tensorrt import CONTRACT
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -460,6 +462,26 @@ def test_an_error_in_progress_ends_the_build(source, path):
     with installed(), pytest.raises(ZeroDivisionError):
         tensorrt_from_onnx(source, path, progress=progress)
     assert files(path.parent) == set()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("fault", ["parser", "builder"])
+def test_an_error_that_is_kept_does_not_keep_the_builder(source, tmp_path, version, fault):
+    """A builder holds hundreds of megabytes."""
+    if fault == "parser":
+        source = tmp_path / "empty.onnx"
+        source.write_bytes(b"")
+    settings = {"FAKE_TENSORRT_NO_TACTIC": 1} if fault == "builder" else {}
+    with installed(version, **settings):
+        gc.collect()
+        before = live()
+        gc.disable()
+        try:
+            with pytest.raises(ModelError) as kept:
+                plan_from_onnx(source, BuildOptions("kept", "fp32"))
+            assert live() == before, kept
+        finally:
+            gc.enable()
 
 
 def test_a_timing_cache_that_cannot_be_written(source, path, tmp_path):

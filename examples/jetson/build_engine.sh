@@ -117,29 +117,53 @@ run mkdir -p "$cache"
 run rm -rf "$work" # where the power failed
 run mkdir "$work"
 
-engines=()
-
 build() {
-    local model=$1 precision=$2 wanted=() told
+    local model=$1 precision=$2 wanted=()
     if is_kit "$model"; then
-        told=$(describe "$model")
         # In a copy, beside which it finds the timing cache and leaves it.
         run cp -R "$model" "$work/$precision"
         run cp -R "$cache/." "$work/$precision"
         run python3 "$work/$precision/build.py"
         run find "$work/$precision" -name "*.timing" -exec mv -t "$cache" "{}" +
-        engines+=("$work/$precision/${told#* }")
     else
         # An int8 file stays what it is; asked for int8, export would calibrate.
         if [[ $precision == fp16 ]]; then wanted=(--precision fp16); fi
         run r2p-edge export "$model" --to tensorrt "${wanted[@]}" --strict --name model \
             --timing-cache "$cache" --out "$work"
+    fi
+}
+
+engines=()
+
+# The engine that was built of a model is one to choose from.
+add() {
+    local model=$1 precision=$2 told
+    if is_kit "$model"; then
+        told=$(describe "$model")
+        engines+=("$work/$precision/${told#* }")
+    else
         engines+=("$work/model-$precision.engine")
     fi
 }
 
-if [[ $fp16 ]]; then build "$fp16" fp16; fi
-if [[ $int8 ]]; then build "$int8" int8; fi
+if [[ $fp16 ]]; then
+    build "$fp16" fp16
+    add "$fp16" fp16
+fi
+if [[ $int8 ]]; then
+    # A subshell, since a function that is asked whether it failed does not stop at its first error.
+    set +e
+    (set -e && build "$int8" int8)
+    code=$?
+    set -e
+    if [[ $code -eq 0 ]]; then
+        add "$int8" int8
+    elif [[ ! $fp16 || $code -eq 130 ]]; then # Ctrl-C
+        exit "$code"
+    else
+        echo "$PROGRAM: warning: no INT8 engine can be built (see above); FP16 is what is left" >&2
+    fi
+fi
 reference=${fp16:-$int8}
 if is_kit "$reference"; then reference=$reference/model.onnx; fi
 run python3 "$here/choose_engine.py" "${engines[@]}" --reference "$reference" \

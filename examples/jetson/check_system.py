@@ -1,4 +1,4 @@
-"""Checks that this Python has the system's TensorRT and an OpenCV with GStreamer.
+"""Checks that this Python has the system's TensorRT, with a GPU, and an OpenCV with GStreamer.
 
     python check_system.py
 
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
+
+from r2p_edge.errors import R2PError
+from r2p_edge.runtimes.tensorrt import TensorRT
 
 
 def main() -> None:
@@ -31,6 +34,15 @@ def main() -> None:
         sys.exit(
             f"TensorRT cannot be imported ({error}); sudo apt-get install nvidia-jetpack, and make "
             "the environment with --system-site-packages"
+        )
+    try:
+        gpus = TensorRT.devices()
+    except R2PError as error:
+        sys.exit(f"TensorRT is here and does not work: {error}")
+    if not gpus:
+        sys.exit(
+            "TensorRT is here and there is no GPU for it; check with nvidia-smi that its driver is "
+            "loaded, and start a container with --runtime nvidia"
         )
     print(f"TensorRT {tensorrt.__version__}, OpenCV {cv2.__version__} with GStreamer")
 

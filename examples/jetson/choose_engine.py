@@ -96,16 +96,21 @@ def latencies(engines: Sequence[Path], clip: np.ndarray) -> list[float]:
 def measure(
     engines: Sequence[Path], reference: Path, videos: Sequence[Path] | None
 ) -> tuple[list[Candidate], int]:
-    """How each engine did, and on how many clips.
+    """How each engine did, and on how many clips; one that cannot answer is left out.
 
     Raises:
-        R2PError: the reference or an engine cannot answer.
+        R2PError: the reference or the first engine cannot answer.
     """
     generated = verification_clips(open_artifact(reference).spec, 8)
     report = compare(reference, engines, generated if videos is None else videos)
-    for result in report["results"]:
-        if "error" in result:
+    results = dict(zip(engines, report["results"]))
+    for engine, result in list(results.items()):
+        if "error" not in result:
+            continue
+        if engine is engines[0]:
             raise BackendError(result["error"])
+        print(f"choose_engine.py: warning: {engine.name}: {result['error']}", file=sys.stderr)
+        del results[engine]
     found = [
         Candidate(
             path=engine,
@@ -115,8 +120,8 @@ def measure(
             cosine=result["cosine"],
             milliseconds=milliseconds,
         )
-        for engine, result, milliseconds in zip(
-            engines, report["results"], latencies(engines, generated[0])
+        for (engine, result), milliseconds in zip(
+            results.items(), latencies(list(results), generated[0])
         )
     ]
     return found, report["clips"]

@@ -73,6 +73,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cudaStreamSynchronize": (c_void_p,),
 }
 
+_DRIVER = "libcuda.so.1"
 _SONAMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0")
 _MAPS = Path("/proc/self/maps")
 _TOOLKITS = Path("/usr/local")
@@ -106,7 +107,7 @@ class Chip:
 
 
 def load() -> Cudart:
-    """The library of `$R2P_CUDART`, or else the first that is found.
+    """The library of `$R2P_CUDART`, or else the first found that the driver is new enough for.
 
     It is looked for in this order: what this process has mapped already, NVIDIA's wheels, the
     system's libraries, CUDA toolkits in /usr/local.
@@ -115,9 +116,13 @@ def load() -> Cudart:
         MissingDependencyError: there is none, or it cannot be used.
     """
     named = os.environ.get(LIBRARY)
+    too_new = None
     for path in [named] if named else _candidates():
         try:
-            return _open(path)
+            library = _open(path)
+            if named or library.fits_driver():
+                return library
+            too_new = too_new or library
         except OSError as error:
             if named:
                 raise MissingDependencyError(
@@ -127,6 +132,8 @@ def load() -> Cudart:
         except MissingDependencyError:
             if named:
                 raise
+    if too_new is not None:  # it tells the driver's version, and what to do
+        return too_new
     raise MissingDependencyError(
         "CUDA's runtime library, libcudart.so, is not to be found; install the CUDA toolkit, or "
         f"pip's tensorrt, which brings it along, or let {LIBRARY} name the library's file"
@@ -173,6 +180,40 @@ def _open(path: str) -> Cudart:
     return Cudart(path, library)
 
 
+class _Context:
+    """A CUDA context of the driver's."""
+
+    def __init__(self, driver: ctypes.CDLL, handle: c_void_p) -> None:
+        self._driver, self._handle = driver, handle
+
+    def make_current(self) -> None:
+        """For the calling thread."""
+        code = self._driver.cuCtxSetCurrent(self._handle)
+        if code:
+            raise CudaError(f"cuCtxSetCurrent fails with error {code} of CUDA's driver", code)
+
+
+def _current_context() -> _Context | None:
+    """The calling thread's; None where it has none."""
+    driver, handle = _driver(_DRIVER), c_void_p()
+    # An error says that nothing in this process has used CUDA yet.
+    if driver is None or driver.cuCtxGetCurrent(byref(handle)) or not handle.value:
+        return None
+    return _Context(driver, handle)
+
+
+@functools.cache
+def _driver(path: str) -> ctypes.CDLL | None:
+    """CUDA's driver library, which comes with the GPU's driver; None without."""
+    try:
+        library = ctypes.CDLL(path)
+    except OSError:
+        return None
+    library.cuCtxGetCurrent.argtypes = (_HANDLE,)
+    library.cuCtxSetCurrent.argtypes = (c_void_p,)
+    return library
+
+
 class Cudart:
     """One libcudart, from `load`. Safe to call from several threads.
 
@@ -192,6 +233,11 @@ class Cudart:
         Without a driver the latter is "none"; a library of CUDA 11 tells its own, too, as "none".
         """
         return self._version("cudaRuntimeGetVersion"), self._version("cudaDriverGetVersion")
+
+    def fits_driver(self) -> bool:
+        """Whether the driver is new enough for this library, or not there at all."""
+        runtime, driver = (version.partition(".")[0] for version in self.versions())
+        return "none" in (runtime, driver) or int(runtime) <= int(driver)
 
     def device_count(self) -> int:
         """How many GPUs there are; 0 where there is no driver either.
@@ -231,14 +277,22 @@ class Cudart:
 
     @contextlib.contextmanager
     def on(self, device: int) -> Iterator[None]:
-        """Makes a GPU the calling thread's current device, and puts the former one back."""
+        """Makes a GPU the calling thread's current device, and puts the former one back.
+
+        As well as the context, which may be one of the thread's own making, as PyCUDA's are:
+        cudaSetDevice replaces it by the device's primary one (CUDA Runtime API, "Interactions with
+        the CUDA Driver API").
+        """
         with self._expects(device):
-            former = self._number("cudaGetDevice")
+            former, context = self._number("cudaGetDevice"), _current_context()
             self.call("cudaSetDevice", device)
         try:
             yield
         finally:
-            self.call("cudaSetDevice", former)
+            if context is None:
+                self.call("cudaSetDevice", former)
+            else:
+                context.make_current()
 
     def device_memory(self, nbytes: int) -> DeviceMemory:
         """New memory on the current device, of any content."""

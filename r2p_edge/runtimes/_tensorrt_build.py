@@ -6,6 +6,7 @@ types that the ONNX file says.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -69,8 +70,10 @@ def plan_from_onnx(model: Path, wanted: BuildOptions) -> bytes:
     with ThreadPoolExecutor(max_workers=1) as pool:
         try:
             return pool.submit(_build, model, wanted, cancelled).result()
-        except KeyboardInterrupt:
-            cancelled.set()
+        except BaseException as error:
+            cancelled.set()  # where it is Ctrl-C
+            # Its frames hold the builder, hundreds of megabytes, for as long as it is kept.
+            traceback.clear_frames(error.__traceback__)
             raise
 
 

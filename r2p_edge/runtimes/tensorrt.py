@@ -38,6 +38,9 @@ MAPPED, GRAPH = "R2P_CUDA_MAPPED", "R2P_CUDA_GRAPH"
 """Environment variables; 1 turns on what nobody has measured on a board yet: on integrated GPUs,
 buffers that CPU and GPU share; and replaying a captured CUDA graph instead of launching kernels."""
 
+CLOSE_SECONDS = 10.0
+"""How long closing a model waits for a run of it that is not done."""
+
 _JETSON = Path("/etc/nv_tegra_release")
 
 # trt.nptype fails on old releases with new NumPy, and raises for types that NumPy lacks.
@@ -60,7 +63,6 @@ class TensorRT(Runtime):
 
     def __init__(self, session: _Session, spec: ModelSpec, device: str) -> None:
         self._session = session
-        self._lock = threading.Lock()
         # At the interpreter's exit too, while CUDA is still there to free from.
         self._close = weakref.finalize(self, session.close)
         self.device = device
@@ -113,14 +115,13 @@ class TensorRT(Runtime):
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         array = as_input(batch, self)
-        with self._lock:
+        with self._session.lock:
             if not self._close.alive:
                 raise BackendError("this model is closed; open it again")
             return self._session.run(array)
 
     def close(self) -> None:
-        with self._lock:
-            self._close()
+        self._close()
 
 
 def device_number(device: str, available: list[str]) -> int:
@@ -196,12 +197,16 @@ class _Tensor(NamedTuple):
 class _Session:
     """An engine with its context, stream and buffers, made once and kept until `close`.
 
+    Runs hold its lock, for which `close` waits: at the interpreter's exit a daemon thread may be in
+    one, and would read what is gone.
+
     No local variable holds what is TensorRT's, or an exception that somebody keeps would, too.
     """
 
     def __init__(self, path: Path, spec: ModelSpec, number: int) -> None:
         self._cuda, self._number, self._stack = _cudart.load(), number, ExitStack()
         self._process = os.getpid()
+        self.lock = threading.Lock()
         self._log = logger_of(TensorRT.library()).log
         try:
             with self._cuda.on(number):
@@ -365,12 +370,14 @@ class _Session:
     def close(self) -> None:
         if os.getpid() != self._process:
             return  # a fork's copy, in which CUDA does not work
-        try:
+        if not self.lock.acquire(timeout=CLOSE_SECONDS):
+            return  # a run hangs, and what it uses stays its own
+        with ExitStack() as last:
+            last.callback(self.lock.release)
+            # After an error that CUDA does not recover from, `on` fails before it came to that.
+            last.callback(self._stack.close)
             with self._cuda.on(self._number):
                 self._stack.close()
-        finally:
-            # After an error that CUDA does not recover from, `on` fails before it came to that.
-            self._stack.close()
 
 
 def dims(found: trt.Dims) -> tuple[int, ...]:

@@ -69,6 +69,8 @@ static size_t used;
 static long allocated;
 
 static _Thread_local int last_error, current_device;
+static _Thread_local void *current_context;
+static char primary[8]; /* the addresses of these stand for the devices' primary contexts */
 
 static void lock(void) {
     pthread_mutex_lock(&mutex);
@@ -316,9 +318,25 @@ static int check_device(int device) {
 
 int cudaSetDevice(int device) {
     int code = check_device(device);
-    if (!code)
+    if (!code) {
         current_device = device;
+        current_context = &primary[device];
+    }
     return result(code);
+}
+
+/* The driver's, which libcuda.so.1 has. */
+int cuCtxGetCurrent(void **context) {
+    *context = current_context;
+    return SUCCESS;
+}
+
+int cuCtxSetCurrent(void *context) {
+    for (int device = 0; device < (int)sizeof primary; device++)
+        if (context == &primary[device])
+            current_device = device;
+    current_context = context;
+    return SUCCESS;
 }
 
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
