@@ -107,8 +107,8 @@ def test_openvino_and_the_other_graph_on_real_clips(artifact, data, tmp_path):
         assert each.spec.parity["cosine"] >= 0.999
         if each.spec.precision == "fp32":
             assert each.spec.parity["max_rel"] <= 1e-4
-    clips = videos_in(data / "ucf101")
-    assert len(clips) == 43
+    clips = videos_in(data / "ucf101")[::3]
+    assert len(clips) == 15
     report = compare(artifact.path, [each.path for each in built], clips)
     for result in report["results"]:
         assert (result["top1"], result["within"], result["differs"]) == (1.0, True, []), result
