@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge._buffer import Shot
+from r2p_edge._container import open_container
 from r2p_edge._live import LiveCapture
 from r2p_edge._planes import picture_of
 from r2p_edge.errors import VideoError
@@ -50,12 +51,7 @@ class AddressCapture(LiveCapture):
         import av
 
         try:
-            self._container = av.open(
-                self.name,
-                options=self._options,
-                timeout=self.timeout,
-                metadata_errors="replace",  # titles in another encoding than UTF-8
-            )
+            self._container = open_container(self.name, self.timeout, self._options)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be opened ({self._cause(error)}); {self.advice}"

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._container import open_container
 from r2p_edge._planes import Image, Planes, picture_of, rgb_of
 from r2p_edge.errors import VideoError
 from r2p_edge.sampling import nearest
 
 if TYPE_CHECKING:
     import av
-    from av.container import InputContainer
     from av.video.stream import VideoStream
 
 Times = npt.NDArray[np.float64]
@@ -89,11 +89,7 @@ class VideoFile:
 
         timeout = None if self._url.startswith("file:") else NETWORK_SECONDS
         try:
-            self._container: InputContainer = av.open(
-                self._url,
-                timeout=timeout,
-                metadata_errors="replace",  # titles in another encoding than UTF-8
-            )
+            self._container = open_container(self._url, timeout)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be read as a video ({_cause(error)}); check the file"

@@ -31,7 +31,7 @@ pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 ATLAS = EXAMPLES / "atlas"
 SCRIPTS = ("setup.sh", "build_mindir.sh", "build_om.sh", "run_camera.sh")
 README = (ATLAS / "README.md").read_text(encoding="utf-8")
-MODEL = 4  # exit code
+MODEL, BACKEND = 4, 5  # exit codes
 
 # The chip's name for npu-smi -> ATC's, r2p-edge's, and whether it runs 3-D convolutions.
 CHIPS = {
@@ -396,6 +396,8 @@ def test_the_plan_of_setup(each):
         f"python3 -m venv --system-site-packages {HERE}/venv",
         f"env PYTHONNOUSERSITE=1 {HERE}/venv/bin/python -m pip install numpy\\<2 "
         "/home/r2p_edge-0.1.0.whl\\[export\\,opencv\\]",
+        f"env PYTHONNOUSERSITE=1 {HERE}/venv/bin/python -m pip install --no-deps --force-reinstall "
+        "/home/r2p_edge-0.1.0.whl",
         f"{HERE}/venv/bin/r2p-edge doctor",
     ]
 
@@ -524,6 +526,16 @@ def test_where_cann_may_be(board, package, place):
     assert first == f"source /{place}/Ascend/{package}/set_env.sh"
 
 
+def test_a_cann_that_is_in_use_stays(board):
+    wheel = board.file("/home/r2p_edge.whl")
+    shutil.rmtree(board.root / "usr/local/Ascend")
+    done = board.run("setup.sh", "--wheel", wheel, "--dry-run", ASCEND_HOME_PATH="/no/such/folder")
+    refused(done, "CANN is not here: there is no set_env.sh in cann, ascend-toolkit or nnrt")
+    done = board.run("setup.sh", "--wheel", wheel, "--dry-run", ASCEND_HOME_PATH=str(board.root))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("python3 -m venv")
+
+
 @pytest.mark.parametrize(
     "shown",
     [
@@ -568,6 +580,14 @@ def test_an_offline_model_that_answers_otherwise_is_not_written(board, model):
     done = board.run("build_om.sh", model, "--out", "out", FAKE_ATC="wrong")
     assert done.returncode == MODEL, done.stdout + done.stderr
     assert not list((board.home / "out").iterdir())
+
+
+def test_an_ais_bench_that_is_too_old(board, model):
+    old = AIS_BENCH.replace("def set_context", "def since_then").replace("def free_", "def since_")
+    board.file("/site/ais_bench/infer/interface.py", old)
+    done = board.run("build_om.sh", model, "--out", "out")
+    assert done.returncode == BACKEND, done.stdout + done.stderr
+    assert "has no set_context); install newer wheels" in " ".join(done.stdout.split())
 
 
 def test_an_offline_model_for_another_chip(board, model):
@@ -997,7 +1017,7 @@ def test_a_strangers_walk(tmp_path):
     calls = [call[1:] for call in board.calls if call[0] == "sudo"]
     assert ["systemctl", "enable", "--now", "r2p-edge"] in calls
     # Where the service finds it, too.
-    assert ["python3", "-m", "pip", "install", "mindspore_lite-*.whl"] in calls
+    assert ["python3", "-m", "pip", "install", "numpy<2", "mindspore_lite-*.whl"] in calls
 
     unit = (board.root / "etc/systemd/system/r2p-edge.service").read_text()
     (start,) = re.findall("^ExecStart=(.*)$", unit, re.MULTILINE)

@@ -22,7 +22,7 @@ RANKS = (
     {"bundle"},
     {"runtimes"},
     {"_probe"},
-    {"sampling", "_planes"},
+    {"sampling", "_planes", "_container"},
     {"videofile"},
     {"video", "preprocess"},
     {"prediction"},

@@ -117,9 +117,14 @@ def test_help_and_wrong_options(board, script):
 
 
 def plan(venv, package):
+    again = (
+        f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install --no-deps --force-reinstall "
+        f"{package}"
+    )
     return [
         f"/bin/python3 -m venv --system-site-packages {venv}",
         f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install 'numpy<2' '{package}[export]'",
+        again,
         f"{venv}/bin/python {JETSON}/check_system.py",
         f"{venv}/bin/r2p-edge doctor",
     ]
@@ -221,7 +226,7 @@ def install_python(board, pip_fails=False):
     """Gives the board a Python that makes environments, all of which find the fake TensorRT."""
     pip = board.program(
         "pip-of-venv",
-        {"-m", "--upgrade", "--constraint", "--no-deps", "--find-links", "--no-index"},
+        {"-m", "--upgrade", "--no-deps", "--force-reinstall"},
         f"sys.exit({int(pip_fails)})",
     )
     venv_python = _VENV_PYTHON.format(pip=pip, python=sys.executable)

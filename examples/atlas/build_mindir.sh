@@ -62,7 +62,7 @@ if [ -n "$int8" ] && [ -n "$kit" ]; then
 fi
 
 # r2p-edge and kits compile for Ascend310B4, of the two chips of that kind.
-if [ "$soc" = Ascend310B1 ]; then
+if [ "$optimize" = ascend_oriented ] && [ "$soc" = Ascend310B1 ]; then
     need_venv
     need_converter "$venv/bin/python"
     onnx=${onnx:-$kit/model.onnx}

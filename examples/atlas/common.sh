@@ -73,10 +73,11 @@ soc_of_card() {
 
 has_card() { compgen -G "$root/dev/davinci[0-9]*" > /dev/null; }
 
-# Sources the environment of CANN; fails where there is none. From 8.5 on its folder is cann,
-# before ascend-toolkit; nnrt has only what runs models.
+# Sources the environment of CANN, unless one is in use; fails where there is none. From 8.5 on its
+# folder is cann, before ascend-toolkit; nnrt has only what runs models.
 source_cann() {
     local package
+    [ ! -d "${ASCEND_HOME_PATH:-}" ] || return 0 # which every set_env.sh sets
     for package in "$root"/usr/local/Ascend/{cann,ascend-toolkit,nnrt} \
         "${HOME:-}"/Ascend/{cann,ascend-toolkit,nnrt}; do
         if [ -f "$package/set_env.sh" ]; then

@@ -83,6 +83,8 @@ run python3 -m venv --system-site-packages "$venv"
 # MindSpore Lite's wheels for Python 3.10 and CANN's compiler were built for NumPy 1. What lies in
 # ~/.local does not count as installed: the service runs as another user.
 run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install "numpy<2" "${package}[$extras]"
+# A package of the same version counts as installed, though it may have been built anew.
+run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install --no-deps --force-reinstall "$package"
 run "$venv/bin/r2p-edge" doctor ||
     die "r2p-edge cannot run a model here; see what doctor says above"
 

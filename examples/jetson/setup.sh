@@ -60,6 +60,11 @@ run "$python" -m venv --system-site-packages "$venv"
 # does not count as installed: the service runs as another user.
 run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install "numpy<2" \
     "$(realpath "$package")[export]"
+# A wheel of the same version counts as installed, though it may have been built anew.
+if [[ -f $package ]]; then
+    run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install --no-deps --force-reinstall \
+        "$(realpath "$package")"
+fi
 run "$venv/bin/python" "$here/check_system.py"
 run "$venv/bin/r2p-edge" doctor
 if [[ ! $DRY_RUN ]]; then

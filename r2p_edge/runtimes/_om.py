@@ -74,6 +74,12 @@ class OfflineModel(Runtime):
                 f"ais_bench cannot load {path} on {device} ({one_line(error)}); check that ATC "
                 "compiled the file for this chip"
             ) from error
+        if not hasattr(session, "set_context"):  # nor, in the oldest, free_resource
+            raise BackendError(
+                "this ais_bench can neither be used from several threads nor closed (its "
+                "InferSession has no set_context); install newer wheels of it and of aclruntime "
+                "from gitee.com/ascend/tools"
+            )
         if len(session.get_inputs()) != 1:
             raise ModelError(f"{path} has {len(session.get_inputs())} inputs; expected one clip")
         return cls(session, spec, device, precision)
