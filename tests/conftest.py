@@ -14,9 +14,10 @@ from requirements import import_torchvision, is_required
 from r2p_edge import cli
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _ctrl_c_is_heard():
-    """What a shell starts in the background ignores it, and tests send it to themselves."""
+    """Tests send it to themselves. What a shell starts in the background ignores it, and MindSpore,
+    where a test has run it, ends the process at it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

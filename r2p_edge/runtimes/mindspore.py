@@ -47,7 +47,8 @@ class MindSpore(Runtime):
 
     MindSpore has one device, one number of threads and one executor per process. The first model
     that is opened sets the first two, where the program that uses it has not; all models take
-    turns. It computes with two threads at least.
+    turns. It computes with two threads at least. Its threads leave a handler of theirs for SIGINT,
+    below Python's: from the first run on Ctrl-C may come as SIGTERM (seen with 2.10).
     """
 
     name = "mindspore"
