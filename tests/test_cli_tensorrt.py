@@ -1,5 +1,6 @@
 """The command line with TensorRT: what fits, what does not, and what is not there."""
 
+import gc
 import importlib
 import json
 import shutil
@@ -17,6 +18,7 @@ from r2p_edge._files import write_sidecar
 from r2p_edge.artifact import open_artifact, sidecar_path
 from r2p_edge.calibration import motion
 from r2p_edge.export import tensorrt_from_onnx
+from r2p_edge.runtimes import _cudart
 from r2p_edge.spec import ModelSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -352,13 +354,17 @@ def test_out_of_memory(engine, refuses, ten, monkeypatch):
     from tensorrt import _plan
 
     runtime, network = 256, len(_plan.read(engine.read_bytes())[1])
+    # What tests before have left, in the frames of their exceptions.
+    gc.collect()
+    monkeypatch.setenv("FAKE_CUDA_MEMORY", str(1 << 40))
+    used = (1 << 40) - _cudart.load().free_memory()
     for room, message in (
         (0, f"tensorrt cannot run {engine} here (createInferRuntime:"),
         (runtime, f"tensorrt cannot run {engine} here (ICudaEngine"),
         (runtime + network, "CUDA cannot pin 12,288 bytes of the CPU's memory; close other progr"),
         (runtime + network + 20_000, "the GPU has no 12,288 bytes left, as only 7,712 are free; c"),
     ):
-        monkeypatch.setenv("FAKE_CUDA_MEMORY", str(room))
+        monkeypatch.setenv("FAKE_CUDA_MEMORY", str(used + room))
         refuses(BACKEND, message, engine, asked=True)
 
 
