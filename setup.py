@@ -1,4 +1,8 @@
-"""The folder map and the compiled extension; everything else is in pyproject.toml.
+"""The packages and the compiled extension; everything else is in pyproject.toml.
+
+`r2p_edge/export` and `r2p_edge/calibration` are links to the folders of those names beside
+`r2p_edge`, so that the checkout is importable as it lies: an editable install is a path, which
+type checkers and editors can follow.
 
 Without a working C++ compiler the package installs without the extension and resizes frames through
 OpenCV. R2P_REQUIRE_EXT=1 makes that an error.
@@ -8,9 +12,10 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension, build_ext
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.errors import BaseError, CCompilerError
 
 REQUIRE_EXTENSION = os.environ.get("R2P_REQUIRE_EXT") == "1"
@@ -19,6 +24,14 @@ REQUIRE_EXTENSION = os.environ.get("R2P_REQUIRE_EXT") == "1"
 UNIX_ARGS = ["-O3", "-ffp-contract=off", "-fno-math-errno"]
 COMPILE_ARGS = [] if sys.platform == "win32" else UNIX_ARGS
 LINK_ARGS = ["-Wl,-s"] if sys.platform == "linux" else []
+
+
+for _folder in ("export", "calibration"):
+    if not (Path(__file__).parent / "r2p_edge" / _folder).is_dir():
+        raise SystemExit(
+            f"r2p_edge/{_folder} should be a link to the folder {_folder}, which this copy of the "
+            "checkout has lost; clone it with git config core.symlinks true"
+        )
 
 
 class OptionalBuildExt(build_ext):
@@ -39,22 +52,16 @@ class OptionalBuildExt(build_ext):
 
 
 setup(
+    # The same as none, but by it setuptools takes the layout for one that a path can stand for.
+    package_dir={"": "."},
     packages=[
-        "r2p_edge",
-        "r2p_edge.runtimes",
+        *find_packages(include=["r2p_edge*"]),
         "r2p_edge.assets",
         "r2p_edge.assets.labels",
-        "r2p_edge.export",
-        "r2p_edge.calibration",
     ],
-    package_dir={
-        "r2p_edge": "r2p_edge",
-        "r2p_edge.export": "export",
-        "r2p_edge.calibration": "calibration",
-    },
     ext_modules=[
         Pybind11Extension(
-            "r2p_edge._frames",
+            "r2p_edge.preprocess._frames",
             ["cpp_ext/frames_module.cpp"],
             depends=["cpp_ext/frames.h"],
             cxx_std=17,

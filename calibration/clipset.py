@@ -10,14 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge._files import atomic_write
-from r2p_edge.clips import ClipReader
+from r2p_edge.artifact.files import atomic_write
+from r2p_edge.calibration import motion
+from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips, stratified
+from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import UsageError, VideoError
-from r2p_edge.spec import ModelSpec
-
-from . import motion
-from .manifest import Manifest, read_clips, sample_clips, stratified
-from .ucf101 import list_videos
+from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.video.clip_reader import ClipReader
 
 Labelled = Iterator[tuple[npt.NDArray[np.uint8], str]]
 """A clip, uint8 (T, H, W, 3), and its class."""

@@ -13,13 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.clips import ClipReader
+from r2p_edge.calibration.ucf101 import Video, check_unreadable, class_finder, list_videos
 from r2p_edge.errors import SpecError, UsageError, VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
-from r2p_edge.spec import ModelSpec
-
-from .ucf101 import Video, check_unreadable, class_finder, list_videos
+from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.video.clip_reader import ClipReader
 
 _PERCENTILES = (50, 90, 99)
 

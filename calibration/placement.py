@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from r2p_edge.errors import ModelError, UsageError
-from r2p_edge.export._packages import missing
+from r2p_edge.export.packages import missing
 
 try:
     import onnx

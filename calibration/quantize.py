@@ -11,21 +11,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from r2p_edge._files import atomic_write, check_folder, write_sidecar
-from r2p_edge.artifact import open_artifact
+from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.calibration.placement import Placement, name_nodes, place
+from r2p_edge.calibration.qdq_rules import require_rules
+from r2p_edge.calibration.ranges import PASSES, Clips, Method, Range, observe
+from r2p_edge.calibration.sensitivity import choose_float_layers
 from r2p_edge.errors import ModelError, UsageError
-from r2p_edge.export._packages import built_with, missing
-from r2p_edge.export.clips import verification_clips
-from r2p_edge.export.foreign import load
-from r2p_edge.export.graph import embed_spec
-from r2p_edge.export.operators import without_weights
-from r2p_edge.export.verify import proof_of_onnx, verify_onnx
-from r2p_edge.spec import ModelSpec
-
-from .placement import Placement, name_nodes, place
-from .qdq_rules import require_rules
-from .ranges import PASSES, Clips, Method, Range, observe
-from .sensitivity import choose_float_layers
+from r2p_edge.export.graph.adapt import load
+from r2p_edge.export.graph.builder import embed_spec
+from r2p_edge.export.graph.operators import without_weights
+from r2p_edge.export.packages import built_with, missing
+from r2p_edge.export.verify.parity import proof_of_onnx, verify_onnx
+from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.spec.model_spec import ModelSpec
 
 try:
     import onnx

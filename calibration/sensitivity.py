@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.agreement import agreement
-from r2p_edge.export._packages import missing
-from r2p_edge.export.clips import input_from_clips
-from r2p_edge.export.verify import open_session, run_session
-from r2p_edge.spec import ModelSpec
-
-from .placement import Placement
-from .ranges import Feed
+from r2p_edge.calibration.placement import Placement
+from r2p_edge.calibration.ranges import Feed
+from r2p_edge.export.packages import missing
+from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.synthetic_clips import input_from_clips
+from r2p_edge.spec.model_spec import ModelSpec
 
 try:
     import onnx

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from r2p_edge.video.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 MAX_UNREADABLE = 0.05
 """Share of the videos that may be damaged before figures made from the others mean too little."""

@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .conv2d import conv2d_from_conv3d
-    from .operators import check_ops
-    from .to_mindspore import mindspore_from_onnx
-    from .to_mindspore_lite import mindspore_lite_from_onnx
-    from .to_onnx import onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
-    from .to_openvino import openvino_from_onnx
-    from .to_tensorrt import tensorrt_from_onnx
+    from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
+    from r2p_edge.export.graph.operators import check_ops
+    from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
+    from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx
+    from r2p_edge.export.targets.onnx import onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
+    from r2p_edge.export.targets.openvino import openvino_from_onnx
+    from r2p_edge.export.targets.tensorrt.export import tensorrt_from_onnx
 
 TARGETS = (
     "onnx", "openvino", "tensorrt",
@@ -25,15 +25,15 @@ TARGETS = (
 which need not load the exporters."""
 
 _HOMES = {
-    "check_ops": "operators",
-    "conv2d_from_conv3d": "conv2d",
-    "mindspore_from_onnx": "to_mindspore",
-    "mindspore_lite_from_onnx": "to_mindspore_lite",
-    "onnx_from_checkpoint": "to_onnx",
-    "onnx_from_onnx": "to_onnx",
-    "onnx_from_torch": "to_onnx",
-    "openvino_from_onnx": "to_openvino",
-    "tensorrt_from_onnx": "to_tensorrt",
+    "check_ops": "graph.operators",
+    "conv2d_from_conv3d": "graph.conv2d.rewrite",
+    "mindspore_from_onnx": "targets.mindspore.export",
+    "mindspore_lite_from_onnx": "targets.mindspore_lite.export",
+    "onnx_from_checkpoint": "targets.onnx",
+    "onnx_from_onnx": "targets.onnx",
+    "onnx_from_torch": "targets.onnx",
+    "openvino_from_onnx": "targets.openvino",
+    "tensorrt_from_onnx": "targets.tensorrt.export",
 }
 __all__ = [
     "TARGETS",

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from r2p_edge import bundle
-from r2p_edge._files import check_folder
-from r2p_edge.artifact import embedded_spec
+from r2p_edge.artifact import bundle
+from r2p_edge.artifact.files import check_folder
+from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import (
     MissingDependencyError,
     ModelError,
@@ -29,18 +29,17 @@ from r2p_edge.errors import (
     SpecError,
     UsageError,
 )
-from r2p_edge.spec import InputSpec, ModelSpec
-
-from . import TARGETS
-from .checkpoint import read_checkpoint
-from .dialects import canonical_parameters
-from .presets import PRESETS, fitting_presets, read_labels
-from .presets import preset as find_preset
-from .video_resnet import network_from_parameters
+from r2p_edge.export import TARGETS
+from r2p_edge.export.checkpoints.dialects import canonical_parameters
+from r2p_edge.export.checkpoints.read import read_checkpoint
+from r2p_edge.export.graph.r2plus1d import network_from_parameters
+from r2p_edge.export.presets import PRESETS, fitting_presets, read_labels
+from r2p_edge.export.presets import preset as find_preset
+from r2p_edge.spec.model_spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
+    from r2p_edge.calibration.calibrate import Quantizer
     from r2p_edge.calibration.clipset import ClipSet
-    from r2p_edge.calibration.int8 import Quantizer
 
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
@@ -101,7 +100,7 @@ def build(
 ) -> list[Built]:
     """Builds one artifact per target into the folder `out`, each checked against the source.
 
-    `out` then has a manifest of all that was built there; see `r2p_edge.bundle`.
+    `out` then has a manifest of all that was built there; see `r2p_edge.artifact.bundle`.
 
     Args:
         source: checkpoint (.ckpt, .pth, .pt, .safetensors), .onnx file, or "motion", the bundled
@@ -260,7 +259,7 @@ class _Models:
         self._kept: Literal["conv3d", "conv2d"] | None = "conv3d"
         self._free_input = free_input
         if self._foreign:
-            from .foreign import graph_kind, load, takes_pixels
+            from r2p_edge.export.graph.adapt import graph_kind, load, takes_pixels
 
             model = load(source)
             self._kept = graph_kind(model)
@@ -279,7 +278,7 @@ class _Models:
 
     def write(self, entry: _Target, folder: Path) -> Built:
         """Writes it into a folder."""
-        from .to_onnx import onnx_from_checkpoint, onnx_from_onnx
+        from r2p_edge.export.targets.onnx import onnx_from_checkpoint, onnx_from_onnx
 
         key = kind, taken = self._key(entry)
         contract = self._contract.replace(input=taken)
@@ -317,7 +316,7 @@ def _resolved(target: str) -> str:
     if target != "mindspore":
         return target
     if importlib.util.find_spec("mindspore_lite"):
-        from .lite_converter import find_converter
+        from r2p_edge.export.targets.mindspore_lite.converter import find_converter
 
         if find_converter() is not None:
             return "mindspore-lite"
@@ -404,7 +403,7 @@ class _Int8:
         scratch: Path,
         progress: Callable[[str], None] | None,
     ) -> None:
-        from r2p_edge.calibration.int8 import profile_of_this_cpu
+        from r2p_edge.calibration.calibrate import profile_of_this_cpu
 
         self._contract, self._wanted, self._progress = contract, wanted, progress
         self._profile, self._scratch = profile_of_this_cpu(), scratch
@@ -450,7 +449,7 @@ class _Int8:
 
     @functools.cached_property
     def _quantizer(self) -> Quantizer:
-        from r2p_edge.calibration.int8 import Quantizer
+        from r2p_edge.calibration.calibrate import Quantizer
 
         counted = itertools.count(1)
 
@@ -466,7 +465,7 @@ class _Int8:
         )
 
     def _openvino(self, source: Built, out: Path) -> Built:
-        from .to_openvino import openvino_from_onnx
+        from r2p_edge.export.targets.openvino import openvino_from_onnx
 
         qdq = self._qdq(source, self._profile)
         path = out / f"{_stem(qdq.spec)}.xml"
@@ -485,7 +484,7 @@ class _Int8:
 
 
 def _openvino(onnx: Built, out: Path, target: str, precision: Any) -> Built:
-    from .to_openvino import openvino_from_onnx
+    from r2p_edge.export.targets.openvino import openvino_from_onnx
 
     planned = onnx.spec.replace(precision=precision or onnx.spec.precision)
     path = out / f"{_stem(planned)}.xml"
@@ -493,10 +492,10 @@ def _openvino(onnx: Built, out: Path, target: str, precision: Any) -> Built:
 
 
 def _tensorrt(onnx: Built, out: Path, target: str, precision: Any, **options: Any) -> Built:
-    from .engine import build_engine, can_build
-    from .kit import write_kit
-    from .to_tensorrt import models_for, plan_tensorrt
-    from .verify import proof_of_onnx
+    from r2p_edge.export.targets.kit import write_kit
+    from r2p_edge.export.targets.tensorrt.engine import build_engine, can_build
+    from r2p_edge.export.targets.tensorrt.export import models_for, plan_tensorrt
+    from r2p_edge.export.verify.parity import proof_of_onnx
 
     planned = plan_tensorrt(onnx.path, precision)
     path = out / f"{_stem(planned)}.engine"
@@ -511,7 +510,7 @@ def _tensorrt(onnx: Built, out: Path, target: str, precision: Any, **options: An
 
 
 def _mindspore(onnx: Built, out: Path, target: str, precision: Any) -> Built:
-    from .to_mindspore import mindspore_from_onnx
+    from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
 
     path = out / f"{_stem(onnx.spec)}.mindir"
     return Built(target, path, mindspore_from_onnx(onnx.path, path))
@@ -520,10 +519,10 @@ def _mindspore(onnx: Built, out: Path, target: str, precision: Any) -> Built:
 def _lite(
     onnx: Built, out: Path, target: str, precision: Any, clips: Any = None, **plan: Any
 ) -> Built:
-    from .kit import write_kit
-    from .lite_converter import build_lite
-    from .to_mindspore_lite import plan_lite
-    from .verify import proof_of_onnx
+    from r2p_edge.export.targets.kit import write_kit
+    from r2p_edge.export.targets.mindspore_lite.converter import build_lite
+    from r2p_edge.export.targets.mindspore_lite.export import plan_lite
+    from r2p_edge.export.verify.parity import proof_of_onnx
 
     device = target if target.startswith("ascend") else "cpu"
     planned = plan_lite(onnx.path, device, "int8" if precision == "int8" else None, **plan)
@@ -589,7 +588,7 @@ def _contract(
 def _sizes(path: Path) -> tuple[int | None, int | None, tuple[int, int] | None]:
     """Classes, T and (H, W) of a model that says nothing of its training; None for open ones."""
     if path.suffix.lower() == ".onnx":
-        from .foreign import load, sizes
+        from r2p_edge.export.graph.adapt import load, sizes
 
         return sizes(load(path))
     named = canonical_parameters(read_checkpoint(path).parameters)

@@ -2,10 +2,17 @@
 
 from r2p_edge._version import __version__
 from r2p_edge.errors import R2PError
+from r2p_edge.live.stream import Stream
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
-from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, OutputSpec, ResizeSpec
-from r2p_edge.stream import Stream
+from r2p_edge.spec.model_spec import (
+    ClipSpec,
+    CropSpec,
+    InputSpec,
+    ModelSpec,
+    OutputSpec,
+    ResizeSpec,
+)
 
 __all__ = [
     "ClipSpec",

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from r2p_edge import _child
-from r2p_edge._child import ProcessEndedError
+from r2p_edge import _isolated
+from r2p_edge._isolated import ProcessEndedError
 from r2p_edge.agreement import TOLERANCE, agreement, within_tolerance
 from r2p_edge.errors import BackendError, R2PError, SpecError, UsageError, VideoError
 from r2p_edge.predictor import Predictor
@@ -77,7 +77,7 @@ def compare(
             arguments = {"model": str(model), "clips": sources, "options": options}
             report = None if progress is None else lambda done: progress(str(model), done)
             try:
-                answered: dict[str, Any] = _child.call(_ANSWER, arguments, progress=report)
+                answered: dict[str, Any] = _isolated.call(_ANSWER, arguments, progress=report)
             except ProcessEndedError as error:
                 raise BackendError(f"{model} could not be run: {error}") from error
             failed.update(answered["failed"])

@@ -12,15 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from r2p_edge import preprocess
-from r2p_edge.errors import (
-    BackendError,
-    MissingDependencyError,
-    OutputError,
-    R2PError,
-    UsageError,
-)
+from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, R2PError, UsageError
 from r2p_edge.predictor import Predictor
+from r2p_edge.preprocess import preprocessor
 from r2p_edge.runtimes import RUNTIMES, runtime_type
 
 # What each runtime runs by itself.
@@ -68,7 +62,7 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
             'pip install "r2p_edge[demo]"'
         ) from error
     console = Console(stderr=True)
-    if not preprocess.compiled:
+    if not preprocessor.compiled:
         console.print(
             "The C++ extension is not built; OpenCV and NumPy preprocess instead, slower."
         )
@@ -132,7 +126,7 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
         "model": "motion",
         "clips": clips,
         "classes": len(motion.CLASSES),
-        "kernel": "C++" if preprocess.compiled else "OpenCV and NumPy",
+        "kernel": "C++" if preprocessor.compiled else "OpenCV and NumPy",
         "results": [run.result(runs[0]) for run in runs],
         "left_out": left_out,
     }

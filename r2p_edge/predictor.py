@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge._answers import Answers, open_streams
-from r2p_edge._cpu import read_cpu
-from r2p_edge.artifact import open_artifact
-from r2p_edge.clips import ClipReader
+from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
+from r2p_edge.live.predictions import Answers, open_streams
 from r2p_edge.prediction import Prediction, Timing
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
-from r2p_edge.spec import ModelSpec
+from r2p_edge.runtimes.cpu import read_cpu
+from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.video.clip_reader import ClipReader
 
 
 class Predictor:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from requirements import import_torchvision, is_required
 
-from r2p_edge import cli
+from r2p_edge.cli import entry as cli
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from models import brightness_model, spec_of_brightness
 from requirements import needs
 
-from r2p_edge import ClipSpec, _child
+from r2p_edge import ClipSpec, _isolated
 from r2p_edge.calibration import motion
 from r2p_edge.compare import compare
 from r2p_edge.errors import (
@@ -22,7 +22,7 @@ from r2p_edge.errors import (
     UsageError,
     VideoError,
 )
-from r2p_edge.export.verify import first_difference
+from r2p_edge.export.verify.parity import first_difference
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def warn(report): warnings.warn("only 5 frames a second", LowFrameRateWarning)
 def child(tmp_path, monkeypatch):
     (tmp_path / "some_module.py").write_text(CHILD)
     monkeypatch.syspath_prepend(tmp_path)
-    return lambda name, arguments, **more: _child.call(f"some_module:{name}", arguments, **more)
+    return lambda name, arguments, **more: _isolated.call(f"some_module:{name}", arguments, **more)
 
 
 def test_a_process_of_its_own(child, capfd):

@@ -21,7 +21,7 @@ from r2p_edge.errors import (
     UsageError,
     VideoError,
 )
-from r2p_edge.spec import InputSpec, OutputSpec
+from r2p_edge.spec.model_spec import InputSpec, OutputSpec
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from r2p_edge.artifact import open_artifact
+from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import ModelError, R2PError
 
 
@@ -39,15 +39,15 @@ def shape(model: str) -> None:
 
 
 def check(model: str, target: str) -> None:
-    from r2p_edge.export.foreign import load
-    from r2p_edge.export.operators import require_ops
+    from r2p_edge.export.graph.adapt import load
+    from r2p_edge.export.graph.operators import require_ops
 
     require_ops(load(Path(model)), target, precision="fp16")
 
 
 def mindir(model: str, path: str, soc: str, target: Any) -> None:
-    from r2p_edge.export.lite_config import converter_config
-    from r2p_edge.export.to_mindspore_lite import mindspore_lite_from_onnx
+    from r2p_edge.export.targets.mindspore_lite.config import converter_config
+    from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx
 
     config = converter_config({"acl_init_options": {"ge.socVersion": soc}})
     spec = mindspore_lite_from_onnx(model, path, device=target, config=config)
@@ -56,7 +56,7 @@ def mindir(model: str, path: str, soc: str, target: Any) -> None:
 
 
 def sidecar(model: str, path: str, soc: str, target: str) -> None:
-    from r2p_edge._files import write_sidecar
+    from r2p_edge.artifact.files import write_sidecar
 
     made_for = {"runtime": "mindspore_lite", "device": target, "chip": soc, "converter": "atc"}
     spec = open_artifact(model).spec

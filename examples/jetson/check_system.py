@@ -11,7 +11,7 @@ import re
 import sys
 
 from r2p_edge.errors import R2PError
-from r2p_edge.runtimes.tensorrt import TensorRT
+from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ from statistics import median
 import numpy as np
 
 from r2p_edge import Predictor
-from r2p_edge.artifact import open_artifact, sidecar_path
-from r2p_edge.calibration.judge import AGREEMENT, SPEEDUP
+from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.calibration.accuracy import AGREEMENT, SPEEDUP
 from r2p_edge.compare import compare
 from r2p_edge.errors import BackendError, OutputError, ParityError, R2PError
-from r2p_edge.export.clips import verification_clips
-from r2p_edge.video import videos_in
+from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.video.source import videos_in
 
 MOST_VIDEOS = 100  # the reference answers each of them on the CPU
 ROUNDS = 30

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.model_spec import ModelSpec
 
 
 class _Entry(NamedTuple):
@@ -24,7 +24,7 @@ class _Entry(NamedTuple):
 RUNTIMES = {
     "onnxruntime": _Entry("r2p_edge.runtimes.onnxruntime", "OnnxRuntime", (".onnx",)),
     "openvino": _Entry("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
-    "tensorrt": _Entry("r2p_edge.runtimes.tensorrt", "TensorRT", (".engine", ".plan")),
+    "tensorrt": _Entry("r2p_edge.runtimes.tensorrt.runtime", "TensorRT", (".engine", ".plan")),
     "mindspore_lite": _Entry(
         "r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")
     ),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import BackendError, MissingDependencyError, SpecError, UsageError
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.model_spec import ModelSpec
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 """What a caller may ask a runtime to compute in."""

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge import _protobuf
+from r2p_edge.artifact import protobuf
 from r2p_edge.errors import BackendError, ModelError, UsageError
 from r2p_edge.runtimes.base import (
     Options,
@@ -27,7 +27,7 @@ from r2p_edge.runtimes.base import (
     one_line,
     usable_cores,
 )
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.model_spec import ModelSpec
 
 TARGET = {"runtime": "mindspore", "device": "cpu"}
 """`ModelSpec.target` of the files that this runtime is for."""
@@ -236,7 +236,7 @@ def _inputs(file: BinaryIO, end: int) -> Iterator[tuple[str, list[int]]]:
         for value in _messages(file, graph, _INPUT):
             for tensor in _messages(file, value, _TENSOR):
                 kind, sizes = 0, []
-                for field in _protobuf.fields(file, tensor):
+                for field in protobuf.fields(file, tensor):
                     if field.number == _DATA_TYPE:
                         kind = field.value
                     elif field.number == _DIMS:
@@ -249,6 +249,6 @@ def _inputs(file: BinaryIO, end: int) -> Iterator[tuple[str, list[int]]]:
 
 def _messages(file: BinaryIO, end: int, number: int) -> Iterator[int]:
     """Where each message in the field `number` ends; the file stands at its first byte."""
-    for field in _protobuf.fields(file, end):
-        if field.number == number and field.wire_type == _protobuf.LENGTH:
+    for field in protobuf.fields(file, end):
+        if field.number == number and field.wire_type == protobuf.LENGTH:
             yield file.tell() + field.value

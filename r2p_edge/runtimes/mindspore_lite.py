@@ -17,7 +17,7 @@ from typing import Any
 import numpy.typing as npt
 
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
-from r2p_edge.runtimes._om import (
+from r2p_edge.runtimes.ais_bench import (
     OfflineModel,
     ascend_devices,
     ascend_precision,
@@ -33,7 +33,7 @@ from r2p_edge.runtimes.base import (
     position,
     usable_cores,
 )
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.model_spec import ModelSpec
 
 DOWNLOADS = "https://www.mindspore.cn/lite/docs/en/master/use/downloads.html"
 """Where Huawei offers the wheel and, in the archive beside it, `converter_lite`."""

@@ -19,7 +19,7 @@ from r2p_edge.runtimes.base import (
     position,
     usable_cores,
 )
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.model_spec import ModelSpec
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 

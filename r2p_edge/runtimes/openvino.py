@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime, import_library, one_line, position
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.model_spec import ModelSpec
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}  # our names, and those of ov::element::Type
 _NAMES = {hint: name for name, hint in _HINTS.items()}

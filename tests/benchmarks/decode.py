@@ -26,11 +26,11 @@ import av
 import numpy as np
 from _harness import interleaved, machine
 
-from r2p_edge._planes import picture_of, rgb_of
 from r2p_edge.calibration import motion
 from r2p_edge.export.presets import preset
-from r2p_edge.preprocess import Preprocessor, compiled
-from r2p_edge.video import open_source
+from r2p_edge.frame import picture_of, rgb_of
+from r2p_edge.preprocess.preprocessor import Preprocessor, compiled
+from r2p_edge.video.source import open_source
 
 FRAMES = 50
 SPEC = preset("kinetics400-torchvision").spec(name="r2plus1d")

@@ -39,22 +39,22 @@ from _harness import machine
 from runtimes import BLOCKS, CLIP, SPAWN, Contenders, eager, network, race
 
 from r2p_edge import Predictor
-from r2p_edge._files import write_sidecar
-from r2p_edge._openvino_ir import RT_INFO
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact import open_artifact
+from r2p_edge.artifact.files import write_sidecar
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.openvino_ir import RT_INFO
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import PASSES
 from r2p_edge.calibration.ucf101 import Listing, list_videos
-from r2p_edge.clips import ClipReader
 from r2p_edge.export.build import build
-from r2p_edge.export.clips import input_from_clips, normalized
 from r2p_edge.export.presets import preset
-from r2p_edge.export.to_onnx import onnx_from_checkpoint
-from r2p_edge.export.to_openvino import openvino_from_onnx
-from r2p_edge.export.verify import open_session, run_session
+from r2p_edge.export.targets.onnx import onnx_from_checkpoint
+from r2p_edge.export.targets.openvino import openvino_from_onnx
+from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized
+from r2p_edge.video.clip_reader import ClipReader
 
 DATA = Path(os.environ.get("R2P_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPEC = preset("ucf101-mindspore").spec(name="r2plus1d")

@@ -23,12 +23,12 @@ from _harness import interleaved, machine
 
 from r2p_edge import Predictor
 from r2p_edge.calibration import motion
-from r2p_edge.export.to_onnx import onnx_from_checkpoint
-from r2p_edge.preprocess import Preprocessor, compiled
+from r2p_edge.export.targets.onnx import onnx_from_checkpoint
+from r2p_edge.preprocess.preprocessor import Preprocessor, compiled
 from r2p_edge.runtimes.onnxruntime import session_options
-from r2p_edge.sampling import nearest, plan_clips
+from r2p_edge.video.sampling import nearest, plan_clips
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from networks import random_parameters, spec_for
 
 BARS = {"array": 1.02, "file": 1.10}

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from _harness import interleaved, machine
 
-from r2p_edge import _frames
+from r2p_edge.preprocess import _frames
 
 FRAMES = 16
 RESIZED = 128, 171

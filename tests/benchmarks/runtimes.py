@@ -30,12 +30,12 @@ from _harness import interleaved, machine
 
 from r2p_edge import Predictor
 from r2p_edge.errors import MissingDependencyError
-from r2p_edge.export.to_mindspore import mindspore_from_onnx
-from r2p_edge.export.to_onnx import onnx_from_checkpoint
-from r2p_edge.export.to_openvino import openvino_from_onnx
+from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
+from r2p_edge.export.targets.onnx import onnx_from_checkpoint
+from r2p_edge.export.targets.openvino import openvino_from_onnx
 from r2p_edge.runtimes import runtime_type
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from networks import spec_for
 from requirements import import_torchvision
 

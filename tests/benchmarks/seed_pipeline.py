@@ -27,13 +27,13 @@ from _harness import machine
 from r2p_edge import Predictor
 from r2p_edge.agreement import agreement
 from r2p_edge.export.build import build
-from r2p_edge.preprocess import Preprocessor
+from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
-from r2p_edge.sampling import nearest, plan_clips
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.video.sampling import nearest, plan_clips
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from networks import random_parameters
 
 

@@ -27,12 +27,12 @@ import numpy as np
 from _harness import interleaved, machine
 
 from r2p_edge import Predictor, Stream
-from r2p_edge._answers import Answers, Feed
-from r2p_edge._buffer import Shot
-from r2p_edge._gate import MOTION
 from r2p_edge.calibration import motion
 from r2p_edge.export.build import build
-from r2p_edge.preprocess import Preprocessor, compiled
+from r2p_edge.live.buffer import Shot
+from r2p_edge.live.motion_gate import MOTION
+from r2p_edge.live.predictions import Answers, Feed
+from r2p_edge.preprocess.preprocessor import Preprocessor, compiled
 
 SIZES = ((240, 320), (1080, 1920))
 FPS = 25

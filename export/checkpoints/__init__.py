@@ -1,0 +1,1 @@
+"""Trained models as files: checkpoints of every framework, read into named arrays."""

@@ -1,0 +1,130 @@
+"""A checkpoint file becomes named arrays: `.ckpt` (MindSpore), `.pth`, `.pt`, `.safetensors`.
+
+The content decides what a file is, not its name: PyTorch Lightning writes `.ckpt` files too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.errors import CheckpointError, ModelNotFoundError
+from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
+from r2p_edge.export.checkpoints.safetensors import read_safetensors
+from r2p_edge.export.checkpoints.tensor_file import read_tensors
+from r2p_edge.export.checkpoints.torch import read_torch_file
+
+Format = Literal["mindspore", "torch", "safetensors"]
+
+# What is often found under a checkpoint's name instead of a checkpoint.
+_FOREIGN = (
+    (b"version https://git-lfs", "is a Git LFS pointer; run git lfs pull"),
+    (b"<", "is a web page; download the file itself"),
+    (b"\x89HDF", "is an HDF5 file; save the weights as .safetensors"),
+    (b"\x1f\x8b", "is a gzip archive; unpack it"),
+)
+_SAFETENSORS_HEADER = 100_000_000  # bytes; the safetensors package refuses longer ones too
+_PICKLE_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
+_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        parameters: arrays by name, in the file's order; floating-point ones are float32.
+        sha256: of the file, in hexadecimal.
+        file: its base name.
+    """
+
+    parameters: dict[str, npt.NDArray[np.generic]]
+    sha256: str
+    file: str
+    format: Format
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The parameters of a checkpoint file.
+
+    Training state (optimiser, counters) is left out, and so is a prefix that all names share.
+    A PyTorch file is opened with `weights_only=True`: code in it is never run.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        MissingDependencyError: it is a PyTorch file and PyTorch is not installed.
+        CheckpointError: it is no checkpoint, or damaged, cut off, encrypted, or holds code.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelNotFoundError(f"checkpoint {path} does not exist; check the path")
+    try:
+        parameters, sha256, kind = _read(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path.name}: {error}") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"checkpoint {path} cannot be read ({reason}); check it") from error
+    return Checkpoint(_without_prefix(parameters), sha256, path.name, kind)
+
+
+def _read(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], str, Format]:
+    with path.open("rb") as file:
+        head = file.read(64)
+        kind = _recognise(head)
+        if kind == "torch":
+            parameters = read_torch_file(path)
+            return parameters, read_tensors(file).sha256, kind
+        read = read_mindspore_ckpt if kind == "mindspore" else read_safetensors
+        result = read(file)
+        return result.arrays, result.sha256, kind
+
+
+def _recognise(head: bytes) -> Format:
+    if not head:
+        raise CheckpointError("the file is empty; get it again")
+    # Before the others: the length of a safetensors header may look like anyone's first bytes.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER:
+        return "safetensors"
+    for magic, what in _FOREIGN:
+        if head.startswith(magic):
+            raise CheckpointError(f"the file {what}")
+    # A zip archive, or the pickle that torch wrote before version 1.6.
+    if head.startswith(b"PK\x03\x04") or (head[0] == 0x80 and head[1:2] in _PICKLE_PROTOCOLS):
+        return "torch"
+    # Field 1 of a protobuf message, with a length.
+    if head[0] == 0x0A or int.from_bytes(head[:4], "little") in ENCRYPTED:
+        return "mindspore"
+    raise CheckpointError(
+        "the file does not start as a .ckpt (MindSpore), .pth, .pt or .safetensors file does; give "
+        "one of these, or an ONNX model as such"
+    )
+
+
+def _without_prefix(
+    parameters: Mapping[str, npt.NDArray[np.generic]],
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Names without wrappers and without the leading components that all of them share.
+
+    A network's own parameters have at least two components (`fc.weight`), so the last two stay.
+    """
+    names = {name: name for name in parameters}
+    for name in names:
+        short = name
+        while short.startswith(_WRAPPERS):
+            short = short.split(".", 1)[1]
+        if short not in names:
+            names[name] = short
+    while True:
+        split = [short.split(".", 2) for short in names.values()]
+        if not split or any(len(parts) < 3 or parts[0] != split[0][0] for parts in split):
+            break
+        names = {name: short.split(".", 1)[1] for name, short in names.items()}
+    if len(set(names.values())) < len(names):
+        return dict(parameters)
+    return {short: parameters[name] for name, short in names.items()}

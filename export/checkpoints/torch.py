@@ -1,0 +1,107 @@
+"""`.pth` and `.pt` files, opened without running the code that a pickle may carry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.tensor_file import as_float32
+from r2p_edge.export.packages import missing
+
+# Under which keys training scripts keep the parameters, those meant for inference first.
+_PARAMETER_KEYS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "network",
+    "net",
+    "module",
+    "params",
+    "weights",
+)
+_SAVE_STATE_DICT = (
+    "where you trust it, load it and save torch.save(model.state_dict(), 'weights.pth')"
+)
+
+
+def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    """The parameters in a file that `torch.save` wrote, of the stored shapes.
+
+    A training script's dict is opened and its parameters taken; floating-point tensors come out
+    as float32, others as they are stored.
+
+    Raises:
+        MissingDependencyError: torch is not installed.
+        CheckpointError: the file is damaged, holds Python objects other than plain containers
+            and tensors, or no parameters.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise missing("torch", "torch") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... depending on where a
+    # file is damaged; every one of them means that it cannot be read.
+    except Exception as error:
+        raise CheckpointError(_reason(str(error))) from error
+    parameters = {}
+    for name, tensor in _parameters(content, torch.Tensor).items():
+        try:
+            if tensor.dtype in (torch.bfloat16, torch.float64):
+                tensor = tensor.float()
+            parameters[name] = as_float32(tensor.detach().numpy())
+        except (TypeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"tensor {name} is {tensor.dtype} ({tensor.layout}), which NumPy does not know; "
+                "save the checkpoint with dense floating-point weights"
+            ) from error
+    return parameters
+
+
+def _reason(message: str) -> str:
+    if "TorchScript" in message:
+        return f"the file is a TorchScript program, not a checkpoint; {_SAVE_STATE_DICT}"
+    if refused := re.search(r"GLOBAL ([\w.]+)", message):
+        return (
+            f"the file holds the Python object {refused[1]}, and opening it could run code, so it "
+            f"was not opened; {_SAVE_STATE_DICT}"
+        )
+    return "the file cannot be read as a PyTorch checkpoint; it is damaged or cut off, get it again"
+
+
+def _parameters(content: Any, tensor_type: type) -> dict[str, Any]:
+    """The dict of tensors somewhere inside what a training script saved."""
+    found = _search(content, tensor_type)
+    if found is None:
+        what = (
+            f"a dict of {', '.join(map(str, list(content)[:8])) or 'nothing'}"
+            if isinstance(content, Mapping)
+            else f"a {type(content).__name__}"
+        )
+        raise CheckpointError(
+            f"the file holds {what} and no parameters by name; save model.state_dict() instead"
+        )
+    return found
+
+
+def _search(content: Any, tensor_type: type) -> dict[str, Any] | None:
+    if not isinstance(content, Mapping):
+        return None
+    nested = [content[key] for key in _PARAMETER_KEYS if key in content]
+    for value in nested:
+        if (found := _search(value, tensor_type)) is not None:
+            return found
+    tensors = {
+        key: value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, tensor_type)
+    }
+    return tensors or None

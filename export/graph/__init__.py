@@ -1,0 +1,1 @@
+"""ONNX graphs: built, adapted, rewritten and checked against what a target can run."""

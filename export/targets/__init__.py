@@ -1,0 +1,1 @@
+"""The formats that a model can be exported to."""

@@ -1,0 +1,1 @@
+"""MindIR for the MindSpore framework."""

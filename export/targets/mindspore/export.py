@@ -1,0 +1,96 @@
+"""An ONNX artifact becomes a MindIR file, which MindSpore runs."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.errors import ModelError, OutputError, UsageError
+from r2p_edge.export.graph.adapt import load, network_input
+from r2p_edge.export.graph.operators import require_ops
+from r2p_edge.export.packages import built_with
+from r2p_edge.export.verify.parity import proof_of_onnx, prove
+from r2p_edge.runtimes.mindspore import TARGET, MindSpore, reason
+from r2p_edge.spec.model_spec import ModelSpec
+
+# What mindspore.export takes (mindspore/_checkparam.py, check_file_name_by_regular).
+_PLAIN = re.compile(r"[0-9a-zA-Z@_\-.:/\\]+")
+
+
+def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
+    """Writes an fp32 ONNX artifact as the MindIR file `path`, with its spec in a sidecar.
+
+    Args:
+        source: an ONNX file with a spec, as `onnx_from_checkpoint` and its like write it. Of both
+            forms that a network can have, MindSpore runs "conv3d" faster.
+        path: the .mindir file to write.
+
+    Returns:
+        The spec of the file. Its parity is that with `source`, and under "onnx" that of `source`
+        with what it was made from.
+
+    Raises:
+        UsageError: `path` does not end in .mindir, or `source` is not fp32.
+        ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`, or
+            has an operator that has no form in MindSpore; all are named.
+        ParityError: the MindIR does not answer as `source` does; nothing is written.
+        OutputError: `path` cannot be written.
+        BackendError: this process has set MindSpore to another device than the CPU.
+        MissingDependencyError: mindspore, onnx or onnxruntime is not installed.
+    """
+    source, path = Path(source), Path(path)
+    if path.suffix != ".mindir":
+        raise UsageError(f"{path} is to become a MindIR file, whose name must end in .mindir")
+    check_folder(path)
+    mindspore = MindSpore.library()
+    original = open_artifact(source).spec
+    if original.precision != "fp32":
+        raise UsageError(
+            f"{source} is {original.precision}, and a MindIR file is made from fp32; give the "
+            "fp32 model"
+        )
+    model = load(source)
+    require_ops(model, "mindspore")
+    spec = original.replace(target=TARGET, built_with=built_with("mindspore"), parity=None)
+    proof = proof_of_onnx(source)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = _export(mindspore, model, proof.inputs.dtype, Path(folder))
+        spec = spec.replace(parity=prove(draft, spec, proof, MindSpore, what="the MindIR model"))
+        atomic_write(path, draft.read_bytes())
+    write_sidecar(path, spec)
+    return spec
+
+
+def _export(mindspore: Any, model: Any, kind: Any, folder: Path) -> Path:
+    """The model, of an input of the dtype `kind`, as a MindIR file in `folder`."""
+    from r2p_edge.export.targets.mindspore.cell import cell_from_onnx
+
+    draft = folder / "model.mindir"
+    if not _PLAIN.fullmatch(str(draft)):
+        raise OutputError(
+            f"the folder for temporary files is {folder.parent}, where mindspore.export cannot "
+            "write because of a character other than letters, digits and @_-.:/; set TMPDIR to "
+            "another folder"
+        )
+    shape = [axis.dim_value for axis in network_input(model).type.tensor_type.shape.dim]
+    cell = cell_from_onnx(model, folder)
+    example = mindspore.Tensor(np.zeros(shape, kind))
+    level = mindspore.get_context("jit_syntax_level")
+    try:
+        mindspore.export(cell, example, file_name=str(draft), file_format="MINDIR")
+    # The compiler's and the primitives' errors are of many types.
+    except Exception as error:
+        raise ModelError(
+            f"mindspore {mindspore.__version__} cannot compile the model ({reason(error)}); "
+            "rewrite that operator, or choose another target"
+        ) from error
+    finally:
+        # A failure leaves the exporter's.
+        mindspore.set_context(jit_syntax_level=level)
+    return draft

@@ -1,0 +1,1 @@
+"""MindSpore Lite and Ascend, through MindSpore Lite's converter."""

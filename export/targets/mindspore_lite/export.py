@@ -1,0 +1,129 @@
+"""An ONNX artifact becomes MindSpore Lite's own `.mindir`, for one device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from r2p_edge.artifact.files import check_folder
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.errors import UsageError
+from r2p_edge.export.graph.adapt import load, network_input
+from r2p_edge.export.graph.operators import require_ops
+from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
+from r2p_edge.export.targets.mindspore_lite.converter import CHIPS, CLIPS, build_lite
+from r2p_edge.export.verify.parity import proof_of_onnx
+from r2p_edge.spec.model_spec import ModelSpec
+
+
+def mindspore_lite_from_onnx(
+    source: str | Path,
+    path: str | Path,
+    *,
+    device: Literal["cpu", "ascend310", "ascend310p", "ascend310b"] = "cpu",
+    calibration: np.ndarray | None = None,
+    method: Literal["minmax", "percentile", "entropy"] = "minmax",
+    config: str | None = None,
+    timeout: float = 3600.0,
+) -> ModelSpec:
+    """Writes an ONNX artifact as a `.mindir` that is optimised for one device and runs on no other.
+
+    Args:
+        source: an fp32 ONNX file with a spec; for "cpu" and "ascend310b" one without 3-D
+            convolutions.
+        path: the .mindir file to write, and beside it a sidecar with its spec.
+        calibration: clips, uint8 (N, T, H, W, 3), on which the converter calibrates an int8 model;
+            for "cpu" only.
+        method: how the ranges of activations follow from them.
+        config: further settings, see `converter_config`.
+        timeout: seconds that the converter may take.
+
+    Returns:
+        The spec of the file: fp32 or int8 for the CPU, fp16 for Ascend. Its parity is that with
+        `source`, and under "onnx" that of `source` with what it was made from; it is None for an
+        Ascend artifact on a machine that has no Ascend or not the library, where nothing can prove
+        it.
+
+    Raises:
+        UsageError: `path`, `device` or `config` is wrong, `source` is not fp32, or it cannot be
+            calibrated, see `plan_lite`.
+        ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`,
+            has what the device lacks, or the converter refuses it.
+        ParityError: the result does not answer as `source` does; nothing is written.
+        BackendError: the converter does not work; MissingDependencyError where it, or for the CPU
+            mindspore_lite, is not installed.
+        OutputError: `path` cannot be written.
+    """
+    source, path = Path(source), Path(path)
+    if path.suffix != ".mindir":
+        raise UsageError(f"{path} is to become a MindIR file, whose name must end in .mindir")
+    check_folder(path)
+    precision = None if calibration is None else "int8"
+    planned = plan_lite(source, device, precision, method=method)
+    return build_lite(
+        source,
+        path,
+        planned,
+        proof_of_onnx(source),
+        device=device,
+        calibration=calibration,
+        config=config,
+        timeout=timeout,
+    )
+
+
+def plan_lite(
+    source: Path,
+    device: str,
+    precision: str | None = None,
+    *,
+    method: str = "minmax",
+    record: Mapping[str, Any] | None = None,
+) -> ModelSpec:
+    """The spec that Lite's form of an ONNX artifact for a device will have.
+
+    Args:
+        precision: "fp32", the default, or "int8" for the CPU; "fp16" for Ascend.
+        method: of int8, see `full_quant_config`.
+        record: what the spec of int8 shall say of the clips.
+
+    Raises:
+        UsageError: there is no such device, or it has not this precision, or `source` is not fp32;
+            for int8 also: there is no such method, `source` takes several clips at once, or its
+            input has a name that the converter's settings cannot have.
+        ModelError: `source` has what the device lacks.
+    """
+    if device != "cpu" and device not in CHIPS:
+        raise UsageError(f"device is {device!r}; it must be one of cpu, {', '.join(CHIPS)}")
+    original = open_artifact(source).spec
+    if original.precision != "fp32":
+        raise UsageError(f"{source} is {original.precision}; Lite converts fp32, so export it so")
+    has = ("fp32", "int8") if device == "cpu" else ("fp16",)
+    becomes = precision or has[0]
+    if becomes not in has:
+        raise UsageError(
+            f"MindSpore Lite has no precision {becomes} on {device}; it has {', '.join(has)}"
+        )
+    target = "mindspore-lite" if device == "cpu" else device
+    model = load(source)
+    require_ops(model, target, precision=becomes)
+    planned = original.replace(
+        precision=becomes,
+        target={"runtime": "mindspore_lite", "device": device},
+        parity=None,
+        accuracy=None,
+    )
+    if becomes != "int8":
+        return planned
+    batch = network_input(model).type.tensor_type.shape.dim[0].dim_value
+    if batch != 1:
+        raise UsageError(
+            f"{source} takes {batch or 'any number of'} clips at once, but Lite calibrates on one "
+            "at a time; export it with --batch 1"
+        )
+    full_quant_config(planned, CLIPS, 1, method=method)  # refuses what it cannot say
+    calibration = {**(record or {}), "method": method, "profile": target}
+    return planned.replace(calibration=calibration)

@@ -1,0 +1,107 @@
+"""An ONNX artifact becomes an OpenVINO IR: `.xml` with the graph and the spec, `.bin` weights."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.open import embedded_spec, open_artifact, sidecar_path
+from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
+from r2p_edge.errors import ModelError, SpecError, UsageError
+from r2p_edge.export.graph.adapt import load
+from r2p_edge.export.graph.operators import require_ops
+from r2p_edge.export.packages import built_with
+from r2p_edge.export.verify.parity import proof_of_onnx, prove
+from r2p_edge.runtimes.base import one_line
+from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
+from r2p_edge.spec.model_spec import ModelSpec
+
+PRECISIONS = ("fp32", "fp16")
+
+
+def openvino_from_onnx(
+    source: str | Path,
+    path: str | Path,
+    *,
+    precision: Literal["fp32", "fp16"] | None = None,
+    accuracy: Callable[[Path, ModelSpec], Mapping[str, Any]] | None = None,
+) -> ModelSpec:
+    """Writes an ONNX artifact as `path`, with its weights in a `.bin` file, and a sidecar.
+
+    Args:
+        source: an ONNX file with a spec, as `onnx_from_checkpoint` and its like write it.
+        path: the .xml file to write.
+        precision: "fp16" halves the weights; devices with fp16 arithmetic then compute in it, the
+            others in fp32. By default that of `source`.
+        accuracy: called with the IR and its spec before it is written; gives the spec's record.
+
+    Returns:
+        The spec as it is in the file. Its parity is that with `source`, and under "onnx" that of
+        `source` with what it was made from.
+
+    Raises:
+        UsageError: `path` does not end in .xml, or `source` cannot become that precision.
+        ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`, or
+            has an operator that OpenVINO lacks.
+        ParityError: the IR does not answer as `source` does; nothing is written.
+        OutputError: a file cannot be written.
+        BackendError: openvino or onnxruntime is not installed or does not work.
+    """
+    source, path = Path(source), Path(path)
+    if path.suffix != ".xml":
+        raise UsageError(f"{path} is to become an OpenVINO file, whose name must end in .xml")
+    for file in (path, weights_path(path), sidecar_path(path)):
+        check_folder(file)
+    openvino = OpenVino.library()
+    original = open_artifact(source).spec
+    require_ops(load(source), "openvino")
+    if precision not in (None, original.precision) and (
+        original.precision != "fp32" or precision not in PRECISIONS
+    ):
+        raise UsageError(
+            f"{source} is {original.precision} and cannot become {precision}; fp32 can become "
+            f"{' or '.join(PRECISIONS)}"
+        )
+    spec = original.replace(
+        precision=precision or original.precision,
+        built_with=built_with("openvino"),
+        parity=None,
+        accuracy=None,
+    )
+    proof = proof_of_onnx(source)
+    model = read_model(openvino, new_core(openvino), source, spec)
+    if "framework" in model.rt_info:
+        # The ONNX file's metadata, an outdated spec among them.
+        del model.rt_info["framework"]
+    model.set_friendly_name(spec.name)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.xml"
+
+        def save() -> None:
+            try:
+                openvino.save_model(model, draft, compress_to_fp16=spec.precision == "fp16")
+            except RuntimeError as error:
+                raise ModelError(
+                    f"openvino cannot write {source} as IR ({one_line(error)}); run the .onnx "
+                    "file on it instead"
+                ) from error
+
+        save()
+        spec = spec.replace(parity=prove(draft, spec, proof, OpenVino, what="the OpenVINO model"))
+        if accuracy is not None:
+            spec = spec.replace(accuracy=accuracy(draft, spec))
+        model.set_rt_info(spec.to_json(), list(RT_INFO))
+        save()
+        if embedded_spec(draft) != spec:
+            raise SpecError(
+                f"the spec of {source} does not come back from an OpenVINO file; give it labels "
+                "of characters that XML allows"
+            )
+        # Whatever interrupts this, the sidecar tells files of two exports from those of one.
+        atomic_write(weights_path(path), weights_path(draft).read_bytes())
+        atomic_write(path, draft.read_bytes())
+    write_sidecar(path, spec)
+    return spec

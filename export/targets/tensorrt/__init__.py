@@ -1,0 +1,1 @@
+"""TensorRT engines, through its Python module or trtexec."""

@@ -1,0 +1,1 @@
+"""Parity checks: an artifact answers as its source does."""

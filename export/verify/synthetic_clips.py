@@ -1,0 +1,51 @@
+"""Generated clips to compare models on, and a clip as a model's input tensor."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from r2p_edge.spec.model_spec import ModelSpec
+
+
+def verification_clips(spec: ModelSpec, count: int = 3, seed: int = 0) -> np.ndarray:
+    """Clips of smooth moving structure with sensor-like noise, uint8 (count, T, H, W, 3).
+
+    Waves of a few periods per frame drift at different speeds through each colour, as large
+    objects do in videos, over a brightness that differs from clip to clip; noise alone would
+    average out in the first layer and leave the later ones almost idle.
+
+    Args:
+        spec: gives T, H and W.
+        count: number of clips.
+        seed: the same seed gives the same clips.
+    """
+    rng = np.random.default_rng(seed)
+    t = np.linspace(0, 1, spec.clip.frames)[:, None, None, None]
+    y = np.linspace(0, 1, spec.crop.height)[:, None, None]
+    x = np.linspace(0, 1, spec.crop.width)[:, None]
+    clips = np.empty((count, spec.clip.frames, spec.crop.height, spec.crop.width, 3), np.uint8)
+    for clip in clips:
+        image = np.full(clip.shape, rng.uniform(60, 190, 3))
+        for periods in (0.7, 2.0, 5.0):
+            angle, cycles = rng.uniform(0, 2 * np.pi), rng.uniform(-2, 2)
+            along = periods * (np.cos(angle) * x + np.sin(angle) * y) + cycles * t
+            phase = rng.uniform(0, 1, 3)
+            image += 45 / np.sqrt(periods) * np.sin(2 * np.pi * (along + phase))
+        image += rng.normal(0, 6, clip.shape)
+        clip[:] = np.clip(np.rint(image), 0, 255)
+    return clips
+
+
+def normalized(clips: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """float32 (N, 3, T, H, W): (p * scale - mean) / std of uint8 (N, T, H, W, 3), in float64."""
+    pixels = (clips.astype(np.float64) * spec.scale - spec.mean) / spec.std
+    return np.ascontiguousarray(pixels.transpose(0, 4, 1, 2, 3), dtype=np.float32)
+
+
+def input_from_clips(clips: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """uint8 (N, T, H, W, 3) as the tensor that a model with this spec takes."""
+    if not spec.input.normalized_in_graph:
+        tensor = normalized(clips, spec)
+        return tensor if spec.input.layout == "NCTHW" else tensor.transpose(0, 2, 3, 4, 1).copy()
+    pixels = clips if spec.input.layout == "NTHWC" else clips.transpose(0, 4, 1, 2, 3)
+    return np.ascontiguousarray(pixels, dtype=spec.input.dtype)

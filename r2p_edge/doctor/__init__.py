@@ -1,0 +1,5 @@
+"""`r2p-edge doctor`: a report of this machine, made by trying each runtime on each device."""
+
+from r2p_edge.doctor.diagnosis import diagnose, print_diagnosis
+
+__all__ = ["diagnose", "print_diagnosis"]

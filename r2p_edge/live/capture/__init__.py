@@ -1,0 +1,1 @@
+"""Where live frames come from: cameras, network streams, pipelines and files."""

@@ -1,0 +1,1 @@
+"""TensorRT: engines on NVIDIA GPUs, built and run through its Python module."""

@@ -1,0 +1,114 @@
+"""Which moments of a video make its clips: by time or by index, in which order, how many views.
+
+A plan is made of moments in seconds after the first frame, never of pixels: the source then gives
+the frame nearest to each moment. Read by time, a video is treated as if it ran at the training
+rate: its k-th virtual frame is the one nearest to k / fps. A file at that rate therefore gives
+exactly the frames that counting gives, and any other rate gives the same motion.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.spec.model_spec import ClipSpec
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """One clip.
+
+    Attributes:
+        times: float64 (T,), seconds after the first frame, in the order the model wants them.
+        coverage: share of the T frames that are real; a video shorter than the clip repeats
+            its last frame.
+    """
+
+    times: npt.NDArray[np.float64]
+    coverage: float
+
+
+def plan_clips(spec: ClipSpec, frame_times: npt.NDArray[np.float64], clips: int) -> list[ClipPlan]:
+    """The clips of a video.
+
+    Args:
+        spec: how the model wants its frames.
+        frame_times: float64 (n,), ascending presentation times of the video's frames, in
+            seconds, from 0 on. By time only the last one matters.
+        clips: 1 is the centre clip; more are spread uniformly, the first at the start and the
+            last at the end, as in VMZ's clip_per_video (caffe2/video/video_io.cc): clip i of k
+            starts at floor(i * (n - L) / (k - 1)) for n frames and a clip that spans L.
+    """
+    if spec.sampling == "time":
+        length = _length(frame_times[-1] * spec.fps)
+    else:
+        length = float(len(frame_times))
+    count = int(length)
+    offsets, real = _offsets(spec, count)
+    latest = max(length - window_length(spec), 0.0)
+    starts = [int(latest / 2)]
+    if clips > 1:
+        starts = [int(i * latest / (clips - 1)) for i in range(clips)]
+    plans = []
+    for start in starts:
+        numbers = np.minimum(start + offsets, count - 1)
+        if spec.order == "lexicographic":
+            numbers = np.array(sorted(range(count), key=str))[numbers]
+        times = numbers / spec.fps if spec.sampling == "time" else frame_times[numbers]
+        plans.append(ClipPlan(times, real / spec.frames))
+    return plans
+
+
+def window_length(spec: ClipSpec) -> int:
+    """Frames of the training video that a clip spans, both ends included."""
+    if spec.offsets == "linspace":
+        return spec.frames * spec.interval
+    return (spec.frames - 1) * spec.interval + 1
+
+
+def _offsets(spec: ClipSpec, count: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Frame numbers of a clip from its start on, and how many of them are real."""
+    if spec.offsets == "linspace":
+        window = min(spec.frames * spec.interval, count)
+        picked = max(window // spec.interval, 1)
+        offsets = np.minimum(np.linspace(0, window, picked).astype(np.int64), window - 1)
+        padding = np.full(spec.frames - picked, window - 1)
+        return np.concatenate([offsets, padding]), picked
+    offsets = np.arange(spec.frames) * spec.interval
+    return offsets, int(np.count_nonzero(offsets < count))
+
+
+def nearest(
+    frame_times: npt.NDArray[np.float64], times: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Index of the frame nearest to each time; of two equally near ones the earlier.
+
+    "Equally near" allows for the microsecond that a container's time base rounds by.
+    """
+    after = np.searchsorted(frame_times, times).clip(1, max(len(frame_times) - 1, 1))
+    before = after - 1
+    if len(frame_times) == 1:
+        return np.zeros(len(times), np.int64)
+    later = frame_times[after] - times < times - frame_times[before] - TIE
+    return np.where(later, after, before)
+
+
+TIE = 1e-6
+"""Seconds by which a later frame must be nearer than an earlier one to be taken instead."""
+
+SLACK = 0.05
+"""Training frames by which a time may be off: a millisecond, as time bases round, is 0.0125 of 25
+fps."""
+
+
+def _length(last: float) -> float:
+    """Length of a video in training frames, from where its last frame lies among them.
+
+    It need not be whole: a 60 fps file ends between two frames of a 25 fps one, and its clips
+    should still start where those of the slower file do. What is near to whole is whole.
+    """
+    whole = math.floor(last + 0.5)
+    return (whole if abs(last - whole) < SLACK else last) + 1.0

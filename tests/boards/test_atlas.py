@@ -1,0 +1,1040 @@
+"""examples/atlas: its scripts on boards that are not here, each step of theirs for real or checked.
+
+The tables of `npu-smi info` have the form of those in Syllo/nvtop, issue 421 (310P3),
+youyve/nputop, tests (310B4) and the manual of npu-smi 22.0 (310).
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx.version_converter
+import pytest
+from boards import Board
+from fake_mindspore_lite import FOLDER, install_program
+from networks import SMALL, random_parameters, spec_for
+from paths import EXAMPLES, ROOT
+from requirements import is_required, needs
+
+from r2p_edge.artifact.files import write_sidecar
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.calibration import motion
+from r2p_edge.export.build import build
+
+pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+
+ATLAS = EXAMPLES / "atlas"
+SCRIPTS = ("setup.sh", "build_mindir.sh", "build_om.sh", "run_camera.sh")
+README = (ATLAS / "README.md").read_text(encoding="utf-8")
+MODEL, BACKEND = 4, 5  # exit codes
+
+# The chip's name for npu-smi -> ATC's, r2p-edge's, and whether it runs 3-D convolutions.
+CHIPS = {
+    "310": ("Ascend310", "ascend310", True),
+    "310P3": ("Ascend310P3", "ascend310p", True),
+    "310B1": ("Ascend310B1", "ascend310b", False),
+    "310B4": ("Ascend310B4", "ascend310b", False),
+}
+CARD_TABLE = """\
++--------------------------------------------------------------------------------------------------------+
+| npu-smi 23.0.0                                   Version: 23.0.0                                       |
++-------------------------------+-----------------+------------------------------------------------------+
+| NPU     Name                  | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
+| Chip    Device                | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
++===============================+=================+======================================================+
+{cards}"""  # noqa: E501
+CARD = """\
+| {number:<7} {name:<21} | {health:<15} | 8.0          51                15    / 15            |
+| 0       {number:<21} | {bus:<15} | 0            2100 / 7759                             |
++===============================+=================+======================================================+
+"""
+# Drivers for training cards have narrower columns and a name with Ascend in it.
+TABLE_910 = """\
++------------------------------------------------------------------------------------------------+
+| npu-smi 25.2.1                   Version: 25.2.1                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip  Phy-ID              | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 0     Ascend910           | OK            | 166.5       38                0    / 0             |
+| 0     0                   | 0000:9D:00.0  | 0           0    / 0          3131 / 65536         |
++===========================+===============+====================================================+
+"""
+
+
+def table(*names, health="OK", bus="NA"):
+    cards = [
+        CARD.format(number=number, name=name, health=health, bus=bus)
+        for number, name in enumerate(names)
+    ]
+    return CARD_TABLE.format(cards="".join(cards))
+
+
+NPU_SMI = """
+if arguments != ["info"]:
+    sys.exit("usage: npu-smi info")
+print({table!r}, end="")
+sys.exit({code})
+"""
+
+# The flags that ATC defines (CANN's ge, api/atc/atc_flags.cc) and the manual describes.
+_ATC_OPTIONS = """
+model output framework weight input_shape input_hint_shape input_shape_range help cal_conf
+insert_op_conf op_name_map target om json mode out_nodes op_precision_mode allow_hf32
+precision_mode precision_mode_v2 modify_mixlist keep_dtype input_format check_report
+input_fp16_nodes is_output_adjust_hw_layout is_input_adjust_hw_layout output_type
+op_select_implmode optypelist_for_implmode singleop disable_reuse_memory auto_tune_mode
+soc_version virtual_type core_type aicore_num buffer_optimize fusion_switch_file
+compression_optimize_conf customize_dtypes op_debug_config save_original_model dynamic_batch_size
+dynamic_image_size dynamic_dims enable_small_channel enable_compress_weight compress_weight_conf
+sparsity enable_single_stream log dump_mode op_debug_level enable_scope_fusion_passes debug_dir
+status_check op_compiler_cache_dir op_compiler_cache_mode mdl_bank_path op_bank_path
+display_model_info device_id external_weight deterministic host_env_os host_env_cpu"""
+
+# What CANN's ATC manual says of the options that occur here, and of ONNX models.
+ATC = """
+import os, pathlib, re, onnx
+print("ATC start working now, please wait for a moment.")
+
+def fail(text):
+    print("ATC run failed, Please check the detail log, Try 'atc --help' for more information")
+    print(text)
+    sys.exit(1)
+
+given = {"input_format": "NCHW", "precision_mode": "force_fp16", "log": "null"}
+given |= dict(word[2:].split("=", 1) for word in arguments)
+for name in ("model", "output", "framework", "soc_version"):
+    if name not in given:
+        fail(f"E10054: The requied parameter [--{name}] for ATC is empty.")
+allowed = {
+    "framework": ["5"],
+    "soc_version": ["Ascend310", "Ascend310P1", "Ascend310P3", "Ascend310B1", "Ascend310B4"],
+    "input_format": ["NCHW", "NCDHW", "ND"],
+    "precision_mode": ["force_fp16", "force_fp32", "allow_mix_precision", "must_keep_origin_dtype"],
+    "output_type": ["FP32", "FP16", "UINT8"],
+    "log": ["debug", "info", "warning", "error", "null"],
+}
+for name, values in allowed.items():
+    if name in given and given[name] not in values:
+        fail(f"E10001: Value [{given[name]}] for parameter [--{name}] is invalid.")
+for name in ("model", "output"):
+    if not re.fullmatch(r"[\\w./-]+", given[name]):
+        fail(f"E10001: the path [--{name}] has characters that are not allowed")
+if not pathlib.Path(given["model"]).is_file():
+    fail("E10001: the model does not exist")
+model = onnx.load(given["model"])
+shapes = {
+    each.name: [size.dim_value for size in each.type.tensor_type.shape.dim]
+    for each in model.graph.input
+}
+told = {
+    name: [int(size) for size in sizes.split(",")]
+    for name, sizes in (part.rsplit(":", 1) for part in given["input_shape"].split(";"))
+}
+if told != shapes:
+    fail(f"E10049: input_shape is {told} and the model's {shapes}")
+if given["input_format"] == "ND" and any(len(shape) > 4 for shape in shapes.values()):
+    fail("E10001: ND is for four dimensions at most")
+if any(each.type.tensor_type.elem_type != onnx.TensorProto.FLOAT for each in model.graph.input):
+    fail("E10001: an ONNX model takes FP32")
+if not 9 <= model.opset_import[0].version <= 18:
+    fail("E19010: the opset is not supported")
+ranks = {weight.name: len(weight.dims) for weight in model.graph.initializer}
+convolutions = {ranks[node.input[1]] for node in model.graph.node if node.op_type == "Conv"}
+if "310B" in given["soc_version"] and 5 in convolutions:
+    fail("EZ3003: No supported Ops kernel and engine are found for [Conv3D].")
+if os.environ.get("FAKE_ATC") == "fail":
+    fail("E40024: Failed to call Python Func: BrokenPipeError")
+if os.environ.get("FAKE_ATC") == "wrong":
+    for weight in model.graph.initializer:
+        if weight.name.startswith("fc"):
+            values = onnx.numpy_helper.to_array(weight)
+            weight.CopyFrom(onnx.numpy_helper.from_array(-values, weight.name))
+pathlib.Path("kernel_meta").mkdir()
+pathlib.Path("fusion_result.json").write_text("{}")
+head = f"OM {given['soc_version']} {given['output_type']}\\n".encode()
+pathlib.Path(given["output"] + ".om").write_bytes(head + model.SerializeToString())
+print("ATC run success, welcome to the next use.")
+"""
+
+# ais_bench's InferSession on ONNX Runtime: the chip that ATC compiled for, or none.
+AIS_BENCH = """
+import os
+from types import SimpleNamespace
+import numpy as np
+import onnxruntime
+
+class InferSession:
+    def __init__(self, device_id, model_path):
+        head, _, model = open(model_path, "rb").read().partition(b"\\n")
+        _, soc, self.type = head.decode().split()
+        if soc != os.environ.get("FAKE_LITE_CHIP"):
+            raise RuntimeError("load model from file failed, ret 500002")
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+    def get_inputs(self):
+        return [end(each, "float32") for each in self.session.get_inputs()]
+
+    def get_outputs(self):
+        return [end(each, "float32") for each in self.session.get_outputs()]
+
+    def set_context(self):
+        pass
+
+    def infer(self, feeds):
+        (source,) = self.session.get_inputs()
+        outputs = self.session.run(None, {source.name: feeds[0]})
+        return [each.astype(np.float16).astype(np.float32) for each in outputs]
+
+    def free_resource(self):
+        pass
+
+def end(each, dtype):
+    return SimpleNamespace(name=each.name, shape=each.shape, datatype=SimpleNamespace(name=dtype))
+"""
+
+# The card's device files are looked for in /dev by the package, too.
+SITE = """
+import os
+import pathlib
+import sys
+sys.modules["openvino"] = None  # it is for other processors
+glob = pathlib.Path.glob
+
+def in_root(self, *rest, **named):
+    root = os.environ["R2P_ROOT"] if str(self) == "/dev" else ""
+    return glob(pathlib.Path(f"{root}{self}"), *rest, **named)
+
+pathlib.Path.glob = in_root
+"""
+
+# The system's Python. It makes environments of what lies ready, and pip is only listened to.
+PYTHON3 = """
+import os, pathlib, shutil
+if arguments[:2] == ["-m", "venv"]:
+    shutil.copytree({ready!r}, arguments[-1], dirs_exist_ok=True)
+    sys.exit()
+if arguments[:3] == ["-m", "pip", "wheel"]:
+    # A name without a slash is one on PyPI.
+    assert "/" in arguments[-1] and pathlib.Path(arguments[-1], "pyproject.toml").is_file()
+    folder = pathlib.Path(arguments[arguments.index("--wheel-dir") + 1])
+    folder.mkdir(exist_ok=True)
+    (folder / "r2p_edge-0.1.0-py3-none-any.whl").touch()
+if arguments[:2] == ["-m", "pip"]:
+    sys.exit()
+if arguments[:2] == ["-c", "import ensurepip"]:
+    sys.exit(1 if os.environ.get("FAKE_PYTHON") == "without venv" else 0)
+if os.environ.get("FAKE_PYTHON") == "old":
+    arguments[1] = "import sys; sys.version_info = (3, 9, 2)\\n" + arguments[1]
+os.environ["PYTHONPATH"] = {path!r}
+os.execv({python!r}, [{python!r}, *arguments])
+"""
+
+
+class Atlas(Board):
+    """A board with a driver, CANN and MindSpore Lite, and the scripts in ~/r2p-edge."""
+
+    def __init__(self, root, name="310P3", memory=16, set_up=True):
+        super().__init__(root)
+        self.name = name
+        self.soc, self.target, self.conv3d = CHIPS.get(name, (f"Ascend{name}", None, None))
+        self.graph = "conv3d" if self.conv3d else "conv2d"
+        self.suffix = "" if self.conv3d else "-conv2d"
+        self.home = root / "home"
+        self.folder = self.home / "r2p-edge"
+        self.venv = self.folder / "venv"
+        self.driver(table(name))
+        self.file("/dev/davinci0")
+        self.file("/dev/davinci_manager")
+        self.file("/proc/meminfo", f"MemTotal:       {memory * 1000 * 1000} kB\nMemFree: 1 kB\n")
+        self.cann("ascend-toolkit")
+        self.site = root / "site"
+        self.file("/site/sitecustomize.py", SITE)
+        self.file("/site/ais_bench/__init__.py")
+        self.file("/site/ais_bench/infer/interface.py", AIS_BENCH)
+        self.file("/system/cv2.py", "raise ImportError")  # it has none, whatever this machine has
+        self.python()
+        if set_up:
+            shutil.copytree(ATLAS, self.folder)
+            shutil.copytree(root / "ready", self.venv)
+
+    def driver(self, text, code=0):
+        self.program("npu-smi", body=NPU_SMI.format(table=text, code=code))
+
+    def cann(self, package, atc=True):
+        """CANN's environment, with the liberties that its own takes."""
+        folder = self.root / "usr/local/Ascend" / package
+        shutil.rmtree(self.root / "usr/local/Ascend", ignore_errors=True)
+        lines = [
+            f"export LD_LIBRARY_PATH={folder}/latest/lib64:$LD_LIBRARY_PATH",
+            f"export PATH={folder}/latest/bin:$PATH",
+            "[ -d /no/such/folder ] && export ASCEND_EXTRA=1",
+            f"export ASCEND_HOME_PATH={folder}/latest",
+            "false",
+        ]
+        self.file(f"/usr/local/Ascend/{package}/set_env.sh", "\n".join(lines) + "\n")
+        if atc:
+            options = {f"--{name}" for name in _ATC_OPTIONS.split()}
+            self.program("atc", options, ATC, f"/usr/local/Ascend/{package}/latest/bin/atc")
+
+    def python(self, lite=True):
+        """The system's Python, and what an environment made by it has."""
+        path = os.pathsep.join(map(str, [self.site, *([FOLDER] if lite else [])]))
+        self.file("/ready/bin/python", _VENV_PYTHON.format(path=path, python=sys.executable))
+        options = {"-m", "-c", "--system-site-packages", "--no-deps", "--wheel-dir"}
+        body = PYTHON3.format(
+            ready=str(self.root / "ready"),
+            path=f"{self.root / 'system'}{os.pathsep}{path}",
+            python=sys.executable,
+        )
+        self.program("python3", options, body)
+        self.file("/ready/bin/r2p-edge", _R2P_EDGE.format(path=path, python=sys.executable))
+        for name in ("python", "r2p-edge"):
+            (self.root / "ready/bin" / name).chmod(0o755)
+        if self.venv.is_dir():
+            shutil.copytree(self.root / "ready", self.venv, dirs_exist_ok=True)
+
+    def run(self, script, *arguments, **environment):
+        if isinstance(script, str):
+            script = self.folder / script
+        here = {"FAKE_LITE_CHIP": self.soc, "FAKE_LITE_VERSION": "2.7.0"}
+        return super().run(script, *arguments, **here, **environment)
+
+    def files(self):
+        # Libraries leave caches.
+        return {path for path in self.home.rglob("*") if ".cache" not in path.parts}
+
+    def plan(self, script, *arguments):
+        """The commands that a dry run prints, without the root's name."""
+        before = self.files()
+        done = self.run(script, *arguments, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        assert self.files() == before  # nothing was made
+        return done.stdout.replace(str(self.root), "").splitlines()
+
+
+_VENV_PYTHON = """\
+#!/bin/sh
+[ "$1 $2" = "-m pip" ] || PYTHONPATH={path} exec {python} "$@"
+"""
+_R2P_EDGE = """\
+#!{python}
+import os, sys
+arguments = sys.argv[1:]
+if arguments[0] == "stream":  # the camera shows a film
+    arguments = [os.environ["FAKE_CAMERA"] if word == "0" else word for word in arguments]
+if arguments == ["doctor"] and "FAKE_DOCTOR" in os.environ:
+    sys.exit(int(os.environ["FAKE_DOCTOR"]))
+os.environ["PYTHONPATH"] = {path!r}
+os.execv(sys.executable, [sys.executable, "-m", "r2p_edge", *arguments])
+"""
+
+
+@pytest.fixture
+def board(tmp_path):
+    return Atlas(tmp_path)
+
+
+@pytest.fixture(params=CHIPS)
+def each(request, tmp_path):
+    """Each of the boards."""
+    return Atlas(tmp_path, request.param)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A small network as an ONNX file that takes float32, and kits of it for all of Lite."""
+    from safetensors.numpy import save_file
+
+    folder = tmp_path_factory.mktemp("bundle")
+    weights = folder / "net.safetensors"
+    save_file(random_parameters(**SMALL), weights)
+    targets = ["onnx", "mindspore-lite", "ascend310", "ascend310p", "ascend310b"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mindspore_lite", None)
+        patch.delenv("R2P_CONVERTER_LITE", raising=False)
+        patch.setenv("PATH", "/usr/bin:/bin")
+        spec = spec_for(SMALL["classes"], name="net")
+        build(weights, spec=spec, targets=targets, out=folder / "b", input="float32")
+    return folder / "b"
+
+
+@pytest.fixture
+def given(board, bundle):
+    return Path(shutil.copytree(bundle, board.home / "b"))
+
+
+@pytest.fixture
+def model(board, bundle):
+    return Path(shutil.copy(bundle / "net-fp32.onnx", board.home))
+
+
+def refused(done, message, code=1):
+    """It ended with this code and one sentence of its own that says this."""
+    assert done.returncode == code, done.stdout + done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert message in line
+    assert "Traceback" not in done.stderr
+
+
+SOURCE = "source /usr/local/Ascend/ascend-toolkit/set_env.sh"
+HERE = "/home/r2p-edge"
+
+
+# Plans.
+
+
+def test_the_plan_of_setup(each):
+    wheel = each.file("/home/r2p_edge-0.1.0.whl")
+    assert each.plan("setup.sh", "--wheel", wheel) == [
+        SOURCE,
+        f"python3 -m venv --system-site-packages {HERE}/venv",
+        f"env PYTHONNOUSERSITE=1 {HERE}/venv/bin/python -m pip install numpy\\<2 "
+        "/home/r2p_edge-0.1.0.whl\\[export\\,opencv\\]",
+        f"env PYTHONNOUSERSITE=1 {HERE}/venv/bin/python -m pip install --no-deps --force-reinstall "
+        "/home/r2p_edge-0.1.0.whl",
+        f"{HERE}/venv/bin/r2p-edge doctor",
+    ]
+
+
+def test_the_plan_of_an_offline_model(each, bundle):
+    shutil.copytree(bundle, each.home / "b")
+    venv, work = f"{HERE}/venv/bin", "/home/out/.build"
+    steps = f"{venv}/python {HERE}/steps.py"
+    planned = [
+        SOURCE,
+        "mkdir -p /home/out",
+        f"rm -rf {work}",
+        f"mkdir {work}",
+        f"{venv}/r2p-edge export b/net-fp32.onnx --to onnx --graph {each.graph} "
+        f"--input float32 --batch 1 --out {work}",
+        f"mv {work}/net-fp32{each.suffix}.onnx {work}/model.onnx",
+        f"{steps} check {work}/model.onnx {each.target}",
+        f"env -C {work} atc --framework=5 --model=model.onnx --output=model "
+        "--input_shape=frames:1\\,3\\,4\\,32\\,32 --input_format=NCDHW "
+        f"--soc_version={each.soc} --precision_mode=force_fp16 --output_type=FP32 --log=error",
+        f"{steps} sidecar {work}/model.onnx {work}/model.om {each.soc} {each.target}",
+        f"{venv}/r2p-edge compare {work}/model.onnx {work}/model.om",
+        f"mv {work}/model.om /home/out/net-fp16{each.suffix}-{each.target}.om",
+        f"mv {work}/model.om.json /home/out/net-fp16{each.suffix}-{each.target}.om.json",
+    ]
+    assert each.plan("build_om.sh", "b/net-fp32.onnx", "--out", "out") == planned
+
+
+def test_the_plan_of_an_offline_model_elsewhere(tmp_path, bundle):
+    """Where the memory is small, and of what else than an ONNX file."""
+    board = Atlas(tmp_path, "310B4", memory=4)
+    shutil.copytree(bundle, board.home / "b")
+    kit = "b/net-fp16-conv2d-ascend310b-kit"
+    first, second, *rest = board.plan("build_om.sh", kit, "--out", "out")
+    assert (first, second) == (SOURCE, "export TE_PARALLEL_COMPILER=1 MAX_COMPILE_CORE_NUMBER=1")
+    assert f"export {kit}/model.onnx --to onnx --graph conv2d" in rest[3]
+    whole = [first, second, f"{HERE}/venv/bin/r2p-edge info b", *rest]
+    assert board.plan("build_om.sh", "b", "--out", "out") == whole
+
+
+def test_the_plan_of_a_mindir(each, bundle):
+    shutil.copytree(bundle, each.home / "b")
+    stem = f"net-fp16{each.suffix}-{each.target}"
+    work = ["mkdir -p /home/out", "rm -rf /home/out/.build", "mkdir /home/out/.build"]
+    edge = f"{HERE}/venv/bin/r2p-edge"
+    kit = each.plan("build_mindir.sh", f"b/{stem}-kit", "--out", "out")
+    whole = each.plan("build_mindir.sh", "b", "--out", "out")
+    alone = each.plan("build_mindir.sh", "b/net-fp32.onnx", "--out", "out")
+    assert whole == [SOURCE, f"{edge} info b", *kit[1:]]
+    if each.name == "310B1":  # whatever r2p-edge compiles for by itself
+        assert alone == [
+            SOURCE,
+            *work,
+            f"{edge} export b/net-fp32.onnx --to onnx --graph conv2d --input float32 --batch 1 "
+            "--out /home/out/.build",
+            "mv /home/out/.build/net-fp32-conv2d.onnx /home/out/.build/model.onnx",
+            f"{HERE}/venv/bin/python {HERE}/steps.py check /home/out/.build/model.onnx ascend310b",
+            f"{HERE}/venv/bin/python {HERE}/steps.py mindir /home/out/.build/model.onnx "
+            f"/home/out/{stem}.mindir Ascend310B1 ascend310b",
+        ]
+        assert kit == [
+            line.replace("b/net-fp32.onnx", f"b/{stem}-kit/model.onnx") for line in alone
+        ]
+        return
+    assert kit == [
+        SOURCE,
+        *work,
+        f"cp -r b/{stem}-kit /home/out/.build/kit",
+        "python3 /home/out/.build/kit/build.py",
+        f"mv /home/out/.build/kit/{stem}.mindir /home/out/.build/kit/{stem}.mindir.json /home/out",
+    ]
+    assert alone == [
+        SOURCE,
+        *work,
+        f"{edge} export b/net-fp32.onnx --to {each.target} --strict --out /home/out",
+    ]
+
+
+def test_the_plan_of_a_mindir_for_the_cpu(board, given):
+    shutil.rmtree(board.root / "usr")  # CANN is not needed
+    general = ("--out", "out", "--optimize", "general")
+    work = ["mkdir -p /home/out", "rm -rf /home/out/.build", "mkdir /home/out/.build"]
+    edge = f"{HERE}/venv/bin/r2p-edge"
+    assert board.plan("build_mindir.sh", "b", *general) == [
+        f"{edge} info b",
+        *work,
+        "cp -r b/net-fp32-conv2d-mindspore-lite-kit /home/out/.build/kit",
+        "python3 /home/out/.build/kit/build.py",
+        "mv /home/out/.build/kit/net-fp32-conv2d.mindir "
+        "/home/out/.build/kit/net-fp32-conv2d.mindir.json /home/out",
+    ]
+    int8 = ("--int8", "videos", "--split", "train list.txt")
+    assert board.plan("build_mindir.sh", "b/net-fp32.onnx", *general, *int8) == [
+        *work,
+        f"{edge} export b/net-fp32.onnx --to mindspore-lite --strict --precision int8 "
+        "--clips videos --split train\\ list.txt --out /home/out",
+    ]
+
+
+def test_the_plan_of_a_camera(each, bundle):
+    path = each.home / "net.om"
+    spec = open_artifact(bundle / "net-fp32.onnx").spec
+    target = {"runtime": "mindspore_lite", "device": each.target, "chip": each.soc}
+    path.write_bytes(b"OM")
+    write_sidecar(path, spec.replace(precision="fp16", target=target))
+    each.file("/dev/video0")
+    for source in ("0", "rtsp://camera/1?a=b&c=d"):
+        done = each.run("run_camera.sh", "--dry-run", path, source, "--json", "--min-score", "0.5")
+        assert done.returncode == 0, done.stderr
+        sourced, command = done.stdout.replace(str(each.root), "").splitlines()
+        assert sourced == SOURCE
+        assert shlex.split(command) == [
+            *("exec", f"{HERE}/venv/bin/r2p-edge", "stream", "/home/net.om", source),
+            *("--json", "--min-score", "0.5"),
+        ]
+
+
+@pytest.mark.parametrize("package", ["cann", "ascend-toolkit", "nnrt"])
+@pytest.mark.parametrize("place", ["usr/local", "home"])
+def test_where_cann_may_be(board, package, place):
+    board.cann(package)
+    if place == "home":
+        (board.root / "usr/local/Ascend").rename(board.home / "Ascend")
+    wheel = board.file("/home/r2p_edge.whl")
+    first = board.plan("setup.sh", "--wheel", wheel)[0]
+    assert first == f"source /{place}/Ascend/{package}/set_env.sh"
+
+
+def test_a_cann_that_is_in_use_stays(board):
+    wheel = board.file("/home/r2p_edge.whl")
+    shutil.rmtree(board.root / "usr/local/Ascend")
+    done = board.run("setup.sh", "--wheel", wheel, "--dry-run", ASCEND_HOME_PATH="/no/such/folder")
+    refused(done, "CANN is not here: there is no set_env.sh in cann, ascend-toolkit or nnrt")
+    done = board.run("setup.sh", "--wheel", wheel, "--dry-run", ASCEND_HOME_PATH=str(board.root))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("python3 -m venv")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        table("310P3", "310P3", bus="0000:01:00.0"),
+        table("310P3", health="Alarm"),
+        table("310P3").replace("                  | ", "       | "),
+    ],
+)
+def test_tables_of_the_card(board, shown):
+    board.driver(shown)
+    done = board.run("setup.sh", "--wheel", board.file("/home/r2p_edge.whl"), "--dry-run")
+    assert "setup.sh: the chip is Ascend310P3 (ascend310p)\n" in done.stderr
+
+
+# The real thing.
+
+
+@pytest.mark.parametrize("name", ["310P3", "310B4"])
+def test_an_offline_model_is_built_and_proven(tmp_path, bundle, name):
+    board = Atlas(tmp_path, name)
+    out = "out put (1)"  # which ATC could not read
+    done = board.run("build_om.sh", bundle / "net-fp32.onnx", "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ATC run success, welcome to the next use." in done.stdout
+    path = board.home / out / f"net-fp16{board.suffix}-{board.target}.om"
+    assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.json"}
+    artifact = open_artifact(path)
+    assert (artifact.verified, artifact.spec.precision, artifact.spec.graph) == (
+        *(True, "fp16"),
+        board.graph,
+    )
+    assert artifact.spec.target["chip"] == board.soc
+    # It answers as the ONNX file does; an independent session says so too.
+    answers = board.run(board.venv / "bin/r2p-edge", "compare", bundle / "net-fp32.onnx", path,
+                        "--json")  # fmt: skip
+    (result,) = json.loads(answers.stdout)["results"]
+    assert (result["runtime"], result["device"], result["within"]) == ("ais_bench", "ascend", True)
+    assert 0 < result["max_rel"] < 1e-2
+
+
+def test_an_offline_model_that_answers_otherwise_is_not_written(board, model):
+    done = board.run("build_om.sh", model, "--out", "out", FAKE_ATC="wrong")
+    assert done.returncode == MODEL, done.stdout + done.stderr
+    assert not list((board.home / "out").iterdir())
+
+
+def test_an_ais_bench_that_is_too_old(board, model):
+    old = AIS_BENCH.replace("def set_context", "def since_then").replace("def free_", "def since_")
+    board.file("/site/ais_bench/infer/interface.py", old)
+    done = board.run("build_om.sh", model, "--out", "out")
+    assert done.returncode == BACKEND, done.stdout + done.stderr
+    assert "has no set_context); install newer wheels" in " ".join(done.stdout.split())
+
+
+def test_an_offline_model_for_another_chip(board, model):
+    for _ in range(2):
+        done = board.run("build_om.sh", model, "--out", "out", "--soc", "Ascend310B1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "not proven: there is no Ascend310B1 here" in done.stderr
+    path = board.home / "out/net-fp16-conv2d-ascend310b.om"
+    assert open_artifact(path).spec.target["chip"] == "Ascend310B1"
+
+
+@pytest.mark.parametrize("name", ["310P3", "310B1", "310B4"])
+def test_a_mindir_of_a_bundle(tmp_path, bundle, name):
+    board = Atlas(tmp_path, name)
+    done = board.run("build_mindir.sh", bundle, "--out", "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = board.home / f"out/net-fp16{board.suffix}-{board.target}.mindir"
+    assert {file.name for file in path.parent.iterdir()} >= {path.name, f"{path.name}.json"}
+    assert not (board.home / "out/.build").exists()
+    spec = open_artifact(path).spec
+    assert (spec.target["chip"], spec.precision, spec.graph) == (board.soc, "fp16", board.graph)
+    assert spec.parity["runtime"] == "mindspore_lite 2.7.0 on ascend"  # on the card
+    assert not list(bundle.rglob("*.mindir"))  # the kit is as it was
+
+
+@pytest.mark.parametrize("how", ["class", "program"])
+def test_a_mindir_of_a_model(board, model, how):
+    environment = {}
+    if how == "program":
+        converter = install_program(board.root / "lite")
+        environment = {"R2P_CONVERTER_LITE": str(converter), "FAKE_LITE_WITHOUT_CONVERTER": "1"}
+    done = board.run("build_mindir.sh", model, "--out", "out", **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    spec = open_artifact(board.home / "out/net-fp16-ascend310p.mindir").spec
+    found = {"class": "mindspore_lite.Converter", "program": "converter_lite"}[how]
+    assert (spec.target["converter"], spec.target["chip"]) == (found, "Ascend310P3")
+
+
+def test_a_mindir_of_a_kit_needs_no_r2p_edge(board, given):
+    shutil.rmtree(board.venv)
+    shutil.rmtree(board.root / "site/ais_bench")
+    kit = given / "net-fp32-conv2d-mindspore-lite-kit"
+    for _ in range(2):
+        done = board.run("build_mindir.sh", kit, "--out", "out", "--optimize", "general")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert open_artifact(board.home / "out/net-fp32-conv2d.mindir").spec.parity["top1"] == 1.0
+
+
+def test_setup(tmp_path):
+    board = Atlas(tmp_path, "310B4")
+    shutil.rmtree(board.venv)
+    wheel = board.file("/home/r2p_edge.whl")
+    for _ in range(2):
+        done = board.run("setup.sh", "--wheel", wheel, FAKE_DOCTOR="0")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "setup.sh: MindSpore Lite 2.7.0\n" in done.stderr
+    made = [call for call in board.calls if call[1:3] == ["-m", "venv"]]
+    assert made == [["python3", "-m", "venv", "--system-site-packages", str(board.venv)]] * 2
+    done = board.run("setup.sh", "--wheel", wheel, FAKE_DOCTOR="5")
+    refused(done, "r2p-edge cannot run a model here; see what doctor says above")
+    # OpenCV of the system stays what is imported.
+    board.file("/system/cv2.py")
+    command = board.plan("setup.sh", "--checkout", ROOT)[2]
+    assert command.endswith(f"{ROOT}\\[export\\]")
+
+
+def test_setup_with_ais_bench_only(board):
+    board.python(lite=False)
+    done = board.run("setup.sh", "--wheel", board.file("/home/r2p_edge.whl"), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "MindSpore Lite is not here; ais_bench is" in done.stderr
+
+
+# Refusals.
+
+KIT = "b/net-fp32-conv2d-mindspore-lite-kit"
+EVERY = [
+    ("setup.sh", ["--checkout", str(ROOT)]),
+    ("build_mindir.sh", ["MODEL", "--out", "out"]),
+    ("build_om.sh", ["MODEL", "--out", "out"]),
+]
+
+
+@pytest.fixture(params=EVERY, ids=lambda case: case[0])
+def call(request, board, model):
+    """Runs each script that builds, as it would be called."""
+    script, arguments = request.param
+    arguments = [str(model) if word == "MODEL" else word for word in arguments]
+
+    def call(*more, **environment):
+        done = board.run(script, *arguments, *more, **environment)
+        assert not (board.home / "out").exists()
+        return done
+
+    return call
+
+
+def test_unknown_chips(board, call):
+    for shown, name in (
+        (TABLE_910, "Ascend910"),
+        (table("910B4"), "Ascend910B4"),
+        (table("310P1"), "Ascend310P1"),
+    ):
+        board.driver(shown)
+        refused(call(), f"the chip is {name}; known here are Ascend310, Ascend310P3 (Atlas 300I")
+    refused(call("--soc", "Ascend910B"), "the chip is Ascend910B; known here are")
+
+
+def test_no_card(board, call):
+    board.driver(table())
+    refused(call(), "npu-smi lists no card; check that it is plugged in")
+    message = "dcmi model initialized failed, because the device is used. ret is -8020"
+    board.driver(message + "\n", code=1)
+    refused(call(), f"npu-smi sees no card ({message}); check the driver")
+    (board.programs / "npu-smi").unlink()
+    refused(call(), "npu-smi is not here; install the driver of the card, or name the chip by")
+
+
+def test_no_cann(board, call):
+    shutil.rmtree(board.root / "usr")
+    refused(call(), "CANN is not here: there is no set_env.sh in cann, ascend-toolkit or nnrt")
+
+
+def test_a_full_disk(board, call):
+    board.program(
+        "df",
+        ["-Pm"],
+        'print("Filesystem 1048576-blocks Used Available Capacity Mounted on")\n'
+        'print("/dev/mmcblk0p2 29000 28500 500 99% /")',
+    )
+    refused(call(), "has 500 MiB left and 1024 are needed; make room")
+
+
+def test_no_atc(board, model):
+    board.cann("nnrt", atc=False)
+    refused(board.run("build_om.sh", model, "--out", "out"), "atc is not here; it comes with CANN")
+
+
+def test_atc_fails(board, model):
+    done = board.run("build_om.sh", model, "--out", "out", FAKE_ATC="fail")
+    refused(done, f"atc could not compile {model} for Ascend310P3; see what it says above")
+    assert "E40024: Failed to call Python Func: BrokenPipeError" in done.stdout
+    assert not list((board.home / "out").iterdir())
+
+
+def test_no_mindspore_lite(board, model, given):
+    board.python(lite=False)
+    shutil.rmtree(board.root / "site/ais_bench")
+    wheel = board.file("/home/r2p_edge.whl")
+    refused(
+        board.run("setup.sh", "--wheel", wheel),
+        "can import neither mindspore_lite (ModuleNotFoundError: No module named 'mindspore_lite')",
+    )
+    for source in (model, given / "net-fp16-ascend310p-kit"):
+        done = board.run("build_mindir.sh", source, "--out", "out")
+        refused(done, "MindSpore Lite's converter is not here; install the cloud-side wheel")
+
+
+def test_a_mindspore_lite_that_does_not_load(board):
+    board.file("/site/mindspore_lite.py", "raise OSError('libmindspore-lite.so: cannot open')")
+    shutil.rmtree(board.root / "site/ais_bench")
+    done = board.run("setup.sh", "--wheel", board.file("/home/r2p_edge.whl"))
+    refused(done, "mindspore_lite (OSError: libmindspore-lite.so: cannot open) nor ais_bench")
+
+
+def test_pythons_that_will_not_do(board):
+    wheel = board.file("/home/r2p_edge.whl")
+    done = board.run("setup.sh", "--wheel", wheel, FAKE_PYTHON="old")
+    refused(done, "python3 is 3.9 and r2p_edge needs 3.10 or newer; put one first on the PATH")
+    done = board.run("setup.sh", "--wheel", wheel, FAKE_PYTHON="without venv")
+    refused(done, "python3 cannot make environments; install its venv package")
+
+
+def test_a_card_without_its_driver(board, model, bundle):
+    (board.root / "dev/davinci0").unlink()
+    done = board.run("setup.sh", "--wheel", board.file("/home/r2p_edge.whl"))
+    refused(done, "npu-smi shows a card and /dev has no davinci0; check the driver")
+    # In an image there is none, and the chip is named.
+    board.plan("setup.sh", "--wheel", board.home / "r2p_edge.whl", "--soc", "Ascend310P3")
+
+
+def test_a_kit_for_another_chip(board, given):
+    for script in ("build_mindir.sh", "build_om.sh"):
+        done = board.run(script, "b/net-fp16-conv2d-ascend310b-kit", "--out", "out")
+        refused(done, "-kit is for ascend310b and not for ascend310p; take the one for ascend310p")
+    (given / "net-fp16-ascend310p-kit/kit.json").write_text("{")
+    done = board.run("build_mindir.sh", "b/net-fp16-ascend310p-kit", "--out", "out")
+    refused(done, "net-fp16-ascend310p-kit/kit.json cannot be read; copy the kit again")
+
+
+def test_models_that_a_chip_cannot_run(board, model, given, motion_model):
+    kit = given / "net-fp16-conv2d-ascend310b-kit"
+    done = board.run("build_om.sh", kit / "model.onnx", "--out", "out")
+    refused(done, "has no 3-D convolutions, which ascend310p runs the model with; export", MODEL)
+    done = board.run("build_om.sh", motion_model, "--out", "out")
+    refused(done, "is fp32 and takes uint8, but ATC needs an fp32 model that takes float32", MODEL)
+    onnx.save(onnx.version_converter.convert_version(onnx.load(model), 20), model)
+    done = board.run("build_om.sh", model, "--out", "out")
+    refused(done, "opset 20", MODEL)
+    assert not list((board.home / "out").iterdir())
+    assert not any(call[0] == "atc" for call in board.calls)
+
+
+def test_bundles_that_will_not_do(board, given):
+    shutil.copytree(given / "net-fp16-ascend310p-kit", given / "other-kit")
+    done = board.run("build_om.sh", "b", "--out", "out", "--dry-run")
+    refused(done, "b has several kits for ascend310p; give one of them")
+    for kit in given.glob("*kit"):
+        shutil.rmtree(kit)
+    assert "export b/net-fp32.onnx" in "\n".join(board.plan("build_om.sh", "b", "--out", "out"))
+    shutil.copy(given / "net-fp32.onnx", given / "net-fp32-other.onnx")
+    done = board.run("build_om.sh", "b", "--out", "out", "--dry-run")
+    refused(done, "b has several fp32 models; give one of them")
+    for file in given.glob("*.onnx"):
+        file.unlink()
+    done = board.run("build_om.sh", "b", "--out", "out", "--dry-run")
+    refused(done, "b has neither a kit for ascend310p nor an fp32 ONNX file")
+
+
+def test_a_damaged_bundle(board, given):
+    path = given / "net-fp32.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+    done = board.run("build_mindir.sh", "b", "--out", "out")
+    assert done.returncode == MODEL
+    assert "net-fp32.onnx" in done.stderr
+    assert not (board.home / "out").exists()
+
+
+def test_cameras_that_will_not_do(board, given):
+    path = board.home / "net.om"
+    path.write_bytes(b"OM")
+    spec = open_artifact(given / "net-fp32.onnx").spec.replace(precision="fp16")
+    target = {"runtime": "mindspore_lite", "device": "ascend310b", "chip": "Ascend310B4"}
+    write_sidecar(path, spec.replace(target=target))
+    message = "net.om is for an Ascend310B4 and this is an Ascend310P3; build it here, or with"
+    refused(board.run("run_camera.sh", path, "0"), message)
+    (board.root / "dev/davinci0").unlink()
+    message = "net.om is for an Ascend310B4 and there is no card here: /dev has no davinci0"
+    refused(board.run("run_camera.sh", path, "0"), message)
+    target = {"runtime": "mindspore_lite", "device": "cpu"}
+    write_sidecar(path, spec.replace(target=target))
+    message = "there is no camera 3: /dev has no video3"
+    refused(board.run("run_camera.sh", path, "3"), message)
+    done = board.run("run_camera.sh", path.with_name("absent.om"), "0")
+    refused(done, "absent.om does not exist", MODEL)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("setup.sh", [], "give --wheel or --checkout"),
+        ("setup.sh", ["--wheel"], "--wheel needs a value"),
+        ("setup.sh", ["--wheel", "absent.whl"], "there is no wheel absent.whl"),
+        ("setup.sh", ["--checkout", "."], ". is no checkout of r2p_edge"),
+        ("setup.sh", ["--wheels", "x"], "there is no option --wheels"),
+        ("build_om.sh", ["net-fp32.onnx"], "give a model and --out"),
+        ("build_om.sh", ["a", "b", "--out", "c"], "give one model"),
+        ("build_om.sh", ["absent.onnx", "--out", "c"], "there is no absent.onnx"),
+        ("build_om.sh", ["a", "--out", "c", "--int8", "x"], "there is no option --int8"),
+        ("build_om.sh", ["a", "--out", "c", "--venv", "d"], "there is no r2p-edge in d; run setup"),
+        (
+            "build_mindir.sh",
+            ["a", "--out", "c", "--optimize", "gpu"],
+            "ascend_oriented, not gpu",
+        ),
+        ("build_mindir.sh", ["a", "--out", "c", "--int8", "v"], "has only fp16 for Ascend"),
+        (
+            "build_mindir.sh",
+            [KIT, "--out", "c", "--optimize", "general", "--int8", "v"],
+            "a kit has the precision that it was exported with",
+        ),
+        ("run_camera.sh", ["net.om"], "give a model and a source"),
+        ("run_camera.sh", ["--json", "net.om", "0"], "there is no option --json before the model"),
+    ],
+)
+def test_calls_that_are_wrong(board, given, script, arguments, message):
+    refused(board.run(script, *arguments), message)
+
+
+# The files.
+
+
+def found_program(name):
+    """A program of this machine, for a test that is nothing without it."""
+    beside = str(Path(sys.executable).parent)
+    path = shutil.which(name) or shutil.which(name, path=beside)
+    if path is None and is_required(name):
+        pytest.fail(f"needs {name}")
+    if path is None:
+        pytest.skip(f"needs {name}, which is not installed")
+    return path
+
+
+def test_shellcheck():
+    scripts = sorted(ATLAS.glob("*.sh"))
+    assert {"common.sh", *SCRIPTS} == {script.name for script in scripts}
+    assert not any("shellcheck disable" in script.read_text() for script in scripts)
+    command = [found_program("shellcheck"), "--norc", *scripts]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ATLAS)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_names_every_option(tmp_path, script):
+    done = Board(tmp_path).run(ATLAS / script, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = (ATLAS / script).read_text()
+    options = {
+        option
+        for line in re.findall(r"^ +(--[\w-]+(?: \| --[\w-]+)*)\)", text, re.MULTILINE)
+        for option in line.split(" | ")
+    }
+    assert options >= {"--dry-run", "--venv", "--help"}
+    for option in options - {"--help"}:
+        assert re.search(rf"^  {option} |\[{option} | {option} ", done.stdout, re.MULTILINE), option
+
+
+def test_no_script_asks_for_root_or_the_network():
+    for script in ATLAS.glob("*.sh"):
+        for line in script.read_text().splitlines():
+            said = re.search(r"(note|die) .*|^ *\"", line)
+            assert said or not re.search(r"\b(sudo|curl|wget)\b", line), line
+
+
+def test_the_unit(tmp_path):
+    analyze = found_program("systemd-analyze")
+    text = (ATLAS / "r2p-edge.service").read_text()
+    assert "/opt/r2p-edge/run_camera.sh " in text
+    unit = tmp_path / "r2p-edge.service"
+    unit.write_text(text.replace("/opt/r2p-edge/run_camera.sh", str(ATLAS / "run_camera.sh")))
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", unit], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    unit.write_text(text.replace("Restart=always", "Restart=perhaps"))  # it can tell
+    done = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, cwd=tmp_path)
+    assert "restart specifier" in done.stderr
+
+
+def test_the_dockerfile(board):
+    text = (ATLAS / "Dockerfile").read_text().replace("\\\n", " ")
+    assert re.search(r"^ARG CANN=quay\.io/ascend/cann:\S+-310p-\S+-py3\.11$", text, re.MULTILINE)
+    (copied,) = re.findall(r"^COPY (.*) /opt/r2p-edge/$", text, re.MULTILINE)
+    for name in copied.split():
+        assert (ATLAS / name).is_file()
+    called = {name for name in ("common.sh", "steps.py", *SCRIPTS) if name in copied}
+    assert called == {"common.sh", "steps.py", *SCRIPTS}
+    (arguments,) = re.findall(r"/opt/r2p-edge/setup\.sh (.*?) &&", text)
+    words = arguments.split()
+    words[words.index("--wheel") + 1] = str(board.file("/home/r2p_edge.whl"))
+    board.driver("", code=1)
+    (board.root / "dev/davinci0").unlink()
+    board.plan("setup.sh", *words)
+    assert re.search(r"^USER r2p-edge$", text, re.MULTILINE)
+
+
+# The README.
+
+
+def test_its_messages_are_those_of_the_scripts():
+    table = README.split("## What can go wrong")[1].split("##")[0]
+    rows = re.findall(r"^\| `([^`]*)` \|", table, re.MULTILINE)
+    assert len(rows) >= 12
+    said = "".join(file.read_text() for file in [*ATLAS.glob("*.sh"), ATLAS / "steps.py"])
+    said = re.sub(r'"\s*\\?\n\s*f?"', " ", said).replace("  ", " ")
+    for row in rows:
+        assert row in said, row
+
+
+# The board is this machine.
+SSH = "import os; os.chdir(os.environ['HOME']); os.execvp(arguments[1], arguments[1:])"
+SCP = """
+import os, subprocess
+*sources, target = arguments[1:]
+target = os.environ["HOME"] + "/" + target.removeprefix("board:")
+sys.exit(subprocess.run(["cp", "-R", *sources, target]).returncode)
+"""
+
+# Root's commands on the fake root; what would change this machine's users and units is only heard.
+SUDO = """
+import subprocess
+root = {root!r}
+command = [root + word if word.startswith(("/opt/", "/etc/")) else word for word in arguments]
+if command[0] in ("mkdir", "cp", "tee") or command[0].endswith("/setup.sh"):
+    sys.exit(subprocess.run(command).returncode)
+if command[0] not in ("useradd", "systemctl", "python3"):
+    sys.exit(f"sudo: {{command[0]}}: command not found")
+"""
+
+
+# r2p-edge on the PC, where MindSpore Lite is not.
+_ON_PC = """
+import os
+os.execv(sys.executable, [sys.executable, "-m", "r2p_edge", *arguments])
+"""
+
+
+def test_a_strangers_walk(tmp_path):
+    """The README's commands, word for word, and then the command of the service."""
+    board = Atlas(tmp_path, "310B4", memory=4, set_up=False)
+    checkout = EXAMPLES.parent
+    folders = {"r2p_edge", "export", "calibration", "cpp_ext"}
+    for name in ("examples", "pyproject.toml", "setup.py", "README.md", "LICENSE", *folders):
+        (board.home / name).symlink_to(checkout / name)
+    board.program("r2p-edge", {"--to", "--input", "--out"}, _ON_PC)
+    board.program("ssh", {"-p"}, SSH)
+    board.program("scp", {"-r"}, SCP)
+    options = {"--system", "--user-group", "-p", "-r", "-a", "--wheel", "--now", "-m"}
+    board.program("sudo", options, SUDO.format(root=str(board.root)))
+    board.file("/dev/video0")
+    (board.root / "etc/systemd/system").mkdir(parents=True)
+    film = tmp_path / "film.mp4"
+    motion.write_video(motion.scene("test", 6), film, motion.frame_times(25))
+
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 8
+    script = board.file("/home/walk.sh", "#!/bin/bash\nset -e\n" + "\n".join(blocks))
+    script.chmod(0o755)
+    done = board.run(script, FAKE_CAMERA=str(film))
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert {event["label"] for event in events} == {motion.CLASSES[6]}
+    for kind in ("mindir", "om"):
+        (path,) = (board.folder / "models").glob(f"*.{kind}")
+        assert open_artifact(path).spec.target["chip"] == "Ascend310B4"
+    assert folders < {path.name for path in (board.folder / "source").iterdir()}
+    calls = [call[1:] for call in board.calls if call[0] == "sudo"]
+    assert ["systemctl", "enable", "--now", "r2p-edge"] in calls
+    # Where the service finds it, too.
+    assert ["python3", "-m", "pip", "install", "numpy<2", "mindspore_lite-*.whl"] in calls
+
+    unit = (board.root / "etc/systemd/system/r2p-edge.service").read_text()
+    (start,) = re.findall("^ExecStart=(.*)$", unit, re.MULTILINE)
+    settings = dict(
+        line.split("=", 1) for line in (board.root / "etc/r2p-edge.conf").read_text().splitlines()
+    )
+    command = [re.sub(r"\$\{(\w+)\}", lambda m: settings[m[1]], word) for word in start.split()]
+    command = [f"{board.root}{word}" if word.startswith("/opt/") else word for word in command]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        done = board.run(
+            Path(command[0]), *command[1:], FAKE_CAMERA=str(film),
+            NOTIFY_SOCKET=str(tmp_path / "notify"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        systemd.setblocking(False)
+        assert systemd.recv(100) == b"READY=1"
+    # The journal's lines are JSON from the first on.
+    assert {json.loads(line)["label"] for line in done.stdout.splitlines()} == {motion.CLASSES[6]}

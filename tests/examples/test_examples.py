@@ -1,0 +1,119 @@
+"""The examples run as their docstrings say."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import av
+import cv2
+import numpy as np
+import pytest
+from paths import EXAMPLES
+from requirements import needs
+
+from r2p_edge.calibration import motion
+
+
+def run(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_classify_video(motion_model, tmp_path):
+    video = tmp_path / "clip.mp4"
+    motion.write_video(motion.scene("test", 6), video, motion.frame_times(25))
+    output = run(EXAMPLES / "classify_video.py", motion_model, video)
+    assert output.split("%", 1)[1].split("\n")[0].strip() == motion.CLASSES[6]
+
+
+def test_webcam_on_a_file(motion_model, tmp_path):
+    video, movie, shot = (tmp_path / name for name in ("clip.mp4", "out.mp4", "shot.png"))
+    seconds = len(motion.frame_times(25)) / 25
+    motion.write_video(motion.scene("test", 6), video, motion.frame_times(25))
+    options = ("--no-window", "--json", "--save", movie, "--screenshot", shot)
+    answers = run(EXAMPLES / "webcam.py", motion_model, video, *options).splitlines()
+    assert json.loads(answers[-1])["label"] == motion.CLASSES[6]
+    with av.open(str(movie)) as container:
+        frames = [
+            (frame.time, frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)
+        ]
+    # One for each answer, at its own time; the first comes when a clip is full.
+    times = [json.loads(answer)["time"] for answer in answers]
+    assert [time for time, _ in frames] == pytest.approx(
+        [time - times[0] for time in times], abs=2e-3
+    )
+    assert seconds - times[-1] < 0.1
+    picture = cv2.imread(str(shot))
+    assert picture.shape == frames[-1][1].shape
+    assert np.abs(picture.astype(int) - frames[-1][1]).mean() < 6
+    # The bar of the best class is as long as its probability; of the last shown there is none.
+    bars = (picture[-7 * 26 :] == (190, 130, 60)).all(axis=2).any(axis=0)
+    assert bars.sum() > 200 * json.loads(answers[-1])["score"]
+
+
+def test_webcam_ended_by_sigterm_leaves_a_whole_movie(motion_model, tmp_path):
+    movie = tmp_path / "out.mp4"
+    video = tmp_path / "clip.mp4"
+    motion.write_video(motion.scene("test", 6), video, np.arange(500) / 25)
+    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, video, "--json"]
+    command += ["--no-window", "--save", movie]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for _ in range(2):
+            process.stdout.readline()
+        process.terminate()
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    with av.open(str(movie)) as container:
+        assert 1 <= len(list(container.decode(video=0))) < 230
+
+
+def test_webcam_saves_a_camera_whose_time_stands_still_or_jumps_back(tmp_path):
+    spec = importlib.util.spec_from_file_location("webcam", EXAMPLES / "webcam.py")
+    webcam = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(webcam)
+    movie = webcam.Movie(tmp_path / "out.mp4")
+    for seconds in (70.0, 70.08, 70.08, 0.5, 0.58):
+        movie.add(np.zeros((64, 64, 3), np.uint8), seconds)
+    movie.close()
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([0, 0.08, 0.081, 0.082, 0.162], abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "code", "message"),
+    [
+        ("nothing.mp4", [], 3, "there is no video nothing.mp4"),
+        ("7777", [], 3, "there is no camera /dev/video7777"),
+        ("clip.mp4", ["--save", "out.xyz"], 1, "out.xyz cannot be written"),
+        ("clip.mp4", ["--save", "absent/out.mp4"], 1, "[Errno 2] No such file or directory"),
+    ],
+)
+def test_webcam_that_cannot(motion_model, tmp_path, source, options, code, message):
+    motion.write_video(motion.scene("test", 6), tmp_path / "clip.mp4", motion.frame_times(25))
+    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, source, "--no-window"]
+    command += options or ["--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stderr.startswith(f"webcam.py: {message}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_webcam_that_would_show_nothing(motion_model):
+    command = [sys.executable, EXAMPLES / "webcam.py", motion_model, "0", "--no-window"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "add --json, --save or --screenshot" in done.stderr
+
+
+@needs("torch")
+def test_train_motion(tmp_path):
+    out = tmp_path / "weights.safetensors"
+    run(EXAMPLES / "train_motion.py", "--quick", "--test-clips", 12, "--out", out)
+    assert out.with_suffix(".json").is_file()
+    # What it writes is what the exporter reads.
+    command = ("export", out, "--preset", "motion", "--out", tmp_path)
+    run("-m", "r2p_edge", *command)

@@ -1,0 +1,372 @@
+"""trtexec of each generation: what it is told to build, how an engine is proven, how it fails."""
+
+import json
+import os
+import shlex
+import subprocess
+
+import numpy as np
+import pytest
+from fake_tensorrt.trtexec import install_program
+from models import brightness_model, spec_of_brightness
+from requirements import needs
+
+from r2p_edge.errors import BackendError, ModelError, ParityError, SpecError, UsageError
+from r2p_edge.export.targets.tensorrt.trtexec import Trtexec, find_trtexec, prove_by_trtexec
+from r2p_edge.export.verify.parity import Proof
+from r2p_edge.runtimes.tensorrt.plan_header import read_plan
+
+pytestmark = [needs("onnx"), needs("onnxruntime")]
+
+RELEASES = {
+    "8.6.1": (8, 6, 1),
+    "10.3.0": (10, 3, 0),
+    "10.13.3": (10, 13, 3),
+    "10.16.1": (10, 16, 1),
+    "11.4": (11, 4, 0),
+}
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch):
+    """No trtexec but the ones that a test installs."""
+    monkeypatch.delenv("R2P_TRTEXEC", raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr("r2p_edge.export.targets.tensorrt.trtexec._JETPACK", "/absent/trtexec")
+
+
+@pytest.fixture(params=RELEASES)
+def release(request, monkeypatch):
+    monkeypatch.setenv("FAKE_TENSORRT_VERSION", request.param)
+    return request.param
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """What the program was called with, so far."""
+    log = tmp_path / "calls"
+    monkeypatch.setenv("FAKE_TRTEXEC_LOG", str(log))
+    return lambda: [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.fixture
+def tool(tmp_path):
+    return Trtexec(install_program(tmp_path / "Tensor RT, 10:3"))
+
+
+@pytest.fixture
+def source(tmp_path):
+    # A third of a level is no number with ten bits.
+    return brightness_model(tmp_path / "model.onnx", factor=1 / 3)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The bytes of an engine that TensorRT 10.3 built."""
+    folder = tmp_path_factory.mktemp("built")
+    model = brightness_model(folder / "model.onnx", factor=1 / 3)
+    Trtexec(install_program(folder)).build(model, folder / "built.plan", precision="fp32")
+    return (folder / "built.plan").read_bytes()
+
+
+@pytest.fixture
+def plan(tmp_path, built):
+    path = tmp_path / "draft.engine"
+    path.write_bytes(built)
+    return path
+
+
+def frames(*levels):
+    """uint8 clips, (N, 4, 8, 8, 3), frame t of which is all `levels[n][t]`."""
+    values = np.array(levels, np.uint8)[:, :, None, None, None]
+    return np.broadcast_to(values, (*values.shape[:2], 8, 8, 3)).copy()
+
+
+CLIPS = frames((3, 250, 0, 17), (40, 30, 20, 10))
+ANSWERS = CLIPS[:, :, 0, 0, 0].astype(np.float64) / 3
+
+
+def proof(answers=ANSWERS):
+    return Proof(CLIPS, answers, {"max_rel": 0.0})
+
+
+def options(call):
+    return {argument.partition("=")[0] for argument in call}
+
+
+def test_the_version(release, tool):
+    assert tool.version() == RELEASES[release]
+    assert tool.strongly_typed() is (release == "11.4")
+
+
+@pytest.mark.parametrize(
+    ("precision", "weak", "strong"),
+    [
+        ("fp32", {"--noTF32"}, {"--noTF32"}),
+        ("fp16", {"--fp16"}, set()),
+        ("int8", {"--fp16", "--int8"}, set()),
+    ],
+)
+def test_what_each_generation_is_told(
+    tmp_path, release, tool, source, calls, precision, weak, strong
+):
+    path, cache = tmp_path / "model.engine", tmp_path / "timings"
+    path.write_bytes(b"an older one")
+    tool.build(source, path, precision=precision, workspace=3 << 30, timing_cache=cache)
+    always = {"--onnx", "--saveEngine", "--skipInference", "--memPoolSize", "--timingCacheFile"}
+    assert options(calls()[-1]) == always | (strong if release == "11.4" else weak)
+    assert "--memPoolSize=workspace:3072" in calls()[-1]
+    assert cache.read_bytes() == b"timings"
+    assert read_plan(path).version[:3] == RELEASES[release]
+
+
+def test_an_engine_is_proven(tmp_path, release, tool, source):
+    path = tmp_path / "draft.engine"
+    tool.build(source, path, precision="fp32")
+    record = prove_by_trtexec(path, spec_of_brightness(), proof(), tool)
+    assert record["runtime"] == f"trtexec {'.'.join(map(str, RELEASES[release]))} on cuda"
+    assert (record["computed_in"], record["reference"], record["clips"]) == ("fp32", "onnx", 2)
+    assert record["onnx"] == {"max_rel": 0.0}
+    assert record["max_rel"] < 1e-5
+
+
+def test_an_engine_in_fp16(tmp_path, tool, source):
+    path = tmp_path / "draft.engine"
+    tool.build(source, path, precision="fp16")
+    spec = spec_of_brightness(precision="fp16")
+    record = prove_by_trtexec(path, spec, proof(), tool)
+    assert record["computed_in"] == "fp16"
+    assert 1e-5 < record["max_rel"] < 1e-3
+
+
+def test_an_engine_that_answers_otherwise(tmp_path, tool, source, monkeypatch):
+    monkeypatch.setenv("FAKE_TENSORRT_WRONG", "1")
+    path = tmp_path / "draft.engine"
+    tool.build(source, path, precision="fp32")
+    with pytest.raises(ParityError, match="the TensorRT engine does not answer as its source"):
+        prove_by_trtexec(path, spec_of_brightness(), proof(), tool)
+
+
+def test_nan_is_an_answer_that_is_wrong(tool, plan, monkeypatch):
+    monkeypatch.setenv("FAKE_TRTEXEC", "nan")
+    answers = tool.run(plan, "frames", CLIPS[:1], "logits")
+    assert np.isnan(answers[0, 0])
+    assert answers[0, 1] == -np.inf
+    with pytest.raises(ParityError, match="4 of 8 outputs of the compared model are NaN or"):
+        prove_by_trtexec(plan, spec_of_brightness(), proof(), tool)
+
+
+def test_quantized_models_are_told_to_be(tmp_path, release, tool):
+    import onnx
+    from onnx import helper, numpy_helper
+
+    path = brightness_model(tmp_path / "model.onnx")
+    model = onnx.load(path)
+    scale, zero = np.float32(1.0), np.int8(0)
+    model.graph.initializer.extend(
+        [numpy_helper.from_array(scale, "scale"), numpy_helper.from_array(zero, "zero")]
+    )
+    cast = model.graph.node[0]
+    cast.output[0] = "unquantized"
+    model.graph.node.insert(
+        1, helper.make_node("QuantizeLinear", ["unquantized", "scale", "zero"], ["q"])
+    )
+    model.graph.node.insert(
+        2, helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["float"])
+    )
+    onnx.save(model, path)
+    plan = tmp_path / "model.plan"
+    tool.build(path, plan, precision="int8")
+    clip = frames((3, 9, 0, 100))
+    assert tool.run(plan, "frames", clip, "logits").tolist() == [[3, 9, 0, 100]]
+
+
+def test_batches_of_the_engine(tmp_path, tool, calls):
+    model = brightness_model(tmp_path / "model.onnx", batch=2)
+    plan = tmp_path / "model.plan"
+    tool.build(model, plan, precision="fp32")
+    before = len(calls())
+    clips = np.concatenate([CLIPS, CLIPS[:1]])
+    answers = tool.run(plan, "frames", clips, "logits")
+    assert (answers.dtype, answers.tolist()) == (np.float32, clips[:, :, 0, 0, 0].tolist())
+    # A process for each batch, and one before.
+    assert len(calls()) - before == 3
+
+
+def test_names_that_the_tool_takes_for_something_else(tmp_path, tool):
+    spec = spec_of_brightness()
+    for name in ("clip:0", "a,b"):
+        named = spec.replace(input=spec.input.__class__(name=name))
+        model = brightness_model(tmp_path / "model.onnx", named)
+        plan = tmp_path / "model.plan"
+        tool.build(model, plan, precision="fp32")
+        if name == "clip:0":
+            assert tool.run(plan, name, CLIPS, "logits").shape == (2, 4)
+            continue
+        with pytest.raises(UsageError, match="trtexec splits names at commas and quotes; rename"):
+            tool.run(plan, name, CLIPS, "logits")
+
+
+def test_what_does_not_belong_to_the_engine(tool, plan, tmp_path, monkeypatch):
+    # As a runtime takes it: a name matters where there are several.
+    assert tool.run(plan, "input", CLIPS, "output").shape == (2, 4)
+    with pytest.raises(SpecError, match=r"takes \(1, 4, 8, 8, 3\) and is to be shown clips of"):
+        tool.run(plan, "frames", CLIPS[:, :2], "logits")
+    other = tmp_path / "other.plan"
+    other.write_bytes(b"ptrt" + plan.read_bytes()[4:])
+    with pytest.raises(
+        ModelError, match=r"exit code 1 for .* Error\[1\]: .*kPLAN_MAGIC_TAG failed"
+    ):
+        tool.run(other, "frames", CLIPS, "logits")
+    monkeypatch.setenv("FAKE_TENSORRT_VERSION", "8.6.1")
+    with pytest.raises(ModelError, match=r"expecting library version 8\.6\.1\.6 got 10\.3\.0\.26"):
+        Trtexec(tool.program).run(plan, "frames", CLIPS, "logits")
+
+
+def test_which_program_is_taken(tmp_path, monkeypatch):
+    assert find_trtexec() is None
+    jetpack = install_program(tmp_path / "jetpack")
+    monkeypatch.setattr("r2p_edge.export.targets.tensorrt.trtexec._JETPACK", str(jetpack))
+    assert find_trtexec() == jetpack
+    on_path = install_program(tmp_path / "path")
+    monkeypatch.setenv("PATH", f"{on_path.parent}:/usr/bin:/bin")
+    assert find_trtexec() == on_path
+    named = install_program(tmp_path / "named")
+    monkeypatch.setenv("R2P_TRTEXEC", str(named))
+    assert find_trtexec() == named
+    monkeypatch.setenv("R2P_TRTEXEC", str(tmp_path / "absent"))
+    with pytest.raises(UsageError, match=r"R2P_TRTEXEC is .*absent, which is no program"):
+        find_trtexec()
+
+
+FAILURES = {
+    "refuse": (
+        ModelError,
+        r"^trtexec ended with exit code 1 for .* said last: \[TRT\] ModelImporter\.cpp:777: ERROR:"
+        r" .* \[8\] Assertion failed: creator && \"Plugin not found\"; try .* by hand",
+    ),
+    "crash": (ModelError, r"^trtexec was killed by SIGABRT for .* said last: .*lazy loading"),
+    "cuda": (
+        BackendError,
+        r"SIGABRT for .* last: Cuda failure: no CUDA-capable device is detected; check that the",
+    ),
+    "nothing": (ModelError, r"^trtexec wrote no file for .* said last: .*; try "),
+    "empty": (ModelError, r"^trtexec wrote no file for "),
+    "late": (ModelError, r"exit code 1 for .* said last: Could not write to output file: No space"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_build_that_fails_leaves_nothing(tmp_path, tool, source, plan, monkeypatch, failure):
+    kind, words = FAILURES[failure]
+    monkeypatch.setenv("FAKE_TRTEXEC", failure)
+    with pytest.raises(kind, match=words) as caught:
+        tool.build(source, plan, precision="fp16")
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    assert not plan.exists()
+
+
+@pytest.mark.parametrize("failure", ["refuse", "crash", "cuda", "nothing"])
+def test_a_run_that_fails(tool, plan, monkeypatch, failure):
+    monkeypatch.setenv("FAKE_TRTEXEC", failure)
+    with pytest.raises(FAILURES[failure][0], match=r"for .*engine and said last: ") as caught:
+        tool.run(plan, "frames", CLIPS, "logits")
+    assert "\n" not in str(caught.value)
+
+
+def test_outputs_that_cannot_be_read(tool, plan, monkeypatch):
+    monkeypatch.setenv("FAKE_TRTEXEC", "garbled")
+    with pytest.raises(BackendError, match=r"wrote of the outputs of .* cannot be read \(Untermin"):
+        tool.run(plan, "frames", CLIPS, "logits")
+
+
+def test_what_the_tool_does_not_know(tool, source, tmp_path, monkeypatch):
+    """An option that is gone ends it, so that no build goes on without what was asked for."""
+    monkeypatch.setattr(Trtexec, "strongly_typed", lambda self: False)
+    monkeypatch.setenv("FAKE_TENSORRT_VERSION", "11.4")
+    with pytest.raises(ModelError, match=r"exit code 1 for .* said last: Unknown option: --fp16;"):
+        tool.build(source, tmp_path / "model.plan", precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("mute", "--help does not tell its version and said last: .*; check that TensorRT is"),
+        ("help", "--help ended with exit code 3 and said last: "),
+    ],
+)
+def test_a_tool_that_says_nothing_of_itself(tool, source, monkeypatch, failure, said):
+    monkeypatch.setenv("FAKE_TRTEXEC", failure)
+    for ask in (tool.version, tool.strongly_typed):
+        with pytest.raises(BackendError, match=said):
+            ask()
+
+
+def test_a_library_that_is_missing(tmp_path, source):
+    program = tmp_path / "trtexec"
+    words = "error while loading shared libraries: libnvinfer.so.10: cannot open shared object"
+    program.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 127\n")
+    program.chmod(0o755)
+    with pytest.raises(BackendError, match=f"exit code 127 and said last: {words}; check"):
+        Trtexec(program).build(source, tmp_path / "model.plan", precision="fp32")
+    program.write_bytes(b"\x7fELF for another machine")
+    with pytest.raises(BackendError, match=r"trtexec cannot be started \(.*\); check that it may"):
+        Trtexec(program).version()
+
+
+def test_a_tool_that_hangs(tool, source, plan, monkeypatch):
+    assert tool.version()
+    hasty = Trtexec(tool.program, timeout=1.5)
+    assert hasty.version()
+    monkeypatch.setenv("FAKE_TRTEXEC", "hang")
+    with pytest.raises(BackendError, match=r"trtexec did not finish within 1\.5 s; .* by hand$"):
+        hasty.build(source, plan, precision="fp32")
+    assert not plan.exists()
+
+
+def test_ctrl_c_ends_the_tool(tool, source, plan, monkeypatch):
+    assert tool.version()
+    started = []
+
+    def interrupted(process, *_, **__):
+        started.append(process)
+        plan.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("FAKE_TRTEXEC", "hang")
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tool.build(source, plan, precision="fp32")
+    (process,) = started
+    assert process.wait() == -9
+    assert not plan.exists()
+
+
+def test_the_command_to_try_by_hand_can_be_tried(tmp_path, tool, source, plan, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("FAKE_TRTEXEC", "refuse")
+        messages = []
+        for fail in (
+            lambda: tool.build(source, tmp_path / "other.plan", precision="fp32"),
+            lambda: tool.run(plan, "frames", CLIPS, "logits"),
+        ):
+            with pytest.raises(ModelError) as caught:
+                fail()
+            messages.append(str(caught.value))
+    tried = tmp_path / "tried"
+    tried.mkdir()
+    for message in messages:
+        command = message.partition("; try ")[2].partition(" by hand")[0]
+        assert shlex.split(command)[-1] == "--verbose"
+        subprocess.run(command, shell=True, cwd=tried, env=os.environ, check=True)
+
+
+def test_paths_are_from_where_the_caller_is(tmp_path, tool, source, monkeypatch):
+    from pathlib import Path
+
+    monkeypatch.chdir(tmp_path)
+    here, plan = Path("model.onnx"), Path("~=odd, model.plan")
+    tool.build(here, plan, precision="fp32", timing_cache=Path("timings"))
+    assert (tmp_path / "timings").exists()
+    assert tool.run(plan, "frames", CLIPS, "logits").shape == (2, 4)

@@ -1,0 +1,169 @@
+"""The presets against the code that they restate, and label files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from paths import ROOT
+from requirements import needs
+
+from r2p_edge.calibration import motion
+from r2p_edge.errors import SpecError, UsageError
+from r2p_edge.export.presets import PRESETS, Preset, fitting_presets, preset, read_labels
+from r2p_edge.spec.model_spec import ModelSpec
+
+
+@pytest.mark.parametrize("item", PRESETS.values(), ids=PRESETS)
+def test_every_preset_makes_a_spec(item: Preset) -> None:
+    assert len(item.labels) == len(set(item.labels)) == item.classes
+    spec = item.spec(name="m", arch="r2plus1d_18", source={"file": "m.pth"}, precision="fp16")
+    assert (spec.arch, spec.precision, spec.labels) == ("r2plus1d_18", "fp16", item.labels)
+    for field in ("clip", "resize", "crop", "scale", "mean", "std"):
+        assert getattr(spec, field) == getattr(item, field)
+    assert spec.input_shape == (1, 16, 112, 112, 3)
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def test_spec_with_other_labels_and_fields() -> None:
+    item = preset("kinetics400-torchvision")
+    clip = dataclasses.replace(item.clip, frames=8)
+    spec = item.spec(name="m", labels=["a", "b"], clip=clip)
+    assert (spec.labels, spec.clip.frames) == (("a", "b"), 8)
+    with pytest.raises(SpecError, match="no field frames"):
+        item.spec(name="m", frames=8)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(UsageError, match=r"preset ucf does not exist; .*ucf101-mindspore"):
+        preset("ucf")
+
+
+def test_fitting_presets() -> None:
+    kinetics = ["kinetics400-torchvision", "kinetics400-gluoncv"]
+    assert fitting_presets(400) == kinetics
+    assert fitting_presets(400, frames=16, size=(112, 112)) == kinetics
+    assert fitting_presets(400, frames=32) == []
+    assert fitting_presets(400, size=(224, 224)) == []
+    assert fitting_presets(101) == ["ucf101-mindspore"]
+    assert fitting_presets(12) == ["motion"]
+    assert fitting_presets(5) == []
+
+
+@needs("torchvision")
+@needs("torch")
+def test_torchvision_preset_is_torchvisions(torchvision: Any) -> None:
+    weights = torchvision.models.video.R2Plus1D_18_Weights.KINETICS400_V1
+    item = preset("kinetics400-torchvision")
+    assert item.labels == tuple(weights.meta["categories"])
+    transform = weights.transforms()
+    assert [item.resize.height, item.resize.width] == transform.resize_size
+    assert [item.crop.height, item.crop.width] == transform.crop_size
+    assert (list(item.mean), list(item.std)) == (transform.mean, transform.std)
+    protocol = f"`frame_rate={item.clip.fps:.0f}`, `clips_per_video=5`, and `clip_len=16`"
+    assert protocol in weights.meta["_docs"]
+    assert (item.clip.frames, item.clip.interval) == (16, 1)
+
+
+@needs("torchvision")
+@needs("torch")
+def test_arithmetic_of_the_torchvision_preset(torchvision: Any) -> None:
+    import torch
+
+    item = preset("kinetics400-torchvision")
+    rng = np.random.default_rng(0)
+    # Already of the resized size, so that only crop and normalisation act.
+    frames = rng.integers(0, 256, (2, 128, 171, 3), np.uint8)
+    transform = torchvision.models.video.R2Plus1D_18_Weights.KINETICS400_V1.transforms()
+    expected = transform(torch.from_numpy(frames).permute(0, 3, 1, 2)).numpy()
+    top, left = (round((full - 112) / 2) for full in (128, 171))
+    assert item.crop.rounding == "half_even"
+    cropped = frames[:, top : top + 112, left : left + 112]
+    found = (cropped * item.scale - np.array(item.mean)) / np.array(item.std)
+    np.testing.assert_allclose(found.transpose(3, 0, 1, 2), expected, atol=1e-5)
+
+
+def test_motion_preset_is_that_of_the_training_data() -> None:
+    item = preset("motion")
+    assert item.labels == motion.CLASSES
+    clip = item.clip
+    assert (clip.frames, clip.fps, clip.interval) == (motion.FRAMES, motion.FPS, motion.INTERVAL)
+    assert item.crop.height == item.crop.width == motion.SIZE
+
+
+def test_ucf101_labels_in_both_orders(data: Path) -> None:
+    official = read_labels(data / "splits" / "classInd.txt")
+    shipped = ROOT / "r2p_edge" / "assets" / "labels" / "ucf101.txt"
+    assert read_labels(shipped) == official
+    mindspore = preset("ucf101-mindspore").labels
+    # research/cv/r2plus1d/src/dataset.py: sorted directory names, so capitals come first.
+    assert mindspore == tuple(sorted(official))
+    swapped = [i for i, pair in enumerate(zip(mindspore, official)) if pair[0] != pair[1]]
+    assert swapped == [34, 35, 46, 47]
+
+
+def test_kinetics_labels_in_the_data_sets_order(data: Path) -> None:
+    expected = read_labels(data / "splits" / "kinetics400_label_map.txt")
+    assert preset("kinetics400-gluoncv").labels == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("walk\nrun\n", ("walk", "run")),
+        ("\ufeff# source: a paper\n# two\n\n walk \r\n\r\n#1 fan\n", ("walk", "#1 fan")),
+        ("1 ApplyEyeMakeup\r\n2 ApplyLipstick\r\n", ("ApplyEyeMakeup", "ApplyLipstick")),
+        ("1 b\n0 a\n", ("a", "b")),
+        ("100 metres\n200 metres\n", ("100 metres", "200 metres")),
+        ("1 mile\n100 metres\n", ("1 mile", "100 metres")),
+        ("3 pointers\n4 pointers\n", ("3 pointers", "4 pointers")),
+        ("1 on 1\n2 on 2\n", ("1 on 1", "2 on 2")),
+        ('["walk", "run"]', ("walk", "run")),
+        ('{"1": "run", "0": "walk"}', ("walk", "run")),
+        ('{"run": 1, "walk": 0}', ("walk", "run")),
+    ],
+)
+def test_label_files(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
+    (tmp_path / "labels.txt").write_bytes(text.encode())
+    assert read_labels(tmp_path / "labels.txt") == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no label"),
+        ("# only a header\n", "no label"),
+        ("[]", "no label"),
+        ("walk\nrun\nwalk\n", "walk is there more than once"),
+        ("1 walk\n2 run\n4 jump\n", r"number 4 \(jump\) was found where 3 was expected"),
+        ("1 walk\n1 run\n", r"number 1 \(walk\) was found where 2 was expected"),
+        ('{"0": "walk", "2": "run"}', "where 1 was expected"),
+        ('{"walk": 0, "run": 0}', "where 1 was expected"),
+        ('{"walk": 1, "run": 2}', "where 0 was expected"),
+        ('{"walk": true}', "JSON labels are"),
+        ("[1, 2]", "JSON labels are"),
+        ('["walk",', "not valid JSON"),
+        ('{"' + "9" * 5000 + '": "walk"}', "an index has 5000 digits"),
+        ('{"walk": ' + "9" * 5000 + "}", "not valid JSON|where 0 was expected"),
+        ("9" * 5000 + " walk\n", "an index has 5000 digits"),
+    ],
+)
+def test_label_files_with_mistakes(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        read_labels(path)
+    assert "labels.txt" in str(caught.value)
+    assert "\n" not in json.dumps(str(caught.value))
+
+
+def test_label_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_labels(tmp_path / "none.txt")
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_labels(tmp_path / "labels.txt")
