@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError, UsageError
-from r2p_edge.export.packages import missing
 
 try:
     import onnx

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._optional import missing
 from r2p_edge.calibration.placement import branches, follow
 from r2p_edge.errors import ModelError
 from r2p_edge.export.graph.static import attributes, opset
-from r2p_edge.export.packages import missing
 
 try:
     import onnx

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from r2p_edge._optional import missing
 from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.placement import Placement, name_nodes, place
@@ -21,7 +22,7 @@ from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.builder import embed_spec
 from r2p_edge.export.graph.operators import without_weights
-from r2p_edge.export.packages import built_with, missing
+from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import proof_of_onnx, verify_onnx
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.spec.model_spec import ModelSpec

@@ -18,11 +18,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import ModelError, OutputError, VideoError
-from r2p_edge.export.packages import missing
+from r2p_edge._optional import missing
+from r2p_edge.errors import ModelError, OutputError, VideoError, one_line
 from r2p_edge.export.verify.parity import open_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
-from r2p_edge.runtimes.base import one_line
 from r2p_edge.spec.model_spec import ModelSpec
 
 try:

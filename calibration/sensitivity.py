@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._optional import missing
 from r2p_edge.agreement import agreement
 from r2p_edge.calibration.placement import Placement
 from r2p_edge.calibration.ranges import Feed
-from r2p_edge.export.packages import missing
 from r2p_edge.export.verify.parity import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
 from r2p_edge.spec.model_spec import ModelSpec

@@ -82,3 +82,8 @@ class CalibrationWarning(UserWarning):
 
 class MissingDependencyError(BackendError, ImportError):
     """An optional package that this operation needs is not installed."""
+
+
+def one_line(error: Exception) -> str:
+    """What a library's exception says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -15,7 +15,7 @@ HOST = sorted([*(ROOT / "export").rglob("*.py"), *(ROOT / "calibration").rglob("
 # A module imports only from ranks below its own, or from its own package.
 RANKS = (
     {"_version", "errors", "prediction"},
-    {"spec", "frame"},
+    {"spec", "frame", "_optional"},
     {"artifact", "preprocess", "agreement", "_isolated"},
     {"runtimes", "video"},
     {"live", "doctor"},

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._optional import missing
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.tensor_file import as_float32
-from r2p_edge.export.packages import missing
 
 # Under which keys training scripts keep the parameters, those meant for inference first.
 _PARAMETER_KEYS = (

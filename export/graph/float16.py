@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError
-from r2p_edge.export.packages import missing
 
 try:
     import onnx

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from r2p_edge.export.packages import missing
+from r2p_edge._optional import missing
 
 try:
     import onnx

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
+from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.graph.operator_limits import TARGETS, WINDOWS, Target
-from r2p_edge.export.packages import missing
 
 try:
     import onnx

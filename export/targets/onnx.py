@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from r2p_edge._optional import missing
 from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
 from r2p_edge.artifact.open import embedded_spec, sha256_of_file
 from r2p_edge.errors import ModelError, SpecError, UsageError
@@ -21,7 +22,7 @@ from r2p_edge.export.graph.builder import OPSET, check_batch, embed_spec
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
-from r2p_edge.export.packages import built_with, missing
+from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import Activations, open_session, run_session, verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips

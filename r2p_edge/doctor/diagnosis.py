@@ -17,9 +17,10 @@ from r2p_edge import _isolated
 from r2p_edge._isolated import ProcessEndedError
 from r2p_edge._version import __version__
 from r2p_edge.doctor.probe import ABSENT, LAYERS, RUNNING, WAITING, Report, blank, runs
+from r2p_edge.errors import one_line
 from r2p_edge.preprocess import preprocessor
 from r2p_edge.runtimes import RUNTIMES
-from r2p_edge.runtimes.base import one_line, usable_cores
+from r2p_edge.runtimes.base import usable_cores
 from r2p_edge.runtimes.cpu import read_cpu
 
 # Package: our extra that installs it, and what for.

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, MissingDependencyError
+from r2p_edge._optional import import_library
+from r2p_edge.errors import BackendError, MissingDependencyError, one_line
 from r2p_edge.runtimes import RUNTIMES, runtime_type
-from r2p_edge.runtimes.base import Options, Runtime, import_library, one_line
+from r2p_edge.runtimes.base import Options, Runtime
 from r2p_edge.spec.model_spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
 LAYERS = {"conv3d": (4, 8, 8), "conv2d": (8, 8)}

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, ModelError
-from r2p_edge.runtimes.base import Options, Runtime, as_input, import_library, one_line, position
+from r2p_edge._optional import import_library
+from r2p_edge.errors import BackendError, ModelError, one_line
+from r2p_edge.runtimes.base import Options, Runtime, as_input, position
 from r2p_edge.spec.model_spec import ModelSpec
 
 _INSTALL = (

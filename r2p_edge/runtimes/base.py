@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, MissingDependencyError, SpecError, UsageError
+from r2p_edge.errors import BackendError, SpecError, UsageError
 from r2p_edge.spec.model_spec import ModelSpec
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -144,44 +143,6 @@ class Runtime(ABC):
     @abstractmethod
     def close(self) -> None:
         """Frees the model; `run` must not be called again. Calling it twice is allowed."""
-
-
-def import_library(name: str, install: str) -> ModuleType:
-    """The module `name`.
-
-    Args:
-        install: what to type where it is missing.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-        BackendError: it is installed but its import fails.
-    """
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name == name:
-            raise MissingDependencyError(f"{name} is not installed; {install}") from error
-        raise _broken(name, error) from error
-    # A library that does not fit the machine raises what it likes: ImportError, OSError, ...
-    except Exception as error:
-        raise _broken(name, error) from error
-    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
-        # What is left where an uninstallation was not complete.
-        folder = next(iter(module.__path__))
-        raise _broken(name, ImportError(f"{folder} is a folder without code"))
-    return module
-
-
-def _broken(name: str, error: Exception) -> BackendError:
-    return BackendError(
-        f"{name} is installed but cannot be imported ({one_line(error)}); install it again, or a "
-        "version that fits this machine"
-    )
-
-
-def one_line(error: Exception) -> str:
-    """What a library's exception says, without its line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def as_input(batch: npt.NDArray[Any], model: Runtime) -> npt.NDArray[Any]:

@@ -17,16 +17,10 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._optional import import_library
 from r2p_edge.artifact import protobuf
-from r2p_edge.errors import BackendError, ModelError, UsageError
-from r2p_edge.runtimes.base import (
-    Options,
-    Runtime,
-    as_input,
-    import_library,
-    one_line,
-    usable_cores,
-)
+from r2p_edge.errors import BackendError, ModelError, UsageError, one_line
+from r2p_edge.runtimes.base import Options, Runtime, as_input, usable_cores
 from r2p_edge.spec.model_spec import ModelSpec
 
 TARGET = {"runtime": "mindspore", "device": "cpu"}

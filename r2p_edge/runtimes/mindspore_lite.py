@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
+from r2p_edge._optional import import_library
+from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one_line
 from r2p_edge.runtimes.ais_bench import (
     OfflineModel,
     ascend_devices,
@@ -24,15 +25,7 @@ from r2p_edge.runtimes.ais_bench import (
     device_number,
     require_device,
 )
-from r2p_edge.runtimes.base import (
-    Options,
-    Runtime,
-    as_input,
-    import_library,
-    one_line,
-    position,
-    usable_cores,
-)
+from r2p_edge.runtimes.base import Options, Runtime, as_input, position, usable_cores
 from r2p_edge.spec.model_spec import ModelSpec
 
 DOWNLOADS = "https://www.mindspore.cn/lite/docs/en/master/use/downloads.html"

@@ -10,15 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, ModelError, UsageError
-from r2p_edge.runtimes.base import (
-    Options,
-    Runtime,
-    import_library,
-    one_line,
-    position,
-    usable_cores,
-)
+from r2p_edge._optional import import_library
+from r2p_edge.errors import BackendError, ModelError, UsageError, one_line
+from r2p_edge.runtimes.base import Options, Runtime, position, usable_cores
 from r2p_edge.spec.model_spec import ModelSpec
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}

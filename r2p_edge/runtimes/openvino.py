@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
-from r2p_edge.runtimes.base import Options, Runtime, import_library, one_line, position
+from r2p_edge._optional import import_library
+from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one_line
+from r2p_edge.runtimes.base import Options, Runtime, position
 from r2p_edge.spec.model_spec import ModelSpec
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}  # our names, and those of ov::element::Type

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError
-from r2p_edge.export.packages import missing
 
 if TYPE_CHECKING:
     import onnx

@@ -18,12 +18,12 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from r2p_edge._optional import import_library
 from r2p_edge.errors import MissingDependencyError, UsageError, VideoError, VideoNotFoundError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.live.buffer import Shot
 from r2p_edge.live.capture.network import AddressCapture
 from r2p_edge.live.capture.reconnecting import LiveCapture
-from r2p_edge.runtimes.base import import_library
 from r2p_edge.spec.model_spec import ClipSpec
 from r2p_edge.video.file import ShorterThanDeclaredError, Times
 from r2p_edge.video.sampling import SLACK, nearest

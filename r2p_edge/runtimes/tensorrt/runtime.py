@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
-from r2p_edge.runtimes.base import Options, Runtime, as_input, import_library, position
+from r2p_edge.runtimes.base import Options, Runtime, as_input, position
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.plan_header import read_plan
 from r2p_edge.spec.model_spec import ModelSpec

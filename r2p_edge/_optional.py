@@ -1,0 +1,49 @@
+"""Packages that are imported when they are needed: how a missing one is reported."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from r2p_edge.errors import BackendError, MissingDependencyError, one_line
+
+
+def missing(package: str, extra: str) -> MissingDependencyError:
+    """The error to raise where `package`, which the extra installs, cannot be imported."""
+    return MissingDependencyError(
+        f"this needs the package {package}, which is not installed; "
+        f'run: pip install "r2p_edge[{extra}]"'
+    )
+
+
+def import_library(name: str, install: str) -> ModuleType:
+    """The module `name`.
+
+    Args:
+        install: what to type where it is missing.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+        BackendError: it is installed but its import fails.
+    """
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise MissingDependencyError(f"{name} is not installed; {install}") from error
+        raise _broken(name, error) from error
+    # A library that does not fit the machine raises what it likes: ImportError, OSError, ...
+    except Exception as error:
+        raise _broken(name, error) from error
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        # What is left where an uninstallation was not complete.
+        folder = next(iter(module.__path__))
+        raise _broken(name, ImportError(f"{folder} is a folder without code"))
+    return module
+
+
+def _broken(name: str, error: Exception) -> BackendError:
+    return BackendError(
+        f"{name} is installed but cannot be imported ({one_line(error)}); install it again, or a "
+        "version that fits this machine"
+    )
