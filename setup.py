@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import Extension, setup
@@ -55,8 +56,8 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "r2p_edge._frames",
-            ["cpp_ext/frames_module.cpp"],
-            depends=["cpp_ext/frames.h"],
+            sorted(map(str, Path("cpp_ext").rglob("*.cpp"))),
+            depends=sorted(map(str, Path("cpp_ext").rglob("*.h"))),
             cxx_std=17,
             extra_compile_args=COMPILE_ARGS,
             extra_link_args=LINK_ARGS,

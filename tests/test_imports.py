@@ -15,7 +15,7 @@ HOST = sorted([*(ROOT / "export").glob("*.py"), *(ROOT / "calibration").glob("*.
 # A module imports only from ranks below its own, or from its own package.
 RANKS = (
     {"_version", "errors", "_protobuf", "_openvino_ir"},
-    {"_checks", "_plan"},
+    {"_checks", "_plan", "_frames_arguments"},
     {"spec", "_frames_py"},
     {"artifact", "_child", "agreement", "_cpu"},
     {"_files"},
