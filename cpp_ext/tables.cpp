@@ -95,8 +95,7 @@ PixelColumns pixel_columns(const Geometry& geometry) {
         result.columns.push_back(column);
         result.wide_loads += column.offset + 8 <= kChannels * width;
     }
-    // The groups of a frame one pixel wide would read the pixel beyond it.
-    if (width > 1) result.groups = groups_of(result.columns, kChannels * width);
+    result.groups = groups_of(result.columns, kChannels * width);
     return result;
 }
 

@@ -1,4 +1,4 @@
-"""The checks of the frame kernel's arguments, in Python; `cpp_ext/python/arguments.h` has the same.
+"""Checks of the frame kernel's arguments; `cpp_ext/python/arguments.h` makes the same in C++.
 
 An argument of the wrong type raises TypeError, one of the wrong shape, layout or value ValueError.
 """

@@ -16,9 +16,9 @@ constexpr char z = -128;  // as a shuffle index: a zero byte
 R2P_AVX2 __m256i load(const void* at) { return _mm256_load_si256(static_cast<const __m256i*>(at)); }
 
 R2P_AVX2 __m256i load_halves(const uint8_t* low, const uint8_t* high) {
-    const __m128i halves[] = {_mm_loadu_si128(reinterpret_cast<const __m128i*>(low)),
-                              _mm_loadu_si128(reinterpret_cast<const __m128i*>(high))};
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(halves[0]), halves[1], 1);
+    const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(low));
+    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(high));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
 }
 
 R2P_AVX2 void store(int16_t* to, __m128i values) {
@@ -28,7 +28,7 @@ R2P_AVX2 void store(int16_t* to, __m128i values) {
 // Four columns per step, as long as they lie near together. Writes two values past the last one.
 R2P_AVX2 void resample_pixels(const uint8_t* row, const PixelColumns& columns, bool swap,
                               int16_t* out) {
-    // A column has three sums, and the groups know nothing of `swap`.
+    // Drops the fourth sum of each column, and swaps its channels here: the groups do not.
     const __m256i order = _mm256_broadcastsi128_si256(
         swap ? _mm_setr_epi8(4, 5, 2, 3, 0, 1, 12, 13, 10, 11, 8, 9, z, z, z, z)
              : _mm_setr_epi8(0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, z, z, z, z));
@@ -51,8 +51,8 @@ R2P_AVX2 void resample_pixels(const uint8_t* row, const PixelColumns& columns, b
 // Eight pixels per step, four in each half of a register, from two loads of 16 bytes.
 R2P_AVX2 void normalize(const uint8_t* frame, size_t pixels, const float scale[kChannels],
                         const float bias[kChannels], float* const planes[kChannels]) {
-    // Arrays of NumPy's start in the middle of such a register's place, and every second store to
-    // them would meet two cache lines.
+    // NumPy aligns large arrays to 16 bytes only: from there, every second store of 32 bytes would
+    // cross into another cache line.
     const size_t off = reinterpret_cast<uintptr_t>(planes[0]) % 32 / sizeof(float);
     size_t i = std::min((8 - off) % 8, pixels);
     loops::normalize(frame, i, scale, bias, 0, planes);

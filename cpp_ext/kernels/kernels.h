@@ -1,4 +1,4 @@
-// The inner loops, a set of them for each instruction set: one interface, and a file for each.
+// The inner loops: one interface, and a file for each instruction set that implements it.
 //
 // Three loops are written by hand, because compilers cannot vectorise a gather, of pixels or of
 // samples, and do poorly at taking three channels apart. The others are plain loops (loops.h) that
@@ -50,15 +50,15 @@ struct Kernels {
 
 Kernels scalar();
 #if defined(R2P_X86)
-// Every chip since 2006 has it, down to the Atoms without AVX.
+// Every chip since 2006 has SSSE3, down to the Atoms without AVX.
 Kernels ssse3();
-// From column x on.
+Kernels avx2();
+
+// SSSE3's, from column x on: for the columns that lie too far apart for AVX2's.
 void ssse3_resample_pixels(const uint8_t* row, const PixelColumns& columns, bool swap, size_t x,
                            int16_t* out);
-
-Kernels avx2();
 #elif defined(R2P_NEON)
-// Every aarch64 has it.
+// Every aarch64 processor has NEON.
 Kernels neon();
 #endif
 

@@ -14,7 +14,7 @@
 
 namespace r2p::loops {
 
-// From column x on, as all loops below that have a start: the rest after the vectors.
+// Loops that start at a column x or a pixel i do what vectors have left.
 R2P_INLINE void resample_pixels(const uint8_t* row, const PixelColumns& columns, bool swap,
                                 size_t x, int16_t* out) {
     for (; x < columns.columns.size(); ++x) {

@@ -1,3 +1,4 @@
+// The choice of an instruction set.
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
