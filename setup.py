@@ -62,8 +62,8 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "r2p_edge.preprocess._frames",
-            ["cpp_ext/frames_module.cpp"],
-            depends=["cpp_ext/frames.h"],
+            sorted(map(str, Path("cpp_ext").rglob("*.cpp"))),
+            depends=sorted(map(str, Path("cpp_ext").rglob("*.h"))),
             cxx_std=17,
             extra_compile_args=COMPILE_ARGS,
             extra_link_args=LINK_ARGS,

@@ -29,7 +29,7 @@ class Planes:
     Attributes:
         y: uint8 (H, W), rows at any distance.
         u, v: uint8 ((H + 1) // 2, (W + 1) // 2).
-        matrix: to RGB, as `resize_crop_yuv` wants it.
+        matrix: to RGB, as `Resizer.resize_yuv` takes it.
         frame: PyAV's, whose memory the planes are.
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import re
+import subprocess
 import sys
 import threading
 import zlib
@@ -43,7 +45,7 @@ def noise(*shape, seed=0):
 
 def resized_crop(kernel, image, size, top, left, shape, swap=False):
     out = np.empty((*shape, 3), np.uint8)
-    kernel.resize_crop(image, out, *size, top, left, swap)
+    kernel.Resizer(*image.shape[:2], *size, top, left, *shape).resize(image, out, swap)
     return out
 
 
@@ -148,7 +150,7 @@ def test_rows_may_lie_at_any_distance(kernel, view):
 def test_writes_into_a_slot_and_nowhere_else(kernel):
     ring = np.full((3, 11, 13, 3), 77, np.uint8)
     image = noise(50, 60, 3)
-    kernel.resize_crop(image, ring[1], 20, 30, 2, 3, False)
+    kernel.Resizer(50, 60, 20, 30, 2, 3, 11, 13).resize(image, ring[1], False)
     assert (ring[[0, 2]] == 77).all()
     assert_same_pixels(ring[1], opencv_crop(image, (20, 30), 2, 3, (11, 13)))
 
@@ -180,13 +182,14 @@ def test_both_stack_alike():
 
 
 def test_many_threads_give_the_answer_of_one(kernel):
-    images = [noise(90 + 7 * i, 120 + 5 * i, 3, seed=i) for i in range(8)]
+    images = [noise(90, 120, 3, seed=i) for i in range(8)]
+    resizer = kernel.Resizer(90, 120, 48, 64, 4, 7, 40, 50)
     scale, bias = [0.1, 0.2, 0.3], [1.0, 2.0, 3.0]
 
     def run(image):
         frames = np.empty((2, 40, 50, 3), np.uint8)
         for slot in frames:
-            kernel.resize_crop(image, slot, 48, 64, 4, 7, True)
+            resizer.resize(image, slot, True)
         planes = np.empty((3, 2, 40, 50), np.float32)
         kernel.stack(frames, planes, scale, bias)
         return planes
@@ -199,7 +202,7 @@ def test_many_threads_give_the_answer_of_one(kernel):
 
 
 def test_the_gil_is_released():
-    kernel = load("_frames")
+    resizer = load("_frames").Resizer(400, 600, 1000, 1000, 0, 0, 1000, 1000)
     image, out = noise(400, 600, 3), np.empty((1000, 1000, 3), np.uint8)
     heard, exhausted = threading.Event(), threading.Event()
 
@@ -207,7 +210,7 @@ def test_the_gil_is_released():
         for _ in range(500):
             if heard.is_set():
                 return
-            kernel.resize_crop(image, out, 1000, 1000, 0, 0, False)
+            resizer.resize(image, out, False)
         exhausted.set()
 
     # With an interval this long, this thread runs during the calls only if they give the GIL up.
@@ -227,6 +230,10 @@ def test_the_gil_is_released():
 
 
 BT601 = 16, 9539, 13075, -3209, -6660, 16525
+GEOMETRY = {
+    "height": 20, "width": 30, "resized_height": 16, "resized_width": 18,
+    "top": 1, "left": 2, "crop_height": 8, "crop_width": 9,
+}  # fmt: skip
 
 
 def planes_of(height, width, *, pairs=False, seed=0):
@@ -239,7 +246,8 @@ def planes_of(height, width, *, pairs=False, seed=0):
 
 def yuv_crop(kernel, planes, size, top, left, shape, matrix=BT601, swap=False):
     out = np.empty((*shape, 3), np.uint8)
-    kernel.resize_crop_yuv(*planes, out, *size, top, left, matrix, swap)
+    resizer = kernel.Resizer(*planes[0].shape, *size, top, left, *shape)
+    resizer.resize_yuv(*planes, out, matrix, swap)
     return out
 
 
@@ -298,10 +306,10 @@ def test_planes_become_what_ffmpeg_and_opencv_make_of_them(
 
 def test_planes_are_cut_off_where_rgb_ends(kernel):
     for y, u, v, color in [(255, 128, 128, (255,) * 3), (0, 128, 128, (0,) * 3)]:
-        planes = (np.full(s, n, np.uint8) for s, n in (((4, 6), y), ((2, 3), u), ((2, 3), v)))
+        planes = [np.full(s, n, np.uint8) for s, n in (((4, 6), y), ((2, 3), u), ((2, 3), v))]
         assert (yuv_crop(kernel, planes, (8, 8), 0, 0, (8, 8)) == color).all()
     for u, v, shown, swap in [(90, 240, 0, False), (90, 240, 2, True), (240, 90, 2, False)]:
-        planes = (np.full(s, n, np.uint8) for s, n in (((4, 6), 81), ((2, 3), u), ((2, 3), v)))
+        planes = [np.full(s, n, np.uint8) for s, n in (((4, 6), 81), ((2, 3), u), ((2, 3), v))]
         color = yuv_crop(kernel, planes, (8, 8), 0, 0, (8, 8), swap=swap)[0, 0]
         assert color.argmax() == shown
         assert color.max() > 240
@@ -315,13 +323,13 @@ WIDE = np.zeros((20, 60), np.uint8)
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"y": None}, TypeError, r"y must be a uint8 array of shape \(height, width\), got None"),
+        ({"y": None}, TypeError, r"y must be a uint8 array of shape \(20, 30\), got None"),
         ({"y": Y.astype(float)}, TypeError, "y must be .*, got float64 array"),
         ({"y": Y[np.newaxis]}, ValueError, r"y must be .* \(1, 20, 30\)"),
         ({"y": Y[:0]}, ValueError, "y must be"),
         ({"y": WIDE[:, ::2]}, ValueError, "y must have its samples 1 byte apart"),
         ({"y": Y[:, ::-1]}, ValueError, "y must have its samples 1 byte apart"),
-        ({"y": np.zeros((1, 32768), np.uint8)}, ValueError, "the width of y .* got 32768"),
+        ({"y": np.zeros((20, 31), np.uint8)}, ValueError, r"y must be .* got .* \(20, 31\)"),
         ({"u": U[:9]}, ValueError, r"u must be a uint8 array of shape \(10, 15\), got .*\(9, 15\)"),
         ({"u": U[:, :14]}, ValueError, r"u must be .* \(10, 14\)"),
         ({"v": Y}, ValueError, r"v must be .* \(10, 15\), got .* \(20, 30\)"),
@@ -335,19 +343,16 @@ WIDE = np.zeros((20, 60), np.uint8)
         ({"matrix": (0, 0, 0, 0, 0, 32768)}, ValueError, "matrix must be 6 .*, got 32768"),
         ({"matrix": (-(2**90), 0, 0, 0, 0, 0)}, ValueError, "matrix must be 6 integers"),
         ({"matrix": (0, 0, 0, 0, 0, 1.5)}, TypeError, "each number of matrix must be an integer"),
-        ({"top": 9}, ValueError, "at top 9, left 2"),
         ({"swap": None}, TypeError, "swap must be a bool, got NoneType"),
     ],
 )
-def test_resize_crop_yuv_refuses(kernel, changed, error, message):
-    arguments = {
-        "y": Y, "u": U, "v": V, "out": OUT_OF_PLANES, "resized_height": 16, "resized_width": 18,
-        "top": 1, "left": 2, "matrix": BT601, "swap": False,
-    }  # fmt: skip
-    kernel.resize_crop_yuv(**arguments)
+def test_resize_yuv_refuses(kernel, changed, error, message):
+    arguments = {"y": Y, "u": U, "v": V, "out": OUT_OF_PLANES, "matrix": BT601, "swap": False}
+    resizer = kernel.Resizer(**GEOMETRY)
+    resizer.resize_yuv(**arguments)
     before = OUT_OF_PLANES.copy()
     with pytest.raises(error, match=message):
-        kernel.resize_crop_yuv(**(arguments | changed))
+        resizer.resize_yuv(**(arguments | changed))
     np.testing.assert_array_equal(OUT_OF_PLANES, before)
 
 
@@ -367,6 +372,7 @@ def misaligned(shape):
 
 
 OUT = bytes_like((8, 9, 3))
+MEETING_OUT = np.lib.stride_tricks.as_strided(OUT, IMAGE.shape, (6, 3, 1))
 
 
 @pytest.mark.parametrize(
@@ -383,21 +389,42 @@ OUT = bytes_like((8, 9, 3))
         ({"image": noise(20, 30, 4)}, ValueError, r"image must .* \(20, 30, 4\)"),
         ({"image": IMAGE[:0]}, ValueError, r"image must .* \(0, 30, 3\)"),
         ({"image": IMAGE[:, :0]}, ValueError, r"image must .* \(20, 0, 3\)"),
-        ({"image": IMAGE[:, ::2]}, ValueError, r"strides \(any, 3, 1\), got \(90, 6, 1\)"),
+        ({"image": noise(20, 60, 3)[:, ::2]}, ValueError, r"\(any, 3, 1\), got \(180, 6, 1\)"),
         ({"image": IMAGE[..., ::-1]}, ValueError, r"strides \(any, 3, 1\), got \(90, 3, -1\)"),
         ({"image": IMAGE[:, ::-1]}, ValueError, r"strides \(any, 3, 1\), got \(90, -3, 1\)"),
-        ({"image": np.zeros((32768, 1, 3), np.uint8)}, ValueError, "height of image .* got 32768"),
-        ({"image": np.zeros((1, 32768, 3), np.uint8)}, ValueError, "width of image .* got 32768"),
+        ({"image": noise(20, 31, 3)}, ValueError, r"\(20, 30, 3\), got .*\(20, 31, 3\)"),
+        ({"image": noise(30, 20, 3)}, ValueError, r"\(20, 30, 3\), got .*\(30, 20, 3\)"),
         ({"out": bytearray(8 * 9 * 3)}, TypeError, "out must be a uint8 array .*, got bytearray"),
         ({"out": OUT.astype(np.float32)}, TypeError, "out must be a uint8 .*, got float32 array"),
         ({"out": OUT[0]}, ValueError, r"out must .* \(9, 3\)"),
         ({"out": OUT[:0]}, ValueError, r"out must .* \(0, 9, 3\)"),
-        ({"out": OUT[:, 1:]}, ValueError, "out must be C-contiguous"),
+        ({"out": OUT[:7]}, ValueError, r"out must .* \(8, 9, 3\), got .* \(7, 9, 3\)"),
+        ({"out": np.zeros((8, 10, 3), np.uint8)[:, 1:]}, ValueError, "out must be C-contiguous"),
         ({"out": OUT[::-1]}, ValueError, "out must be C-contiguous"),
         ({"out": np.asfortranarray(OUT)}, ValueError, "out must be C-contiguous"),
         ({"out": bytes_like((8, 9, 3), writable=False)}, ValueError, "out must be writable"),
-        ({"image": OUT}, ValueError, "out must not share memory with image"),
-        ({"image": OUT[::-1]}, ValueError, "out must not share memory with image"),
+        ({"image": MEETING_OUT}, ValueError, "out must not share memory with image"),
+        ({"image": MEETING_OUT[::-1]}, ValueError, "out must not share memory with image"),
+        ({"swap": 1}, TypeError, "swap must be a bool, got int"),
+    ],
+)
+def test_resize_refuses(kernel, changed, error, message):
+    arguments = {"image": IMAGE, "out": OUT, "swap": False}
+    resizer = kernel.Resizer(**GEOMETRY)
+    resizer.resize(**arguments)
+    before = OUT.copy()
+    with pytest.raises(error, match=message):
+        resizer.resize(**(arguments | changed))
+    np.testing.assert_array_equal(OUT, before)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"height": 32768}, ValueError, "height must be from 1 to 32767, got 32768"),
+        ({"width": 32768}, ValueError, "width must be from 1 to 32767, got 32768"),
+        ({"height": 0}, ValueError, "height must be from 1 to 32767, got 0"),
+        ({"width": None}, TypeError, "width must be an integer, got NoneType"),
         ({"resized_height": 0}, ValueError, "resized_height must be from 1 to 32767, got 0"),
         ({"resized_width": -3}, ValueError, "resized_width must be from 1 to 32767, got -3"),
         ({"resized_width": 32768}, ValueError, "resized_width must be from 1 to 32767, got 32768"),
@@ -412,19 +439,16 @@ OUT = bytes_like((8, 9, 3))
         ({"top": 2**63 - 1}, ValueError, "is not inside the resized frame"),
         ({"left": -(2**70)}, ValueError, "is not inside the resized frame"),
         ({"resized_height": 7}, ValueError, "is not inside the resized frame of 7x18"),
-        ({"swap": 1}, TypeError, "swap must be a bool, got int"),
+        ({"crop_height": 0}, ValueError, "crop_height must be from 1 to 32767, got 0"),
+        ({"crop_width": -1}, ValueError, "crop_width must be from 1 to 32767, got -1"),
+        ({"crop_width": 17}, ValueError, "crop of 8x17 at top 1, left 2 is not inside .* 16x18"),
+        ({"crop_height": 8.0}, TypeError, "crop_height must be an integer, got float"),
     ],
 )
-def test_resize_crop_refuses(kernel, changed, error, message):
-    arguments = {
-        "image": IMAGE, "out": OUT, "resized_height": 16, "resized_width": 18,
-        "top": 1, "left": 2, "swap": False,
-    }  # fmt: skip
-    kernel.resize_crop(**arguments)
-    before = OUT.copy()
+def test_a_resizer_refuses(kernel, changed, error, message):
+    kernel.Resizer(**GEOMETRY)
     with pytest.raises(error, match=message):
-        kernel.resize_crop(**(arguments | changed))
-    np.testing.assert_array_equal(OUT, before)
+        kernel.Resizer(**(GEOMETRY | changed))
 
 
 @pytest.mark.parametrize(
@@ -474,10 +498,11 @@ def test_stack_refuses(kernel, changed, error, message):
 def test_one_shared_byte_is_refused_and_a_neighbour_is_not(kernel):
     memory = np.zeros(8 * 9 * 3 + 1800, np.uint8)
     out, image = memory[:216].reshape(8, 9, 3), memory[216:].reshape(20, 30, 3)
-    kernel.resize_crop(image, out, 16, 18, 1, 2, False)
+    resizer = kernel.Resizer(**GEOMETRY)
+    resizer.resize(image, out, False)
     image = memory[215:-1].reshape(20, 30, 3)
     with pytest.raises(ValueError, match="out must not share memory with image"):
-        kernel.resize_crop(image, out, 16, 18, 1, 2, False)
+        resizer.resize(image, out, False)
 
 
 def test_stack_refuses_shared_memory(kernel):
@@ -487,20 +512,72 @@ def test_stack_refuses_shared_memory(kernel):
         kernel.stack(frames, out, [1, 1, 1], [0, 0, 0])
 
 
-def test_an_index_that_reshapes_the_image_cannot_escape_the_checks():
-    image = noise(20, 30, 3)
+def test_an_index_that_reshapes_a_plane_cannot_escape_the_checks(kernel):
+    y = Y.copy()
 
     class Reshaping:
         def __index__(self):
-            image.resize((1800,), refcheck=False)  # in place, unlike reshape
-            return 1
+            y.resize((600,), refcheck=False)  # in place, unlike reshape
+            return 16
 
-    with pytest.raises(ValueError, match=r"got uint8 array of shape \(1800,\)"):
-        load("_frames").resize_crop(image, OUT, 16, 18, Reshaping(), 2, False)
+    with pytest.raises(ValueError, match=r"got uint8 array of shape \(600,\)"):
+        kernel.Resizer(**GEOMETRY).resize_yuv(y, U, V, OUT, [Reshaping(), *BT601[1:]], False)
 
 
 def test_the_twin_names_what_is_missing(monkeypatch):
-    twin = load("_frames_py")
+    resizer = load("_frames_py").Resizer(**GEOMETRY)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ImportError, match=r'pip install "r2p_edge\[opencv\]"'):
-        twin.resize_crop(IMAGE, np.empty((8, 9, 3), np.uint8), 16, 18, 1, 2, False)
+        resizer.resize(IMAGE, np.empty((8, 9, 3), np.uint8), False)
+
+
+# Instruction sets
+
+
+def digest_of_everything():
+    """Return a checksum of what the extension computes, over sizes that take every path of it."""
+    kernel = load("_frames")
+    generator = np.random.default_rng(0)
+    digest = 0
+    for case in range(300):
+        source = [int(side) for side in generator.integers(1, (20, 300)[case % 2], 2)]
+        size = [int(side) for side in generator.integers(1, 200, 2)]
+        top, left = (int(generator.integers(0, side)) for side in size)
+        crop = size, top, left, (size[0] - top, size[1] - left)
+        swap, pairs = case % 3 == 0, case % 5 == 0
+        image, planes = noise(*source, 3, seed=case), planes_of(*source, pairs=pairs, seed=case)
+        digest = zlib.crc32(resized_crop(kernel, image, *crop, swap), digest)
+        digest = zlib.crc32(yuv_crop(kernel, planes, *crop, swap=swap), digest)
+        frames = noise(2, *(int(side) for side in generator.integers(1, 12, 2)), 3, seed=case)
+        offset = case % 9  # of floats, from an address that suits every register
+        memory = np.zeros(frames.size + offset + 16, np.float32)
+        offset += -(memory.ctypes.data // 4) % 16
+        out = memory[offset : offset + frames.size].reshape(3, *frames.shape[:3])
+        kernel.stack(frames, out, [0.017, 0.018, 0.019], [-1.9, -1.8, -1.7])
+        digest = zlib.crc32(memory[offset : offset + frames.size + 1], digest)
+    return digest
+
+
+def in_a_process_with(instruction_set, expression):
+    """Evaluate an expression of this file's names where the extension uses `instruction_set`."""
+    code = f"import runpy, sys\nprint(eval({expression!r}, runpy.run_path(sys.argv[1])))"
+    environment = os.environ | {"R2P_INSTRUCTION_SET": instruction_set, "R2P_REQUIRE_EXT": "1"}
+    command = [sys.executable, "-c", code, __file__]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("instruction_set", ["scalar", *(["ssse3", "avx2"] if EXACT else ["neon"])])
+def test_every_instruction_set_gives_the_same_bytes(instruction_set):
+    load("_frames")
+    expression = "load('_frames').instruction_set, digest_of_everything()"
+    done = in_a_process_with(instruction_set, expression)
+    if f"R2P_INSTRUCTION_SET is {instruction_set}; this processor has" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.stdout.strip() == str((instruction_set, digest_of_everything())), done.stderr
+
+
+def test_an_instruction_set_that_nobody_has_is_refused():
+    load("_frames")
+    done = in_a_process_with("mmx", "load('_frames')")
+    message = r"ImportError: R2P_INSTRUCTION_SET is mmx; this processor has .*scalar; name one of"
+    assert re.search(message, done.stderr)
