@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of `r2p-edge`."""
-    from r2p_edge.cli import _parser
+    from r2p_edge.cli import build_parser
 
-    return _parser()
+    return build_parser()
 
 
 def cli_page() -> str:

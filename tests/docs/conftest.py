@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from checkpoints import mindspore_names, write_mindspore_ckpt
 from networks import random_parameters
+from paths import ROOT
 from requirements import is_required
 
 from r2p_edge.calibration import motion
 from r2p_edge.export.build import build
 
-ROOT = Path(__file__).parents[2]
 SMALL = {"counts": (1, 1, 1, 1), "widths": (8, 12, 16, 24)}
 MINE = ("fall", "no fall", "wave")
 UCF101 = ("ApplyEyeMakeup", "Basketball", "Biking", "YoYo")

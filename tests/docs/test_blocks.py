@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import ALL, BOARDS, COMMANDS, LANGUAGES, PAGES, ROOT, RUNNABLE, Block, blocks_of
+from pages import ALL, BOARDS, COMMANDS, LANGUAGES, PAGES, RUNNABLE, Block, blocks_of
+from paths import HELPERS, ROOT
 from requirements import is_required
 
 
@@ -37,7 +38,7 @@ def test_block(block: Block, workshop: Path, camera: Path, tmp_path: Path) -> No
     folder = tmp_path / "here"
     shutil.copytree(workshop, folder, symlinks=True)
     programs = Path(sys.executable).parent
-    paths = [camera, ROOT / "tests"] if re.search(r"\b0\b", block.code) else [ROOT / "tests"]
+    paths = [camera, HELPERS] if re.search(r"\b0\b", block.code) else [HELPERS]
     if block.language == "sh":
         command = ["bash", "-euo", "pipefail", "-c", block.code]
     else:

@@ -6,7 +6,8 @@ import sys
 import types
 from pathlib import Path
 
-from pages import COMMANDS, ROOT
+from pages import COMMANDS
+from paths import ROOT
 
 import r2p_edge.runtimes
 

@@ -8,7 +8,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from pages import BOARDS, COMMANDS, PAGES, ROOT, blocks_of
+from pages import BOARDS, COMMANDS, PAGES, blocks_of
+from paths import ROOT
 
 from r2p_edge import errors
 from r2p_edge.export import TARGETS

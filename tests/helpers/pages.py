@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from paths import EXAMPLES, ROOT
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-BOARDS = [ROOT / "examples" / board / "README.md" for board in ("jetson", "atlas")]
+BOARDS = [EXAMPLES / board / "README.md" for board in ("jetson", "atlas")]
 RUNNABLE = ("sh", "python")
 LANGUAGES = (*RUNNABLE, "text")
 MARK = re.compile(r"<!-- (slow|needs|run by|not run)(?::? (.+))? -->")
