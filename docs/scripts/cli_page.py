@@ -40,14 +40,15 @@ def _verb(name: str, verb: argparse.ArgumentParser) -> Iterator[str]:
         actions = [each for each in group._group_actions if each.help != argparse.SUPPRESS]
         if not actions:
             continue
-        yield f"**{group.title}**\n"
+        title = str(group.title).removeprefix("positional ")
+        yield f"**{title[:1].upper()}{title[1:]}**\n"
         yield "| | |"
         yield "|---|---|"
         for each in actions:
             yield f"| {_spelling(each)} | {_help(each, verb)} |"
         yield ""
     if verb.epilog:
-        yield f"{verb.epilog}\n"
+        yield f"{verb.epilog.strip()}\n"
 
 
 def _placeholder(action: argparse.Action) -> str:
