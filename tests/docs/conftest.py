@@ -1,0 +1,155 @@
+"""The folder in which a reader of the pages would type their lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from checkpoints import mindspore_names, write_mindspore_ckpt
+from networks import random_parameters
+from paths import ROOT
+from requirements import is_required
+
+from r2p_edge.calibration import motion
+from r2p_edge.export.build import build
+
+SMALL = {"counts": (1, 1, 1, 1), "widths": (8, 12, 16, 24)}
+MINE = ("fall", "no fall", "wave")
+UCF101 = ("ApplyEyeMakeup", "Basketball", "Biking", "YoYo")
+
+# What Python runs at its start: camera 0 is there, and shows one film at its rate. At the film's
+# end the program is asked to end, as systemd would.
+CAMERA = """
+import os, pathlib, signal, time
+import cv2
+
+File, exists = cv2.VideoCapture, pathlib.Path.exists
+
+
+class Camera:
+    def __new__(cls, source, *arguments):
+        return super().__new__(cls) if source in (0, "/dev/video0") else File(source, *arguments)
+
+    def __init__(self, source, *arguments):
+        self.film = File({film!r})
+
+    def grab(self):
+        time.sleep(0.04)
+        if not self.film.grab():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return False
+        return True
+
+    def __getattr__(self, name):
+        return getattr(self.film, name)
+
+
+cv2.VideoCapture = Camera
+pathlib.Path.exists = lambda path: str(path) == "/dev/video0" or exists(path)
+"""
+
+
+@pytest.fixture(scope="session")
+def workshop(motion_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the pages name: models, checkpoints, videos and lists. Not to be changed."""
+    folder = tmp_path_factory.mktemp("workshop")
+    _demo(folder / "r2p-edge-demo", motion_model)
+    _checkpoints(folder)
+    _models(folder)
+    _videos(folder)
+    _data_sets(folder)
+    for name in ("examples", "tests", "docs", "mkdocs.yml", "r2p_edge"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def camera(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH, with which camera 0 is there and shows three seconds."""
+    folder = tmp_path_factory.mktemp("camera")
+    film = folder / "film.mp4"
+    motion.write_video(motion.scene("test", 6), film, np.arange(75) / 25)
+    (folder / "sitecustomize.py").write_text(CAMERA.format(film=str(film)), encoding="utf-8")
+    return folder
+
+
+def _demo(folder: Path, model: Path) -> None:
+    """What `r2p-edge demo` leaves, as far as the pages use it."""
+    (folder / "videos").mkdir(parents=True)
+    for file in model.parent.iterdir():
+        shutil.copy(file, folder)
+    for number, label in enumerate(motion.CLASSES):
+        video = folder / "videos" / f"{label.replace(' ', '-')}.mp4"
+        motion.write_video(motion.scene("test", number), video)
+
+
+def _checkpoints(folder: Path) -> None:
+    for name, classes in (("r2plus1d_best_map", 101), ("mine", len(MINE))):
+        parameters = random_parameters(**SMALL, classes=classes)
+        write_mindspore_ckpt(folder / f"{name}.ckpt", mindspore_names(parameters))
+    (folder / "mine.txt").write_text("\n".join(MINE), encoding="utf-8")
+
+
+def _models(folder: Path) -> None:
+    parameters = random_parameters(**SMALL, classes=400)
+    source = write_mindspore_ckpt(folder / "tv.ckpt", mindspore_names(parameters))
+    try:
+        import torch
+    except ImportError:
+        pass
+    else:
+        state = {name: torch.from_numpy(array) for name, array in parameters.items()}
+        torch.save(state, folder / "r2plus1d_18-91a641e6.pth")
+    models = folder / "models"
+    contracts: list[tuple[Path, dict[str, Any]]] = [
+        (source, {"preset": "kinetics400-torchvision", "name": "tv"}),
+        (folder / "r2plus1d_best_map.ckpt", {"preset": "ucf101-mindspore", "name": "ucf101"}),
+        (folder / "mine.ckpt", {"preset": "ucf101-mindspore", "labels": folder / "mine.txt"}),
+    ]
+    for checkpoint, contract in contracts:
+        build(checkpoint, targets=["onnx"], out=models, **contract)
+    for name in ("tv", "ucf101"):
+        model = models / f"{name}-fp32.onnx"
+        build(model, targets=["openvino"], precision="fp16", out=models)
+    source.unlink()
+
+
+def _videos(folder: Path) -> None:
+    motion.write_video(motion.scene("test", 0), folder / "video.mp4")
+    motion.write_video(motion.scene("test", 1), folder / "other.mp4")
+    (folder / "other.mp4").rename(folder / "other.avi")  # FFmpeg looks at the content
+    frames = folder / "frames-folder"
+    frames.mkdir()
+    with av.open(str(folder / "video.mp4")) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            frame.to_image().save(frames / f"{number:04}.png")
+
+
+def _data_sets(folder: Path) -> None:
+    """Videos of UCF101, real ones if they are here, with lists; and of the reader's own classes."""
+    real = Path(os.environ.get("R2P_TEST_DATA", ROOT.parent / "shared" / "data")) / "ucf101"
+    assert real.is_dir() or not is_required("data")
+    train, test = [], []
+    for label in UCF101:
+        target = folder / "UCF-101" / label
+        target.mkdir(parents=True)
+        names = [f"v_{label}_g{group:02}_c01.avi" for group in (1, 8)]
+        found = sorted((real / label).glob("*.avi"))[:2]
+        for number, name in enumerate(names):
+            if found:
+                shutil.copy(found[number % len(found)], target / name)
+            else:
+                motion.write_video(motion.scene("test", number), target / "clip.mp4")
+                (target / "clip.mp4").rename(target / name)
+        test.append(f"{label}/{names[0]}")
+        train.append(f"{label}/{names[1]} {1 + UCF101.index(label)}")
+    (folder / "testlist01.txt").write_text("\n".join(test), encoding="utf-8")
+    (folder / "trainlist01.txt").write_text("\n".join(train), encoding="utf-8")
+    for number, label in enumerate(MINE):
+        (folder / "videos" / label).mkdir(parents=True)
+        motion.write_video(motion.scene("test", number), folder / "videos" / label / "0.mp4")
