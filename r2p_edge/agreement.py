@@ -81,7 +81,7 @@ def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
 
 
 def within_tolerance(found: Agreement, precision: str) -> bool:
-    """Return whether two models agree as well as this precision, of either, should."""
+    """Return whether an agreement is within the tolerance of this precision."""
     if precision not in TOLERANCE:
         return True
     figure, limit = TOLERANCE[precision]

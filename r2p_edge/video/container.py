@@ -165,7 +165,7 @@ class VideoDecoder:
         return self._decode(0)
 
     def frames_near(self, time: float) -> Iterator[av.VideoFrame]:
-        """Decode from the last key frame before `time` on, as far as the file tells where that is.
+        """Decode from the last key frame up to `time` on; some containers seek to a later one.
 
         Raises:
             av.FFmpegError: the file is damaged, or cannot be sought.
@@ -180,7 +180,7 @@ class VideoDecoder:
         return self._decode(max(keys, default=0))
 
     def _decode(self, first: int) -> Iterator[av.VideoFrame]:
-        """Decode from a kept packet on; where none are kept, from where the file stands."""
+        """Decode from this kept packet on; if none are kept, from where the file stands."""
         self._touched = True
         if self._packets is None:
             return self._container.decode(self._stream)
@@ -210,5 +210,5 @@ def cause_of(error: Exception) -> str:
 
 
 def _is_key(packet: Packet, stamp: int) -> bool:
-    """Return whether decoding can start at this packet to reach the frame at `stamp`."""
+    """Return whether this is a key frame's packet that is shown no later than `stamp`."""
     return packet.is_keyframe and packet.pts is not None and packet.pts <= stamp
