@@ -126,7 +126,7 @@ class _Sampled:
         reader = ClipReader(self._spec)
         for video in self._judged:
             with contextlib.suppress(VideoError):
-                yield reader.pixels(self._folder / video.name)[0], video.label
+                yield reader.read(self._folder / video.name).pixels[0], video.label
 
     def record(self) -> dict[str, Any]:
         return self._manifest.record(unreadable=len(self._unreadable))
@@ -166,5 +166,5 @@ class _Drawn:
         start = max(0.0, (motion.DURATION - (clip.frames - 1) * clip.tick) / 2)
         times = start + np.arange(clip.frames) * clip.tick
         frames = np.stack([scene.draw(float(time), height=240, width=320) for time in times])
-        pixels: npt.NDArray[np.uint8] = self._reader.pixels(frames)[0]
+        pixels: npt.NDArray[np.uint8] = self._reader.read(frames).pixels[0]
         return pixels

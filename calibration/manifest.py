@@ -204,7 +204,7 @@ def read_clips(
                 "or sample again"
             )
         try:
-            clips = reader.pixels(path, clips=video.clips)
+            clips = reader.read(path, clips=video.clips).pixels
         except VideoError as error:
             failed.append((video.name, error))
             check_unreadable(failed, len(manifest.videos))

@@ -1,4 +1,4 @@
-"""How well the outputs of two models agree, and how well they should."""
+"""Agreement of two models' outputs, and the tolerance that each precision is given."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ TOLERANCE: dict[str, tuple[str, float]] = {
     "fp16": ("cosine", 0.999),
     "bf16": ("cosine", 0.999),
 }
-"""Per precision, the figure of `Agreement` that decides and its limit: the most that `max_rel`
-may be, the least that `cosine` may be. INT8 has none: it is reported and never refused."""
+"""Figure of `Agreement` that decides for each precision, and its limit: the largest `max_rel`, or
+the smallest `cosine`. INT8 has none: it is reported and never refused."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What separates the outputs of two models.
+    """Figures of how two models' outputs for the same clips differ.
 
     Attributes:
         max_abs: largest absolute difference of two logits.
-        max_rel: the same over the largest absolute logit of the reference.
-        cosine: of the angle between the two outputs of a clip, for the worst clip.
-        top1: share of the clips whose largest logit is at the same class.
+        max_rel: `max_abs` divided by the largest absolute logit of the reference.
+        cosine: cosine of the angle between the two outputs of a clip, for the worst clip.
+        top1: share of the clips for which both models have the same best class.
         clips: number of clips compared.
     """
 
@@ -37,15 +37,15 @@ class Agreement:
 
 
 def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
-    """Compares two models' outputs for the same clips.
+    """Compare two models' outputs for the same clips.
 
     Args:
-        reference: (N, classes), any real dtype; computed with in float64.
-        other: of the same shape.
+        reference: (N, classes), any real dtype; the figures are computed in float64.
+        other: outputs of the same shape.
 
     Raises:
         ParityError: the shapes differ or are not (N, classes) with N > 0, a number is NaN or
-            infinite, or a clip of the reference is all zero, which nothing can be compared with.
+            infinite, or a clip's outputs in the reference are all zero.
     """
     reference = np.asarray(reference, dtype=np.float64)
     other = np.asarray(other, dtype=np.float64)
@@ -64,8 +64,8 @@ def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
     lengths = np.linalg.norm(reference, axis=1)
     if not lengths.all():
         raise ParityError(
-            "every output of the reference is zero for a clip, so no difference can be put in "
-            "relation to it; compare on other clips"
+            "every output of the reference is zero for a clip, so no relative difference can be "
+            "computed; compare on other clips"
         )
     max_abs = float(np.abs(other - reference).max())
     # A vector of zeros points nowhere: its cosine is 0, not 0/0.
@@ -81,7 +81,7 @@ def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
 
 
 def within_tolerance(found: Agreement, precision: str) -> bool:
-    """Whether two models of this precision, or one of them, agree as well as they should."""
+    """Return whether an agreement is within the tolerance of this precision."""
     if precision not in TOLERANCE:
         return True
     figure, limit = TOLERANCE[precision]

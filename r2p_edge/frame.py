@@ -1,7 +1,7 @@
-"""Decoded frames of PyAV as pixels: whole ones in RGB, or the planes as they were decoded.
+"""Pixels of one frame: an image in RGB, or the planes that the decoder gave.
 
-Decoders give YUV with a sample of each colour for four pixels (4:2:0). Converting a whole frame
-costs more than resizing it, so what is going to be resized stays in planes until then.
+Video is stored in YUV with one sample of each colour for four pixels (4:2:0). Converting a whole
+frame to RGB costs more than resizing it, so a frame stays in planes until it is resized.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
+"""Pixels, uint8 (H, W, 3), or several images stacked along leading axes."""
 
-# Red's and blue's shares in the luma of each `AVColorSpace` of libavutil/pixfmt.h. What is not
-# said is taken for BT.601, as FFmpeg's own conversion does.
+# Shares of red and blue in the luma of each `AVColorSpace` of libavutil/pixfmt.h. A frame that
+# declares none is taken for BT.601, as in FFmpeg's own conversion.
 _BT709, _BT601, _BT2020 = (0.2126, 0.0722), (0.299, 0.114), (0.2627, 0.0593)
 _SHARES = {1: _BT709, 2: _BT601, 5: _BT601, 6: _BT601, 9: _BT2020}
 _FULL_RANGE = 2  # of `AVColorRange`
@@ -27,10 +28,10 @@ class Planes:
     """A frame in YUV 4:2:0.
 
     Attributes:
-        y: uint8 (H, W), rows at any distance.
+        y: uint8 (H, W); rows may be any number of bytes apart.
         u, v: uint8 ((H + 1) // 2, (W + 1) // 2).
-        matrix: to RGB, as `Resizer.resize_yuv` takes it.
-        frame: PyAV's, whose memory the planes are.
+        matrix: conversion to RGB, as `Resizer.resize_yuv` takes it.
+        frame: PyAV's frame, which owns the planes' memory.
     """
 
     y: Image
@@ -41,16 +42,16 @@ class Planes:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, 3), as of the image."""
+        """Shape of the image, (H, W, 3)."""
         return *self.y.shape, 3
 
     def rgb(self) -> Image:
-        """The frame as uint8 RGB (H, W, 3)."""
+        """Return the frame as uint8 RGB (H, W, 3)."""
         return rgb_of(self.frame)
 
 
 def picture_of(frame: Any) -> Image | Planes:
-    """The planes of a PyAV frame, where they are in 4:2:0 and upright; else the frame in RGB."""
+    """Return the planes of a PyAV frame if it is upright and in 4:2:0, else the frame in RGB."""
     form, planes = frame.format.name, frame.planes
     shares = _SHARES.get(frame.colorspace)
     upright = frame.rotation % 360 == 0 and all(plane.line_size > 0 for plane in planes)
@@ -68,10 +69,8 @@ def picture_of(frame: Any) -> Image | Planes:
 
 
 def rgb_of(frame: Any) -> Image:
-    """A PyAV frame as uint8 RGB (H, W, 3), upright.
-
-    One thread: swscale's slice threads cost three times what they save at these sizes.
-    """
+    """Return a PyAV frame as uint8 RGB (H, W, 3), upright."""
+    # One thread: swscale's slice threads cost three times what they save at these sizes.
     image: Image = frame.to_ndarray(format="rgb24", threads=1)
     turns = round(frame.rotation / 90) % 4  # counter-clockwise, as the container asks
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
@@ -83,7 +82,7 @@ def _plane(plane: Any, height: int, width: int) -> Image:
 
 @functools.cache
 def _matrix(red: float, blue: float, *, full: bool) -> tuple[int, int, int, int, int, int]:
-    """From luma's shares of red and blue: Y = red R + green G + blue B (ITU-R BT.601, 3.5)."""
+    """Return the conversion to RGB for Y = red R + green G + blue B (ITU-R BT.601, 3.5)."""
     green = 1 - red - blue
     gain, chroma = (1.0, 2.0) if full else (255 / 219, 2 * 255 / 224)
     from_v, from_u = chroma * (1 - red), chroma * (1 - blue)

@@ -1,4 +1,4 @@
-"""What a `Predictor` answers."""
+"""The answer of a `Predictor`: classes, probabilities, and the time that each stage took."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 @dataclass
 class Timing:
-    """Milliseconds that each stage took; `total` includes what lies between them."""
+    """Milliseconds that each stage took; `total` includes the time between the stages."""
 
     decode: float = 0.0
     preprocess: float = 0.0
@@ -23,6 +23,7 @@ class Timing:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Add the time that the `with` block takes to the stage of this name."""
         started = time.perf_counter()
         try:
             yield
@@ -33,20 +34,20 @@ class Timing:
 
 @dataclass(frozen=True)
 class Live:
-    """What an answer on a stream has beyond one on a video.
+    """The part of an answer that only streams have.
 
     Attributes:
-        source: name of the stream, where it has one.
-        label: the class after smoothing and hysteresis; None where its score is below
-            `min_score`, and where nothing moves.
-        still: nothing moves, so the model was not asked, and all scores are 0.
-        age_ms: from the capture of the clip's newest frame to the answer.
+        source: name of the stream, or None.
+        label: class after smoothing and hysteresis; None if its score is below `min_score`, or
+            if there is no motion.
+        still: there is no motion, so the model was not run, and all scores are 0.
+        age_ms: milliseconds from the capture of the clip's newest frame to the answer.
         skipped: windows without an answer since the stream began: a newer one took their turn, or
-            the stream broke off before it came.
-        dropped: frames that were not used since then, because reading them was too slow or they
-            were damaged.
-        gaps: how often since then the window was emptied, because frames were missing, time
-            jumped, or the pictures' size changed.
+            the stream was interrupted first.
+        dropped: frames since the stream began that were not used, because reading them was too
+            slow or they were damaged.
+        gaps: times since the stream began that the window was emptied, because frames were
+            missing, time jumped, or the frame size changed.
     """
 
     source: str | None
@@ -60,14 +61,14 @@ class Live:
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:
-        """The clip's newest frame as it came, uint8 RGB (H, W, 3), converted when asked for.
+        """The clip's newest frame in full size, uint8 RGB (H, W, 3), converted on each access.
 
-        Of a frame that was pushed it is the caller's array itself.
+        For a frame that was pushed it is the caller's array itself.
         """
         return self._image()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, without the image."""
+        """Return the attributes in plain JSON types, without the label and the image."""
         return {
             "source": self.source,
             "still": self.still,
@@ -85,16 +86,17 @@ class Prediction:
     Attributes:
         labels: name of each class.
         scores: float32 (classes,), probabilities, averaged over the clips.
-        clips: how many clips were looked at.
-        span: seconds after the first frame of the first and the last frame looked at; of a
-            stream, their times in the clock of the source.
-        coverage: share of the clips' frames that are real; the rest repeats the last frame of a
+        clips: number of clips looked at.
+        span: times of the first and the last frame looked at: seconds after the video's first
+            frame, or seconds on the stream's own clock.
+        coverage: share of the clips' frames that are real; the rest repeat the last frame of a
             video that is shorter than a clip, or frames of a stream that has too few.
         truncated: decoding stopped before the end that the file declares.
-        runtime, device: what it ran on.
-        precision: what it was computed in.
+        runtime: library that ran the model.
+        device: device that it ran on.
+        precision: precision that it computed in.
         timing: milliseconds of each stage.
-        live: what a stream adds; None of a video.
+        live: the part that only streams have; None for a video.
     """
 
     labels: tuple[str, ...]
@@ -111,25 +113,25 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """Name of the most probable class; of a stream `Live.label`, empty where it has none."""
+        """Name of the most probable class; on a stream `Live.label`, or "" if that is None."""
         if self.live is not None:
             return self.live.label or ""
         return self.labels[int(self.scores.argmax())]
 
     @property
     def score(self) -> float:
-        """Probability of the label, or of the most probable class where there is none."""
+        """Probability of the label, or of the most probable class if there is no label."""
         if self.live is not None and self.live.label is not None:
             return float(self.scores[self.labels.index(self.live.label)])
         return float(self.scores.max())
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The k most probable classes and their probabilities, best first."""
+        """Return the k most probable classes and their probabilities, best first."""
         best = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.labels[i], float(self.scores[i])) for i in best]
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
-        """Plain JSON types, times rounded to microseconds."""
+        """Return the answer in plain JSON types, times rounded to microseconds."""
         live: dict[str, Any] = {}
         if self.live is not None:
             live = {"time": round(self.span[1], 6), **self.live.to_dict()}

@@ -1,9 +1,8 @@
-"""`Predictor`: a model file goes in, answers on videos come out."""
+"""`Predictor`: from a model file to predictions on videos."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -27,20 +26,21 @@ class Predictor:
 
     Args:
         path: the model file: `.onnx`, `.xml`, `.engine`, `.plan`, `.mindir` or `.om`.
-        runtime: which library runs it; by default the first that takes such a file.
-        device: of the runtime, "cpu" by default. What cannot be had is an error, not a fallback.
-        threads: for the runtime; by default one per core that this process may use.
-        precision: "fp32", "fp16" or "bf16" to compute in, where the runtime lets one choose
-            (OpenVINO does). By default the artifact's own, whatever would be faster.
-        cache: a folder that exists, in which OpenVINO keeps compiled models to start faster.
-        spec: the contract of a model that carries none: a `ModelSpec` or its JSON file.
+        runtime: library that runs the model; default: the first that takes such a file.
+        device: device to run on, e.g. "cpu", "cuda:1"; default: the runtime's first. An
+            unavailable device raises BackendError; there is no fallback.
+        threads: threads of the runtime; default: one per core that this process may use.
+        precision: "fp32", "fp16" or "bf16" to compute in, where the runtime offers the choice
+            (OpenVINO does); default: the artifact's own, even if another would be faster.
+        cache: existing folder in which OpenVINO keeps compiled models, to start faster.
+        spec: contract of a model that carries none: a `ModelSpec` or the path of its JSON file.
 
     Raises:
-        ModelNotFoundError: there is no such file.
+        ModelNotFoundError: the file does not exist.
         ModelError: the file cannot be used, or its bytes are not those that were exported.
-        SpecError: it carries no spec, or its spec contradicts the model.
-        UsageError: an argument is wrong in itself, or the runtime has no such option.
-        BackendError: the runtime, the device or the precision is not to be had.
+        SpecError: the file carries no spec, or its spec contradicts the model.
+        UsageError: an argument is wrong in itself, or the runtime does not offer the option.
+        BackendError: the runtime, the device or the precision is unavailable.
     """
 
     def __init__(
@@ -73,24 +73,24 @@ class Predictor:
 
     @property
     def device(self) -> str:
-        """What the model runs on."""
+        """Name of the device that the model runs on."""
         return self._runtime.device
 
     @property
     def precision(self) -> str:
-        """What the model computes in: "fp32", "fp16", "bf16", "int8" or "int8+bf16"."""
+        """Precision that the model computes in: "fp32", "fp16", "bf16", "int8" or "int8+bf16"."""
         return self._runtime.precision
 
     def _check_model(self) -> int:
-        """Holds the loaded model against its spec; returns its batch size."""
+        """Return the loaded model's batch size, after checking the model against its spec."""
         loaded, spec, path = self._runtime, self.spec, self.artifact.path
         if self.artifact.carrier == "sidecar" and loaded.contract is not None:
             digest = spec.contract_digest()
             if loaded.contract != digest:
                 raise SpecError(
                     f"{path} was built with the contract {loaded.contract[:12]}... but its sidecar "
-                    f"holds {digest[:12]}..., so it is that of another model; copy both files "
-                    "again from the export"
+                    f"has {digest[:12]}..., so it belongs to another model; copy both files again "
+                    "from the export"
                 )
         batch, expected = loaded.input_shape[0], spec.input_shape
         fits = len(loaded.input_shape) == len(expected) and all(
@@ -106,7 +106,7 @@ class Predictor:
         return max(batch, 1)
 
     def _check_chip(self) -> None:
-        """Refuses int8 on a CPU that would compute it wrongly."""
+        """Refuse int8 on a CPU that would compute it wrongly."""
         profile = (self.spec.calibration or {}).get("profile")
         if profile == "cpu" and self.device == "cpu" and read_cpu().int8 == "saturating":
             raise BackendError(
@@ -130,40 +130,36 @@ class Predictor:
         fps: float | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
     ) -> Prediction:
-        """The classes of a video and their probabilities.
+        """Return the classes of a video and their probabilities.
 
         Args:
             source: path or URL of a video file, folder of images, uint8 array (T, H, W, 3), or
                 iterable of uint8 frames (H, W, 3), which is consumed once. An array or iterable
                 of exactly as many frames as the model takes is the clip itself; any other
                 length is a video.
-            clips: 1 looks at the centre clip; more are spread uniformly from the first to the
-                last and their probabilities averaged.
-            fps: frames per second of an array, iterable or folder; by default the rate of the
-                training videos. A file knows its own.
-            color: channel order of an array or iterable; a file has none.
+            clips: clips to look at. 1 is the centre clip; more are spread uniformly from the
+                first to the last, and their probabilities averaged.
+            fps: frames per second of an array, iterable or folder; default: the rate of the
+                training videos. A file declares its own.
+            color: channel order of an array or iterable, "RGB" or "BGR"; a file has none.
 
         Raises:
-            VideoNotFoundError: there is no such file or folder.
-            VideoError: it holds no frames that can be used.
+            VideoNotFoundError: the file or folder does not exist.
+            VideoError: the source has no frames that can be used.
             UsageError: an argument is wrong in itself.
             ModelError: the model answers NaN.
             BackendError: the runtime failed.
         """
         timing = Timing()
-        with timing.stage("total"):
-            outputs, plans, video = self._reader.use(
-                source, clips, fps, color, timing, lambda each: self._infer(each, timing)
-            )
-            probabilities = self._probabilities(outputs)
-        times = np.concatenate([plan.times for plan in plans])
+        shown = self._reader.read(source, clips=clips, fps=fps, color=color, timing=timing)
+        scores = self.scores(shown.pixels, timing=timing)
         return Prediction(
             labels=self.spec.labels,
-            scores=probabilities.mean(axis=0).astype(np.float32),
-            clips=len(plans),
-            span=(float(times.min()), float(times.max())),
-            coverage=sum(plan.coverage for plan in plans) / len(plans),
-            truncated=video.truncated,
+            scores=scores.mean(axis=0).astype(np.float32),
+            clips=len(scores),
+            span=shown.span,
+            coverage=shown.coverage,
+            truncated=shown.truncated,
             runtime=self.runtime,
             device=self.device,
             precision=self.precision,
@@ -178,14 +174,11 @@ class Predictor:
         fps: float | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
     ) -> npt.NDArray[Any]:
-        """What the model itself answers, (clips, classes): `predict` before the softmax.
+        """Return the model's own outputs, (clips, classes): `predict` before the softmax.
 
         Arguments and errors are those of `predict`.
         """
-        timing = Timing()
-        return self._reader.use(
-            source, clips, fps, color, timing, lambda each: self._infer(each, timing)
-        )[0]
+        return self._infer(self.pixels(source, clips=clips, fps=fps, color=color), Timing())
 
     def pixels(
         self,
@@ -195,20 +188,23 @@ class Predictor:
         fps: float | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
     ) -> npt.NDArray[np.uint8]:
-        """What `predict` shows the model, uint8 (clips, T, H, W, 3), before any normalisation.
+        """Return the clips that `predict` shows the model, before any normalisation.
 
         Arguments and errors are those of `predict`.
+
+        Returns:
+            uint8 (clips, T, H, W, 3).
         """
-        return self._reader.pixels(source, clips=clips, fps=fps, color=color)
+        return self._reader.read(source, clips=clips, fps=fps, color=color).pixels
 
     def scores(
         self, pixels: npt.NDArray[np.uint8], *, timing: Timing | None = None
     ) -> npt.NDArray[np.float64]:
-        """The probabilities of clips that are preprocessed already, (clips, classes).
+        """Return the probabilities of clips that are preprocessed already, (clips, classes).
 
         Args:
             pixels: uint8 (clips, T, H, W, 3), as `pixels` gives them.
-            timing: what it takes is added here, to `total` too.
+            timing: gets the time of each stage added, and their total.
 
         Raises:
             VideoError: the pixels have another shape or dtype.
@@ -223,15 +219,16 @@ class Predictor:
                 f"{', '.join(map(str, expected))}), as pixels() gives them"
             )
         with timing.stage("total"):
-            return self._probabilities(self._infer(iter(np.ascontiguousarray(pixels)), timing))
+            return self._probabilities(self._infer(np.ascontiguousarray(pixels), timing))
 
-    def _infer(self, clips: Iterator[npt.NDArray[np.uint8]], timing: Timing) -> npt.NDArray[Any]:
-        """The model's outputs for each clip, (clips, classes)."""
+    def _infer(self, clips: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
+        """Return the model's outputs for preprocessed clips, (clips, classes)."""
         answers: list[npt.NDArray[Any]] = []
-        while group := list(itertools.islice(clips, self._batch)):
+        for first in range(0, len(clips), self._batch):
+            group = clips[first : first + self._batch]
             with timing.stage("preprocess"):
                 tensors = [self._reader.preprocessor.tensor(clip) for clip in group]
-                # A model of a fixed batch gets its last clips repeated; those answers are dropped.
+                # A model of a fixed batch gets its last clip repeated; those answers are dropped.
                 tensors += tensors[-1:] * (self._batch - len(group))
                 batch = tensors[0] if self._batch == 1 else np.concatenate(tensors)
             with timing.stage("inference"):
@@ -241,6 +238,7 @@ class Predictor:
         return np.concatenate(answers)
 
     def _probabilities(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the model's outputs as probabilities, after checking that they are numbers."""
         scores = np.asarray(output, np.float64)
         if not np.isfinite(scores).all():
             raise ModelError(
@@ -252,8 +250,8 @@ class Predictor:
             if scores.min() < -1e-3 or np.abs(scores.sum(axis=1) - 1).max() > 1e-2:
                 raise SpecError(
                     f"{self.artifact.path} gives scores from {scores.min():.3g} to "
-                    f"{scores.max():.3g} that are no probabilities; set output.kind in its spec "
-                    "to logits"
+                    f"{scores.max():.3g}, which are not probabilities; set output.kind in its "
+                    "spec to logits"
                 )
             return scores
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -320,13 +318,13 @@ class Predictor:
         return open_streams(self, sources, **options)
 
     def warmup(self) -> None:
-        """Runs the model once on a grey clip; the first real answer is then as fast as the next."""
+        """Run the model once on a grey clip, so that the first real one is as fast as the next."""
         self.predict(
             np.full((self.spec.clip.frames, *self._reader.preprocessor.frame_shape), 128, np.uint8)
         )
 
     def close(self) -> None:
-        """Frees the model. Calling it twice is allowed."""
+        """Free the model. Calling it twice is allowed."""
         self._runtime.close()
 
     def __enter__(self) -> Predictor:

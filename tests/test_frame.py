@@ -1,4 +1,4 @@
-"""Frames that stay in YUV until they are resized, against the same frames converted by FFmpeg."""
+"""Frames that stay in YUV until they are resized, compared with FFmpeg's own conversion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEVEL = 1 if X86 else 1.5
 
 
 def frame(form="yuv420p", height=240, width=320, colorspace=2, color_range=0):
-    """A PyAV frame of a smooth picture with little colour, which stays inside RGB."""
+    """Make a PyAV frame of a smooth picture with little colour, which stays inside RGB."""
     rows, columns = np.mgrid[:height, :width]
     gray = 120 + 50 * np.sin(rows / 17) * np.cos(columns / 23)
     image = np.stack([gray + 12, gray, gray + 8 * np.sin(columns / 31)], -1).astype(np.uint8)
@@ -94,7 +94,7 @@ def files(data):
 
 
 def test_real_files(data):
-    """On each: the colours are no others in the mean, and hardly any pixel differs visibly."""
+    """Compare each: the mean colours are equal, and hardly any pixel differs visibly."""
     seen = 0
     for path in files(data):
         pictures = []

@@ -1,4 +1,4 @@
-"""Answers on real sources: which frames get in, what comes out, what is refused."""
+"""Predictions on every kind of source: the frames shown, the answers, the refusals."""
 
 import dataclasses
 import sys
@@ -14,7 +14,6 @@ from models import FRAMES, brightness_model, grey_frames, levels, spec_of_bright
 from r2p_edge import Predictor
 from r2p_edge.errors import (
     BackendError,
-    LowFrameRateWarning,
     MissingDependencyError,
     ModelError,
     SpecError,
@@ -31,7 +30,7 @@ def predictor(tmp_path):
 
 
 def relative(frames):
-    """What `levels` gives for a model that was shown frames of these levels."""
+    """Return what `levels` gives for a model that was shown frames of these levels."""
     return [value - min(frames) for value in frames]
 
 
@@ -146,11 +145,6 @@ def test_seed_order_reads_frames_as_text(tmp_path):
     assert shown == relative([order[start + offset] for offset in offsets])
 
 
-def test_a_slow_source_warns(predictor):
-    with pytest.warns(LowFrameRateWarning, match="10 frames a second .* looks at 12.5"):
-        predictor.predict(grey_frames(range(9)), fps=10)
-
-
 def test_threads_get_their_own_answers(predictor):
     clips = [grey_frames(np.roll([1, 5, 3, 0], k) + k) for k in range(4)]
     expected = [levels(predictor.predict(clip)) for clip in clips]
@@ -199,7 +193,7 @@ def test_arguments(predictor, tmp_path, data):
     with pytest.raises(UsageError, match="color describes arrays"):
         predictor.predict(video, color="BGR")
     for source, message in (
-        (3, "3 is no video"),
+        (3, "3 is not a video"),
         ([grey_frames([1])[0], None], "an item of the iterable is None"),
         (["frame.png"], "an item of the iterable is 'frame.png'"),
         (iter(()), "gave no frame"),

@@ -1,1 +1,1 @@
-"""Video files and other sources of frames, and which frames of one make a clip."""
+"""Video files and other sources of frames, and the choice of the frames that make a clip."""

@@ -1,4 +1,4 @@
-"""Which moments of a video make its clips: by time or by index, in which order, how many views.
+"""Sampling: the moments of a video that make its clips, by time or by index, in any order.
 
 A plan is made of moments in seconds after the first frame, never of pixels: the source then gives
 the frame nearest to each moment. Read by time, a video is treated as if it ran at the training
@@ -19,7 +19,7 @@ from r2p_edge.spec.model_spec import ClipSpec
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One clip.
+    """The moments of one clip.
 
     Attributes:
         times: float64 (T,), seconds after the first frame, in the order the model wants them.
@@ -32,12 +32,12 @@ class ClipPlan:
 
 
 def plan_clips(spec: ClipSpec, frame_times: npt.NDArray[np.float64], clips: int) -> list[ClipPlan]:
-    """The clips of a video.
+    """Plan the clips of a video.
 
     Args:
-        spec: how the model wants its frames.
+        spec: the model's sampling.
         frame_times: float64 (n,), ascending presentation times of the video's frames, in
-            seconds, from 0 on. By time only the last one matters.
+            seconds, from 0 on. Sampling by time uses the last one only.
         clips: 1 is the centre clip; more are spread uniformly, the first at the start and the
             last at the end, as in VMZ's clip_per_video (caffe2/video/video_io.cc): clip i of k
             starts at floor(i * (n - L) / (k - 1)) for n frames and a clip that spans L.
@@ -63,14 +63,14 @@ def plan_clips(spec: ClipSpec, frame_times: npt.NDArray[np.float64], clips: int)
 
 
 def window_length(spec: ClipSpec) -> int:
-    """Frames of the training video that a clip spans, both ends included."""
+    """Return how many frames of the training video a clip spans, both ends included."""
     if spec.offsets == "linspace":
         return spec.frames * spec.interval
     return (spec.frames - 1) * spec.interval + 1
 
 
 def _offsets(spec: ClipSpec, count: int) -> tuple[npt.NDArray[np.int64], int]:
-    """Frame numbers of a clip from its start on, and how many of them are real."""
+    """Return the frame numbers of a clip from its start on, and how many of them are real."""
     if spec.offsets == "linspace":
         window = min(spec.frames * spec.interval, count)
         picked = max(window // spec.interval, 1)
@@ -84,7 +84,7 @@ def _offsets(spec: ClipSpec, count: int) -> tuple[npt.NDArray[np.int64], int]:
 def nearest(
     frame_times: npt.NDArray[np.float64], times: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int64]:
-    """Index of the frame nearest to each time; of two equally near ones the earlier.
+    """Return the index of the frame nearest to each time; of two equally near ones the earlier.
 
     "Equally near" allows for the microsecond that a container's time base rounds by.
     """
@@ -100,15 +100,15 @@ TIE = 1e-6
 """Seconds by which a later frame must be nearer than an earlier one to be taken instead."""
 
 SLACK = 0.05
-"""Training frames by which a time may be off: a millisecond, as time bases round, is 0.0125 of 25
-fps."""
+"""Training frames by which a time may be off; a time base that rounds to a millisecond is off by
+0.0125 of them at 25 fps."""
 
 
 def _length(last: float) -> float:
-    """Length of a video in training frames, from where its last frame lies among them.
+    """Return the length of a video in training frames, given where its last frame lies.
 
     It need not be whole: a 60 fps file ends between two frames of a 25 fps one, and its clips
-    should still start where those of the slower file do. What is near to whole is whole.
+    should still start where those of the slower file do. A length near a whole one is rounded.
     """
     whole = math.floor(last + 0.5)
     return (whole if abs(last - whole) < SLACK else last) + 1.0

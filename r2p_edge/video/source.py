@@ -1,4 +1,4 @@
-"""Any source of frames behind one small interface.
+"""Any finite source of frames behind one small interface.
 
 PyAV reads files because it shows presentation times, rotation and broken metadata as they are;
 OpenCV's reader hides all three. Frames are converted only when a clip needs them.
@@ -6,6 +6,7 @@ OpenCV's reader hides all three. Frames are converted only when a clip needs the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ import numpy as np
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.frame import Image, Planes
+from r2p_edge.video.container import cause_of
 from r2p_edge.video.file import Count, Times, VideoFile
 from r2p_edge.video.sampling import nearest
 
@@ -27,19 +29,19 @@ _LIVE = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "tcp")
 VIDEO_SUFFIXES = {
     ".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".3gp"
 }  # fmt: skip
-"""What a file in a folder ends with, in lower case, to be taken for a video."""
+"""Suffixes, in lower case, by which the videos in a folder are found."""
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
-"""The same for a frame."""
+"""Suffixes, in lower case, by which the frames in a folder are found."""
 
 
 class Source(Protocol):
     """A finite video.
 
     Attributes:
-        name: for messages.
+        name: name of the source in messages.
         times: float64 (n,), presentation times of the frames in seconds from the first one.
-        truncated: decoding stopped before the end that the file declares.
+        truncated: whether decoding stopped before the end that the file declares.
     """
 
     name: str
@@ -47,9 +49,9 @@ class Source(Protocol):
     truncated: bool
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
-        """For each of the ascending moments, the nearest frame: uint8 (H, W, 3), or its planes.
+        """Give the frame nearest to each of the ascending moments: uint8 (H, W, 3), or its planes.
 
-        The very same object comes again where one frame is nearest to several moments.
+        Where one frame is nearest to several moments, the same object is given for all of them.
 
         Raises:
             ShorterThanDeclaredError: decoding ended early; `times` is now true, so plan again.
@@ -58,22 +60,23 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Releases files and decoders."""
+        """Release files and decoders."""
         ...
 
 
 def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool = False) -> Source:
-    """The source behind a path, a URL, a folder of images, or an array of frames.
+    """Open a path, a URL, a folder of images, or an array of frames.
 
     Args:
         source: path or URL (str or Path), or uint8 array (n, H, W, 3).
         fps: frames per second of a folder or an array.
         count: how sure the number of a file's frames must be; see `VideoFile`.
-        planes: frames of files in YUV 4:2:0 come as `Planes`; otherwise all are in RGB.
+        planes: whether frames of files in YUV 4:2:0 are given as `Planes`; otherwise all frames
+            are RGB.
 
     Raises:
-        VideoNotFoundError: there is no such file or folder.
-        VideoError: it holds no frames that can be used.
+        VideoNotFoundError: the file or folder does not exist.
+        VideoError: the path cannot be looked up, or has no frames that can be used.
     """
     if not isinstance(source, (str, os.PathLike)):
         return ArraySource(frames_from_array(source), fps)
@@ -81,11 +84,12 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
     if _URL.match(name):
         if name.split(":", 1)[0].lower() in _LIVE:
             raise VideoError(
-                f"{name} is a live stream, which has no end to predict to; record it to a file"
+                f"{name} is a live stream, which has no end; predict on a recorded file, or use "
+                "stream"
             )
         return VideoFile(name, name, count=count, planes=planes)
     path = Path(name)
-    try:
+    with _looking_up(path):
         if path.is_dir():
             return ImageFolder(path, fps, planes=planes)
         if not path.exists():
@@ -94,42 +98,52 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
             raise VideoError(f"{name} is a device or a pipe; give a video file")
         if path.stat().st_size == 0:
             raise VideoError(f"{name} is an empty file; copy or record it again")
-    except (OSError, ValueError) as error:
-        if isinstance(error, VideoError):
-            raise
-        raise VideoError(f"{name!r:.200} cannot be looked up ({error}); check the path") from error
     # Without the protocol's name FFmpeg would take what stands before a colon for one.
     return VideoFile(name, f"file:{name}", count=count, planes=planes)
 
 
+def is_folder(source: str | os.PathLike[Any]) -> bool:
+    """Return whether a path is that of a folder; False if it cannot be looked up."""
+    return os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+
+
 def videos_in(folder: Path) -> list[Path]:
-    """The video files in a folder and the folders in it, sorted by path.
+    """Return the video files in a folder and the folders in it, sorted by path.
 
     Raises:
-        VideoNotFoundError: there is no such folder.
-        VideoError: there is no video in it.
+        VideoNotFoundError: the folder does not exist.
+        VideoError: the folder, or one in it, cannot be read, or has no videos.
     """
-    if not folder.is_dir():
-        raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    found = sorted(path for path in files if path.is_file())
+
+    def refuse(error: OSError) -> None:
+        raise VideoError(
+            f"folder {error.filename} cannot be read ({cause_of(error)}); check its permissions"
+        ) from error
+
+    found = []
+    with _looking_up(folder):
+        if not folder.is_dir():
+            raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
+        for parent, _, names in os.walk(folder, onerror=refuse):
+            paths = (Path(parent, name) for name in names)
+            found += [p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
     if not found:
         suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise VideoError(f"{folder} holds no videos ({suffixes}); give another")
-    return found
+        raise VideoError(f"{folder} has no videos ({suffixes}); give a folder with videos")
+    return sorted(found)
 
 
 def frames_from_array(frames: Any) -> Image:
-    """`frames` as an array, checked to be uint8 (n, H, W, 3) with at least one pixel.
+    """Return `frames` as an array, after checking that it is uint8 (n, H, W, 3) and not empty.
 
     Raises:
-        VideoError: it is not; the message says what was found.
+        VideoError: it is something else; the message says what was found.
     """
     try:
         array = np.asarray(frames)
     except (ValueError, TypeError) as error:
         raise VideoError(
-            f"a {type(frames).__name__} cannot be taken as an array ({error}); expected uint8 "
+            f"a {type(frames).__name__} cannot be converted to an array ({error}); expected uint8 "
             "(T, H, W, 3) in the memory of the host"
         ) from error
     if array.ndim != 4 or array.shape[-1] != 3:
@@ -146,10 +160,10 @@ def frames_from_array(frames: Any) -> Image:
 
 
 def frame_from_item(item: Any) -> Image:
-    """One item of an iterable as a frame, checked to be uint8 (H, W, 3).
+    """Return one item of an iterable as a frame, after checking that it is uint8 (H, W, 3).
 
     Raises:
-        VideoError: it is not; the message says what was found.
+        VideoError: it is something else; the message says what was found.
     """
     if not hasattr(item, "__array__") and not isinstance(item, (list, tuple)):
         raise VideoError(
@@ -160,7 +174,7 @@ def frame_from_item(item: Any) -> Image:
 
 
 class ArraySource:
-    """Frames in memory, uint8 (n, H, W, 3), `fps` of them a second."""
+    """Frames in memory, uint8 (n, H, W, 3), at `fps` frames per second."""
 
     truncated = False
 
@@ -170,14 +184,15 @@ class ArraySource:
         self._frames = frames
 
     def read(self, times: Times) -> Iterator[Image]:
+        """Give the frame nearest to each of the ascending moments; see `Source.read`."""
         yield from _repeating(nearest(self.times, times), lambda index: self._frames[index])
 
     def close(self) -> None:
-        pass
+        """Do nothing: the frames are the caller's."""
 
 
 class ImageFolder:
-    """A folder of images, in the order of the numbers in their names, `fps` of them a second."""
+    """Images in a folder, in the order of the numbers in their names, `fps` of them a second."""
 
     truncated = False
 
@@ -194,22 +209,35 @@ class ImageFolder:
         self.times = np.arange(len(self._paths)) / fps
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
+        """Give the frame nearest to each of the ascending moments; see `Source.read`."""
+
         def image(index: int) -> Image | Planes:
             path = self._paths[index]
             file = VideoFile(str(path), f"file:{path}", planes=self._planes)
-            try:
+            with contextlib.closing(file):
                 return next(file.read(np.zeros(1)))
-            finally:
-                file.close()
 
         yield from _repeating(nearest(self.times, times), image)
 
     def close(self) -> None:
-        pass
+        """Do nothing: each image is closed once it is read."""
+
+
+@contextlib.contextmanager
+def _looking_up(path: Path) -> Iterator[None]:
+    """Turn what the file system says about a path into a VideoError."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except (OSError, ValueError) as error:  # too long, a NUL byte in it, not permitted
+        raise VideoError(
+            f"{str(path)!r:.200} cannot be looked up ({cause_of(error)}); check the path"
+        ) from error
 
 
 def _repeating(indices: Iterable[int], image: Callable[[int], _Picture]) -> Iterator[_Picture]:
-    """`image(index)` for each index, made once for a run of the same index."""
+    """Give `image(index)` for each index, made once for a run of the same index."""
     shown: int | None = None
     current: _Picture | None = None
     for index in indices:
@@ -220,6 +248,6 @@ def _repeating(indices: Iterable[int], image: Callable[[int], _Picture]) -> Iter
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key that puts frame 10 after frame 9."""
+    """Return a sort key that puts frame 10 after frame 9."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

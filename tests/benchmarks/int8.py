@@ -79,7 +79,7 @@ def held_out(listing: Listing, folder: Path) -> np.ndarray:
         raise SystemExit(f"{folder} has no video beside those of {listing.split}")
     reader = ClipReader(SPEC)
     chosen = videos[:: math.ceil(len(videos) / HELD_OUT)]
-    return np.concatenate([reader.pixels(video.path) for video in chosen])
+    return np.concatenate([reader.read(video.path).pixels for video in chosen])
 
 
 def export(depth: int, clips: ClipsOf, folder: Path) -> None:
@@ -341,7 +341,7 @@ def measure_motion(count: int, num_clips: int) -> dict[str, object]:
 
         def drawn(split: str, number: int) -> np.ndarray:
             scene = motion.scene(split, number)
-            return reader.pixels(np.stack([scene.draw(t) for t in motion.frame_times()]))[0]
+            return reader.read(np.stack([scene.draw(t) for t in motion.frame_times()])).pixels[0]
 
         calibrated_on = [drawn("calibration", number) for number in range(num_clips)]
         clips = [drawn("test", number) for number in range(count)]

@@ -1,4 +1,4 @@
-"""Which frames make a clip, held against the published recipes written out by hand."""
+"""Frames that make a clip, compared with the published recipes written out by hand."""
 
 import contextlib
 
@@ -91,7 +91,7 @@ def test_nearest_prefers_the_earlier_of_two():
 
 
 def test_real_files_by_time_and_by_counting(data):
-    """25 fps clips of UCF101: the times in the files give the frames that counting gives."""
+    """Sample 25 fps clips of UCF101: their times give the frames that counting gives."""
     found = 0
     for path in sorted(data.glob("ucf101/YoYo/*.avi")):
         with contextlib.closing(open_source(path, 25.0)) as source:

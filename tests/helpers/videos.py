@@ -1,0 +1,78 @@
+"""Video files: made for a test, or real ones, and their frames as OpenCV decodes them."""
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+
+from r2p_edge.video.file import ShorterThanDeclaredError
+from r2p_edge.video.source import open_source
+
+
+def decoded_by_opencv(path):
+    """Return all frames of a file as RGB, upright, in the order in which they are shown."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        good, image = capture.read()
+        if not good:
+            return frames
+        frames.append(image[:, :, ::-1])
+
+
+def assert_same(image, reference, name):
+    """Assert equal bytes, or as near as the colour conversions of two versions of FFmpeg are."""
+    difference = np.abs(image.astype(int) - reference)
+    allowed = 0 if int(cv2.__version__.split(".")[0]) >= 5 else 3
+    assert difference.max() <= allowed, name
+
+
+def real_files(data):
+    """Return every real clip, in order."""
+    files = [*data.glob("ucf101/*/*.avi"), *data.glob("kinetics/*.mp4"), *data.glob("odd/*.*")]
+    assert len(files) > 40
+    return sorted(files)
+
+
+def read_by_index(path, indices, **options):
+    """Return frames by number, and the numbers; of a file that turns out shorter, those it has."""
+    with contextlib.closing(open_source(path, 25.0, **options)) as source:
+        for _ in range(2):
+            wanted = [i for i in indices if i < len(source.times)]
+            with contextlib.suppress(ShorterThanDeclaredError):
+                return wanted, list(source.read(source.times[wanted]))
+    raise AssertionError(f"{path} never gave its frames")
+
+
+def written(path, times, gop=12, codec="mpeg4", b_frames=0, rate=1000, **options):
+    """Write a file whose frame k is a flat grey of level 10 + k % 200 at times[k] seconds."""
+    width, height = 64, 48
+    with av.open(str(path), "w", **options) as container:
+        stream = container.add_stream(codec, rate=Fraction(rate))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, rate)
+        stream.codec_context.max_b_frames = b_frames
+        stream.codec_context.gop_size = gop
+        if codec.startswith("mpeg"):
+            stream.codec_context.qmin = stream.codec_context.qmax = 2
+        for number, time in enumerate(times):
+            level = np.full((height, width, 3), 10 + number % 200, np.uint8)
+            frame = av.VideoFrame.from_ndarray(level, format="rgb24")
+            frame.pts, frame.time_base = round(time * rate), Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def file_levels(path, indices, **options):
+    """Return the levels, less 10, of the frames of these numbers of a `written` file."""
+    return [level(image) for image in read_by_index(path, indices, **options)[1]]
+
+
+def level(image):
+    """Return the level, less 10, of a frame of a `written` file."""
+    return round(float(image.mean())) - 10
