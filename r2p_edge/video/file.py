@@ -23,6 +23,7 @@ from r2p_edge.video.sampling import nearest
 
 if TYPE_CHECKING:
     import av
+    from av.container import InputContainer
     from av.video.stream import VideoStream
 
 Times = npt.NDArray[np.float64]
@@ -61,13 +62,20 @@ class VideoFile:
         count: how sure the number of frames must be: "trust" what a long file declares, list
             the "packets" of any file, or decode all "frames".
         planes: frames in YUV 4:2:0 are read as they are.
+        container: the file, open already; by default it is opened.
 
     Raises:
         VideoError: it is no video, or no frame of it can be decoded.
     """
 
     def __init__(
-        self, name: str, url: str, *, count: Count = "trust", planes: bool = False
+        self,
+        name: str,
+        url: str,
+        *,
+        count: Count = "trust",
+        planes: bool = False,
+        container: InputContainer | None = None,
     ) -> None:
         self.name = name
         self._picture = picture_of if planes else rgb_of
@@ -76,20 +84,20 @@ class VideoFile:
         self._cache: list[av.VideoFrame] | None = None
         self._keyframes: Times | None = None
         self._counted = False
-        self._open()
+        self._open(container)
         try:
             self._index(count)
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
+    def _open(self, container: InputContainer | None = None) -> None:
         """Opens the file at its start, or again: seeking back there is not exact everywhere."""
         import av
 
         timeout = None if self._url.startswith("file:") else NETWORK_SECONDS
         try:
-            self._container = open_container(self._url, timeout)
+            self._container = container or open_container(self._url, timeout)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be read as a video ({_cause(error)}); check the file"
