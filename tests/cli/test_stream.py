@@ -5,7 +5,17 @@ import subprocess
 import sys
 
 import pytest
+from live import free_port, senders
 from models import brightness_model
+
+from r2p_edge.calibration import motion
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    motion.write_video(motion.scene("test", 0), path)
+    return path
 
 
 def test_json(run, tmp_path, clip):
@@ -21,11 +31,14 @@ def test_json(run, tmp_path, clip):
     assert events[0]["age_ms"] > 0
 
 
-def test_sigterm_ends_it_in_order(tmp_path, send, port):
-    model = brightness_model(tmp_path / "model.onnx")
+def test_sigterm_ends_it_in_order(tmp_path):
+    model, port = brightness_model(tmp_path / "model.onnx"), free_port()
     url = f"tcp://127.0.0.1:{port}?listen=1"
     command = [sys.executable, "-m", "r2p_edge", "stream", model, url, "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with (
+        senders(port) as send,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
         send(0, 95)
         assert json.loads(process.stdout.readline())["gaps"] == 0
         process.terminate()

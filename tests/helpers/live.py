@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import subprocess
+import sys
 import threading
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 from models import grey_frames, levels, spec_of_brightness
+from paths import HELPERS
 
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.predictions import Feed, PredictionStream
@@ -50,6 +55,13 @@ class Shown:
 def grey(level, height=10, width=12):
     """Return an image of one grey level."""
     return grey_frames([level % 250], height, width)[0]
+
+
+def block(column):
+    """Return a dark image of 16x16 pixels with a light block that begins at this column."""
+    image = grey(20, 16, 16)
+    image[4:12, column : column + 8] = 220
+    return image
 
 
 def push_all(stream, times, levels=None):
@@ -102,6 +114,27 @@ def watch(predictor, *captures, policy="latest", patience=60.0, notifier=None, c
         for capture in captures
     ]
     return PredictionStream(feeds, notifier=notifier)
+
+
+def free_port():
+    """Return the number of a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def senders(port):
+    """Yield a function that starts a sender of live video, a process; end them all at last."""
+    with contextlib.ExitStack() as ends:
+
+        def send(first, count, codec="libx264"):
+            sender = [sys.executable, str(HELPERS / "mpegts_sender.py"), f"tcp://127.0.0.1:{port}"]
+            process = subprocess.Popen([*sender, str(first), str(count), codec])
+            ends.callback(process.wait)
+            ends.callback(process.kill)
+
+        yield send
 
 
 def wait_for(stream, condition):

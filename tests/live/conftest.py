@@ -2,17 +2,13 @@
 
 import contextlib
 import gc
-import socket
-import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from live import fake_cv2
+from live import fake_cv2, free_port, senders
 from models import brightness_model
-from paths import HELPERS
 
 from r2p_edge import Predictor
 from r2p_edge.calibration import motion
@@ -76,21 +72,10 @@ def camera(monkeypatch):
 
 @pytest.fixture
 def port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
 def send(port):
-    """Start senders of live video, processes of their own, and end them."""
-    with contextlib.ExitStack() as ends:
-
-        def send(first, count, codec="libx264"):
-            sender = [sys.executable, str(HELPERS / "mpegts_sender.py"), f"tcp://127.0.0.1:{port}"]
-            process = subprocess.Popen([*sender, str(first), str(count), codec])
-            ends.callback(process.wait)
-            ends.callback(process.kill)
-            return process
-
+    with senders(port) as send:
         yield send

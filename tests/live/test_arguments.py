@@ -15,7 +15,7 @@ def test_counts(value):
 
 @pytest.mark.parametrize("value", [True, False, np.True_, 0, -1, 1.0, "1", None])
 def test_bad_counts(value):
-    with pytest.raises(UsageError, match="stride is .*; it must be a whole number from 1 on"):
+    with pytest.raises(UsageError, match=r"stride is .*; it must be a whole number from 1 on"):
         check_count("stride", value)
 
 
@@ -26,5 +26,5 @@ def test_numbers(value):
 
 @pytest.mark.parametrize("value", [True, np.True_, 0, 1.5, float("nan"), "0.5", None, 1j])
 def test_bad_numbers(value):
-    with pytest.raises(UsageError, match="smoothing is .*; it must be above 0"):
+    with pytest.raises(UsageError, match=r"smoothing is .*; it must be above 0"):
         check_number("smoothing", value, lambda x: 0 < x <= 1, "above 0 and at most 1")

@@ -34,7 +34,7 @@ def test_an_interruption_empties_the_window(times, sizes):
     assert [answer.live.gaps for answer in found if answer] == [0, 0, 1, 1]
 
 
-def test_a_short_loss_is_told_by_the_coverage():
+def test_a_short_loss_shows_in_the_coverage():
     clip = dataclasses.replace(spec_of_brightness().clip, frames=8)
     shown = Shown(spec_of_brightness(clip=clip))
     (answer,) = push_all(Stream(shown, stride=9), np.delete(np.arange(15) / 25, range(5, 12)))

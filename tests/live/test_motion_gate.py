@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from live import TICK, Shown, grey, push_all
+from live import TICK, Shown, block, push_all
 from models import FRAMES, spec_of_brightness
 
 from r2p_edge import Stream
@@ -26,7 +26,7 @@ def frames_of(file, times):
 
 
 def gated(spec, frames):
-    """Whether each window was still, and how often the model was asked."""
+    """Return if each window was without motion, and how often the model was asked."""
     asked = []
     stub = Shown(spec)
     stub.scores = lambda pixels, *, timing: asked.append(1) or np.full((1, 12), 1 / 12)
@@ -48,7 +48,7 @@ def test_the_gate_lets_real_motion_through(motion_predictor, data, name):
     [(0, 0, 0), (8, 0, 0), (3, 0.1, 0), (3, -0.3, 0), (3, 0, 15), (3, -0.1, 10)],
 )
 def test_noise_and_light_are_no_motion(motion_predictor, data, name, noise, gain, offset):
-    """One real frame, with a sensor's noise (grey levels) and light that drifts over the window."""
+    """Add a sensor's noise (grey levels) and light that drifts to one real frame."""
     ((_, image),) = frames_of(data / name, [0.0])
     rng = np.random.default_rng(0)
 
@@ -63,7 +63,7 @@ def test_noise_and_light_are_no_motion(motion_predictor, data, name, noise, gain
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_small_thing_that_moves_is_motion(motion_predictor, data, name):
-    """A square of a twelfth of the height, 40 grey levels off, crosses a quarter of the frame."""
+    """Move a square of a twelfth of the height, 40 grey levels off, across a quarter of it."""
     ((_, image),) = frames_of(data / name, [0.0])
     height, width = image.shape[:2]
 
@@ -76,13 +76,6 @@ def test_a_small_thing_that_moves_is_motion(motion_predictor, data, name):
             yield k * TICK, shown.clip(0, 255).astype(np.uint8)
 
     assert gated(motion_predictor.spec, frames()) == ([False], 1)
-
-
-def block(column):
-    """A light block on a dark picture."""
-    image = grey(20, 16, 16)
-    image[4:12, column : column + 8] = 220
-    return image
 
 
 def test_the_gate_sees_the_whole_window():

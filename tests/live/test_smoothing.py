@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from live import TICK, Shown, grey
+from live import TICK, Shown, block
 
 from r2p_edge import Stream
 from r2p_edge.live.motion_gate import MOTION
@@ -31,13 +31,6 @@ def test_decisions(options, expected, last):
     np.testing.assert_allclose(found[-1][0], last)
     # After an interruption the scores before it count for nothing.
     np.testing.assert_array_equal(decision.decide(np.array([0.9, 0.1]), 1)[0][0] >= 0.9, True)
-
-
-def block(column):
-    """A light block on a dark picture."""
-    image = grey(20, 16, 16)
-    image[4:12, column : column + 8] = 220
-    return image
 
 
 def test_labels_do_not_last_through_stillness():

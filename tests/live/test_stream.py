@@ -3,10 +3,11 @@
 import dataclasses
 import threading
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
-from live import TICK, Shown, grey, push_all
+from live import TICK, Shown, block, grey, push_all
 from models import FRAMES, levels, spec_of_brightness
 
 from r2p_edge import Stream
@@ -16,7 +17,7 @@ from r2p_edge.errors import LowFrameRateWarning, StreamWarning, UsageError, Vide
 
 @pytest.fixture(scope="module")
 def filmed(motion_predictor, tmp_path_factory):
-    """What `predict` answers to some scenes at 25 fps; at other rates see below."""
+    """Return what `predict` answers to some scenes at 25 fps, the reference for other rates."""
     expected = {}
     for number in (0, 4, 8):  # a slide, a rotation, a shake
         file = tmp_path_factory.mktemp("scenes") / f"{number}.mp4"
@@ -26,6 +27,7 @@ def filmed(motion_predictor, tmp_path_factory):
 
 
 def uneven(seed):
+    """Return times of frames at a rate that changes from frame to frame."""
     steps = np.random.default_rng(seed).uniform(1 / 60, 1 / 20, 120)
     times = np.cumsum([0, *steps])
     return times[times < motion.DURATION]
@@ -129,9 +131,10 @@ def test_every_window_is_given_to_one_of_two_consumers(predictor):
     stream, found, done = Stream(predictor, stride=1), [], threading.Event()
 
     def consume():
-        while not done.is_set():
-            answer = stream.answer()
-            if answer is not None:
+        finished = False
+        while not finished:
+            finished = done.is_set()  # and then once more, for what is due still
+            while (answer := stream.answer()) is not None:
                 found.append(answer)
 
     consumers = [threading.Thread(target=consume) for _ in range(2)]
@@ -152,7 +155,7 @@ def test_every_window_is_given_to_one_of_two_consumers(predictor):
 @pytest.mark.parametrize("inference", [0.07, 0.13, 0.4, 1.7])
 @pytest.mark.parametrize("interval", [1, 2])
 def test_ten_minutes_never_lag(inference, interval):
-    """30 fps on a simulated clock; while the model runs, the camera goes on."""
+    """Film 30 fps on a simulated clock; while the model runs, the camera goes on."""
     now, frame = 0.0, 0
     clip = dataclasses.replace(spec_of_brightness().clip, frames=4, interval=interval)
 
@@ -202,3 +205,35 @@ def test_memory_is_flat():
     finally:
         tracemalloc.stop()
     assert after - before < 2e6
+
+
+@pytest.mark.parametrize("feed", ["push", "answer"])
+def test_a_warning_points_to_its_caller(feed):
+    stream = Stream(Shown(), stride=1)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for k in range(8):
+            if feed == "push":
+                stream.push(grey(k), k / 8)
+            else:
+                stream.add(grey(k), k / 8)
+                stream.answer()
+        for k in range(20):
+            stream.push(grey(k), 100.0 * k)
+    assert [warning.category for warning in told] == [LowFrameRateWarning, StreamWarning]
+    assert [warning.filename for warning in told] == [__file__] * 2
+
+
+def test_the_timing_covers_what_was_done(predictor):
+    stream = Stream(predictor, stride=1, motion=15.0)
+    pushed = [stream.push(block(8 if k == 3 else 0), k * TICK) for k in range(18)]
+    answers = [answer for answer in pushed if answer is not None]
+    assert {answer.live.still for answer in answers} == {False, True}
+    for timing in (answer.timing for answer in answers):
+        assert timing.total >= timing.decode + timing.preprocess + timing.inference - 1e-6
+
+
+@pytest.mark.parametrize("name", ["stride", "every", "smoothing", "majority", "motion"])
+def test_true_is_no_number(name):
+    with pytest.raises(UsageError, match=f"{name} is True"):
+        Stream(Shown(), **{name: True})

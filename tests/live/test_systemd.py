@@ -32,7 +32,7 @@ def messages(receiver):
     return found
 
 
-def test_systemd_is_told(manager, predictor, clip):
+def test_systemd_is_notified(manager, predictor, clip):
     receiver, path = manager
     now = iter(range(10**6))
     environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000"}
@@ -59,7 +59,7 @@ def test_the_watchdog_is_fed_as_often_as_it_wants(manager):
     assert messages(receiver) == []
 
 
-def test_a_manager_that_is_busy_is_told_later(manager):
+def test_a_manager_that_is_busy_is_notified_later(manager):
     receiver, path = manager
     notifier = Notifier({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "10000000"}, clock=lambda: 0.0)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
@@ -77,7 +77,7 @@ def test_a_manager_that_is_busy_is_told_later(manager):
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": "/nowhere"}])
-def test_nobody_is_told(environment):
+def test_nobody_listens(environment):
     notifier = Notifier(environment)
     notifier.ready()
     notifier.alive()

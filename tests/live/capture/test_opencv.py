@@ -1,10 +1,11 @@
 """Cameras and pipelines through OpenCV."""
 
 import pytest
-from live import watch
+from live import TICK, watch
 
 from r2p_edge.errors import MissingDependencyError, VideoError, VideoNotFoundError
 from r2p_edge.live.capture.open import open_capture
+from r2p_edge.live.capture.opencv import CameraCapture
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -37,7 +38,7 @@ def test_gstreamer(camera, predictor):
     capture = open_capture(
         PIPELINE,
         predictor.spec.clip,
-        0.08,
+        TICK,
         timeout=1,
         reconnect=0,
         transport="tcp",
@@ -53,3 +54,16 @@ def test_opencv_without_gstreamer(camera, predictor):
     camera(gstreamer=False)
     with pytest.raises(MissingDependencyError, match=r"without GStreamer.*python3-opencv"):
         predictor.stream(PIPELINE)
+
+
+def test_a_password_in_a_pipeline_is_not_shown(camera, predictor):
+    kind = camera(None)
+    with pytest.raises(VideoError, match=r"user:\*\*\*@host"):
+        predictor.stream("rtspsrc location=rtsp://user:secret@host ! appsink")
+    assert "user:secret@host" in kind.opened[0][0]
+
+
+def test_decoding_is_timed(camera):
+    camera(3)
+    capture = CameraCapture(0, reconnect=0)
+    assert all(frame.decode_ms > 0 for frame in capture.frames())
