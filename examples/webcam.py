@@ -28,7 +28,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from r2p_edge import Prediction, PredictionStream, Predictor
+from r2p_edge import Prediction, Predictor
 from r2p_edge.errors import R2PError
 
 TITLE = "r2p_edge"
@@ -40,7 +40,7 @@ REFRESH = 0.1  # seconds; the window is drawn at least as often
 
 
 def drawn(answer: Prediction, rate: float) -> np.ndarray:
-    """Return the newest frame with the answer on it, uint8 (H, W, 3), BGR, of even sides."""
+    """The newest frame with what the model answers, uint8 (H, W, 3), BGR, of even sides."""
     live = answer.live
     assert live is not None
     image = cv2.cvtColor(live.image, cv2.COLOR_RGB2BGR)
@@ -108,7 +108,7 @@ class Movie:
 
 
 def show(picture: np.ndarray | None) -> bool:
-    """Show a picture, or the one before; return False once the window is closed."""
+    """Shows a picture, or the one before; returns whether the window is still wanted."""
     if picture is None:
         return True
     try:
@@ -123,9 +123,9 @@ def show(picture: np.ndarray | None) -> bool:
 
 
 def as_they_come(
-    answers: PredictionStream, pool: ThreadPoolExecutor
+    answers: Iterator[Prediction], pool: ThreadPoolExecutor
 ) -> Iterator[Prediction | None]:
-    """Yield the answers, and None now and then meanwhile, so that the window stays alive."""
+    """The answers; None now and then while there is none, for the window to live on."""
     asked = pool.submit(next, answers, None)
     while True:
         try:

@@ -126,7 +126,8 @@ class ClipBuffer:
             borrowed: the image may change once this ends, so its pixels are made now.
         """
         self._dropped += frame.dropped
-        self._spent.add(Timing(decode=frame.decode_ms, total=frame.decode_ms))
+        self._spent.decode += frame.decode_ms
+        self._spent.total += frame.decode_ms
         newest, split = self._newest, None
         if newest is not None and frame.joined and frame.size == newest.size:
             split = self._ticks.split(frame.time)
@@ -161,7 +162,7 @@ class ClipBuffer:
             _log.info("%s: the window was emptied: %s", self._name, _reason(newest, frame))
 
     def _wanted(self) -> bool:
-        """Tell if a window needs the next tick; where windows are far apart, most do not."""
+        """Return True if a window needs the next tick; few do where windows are far apart."""
         return self._tick + 1 > self._end - self._length
 
     def _make(self) -> None:

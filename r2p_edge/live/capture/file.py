@@ -63,7 +63,7 @@ class FileCapture:
         return self._video.truncated
 
     def frames(self) -> Iterator[LiveFrame]:
-        """See `Capture`."""
+        """Yield the frames that a tick takes; see `Capture`."""
         newest = -math.inf
         # A file that ends before it says has then been counted: what is left is planned again.
         for _ in range(2):
@@ -103,9 +103,9 @@ class FileCapture:
         return np.asarray(times[np.union1d(nearest(times, moments), len(times) - 1)])
 
     def stop(self) -> None:
-        """See `Capture`."""
+        """Make `frames` end soon; see `Capture`."""
         self._stopped = True
 
     def close(self) -> None:
-        """See `Capture`."""
+        """Release the file; see `Capture`."""
         self._video.close()

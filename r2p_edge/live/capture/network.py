@@ -146,7 +146,7 @@ class AddressCapture(LiveCapture):
                 raise VideoError(f"no picture came for {self.timeout:g} s, though sound did")
 
     def close(self) -> None:
-        """See `Capture`."""
+        """Release the connection; see `Capture`."""
         self.container.close()
 
     def _cause(self, error: Exception) -> str:

@@ -31,7 +31,6 @@ class Capture(Protocol):
         name: name for messages.
         live: True if the source goes on whether or not its frames are read.
         timeout: seconds that a live source may take to give the next frame.
-        truncated: True if the source ended before the end that it declares.
     """
 
     name: str
@@ -39,7 +38,9 @@ class Capture(Protocol):
     timeout: float
 
     @property
-    def truncated(self) -> bool: ...
+    def truncated(self) -> bool:
+        """True if the source ended before the end that it declares."""
+        ...
 
     def frames(self) -> Iterator[LiveFrame]:
         """Yield the frames; a live source is opened again where it breaks off.

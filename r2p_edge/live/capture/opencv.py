@@ -57,7 +57,7 @@ class OpenCVCapture(LiveCapture):
             )
 
     def close(self) -> None:
-        """See `Capture`."""
+        """Release the camera or pipeline; see `Capture`."""
         self._capture.release()
 
 

@@ -58,10 +58,10 @@ class LiveCapture(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """See `Capture`."""
+        """Release the source; see `Capture`."""
 
     def frames(self) -> Iterator[LiveFrame]:
-        """See `Capture`."""
+        """Yield the frames of the source, which is opened again when it is lost; see `Capture`."""
         opened, played, lost = True, False, False
         seen, delay = self._clock(), BACK_OFF[0]
         while not self._stopped.is_set():
@@ -99,5 +99,5 @@ class LiveCapture(ABC):
             delay = min(2 * delay, BACK_OFF[1])
 
     def stop(self) -> None:
-        """See `Capture`."""
+        """Make `frames` end soon; see `Capture`."""
         self._stopped.set()

@@ -52,7 +52,7 @@ def served(send_to):
 
 
 def test_a_network_stream_is_cut_and_goes_on(predictor, send, port):
-    """Frames 0 to 44, and from another sender, whose clock begins anew, 60 to 99."""
+    """Send frames 0 to 44, and from another sender, whose clock begins anew, 60 to 99."""
     send(0, 45)
     capture = opened(f"tcp://127.0.0.1:{port}?listen=1", reconnect=60.0)
     with watch(predictor, capture, stride=1, policy="all") as answers:

@@ -8,7 +8,7 @@ from r2p_edge.live.capture.pace import Pace
 
 def test_pace():
     def late(pace, times, steps, waits=0.0):
-        """Packets at `times`, after one another in `steps` seconds, these shares waited for."""
+        """Read packets of `times`, `steps` seconds apart; `waits` are the shares waited for."""
         now, behind = 100.0, []
         for moment, step, share in zip(times, steps, np.broadcast_to(waits, len(steps))):
             now += step

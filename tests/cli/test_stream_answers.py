@@ -1,4 +1,4 @@
-"""The verb `stream`."""
+"""`r2p-edge stream`: what it prints, and how it ends."""
 
 import json
 import subprocess
