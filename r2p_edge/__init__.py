@@ -2,6 +2,7 @@
 
 from r2p_edge._version import __version__
 from r2p_edge.errors import R2PError
+from r2p_edge.live.predictions import PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
@@ -21,6 +22,7 @@ __all__ = [
     "ModelSpec",
     "OutputSpec",
     "Prediction",
+    "PredictionStream",
     "Predictor",
     "R2PError",
     "ResizeSpec",

@@ -31,6 +31,13 @@ class Timing:
             elapsed = (time.perf_counter() - started) * 1e3
             setattr(self, name, getattr(self, name) + elapsed)
 
+    def add(self, other: Timing) -> None:
+        """Add the milliseconds of another timing, stage by stage."""
+        self.decode += other.decode
+        self.preprocess += other.preprocess
+        self.inference += other.inference
+        self.total += other.total
+
 
 @dataclass(frozen=True)
 class Live:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
-from r2p_edge.live.predictions import Answers, open_streams
+from r2p_edge.live.open import open_streams
+from r2p_edge.live.predictions import PredictionStream
+from r2p_edge.live.stream import Stream
 from r2p_edge.prediction import Prediction, Timing
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
@@ -266,27 +268,40 @@ class Predictor:
         reconnect: float = 60.0,
         transport: Literal["tcp", "udp"] = "tcp",
         notify: bool = False,
-        **options: Any,
-    ) -> Answers:
-        """The answers on a camera, a network stream or a file, as they come.
+        stride: int | None = None,
+        every: float | None = None,
+        smoothing: float | None = None,
+        majority: int | None = None,
+        hysteresis: float = 0.0,
+        min_score: float = 0.0,
+        motion: float | None = None,
+    ) -> PredictionStream:
+        """Return the predictions on a camera, a network stream or a file, as they come.
 
         A thread of its own reads the source and preprocesses what the model will look at. A
-        source that is lost is opened again; frames that are missing are never made up, but empty
-        the window and are counted (`Live.gaps`).
+        source that is lost is opened again. Missing frames are never made up: they empty the
+        window and are counted (`Live.gaps`).
 
         Args:
             source: number or device of a camera; address (`rtsp://`, `http://`, `tcp://`, ...);
                 GStreamer pipeline that ends in `appsink`; or path of a video file.
             policy: "latest" answers the newest window and skips those that it is too late for,
                 "all" answers all and lets the source wait. By default "all" for what has an end.
-            timeout: seconds to wait for a connection or the next frame of a network stream; for
-                cameras and pipelines OpenCV waits as long as it does, 10 and 30 s.
+            timeout: seconds to wait for a connection or the next frame of a network stream. For
+                cameras and pipelines OpenCV has fixed times, 10 and 30 s.
             reconnect: seconds without a frame after which a live source is lost for good; with 0
                 its first interruption is its end.
-            transport: of RTSP.
-            notify: tell systemd READY when frames come, and WATCHDOG while all goes well.
-            options: of `Stream`: stride, every, smoothing, majority, hysteresis, min_score,
-                motion.
+            transport: transport of RTSP.
+            notify: send systemd READY when frames come, and WATCHDOG while all goes well.
+            stride: ticks (`spec.clip.tick` seconds) from one prediction to the next; by default
+                half a clip.
+            every: the same in seconds, rounded to ticks.
+            smoothing: weight of the newest scores in an exponential mean, above 0 to 1.
+            majority: instead, let this many newest windows vote: scores are shares of the votes.
+            hysteresis: a label stays until the score of another is higher by more than this.
+            min_score: a window whose best score is lower has no label.
+            motion: ask the model only where something moves by this many grey levels; 15 does
+                well. By default always ask. See `Stream`.
 
         Returns:
             An iterator of predictions with `Prediction.live`; `with` or `close` frees the source.
@@ -294,28 +309,68 @@ class Predictor:
         Raises:
             VideoNotFoundError: there is no such camera or file.
             VideoError: it cannot be opened.
-            SpecError: the model reads files by frame number, which a stream cannot give.
+            SpecError: the model reads files by frame number, which a stream cannot provide.
             UsageError: an argument is wrong in itself.
             MissingDependencyError: OpenCV, or its GStreamer, is not installed.
         """
-        return open_streams(
-            self,
+        return self.stream_many(
             {str(source): source},
             policy=policy,
             timeout=timeout,
             reconnect=reconnect,
             transport=transport,
             notify=notify,
-            **options,
+            stride=stride,
+            every=every,
+            smoothing=smoothing,
+            majority=majority,
+            hysteresis=hysteresis,
+            min_score=min_score,
+            motion=motion,
         )
 
-    def stream_many(self, sources: Mapping[str, int | str | Path], **options: Any) -> Answers:
-        """The answers on several sources, each under a name of yours (`Live.source`).
+    def stream_many(
+        self,
+        sources: Mapping[str, int | str | Path],
+        *,
+        policy: Literal["latest", "all"] | None = None,
+        timeout: float = 10.0,
+        reconnect: float = 60.0,
+        transport: Literal["tcp", "udp"] = "tcp",
+        notify: bool = False,
+        stride: int | None = None,
+        every: float | None = None,
+        smoothing: float | None = None,
+        majority: int | None = None,
+        hysteresis: float = 0.0,
+        min_score: float = 0.0,
+        motion: float | None = None,
+    ) -> PredictionStream:
+        """Return the predictions on several sources, each under a name of yours (`Live.source`).
 
-        They take turns. One that is lost for good is a `StreamWarning` while there are others.
-        Options and errors are those of `stream`.
+        They take turns. A source that is lost for good is a `StreamWarning` while there are
+        others. All other arguments, and the errors, are those of `stream`.
         """
-        return open_streams(self, sources, **options)
+        return open_streams(
+            sources,
+            self.spec.clip,
+            lambda name: Stream(
+                self,
+                stride=stride,
+                every=every,
+                smoothing=smoothing,
+                majority=majority,
+                hysteresis=hysteresis,
+                min_score=min_score,
+                motion=motion,
+                name=name,
+            ),
+            policy=policy,
+            timeout=timeout,
+            reconnect=reconnect,
+            transport=transport,
+            notify=notify,
+        )
 
     def warmup(self) -> None:
         """Run the model once on a grey clip, so that the first real one is as fast as the next."""

@@ -1,5 +1,6 @@
-"""Live video: the sources, the newest clip of each, and the answers on it."""
+"""Live video: sources, the newest clip of each, and the predictions on it."""
 
+from r2p_edge.live.predictions import PredictionStream
 from r2p_edge.live.stream import Stream
 
-__all__ = ["Stream"]
+__all__ = ["PredictionStream", "Stream"]

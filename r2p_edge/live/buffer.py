@@ -1,137 +1,77 @@
-"""The newest clip of a stream: which frame each tick takes, and the ring of their pixels."""
+"""The newest clip of a stream: a ring of preprocessed frames, and the windows that are due."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from r2p_edge.errors import SpecError
-from r2p_edge.frame import Image, Planes
+from r2p_edge.frame import Image
+from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.motion_gate import MotionGate
+from r2p_edge.live.ticks import Ticks, tick_grid
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec.model_spec import ModelSpec
-from r2p_edge.video.sampling import SLACK, TIE, plan_clips, window_length
+from r2p_edge.video.sampling import SLACK
+
+MANY_BREAKS = 10
+"""Interruptions in a row, without a full window between them, that are no accident any more."""
+
+_log = logging.getLogger(__name__)
 
 
-class Shot(NamedTuple):
-    """One frame of a stream.
-
-    Attributes:
-        time: seconds in the source's own clock.
-        captured: the same moment in seconds of the monotonic clock, as far as that is known.
-        size: height and width in pixels.
-        picture: gives the pixels, uint8 (height, width, 3), or the planes; called only if a window
-            needs them.
-        color: channel order of the pixels.
-        joined: whether the source ran on without interruption since the frame before.
-        dropped: frames that were dropped since the frame before, because reading was too slow.
-    """
-
-    time: float
-    captured: float
-    size: tuple[int, int]
-    picture: Callable[[], Image | Planes]
-    color: Literal["RGB", "BGR"] = "RGB"
-    joined: bool = True
-    dropped: int = 0
-
-    def image(self) -> Image:
-        """The pixels in RGB, uint8 (height, width, 3)."""
-        picture = self.picture()
-        if isinstance(picture, Planes):
-            return picture.rgb()
-        return picture if self.color == "RGB" else picture[:, :, ::-1]
-
-
-class Window(NamedTuple):
-    """A clip that is due for an answer.
+class ClipWindow(NamedTuple):
+    """A clip of a stream that is due for a prediction.
 
     Attributes:
         pixels: uint8 (T, H, W, 3), a copy; None where nothing moves.
         span: seconds of its first and its last frame in the source's clock.
-        coverage: share of its frames that are no repeats.
-        step: shortest time from one of these to the next, in seconds.
+        coverage: share of its frames that are not repeats.
+        step: shortest time between two successive frames that are not repeats, in seconds.
         newest: its last frame.
         skipped, dropped, gaps: totals since the stream began; see `Live`.
-        timing: what its frames took since the window before.
+        timing: milliseconds that the stream's frames took since the window before.
     """
 
     pixels: Image | None
     span: tuple[float, float]
     coverage: float
     step: float
-    newest: Shot
+    newest: LiveFrame
     skipped: int
     dropped: int
     gaps: int
     timing: Timing
 
 
-class Ticks:
-    """Which frame each tick of a stream takes: the nearest, of two equally near the earlier.
-
-    Args:
-        tick: seconds from one tick to the next. The first is at the first frame.
-        slack: a tick takes a frame that comes no more than so many seconds early at once.
-        gap: the most seconds between two frames of one piece.
-    """
-
-    def __init__(self, tick: float, slack: float, gap: float) -> None:
-        self._tick, self._slack, self._gap = tick, slack, gap
-        self.reset()
-
-    def reset(self) -> None:
-        """The next frame is the first."""
-        self._origin = self._last = math.nan
-        self._number = 0
-
-    def split(self, time: float) -> tuple[int, int] | None:
-        """How many ticks take the frame before this one, and how many after them take this one.
-
-        None where the two are not of one piece: too far apart, or in the wrong order.
-        """
-        if math.isnan(self._last):
-            self._origin = self._last = time
-        elif not 0 <= time - self._last <= self._gap:
-            return None
-        last, self._last = self._last, time
-        count = math.floor((time + self._slack - self._origin) / self._tick) + 1 - self._number
-        if count <= 0:
-            return 0, 0
-        numbers = range(self._number, self._number + count)
-        self._number += count
-        ticks = [self._origin + number * self._tick for number in numbers]
-        # As `nearest` does; here for a few ticks, where NumPy would take its time.
-        here = count if last == time else sum(time - tick < tick - last - TIE for tick in ticks)
-        return count - here, here
-
-
 class ClipBuffer:
-    """The newest frames of one stream, each preprocessed once, and which windows are due.
+    """The newest frames of one stream, each preprocessed once.
 
-    Frames come in through one thread; windows may be taken by others.
+    One thread adds frames; any thread may take windows.
 
     Args:
-        stride: ticks from one window to the next; None for half a clip.
-        every: the same in seconds, rounded to ticks.
-        motion: grey levels by which a window must move; None to take all.
+        stride: sampling periods from one window to the next; None for half a clip.
+        every: the same in seconds, rounded to sampling periods.
+        motion: grey levels by which a window must move; None to take all windows.
+        name: name of the stream, for the log.
 
     Attributes:
         tick: seconds from one frame of the ring to the next.
         length: seconds of a window.
-        gap: the most seconds between two frames of one piece.
-        broken: how often in a row the frames were interrupted before a window was full.
+        gap: longest time in seconds between two frames that is not an interruption.
+        broken: number of interruptions in a row before a window was full.
+        was_full: True once a window was due.
 
     Raises:
-        SpecError: the model's clips cannot be had from a stream.
-        UsageError: `motion` is not positive.
+        SpecError: the model reads files by frame number, which a stream cannot provide.
+        UsageError: `motion` is not above 0.
     """
 
     def __init__(
@@ -141,28 +81,17 @@ class ClipBuffer:
         stride: int | None,
         every: float | None,
         motion: float | None,
+        name: str = "the stream",
     ) -> None:
-        clip = spec.clip
-        if clip.sampling == "index" or clip.order == "lexicographic":
-            raise SpecError(
-                f"{spec.name} counts a video's frames from its first to its last (clip.sampling "
-                f"is {clip.sampling}, clip.order is {clip.order}), and a stream has no last; "
-                "export a model for streams with --order temporal --sampling time"
-            )
-        # Offsets need not be even: then every frame of the training rate is a tick of the ring.
-        length = window_length(clip)
-        (plan,) = plan_clips(clip, np.array([0.0, (length - 1) / clip.fps]), 1)
-        numbers = np.rint(plan.times * clip.fps).astype(np.int64)
-        unit = int(np.gcd.reduce(np.diff(numbers))) if clip.frames > 1 else clip.interval
-        self.tick = unit / clip.fps
-        self._picks = numbers // unit
-        self._length = int(self._picks[-1]) + 1
-        ticks = max(clip.frames // 2, 1) if stride is None else stride
-        ticks = ticks if every is None else max(round(every / clip.tick), 1)
-        self._stride = ticks * clip.interval // unit
+        clip, grid = spec.clip, tick_grid(spec)
+        self.tick, self._picks, self._length = grid.tick, grid.picks, grid.length
+        periods = max(clip.frames // 2, 1) if stride is None else stride
+        periods = periods if every is None else max(round(every / clip.tick), 1)
+        self._stride = periods * grid.scale
         self.length = self._length * self.tick
         self.gap = clip.frames * clip.tick / 2
         self._ticks = Ticks(self.tick, SLACK / clip.fps, self.gap)
+        self._name = name
 
         self._preprocessor = Preprocessor(spec)
         self._gate = None if motion is None else MotionGate(motion, self._length)
@@ -170,12 +99,13 @@ class ClipBuffer:
         self._slots = np.empty((self._length + 1, *self._preprocessor.frame_shape), np.uint8)
         self._head = 0  # the slot that is written next
         self._times: deque[float] = deque(maxlen=self._length)  # of the frames in the ring
-        self._shown: Shot | None = None  # the newest of them
-        self._newest: Shot | None = None  # the newest frame of all
+        self._shown: LiveFrame | None = None  # the newest of them
+        self._newest: LiveFrame | None = None  # the newest frame of all
         # Where its pixels are: still to be made, in the next slot, or in the one before.
         self._pixels: Literal["frame", "slot", "ring"] = "frame"
         self._lock = threading.Lock()
-        self._timing = Timing()
+        # A window's timing belongs to whoever took it, so the writer measures into one of its own.
+        self._spent, self._timing = Timing(), Timing()
         self._skipped = self._dropped = self._gaps = self.broken = 0
         self.was_full = False
         self._restart()
@@ -189,55 +119,64 @@ class ClipBuffer:
         self._tick = -1  # number of the newest tick
         self._end = self._length - 1  # the tick with which the next window ends
 
-    def add(self, shot: Shot, *, borrowed: bool = False) -> Iterator[None]:
-        """Takes a frame in. A generator that pauses after each tick, when a window may be due.
+    def add(self, frame: LiveFrame, *, borrowed: bool = False) -> Iterator[None]:
+        """Take a frame in; pause after each tick, when a window may be due.
 
         Args:
             borrowed: the image may change once this ends, so its pixels are made now.
         """
-        self._dropped += shot.dropped
-        split = None
-        if self._newest is not None and shot.joined and shot.size == self._newest.size:
-            split = self._ticks.split(shot.time)
+        self._dropped += frame.dropped
+        self._spent.decode += frame.decode_ms
+        self._spent.total += frame.decode_ms
+        newest, split = self._newest, None
+        if newest is not None and frame.joined and frame.size == newest.size:
+            split = self._ticks.split(frame.time)
         if split is None:
-            self._empty()
-            split = self._ticks.split(shot.time)
+            self._interrupt(frame)
+            split = self._ticks.split(frame.time)
             assert split is not None
-        elif self._newest is not None and shot.time == self._newest.time:
+        elif newest is not None and frame.time == newest.time:
             return  # the same frame again
         before, here = split
         for _ in range(before):
             self._settle()
             yield
-        self._newest, self._pixels = shot, "frame"
+        self._newest, self._pixels = frame, "frame"
         for _ in range(here):
             self._settle()
             yield
         if borrowed and self._pixels == "frame" and self._wanted():
             self._make()
 
-    def _empty(self) -> None:
+    def _interrupt(self, frame: LiveFrame) -> None:
+        """Empty the window before a frame that does not continue it."""
+        newest = self._newest
         with self._lock:
-            if self._newest is not None:
+            if newest is not None:
                 self._gaps += 1
                 self.broken = 0 if len(self._times) == self._length else self.broken + 1
             if self.due:
                 self._skipped += 1 + (self._tick - self._end) // self._stride
             self._restart()
+        if newest is not None and self.broken <= MANY_BREAKS:
+            _log.info("%s: the window was emptied: %s", self._name, _reason(newest, frame))
 
     def _wanted(self) -> bool:
-        """Whether a window needs the next tick; where windows are far apart, most are not."""
+        """Return True if a window needs the next tick; few do where windows are far apart."""
         return self._tick + 1 > self._end - self._length
 
     def _make(self) -> None:
+        """Preprocess the newest frame into the next slot."""
         assert self._newest is not None
-        with self._timing.stage("preprocess"):
-            picture = self._newest.picture()
-            self._preprocessor.frame(picture, self._slots[self._head], self._newest.color)
+        with self._spent.stage("total"):
+            with self._spent.stage("decode"):
+                picture = self._newest.picture()
+            with self._spent.stage("preprocess"):
+                self._preprocessor.frame(picture, self._slots[self._head], self._newest.color)
         self._pixels = "slot"
 
     def _settle(self) -> None:
-        """The next tick takes the newest frame."""
+        """Give the next tick the newest frame."""
         assert self._newest is not None
         if not self._wanted():
             self._tick += 1
@@ -246,7 +185,10 @@ class ClipBuffer:
             self._make()
         elif self._pixels == "ring":
             self._slots[self._head] = self._slots[self._head - 1]
-        cells = None if self._gate is None else self._gate.cells(self._slots[self._head])
+        cells = None
+        if self._gate is not None:
+            with self._spent.stage("total"):
+                cells = self._gate.cells(self._slots[self._head])
         with self._lock:
             self._tick += 1
             self._head = (self._head + 1) % len(self._slots)
@@ -255,15 +197,17 @@ class ClipBuffer:
             if self._gate is not None and cells is not None:
                 self._gate.add(cells)
             self._pixels = "ring"
+            self._timing.add(self._spent)
+            self._spent = Timing()
             self.was_full = self.was_full or self.due
 
     @property
     def due(self) -> bool:
-        """Whether a window waits for an answer."""
+        """True while a window waits for a prediction."""
         return self._tick >= self._end and len(self._times) == self._length
 
-    def take(self) -> Window | None:
-        """The newest window if one is due; those that were due before it count as skipped."""
+    def take(self) -> ClipWindow | None:
+        """Return the newest window if one is due; older ones that were due count as skipped."""
         with self._lock:
             if not self.due:
                 return None
@@ -275,7 +219,7 @@ class ClipBuffer:
             times = sorted({self._times[pick] for pick in self._picks})
             slots = (self._head + 1 + self._picks) % len(self._slots)
             timing, self._timing = self._timing, Timing()
-            return Window(
+            return ClipWindow(
                 pixels=np.take(self._slots, slots, axis=0) if moving else None,
                 span=(times[0], times[-1]),
                 coverage=len(times) / len(self._picks),
@@ -286,3 +230,14 @@ class ClipBuffer:
                 gaps=self._gaps,
                 timing=timing,
             )
+
+
+def _reason(before: LiveFrame, after: LiveFrame) -> str:
+    if not after.joined:
+        return "the source was interrupted"
+    if after.size != before.size:
+        (old_height, old_width), (height, width) = before.size, after.size
+        return f"frames changed from {old_width}x{old_height} to {width}x{height} pixels"
+    if after.time < before.time:
+        return f"the time of the frames went back by {before.time - after.time:.3g} s"
+    return f"no frame came for {after.time - before.time:.3g} s"

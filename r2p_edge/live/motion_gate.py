@@ -1,4 +1,4 @@
-"""Whether anything moves in a window, told from its pixels without a model."""
+"""The motion gate: finds out from the pixels alone if anything moves in a window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import UsageError
+from r2p_edge.live.arguments import check_number
 
 MOTION = 15.0
 """Default threshold in grey levels; see `MotionGate`."""
@@ -17,41 +17,41 @@ _CELLS = 14  # per side: 8x8 pixels each of a frame of 112, which averages most 
 
 
 class MotionGate:
-    """Compares the frames of a window cell by cell, apart from the light.
+    """A detector of motion that compares the frames of a window cell by cell.
 
-    A frame becomes a grid of mean grey levels, in which a sensor's noise has gone. What light
-    does to a frame, more or less of it and of contrast, is fitted for each frame and taken off.
-    What is left of a cell's change over the window is motion.
+    A frame becomes a grid of mean grey levels, which removes a sensor's noise. Changes of
+    brightness and contrast are fitted for each frame and removed. The change of a cell over the
+    window that remains is motion.
 
     Args:
         threshold: grey levels by which a cell must change.
-        frames: of a window.
+        frames: number of frames in a window.
 
     Raises:
-        UsageError: the threshold is not positive.
+        UsageError: the threshold is not a number above 0.
     """
 
     def __init__(self, threshold: float, frames: int) -> None:
-        if not threshold > 0:
-            raise UsageError(f"motion is {threshold}; it must be a number of grey levels above 0")
+        check_number("motion", threshold, lambda x: x > 0, "a number of grey levels above 0")
         self._threshold = threshold
         self._frames: deque[npt.NDArray[np.float32]] = deque(maxlen=frames)
 
     def clear(self) -> None:
+        """Forget the frames before the next one."""
         self._frames.clear()
 
     def cells(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Mean grey levels, float32 (cells,), of a frame, uint8 (H, W, 3)."""
+        """Return the mean grey levels, float32 (cells,), of a frame, uint8 (H, W, 3)."""
         rows, columns = _means(pixels.shape[0], 1), _means(pixels.shape[1], 3)
         flat = pixels.reshape(len(pixels), -1).astype(np.float32)
         return np.asarray(rows @ flat @ columns.T, np.float32).ravel()
 
     def add(self, cells: npt.NDArray[np.float32]) -> None:
-        """The newest frame of the window."""
+        """Add the cells of the newest frame of the window."""
         self._frames.append(cells)
 
     def level(self) -> float:
-        """The largest change of a cell over the window, in grey levels."""
+        """Return the largest change of a cell over the window, in grey levels."""
         frames = np.stack(self._frames)
         light = frames.mean(axis=1, keepdims=True)
         detail = frames - light
@@ -62,13 +62,13 @@ class MotionGate:
         return float(np.ptp(detail / contrast, axis=0).max())
 
     def moving(self) -> bool:
-        """Whether anything moves in the window."""
+        """Return True if anything moves in the window."""
         return self.level() > self._threshold
 
 
 @functools.cache
 def _means(side: int, channels: int) -> npt.NDArray[np.float32]:
-    """The matrix, (cells, side * channels), that makes a line's pixels the means of its cells."""
+    """Return the matrix (cells, side * channels) that averages a line's pixels over its cells."""
     cells = np.arange(side) * _CELLS // side
     weights = np.arange(_CELLS)[:, np.newaxis] == np.repeat(cells, channels)
     weights = weights[weights.any(axis=1)].astype(np.float32)

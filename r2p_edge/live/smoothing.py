@@ -1,4 +1,4 @@
-"""From the scores of one window after another to the label that a stream shows."""
+"""Smoothing: the label that a stream shows, from the scores of successive windows."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import UsageError
+from r2p_edge.live.arguments import check_count, check_number
 
 Scores = npt.NDArray[np.float64]
 
 
 class Decision:
-    """Smooths the scores and holds on to a label; by default it does neither.
+    """Smoothing of scores and hysteresis of labels; by default neither.
 
     Args:
         smoothing: weight of the newest scores in an exponential mean, above 0 to 1.
-        majority: instead, the scores are the shares of this many newest windows in which each
-            class was the most probable.
-        hysteresis: a label stays until another class's score is higher by more than this.
-        min_score: below it there is no label.
+        majority: instead, let this many newest windows vote: scores are shares of the votes.
+        hysteresis: a label stays until the score of another class is higher by more than this.
+        min_score: a window whose best score is lower has no label.
 
     Raises:
-        UsageError: an argument is out of its range, or both kinds of smoothing are asked for.
+        UsageError: an argument is out of its range, or smoothing and majority are both given.
     """
 
     def __init__(
@@ -35,36 +35,37 @@ class Decision:
     ) -> None:
         if smoothing is not None and majority is not None:
             raise UsageError("smoothing and majority exclude each other; choose one")
-        if smoothing is not None and not 0 < smoothing <= 1:
-            raise UsageError(f"smoothing is {smoothing}; it must be above 0 and at most 1")
-        if majority is not None and majority < 1:
-            raise UsageError(f"majority is {majority}; it must be 1 or more")
+        if smoothing is not None:
+            check_number(
+                "smoothing", smoothing, lambda x: 0 < x <= 1, "a number above 0 and at most 1"
+            )
+        if majority is not None:
+            check_count("majority", majority)
         for name, value in (("hysteresis", hysteresis), ("min_score", min_score)):
-            if not 0 <= value <= 1:
-                raise UsageError(f"{name} is {value}; it must be from 0 to 1")
+            check_number(name, value, lambda x: 0 <= x <= 1, "a number from 0 to 1")
         self._weight = smoothing
         self._hysteresis, self._min_score = hysteresis, min_score
         self._votes: deque[int] | None = None if majority is None else deque(maxlen=majority)
-        self._piece = -1
+        self._run = -1
         self.forget()
 
     def forget(self) -> None:
-        """The next window has nothing to do with those before."""
+        """Forget the windows before the next one."""
         self._mean: Scores | None = None
         self._held: int | None = None
         if self._votes is not None:
             self._votes.clear()
 
-    def decide(self, scores: Scores, piece: int) -> tuple[Scores, int | None]:
-        """The smoothed scores and the label's number.
+    def decide(self, scores: Scores, run: int) -> tuple[Scores, int | None]:
+        """Return the smoothed scores and the index of the label, None where there is no label.
 
         Args:
             scores: float64 (classes,), probabilities.
-            piece: number of the piece of the stream; another one begins anew.
+            run: number of the uninterrupted run of frames; smoothing begins anew with each.
         """
-        if piece != self._piece:
+        if run != self._run:
             self.forget()
-            self._piece = piece
+            self._run = run
         if self._weight is not None:
             if self._mean is not None:
                 scores = self._weight * scores + (1 - self._weight) * self._mean

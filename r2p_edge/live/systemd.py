@@ -1,4 +1,4 @@
-"""Telling systemd that a service is ready and alive, as sd_notify(3) describes it."""
+"""Messages to systemd that a service is ready and alive, as sd_notify(3) describes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 
 
 class Notifier:
-    """Sends READY and WATCHDOG to the service manager; says nothing where there is none."""
+    """A sender of READY, WATCHDOG and STOPPING to the service manager, if there is one.
+
+    Args:
+        environment: the variables NOTIFY_SOCKET, WATCHDOG_PID and WATCHDOG_USEC of systemd.
+        clock: returns seconds of a monotonic clock.
+
+    Attributes:
+        interval: seconds between two WATCHDOG messages; None if nobody watches this process.
+    """
 
     def __init__(
         self,
@@ -26,29 +34,29 @@ class Notifier:
         # Half the time after which systemd would take the service for hung, as it recommends.
         self.interval = period / 2 if period > 0 else None
         self._ready = False
-        self._told = -float("inf")
+        self._sent = -float("inf")
 
     def ready(self) -> None:
-        """The service works; told once."""
+        """Say, once, that the service works."""
         if not self._ready:
             self._ready = self._send("READY=1")
 
     def alive(self) -> None:
-        """The service is not hung; told only as often as the watchdog wants it."""
+        """Say that the service is not hung, as often as the watchdog needs it."""
         now = self._clock()
-        due = self.interval is not None and now - self._told >= self.interval
+        due = self.interval is not None and now - self._sent >= self.interval
         if due and self._send("WATCHDOG=1"):
-            self._told = now
+            self._sent = now
 
     def stopping(self) -> None:
-        """The service ends by itself."""
+        """Say that the service ends by itself."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> bool:
-        """Whether it was sent; where not, it is worth another try."""
+        """Send a message; return False if it must be tried again."""
         if not self._address:
             return True
-        # A service manager that does not listen, or is slow to, is no reason to stop.
+        # A service manager that does not listen, or is busy, must not stop the stream.
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
             sender.sendto(message.encode(), self._address)

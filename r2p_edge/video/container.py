@@ -67,11 +67,11 @@ class VideoDecoder:
         VideoError: the file cannot be opened, or has no video stream.
     """
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, container: InputContainer | None = None) -> None:
         self.name = name
         self._url = url
         self._packets: list[Packet] | None = None
-        self._open()
+        self._open(container)
         stream = self._stream
         rate = stream.average_rate or stream.guessed_rate
         self.rate = float(rate) if rate else 25.0
@@ -79,12 +79,12 @@ class VideoDecoder:
         self.start = 0.0 if stream.start_time is None else stream.start_time * self.tick
         self.timed = self._container.format.name != "avi"
 
-    def _open(self) -> None:
+    def _open(self, container: InputContainer | None = None) -> None:
         import av
 
         timeout = None if self._url.startswith("file:") else NETWORK_SECONDS
         try:
-            self._container = open_container(self._url, timeout)
+            self._container = container or open_container(self._url, timeout)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be read as a video ({cause_of(error)}); check the file"

@@ -21,6 +21,7 @@ from r2p_edge.video.sampling import nearest
 
 if TYPE_CHECKING:
     import av
+    from av.container import InputContainer
 
 Times = npt.NDArray[np.float64]
 Count = Literal["trust", "packets", "frames"]
@@ -54,20 +55,27 @@ class VideoFile:
         count: how sure the number of frames must be: "trust" what a long file declares, list
             the "packets" of any file, or decode all "frames".
         planes: whether frames in YUV 4:2:0 are given as `Planes`.
+        container: the file where it is open already; by default it is opened.
 
     Raises:
         VideoError: the file is not a video, or none of its frames can be decoded.
     """
 
     def __init__(
-        self, name: str, url: str, *, count: Count = "trust", planes: bool = False
+        self,
+        name: str,
+        url: str,
+        *,
+        count: Count = "trust",
+        planes: bool = False,
+        container: InputContainer | None = None,
     ) -> None:
         self.name = name
         self.truncated = False
         self._picture = picture_of if planes else rgb_of
         self._keyframes: Times | None = None
         self._counted: CountedFrames | None = None
-        self._video = VideoDecoder(name, url)
+        self._video = VideoDecoder(name, url, container)
         self._first = self._video.start
         try:
             self._index(count)

@@ -1,12 +1,12 @@
-"""What a stream costs around the model, how old its answers are, and what it keeps in memory.
+"""The cost of a stream around the model, the age of its answers, and the memory that it keeps.
 
     python tests/benchmarks/stream.py [--json] [--rounds 60] [--seconds 20]
 
 Cost: one second of 25 fps through `Stream.push`, with a model that costs nothing, against
 `cv2.resize` of the same frames alone, and against what people write: a list of the newest
 preprocessed frames, stacked anew for each frame. Latency: the bundled model on 30 fps of real time,
-from a frame's capture to the answer that it is the newest frame of. Memory: what the process holds
-more after 20,000 more frames. Times are medians of interleaved rounds; their ratios count.
+from the capture of a frame to the answer on the window that ends with it. Memory: growth of the
+process over 20,000 frames. Times are medians of interleaved rounds; their ratios count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,9 @@ from _harness import interleaved, machine
 from r2p_edge import Predictor, Stream
 from r2p_edge.calibration import motion
 from r2p_edge.export.build import build
-from r2p_edge.live.buffer import Shot
+from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.live.motion_gate import MOTION
-from r2p_edge.live.predictions import Answers, Feed
+from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.preprocess.preprocessor import Preprocessor, compiled
 
 SIZES = ((240, 320), (1080, 1920))
@@ -44,7 +43,7 @@ MEMORY_FRAMES = 20_000
 
 
 class Free:
-    """A predictor whose model costs nothing."""
+    """A predictor with a model that costs nothing."""
 
     runtime = device = precision = "none"
 
@@ -53,6 +52,7 @@ class Free:
         self._scores = np.full((1, len(self.spec.labels)), 1 / len(self.spec.labels))
 
     def scores(self, pixels: np.ndarray, **_: Any) -> np.ndarray:
+        """Return the same scores always."""
         return self._scores
 
 
@@ -64,6 +64,7 @@ class ListOfFrames:
         self._frames: deque[np.ndarray] = deque(maxlen=spec.clip.frames)
 
     def push(self, image: np.ndarray) -> np.ndarray | None:
+        """Add a frame; return the clip once it is full."""
         pixels = np.empty(self._preprocessor.frame_shape, np.uint8)
         self._preprocessor.frame(image, pixels)
         self._frames.append(pixels)
@@ -73,7 +74,7 @@ class ListOfFrames:
 
 
 def cost(predictor: Predictor, height: int, width: int, rounds: int) -> dict[str, object]:
-    """Milliseconds per frame of one size, and the ratios to what is compared."""
+    """Return milliseconds per frame of one size, and the ratios to the alternatives."""
     generator = np.random.default_rng(0)
     frames = [generator.integers(0, 256, (height, width, 3), np.uint8) for _ in range(FPS)]
     crop = predictor.spec.crop
@@ -124,14 +125,15 @@ def cost(predictor: Predictor, height: int, width: int, rounds: int) -> dict[str
 class Paced:
     """A camera of 30 fps in real time."""
 
-    name, live, truncated = "30 fps", True, False
+    name, live, truncated, timeout = "30 fps", True, False, 10.0
 
     def __init__(self, seconds: float) -> None:
         scene = motion.scene("test", 4)
         self._images = [scene.draw(k / 30) for k in range(48)]
         self._count, self._stopped = int(30 * seconds), False
 
-    def shots(self) -> Iterator[Shot]:
+    def frames(self) -> Iterator[LiveFrame]:
+        """Yield a frame every thirtieth of a second."""
         begin = time.monotonic()
         for k in range(self._count):
             captured = begin + k / 30
@@ -139,21 +141,22 @@ class Paced:
             if self._stopped:
                 return
             image = self._images[k % len(self._images)]
-            yield Shot(k / 30, captured, image.shape[:2], partial(np.asarray, image))
+            yield LiveFrame(k / 30, captured, image.shape[:2], decoded(image))
 
     def stop(self) -> None:
+        """End the frames soon."""
         self._stopped = True
 
     def close(self) -> None:
-        pass
+        """Release nothing."""
 
 
 def latency(predictor: Predictor, seconds: float) -> dict[str, object]:
-    """Milliseconds from the capture of a window's newest frame to its answer, every tick."""
+    """Return milliseconds from the capture of a window's newest frame to its answer."""
     predictor.warmup()
     feed = Feed(Stream(predictor, stride=1), Paced(seconds), "latest", 60.0)
     ages, inference = [], []
-    with Answers([feed]) as answers:
+    with PredictionStream([feed]) as answers:
         for answer in answers:
             assert answer.live is not None
             ages.append(answer.live.age_ms)
@@ -173,7 +176,7 @@ _SHARES = {"p50": 50, "p90": 90, "p99": 99}
 
 
 def memory(predictor: Predictor) -> dict[str, object]:
-    """Bytes by which the process grows over many frames."""
+    """Return the bytes by which the process grows over many frames."""
     stream, frame = Stream(Free(predictor)), np.zeros((240, 320, 3), np.uint8)  # type: ignore[arg-type]
     grown = 0
     for k in range(2000 + MEMORY_FRAMES):
@@ -190,12 +193,13 @@ def memory(predictor: Predictor) -> dict[str, object]:
 
 
 def resident() -> int:
-    """Bytes of memory that the process holds."""
+    """Return the bytes of memory that the process uses."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * 4096
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
+    """Return all results, and the machine that they are of."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         (artifact,) = build("motion", targets=["onnx"], out=Path(folder))
@@ -212,6 +216,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def print_table(report: dict[str, Any]) -> None:
+    """Print the results for people."""
     for result in report["cost"]:
         print(result["source"])
         for name, value in result["ms_per_frame"].items():
@@ -221,8 +226,8 @@ def print_table(report: dict[str, Any]) -> None:
                 line += f"   push is {held['ratio']:.2f} of it; bar {held['bar']} {verdict}"
             print(line)
     age = ", ".join(f"{name} {value:.1f}" for name, value in report["latency"]["age_ms"].items())
-    told = report["latency"]
-    print(f"camera to answer at 30 fps: {age} ms; inference {told['inference_ms']:.1f} ms")
+    latency = report["latency"]
+    print(f"camera to answer at 30 fps: {age} ms; inference {latency['inference_ms']:.1f} ms")
     held = report["memory"]
     print(f"growth over {held['frames']} frames: {held['growth_bytes'] / 1e6:.2f} MB")
 

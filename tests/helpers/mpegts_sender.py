@@ -1,4 +1,4 @@
-"""Sends live video to `python mpegts_sender.py URL FIRST COUNT CODEC`: MPEG-TS over TCP, 25 fps.
+"""A sender of live video, `python mpegts_sender.py URL FIRST COUNT CODEC`: MPEG-TS, 25 fps.
 
 Frame k is a flat grey of level 20 + 2 * (k % 100). The sender dies without a word after the last.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def connected(url, codec):
-    """A container with a stream, once somebody listens."""
+    """Return a container and its stream once somebody listens."""
     while True:
         container = av.open(url, "w", format="mpegts")
         stream = container.add_stream(codec, rate=25)
@@ -32,6 +32,7 @@ def connected(url, codec):
 
 
 def send(url, first, count, codec):
+    """Send frames, and die."""
     container, stream = connected(url, codec)
     for k in range(first, first + count):
         level = np.full((48, 64, 3), 20 + 2 * (k % 100), np.uint8)

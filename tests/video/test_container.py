@@ -26,7 +26,9 @@ def counting_decoders(monkeypatch):
     """Return a list that gets one item for each time that a file is opened."""
     opened = []
     open_file = VideoDecoder._open
-    monkeypatch.setattr(VideoDecoder, "_open", lambda self: opened.append(open_file(self)))
+    monkeypatch.setattr(
+        VideoDecoder, "_open", lambda self, *given: opened.append(open_file(self, *given))
+    )
     return opened
 
 

@@ -1,1 +1,1 @@
-"""Where live frames come from: cameras, network streams, pipelines and files."""
+"""Sources of live frames: cameras, network streams, pipelines and files."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
-import math
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import picture_of
-from r2p_edge.live.buffer import Shot
-from r2p_edge.live.capture.reconnecting import LiveCapture
+from r2p_edge.live.capture.pace import Pace
+from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
+from r2p_edge.live.frame import LiveFrame
+from r2p_edge.live.reports import without_password
+from r2p_edge.prediction import Timing
 from r2p_edge.video.container import open_container
 
 if TYPE_CHECKING:
@@ -23,44 +27,51 @@ class AddressCapture(LiveCapture):
     """A network stream, through FFmpeg.
 
     Args:
+        url: address of the stream.
         timeout: seconds to wait for the connection, and for each next frame.
-        transport: of RTSP.
+        transport: transport of RTSP.
         patience: seconds by which reading may be late before frames are dropped.
+        reconnect, clock, wait: see `LiveCapture`.
+
+    Attributes:
+        live: False if a server has a file at this address.
+        container: the open stream.
     """
 
     advice = "check the address and that its sender is on"
 
     def __init__(
         self,
-        name: str,
+        url: str,
         *,
         timeout: float,
         reconnect: float,
         transport: Literal["tcp", "udp"],
         patience: float,
-        clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+        wait: Wait = threading.Event.wait,
     ) -> None:
-        self.timeout, self._patience = timeout, patience
-        rtsp = name.lower().startswith(("rtsp:", "rtsps:"))
+        self._url, self.timeout, self._patience = url, timeout, patience
+        rtsp = url.lower().startswith(("rtsp:", "rtsps:"))
         self._options: dict[str, str] = {"rtsp_transport": transport} if rtsp else {}
-        super().__init__(name, reconnect=reconnect, clock=clock)
+        super().__init__(without_password(url), reconnect=reconnect, clock=clock, wait=wait)
         # A server of files says how long they are.
-        self.live = self._container.duration is None or not name.lower().startswith("http")
+        self.live = self.container.duration is None or not url.lower().startswith("http")
 
     def _open(self) -> None:
         import av
 
         try:
-            self._container = open_container(self.name, self.timeout, self._options)
+            self.container = open_container(self._url, self.timeout, self._options)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be opened ({self._cause(error)}); {self.advice}"
             ) from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise VideoError(f"{self.name} has no video stream; give one that has")
+        if not self.container.streams.video:
+            self.container.close()
+            raise VideoError(f"{self.name} has no video; give a stream with video")
 
-    def _play(self) -> Iterator[Shot]:
+    def _play(self) -> Iterator[LiveFrame]:
         import av
 
         try:
@@ -68,21 +79,22 @@ class AddressCapture(LiveCapture):
         except (av.FFmpegError, OSError) as error:
             raise VideoError(self._cause(error)) from error
 
-    def _frames(self) -> Iterator[Shot]:
+    def _frames(self) -> Iterator[LiveFrame]:
+        """Yield what can be shown as it was filmed: from a key frame to the next loss."""
         import av
 
-        stream = self._container.streams.video[0]
+        stream = self.container.streams.video[0]
         stream.thread_type = "SLICE"  # whole frames in parallel would come later
-        # Of these FFmpeg makes up the times, from a frame rate that it guesses.
-        made_up = bool(self._container.format.flags & _NO_TIMESTAMPS)
+        # FFmpeg makes up the times of these formats, from a frame rate that it guesses.
+        made_up = bool(self.container.format.flags & _NO_TIMESTAMPS)
         unit = float(stream.time_base or 0)
         pace = Pace(self._patience)
         # Nothing before a key frame can be shown as it was: at the start, and after a loss.
-        whole, losing, dropped = False, False, 0
+        whole, losing, dropped, timing = False, False, 0, Timing()
         for packet, asked, now in self._packets(stream):
             if packet.pts is not None and not made_up:
                 pace.read(packet.pts * unit, asked, now)
-            # What builds on a damaged frame is damaged too, though the decoder does not say so.
+            # Frames that build on a damaged one are damaged too, though no decoder says so.
             lost = pace.behind or packet.is_corrupt
             if lost:
                 whole, losing = False, True
@@ -92,7 +104,8 @@ class AddressCapture(LiveCapture):
             try:
                 if not whole:
                     stream.codec_context.flush_buffers()
-                frames = packet.decode()
+                with timing.stage("decode"):
+                    frames = packet.decode()
             except av.InvalidDataError:
                 whole, losing, dropped = False, True, dropped + 1
                 continue
@@ -108,88 +121,38 @@ class AddressCapture(LiveCapture):
                 if frame.pts is not None and not made_up:
                     moment = frame.pts * unit
                     captured = min(moment + pace.offset, now)
-                yield Shot(
+                yield LiveFrame(
                     time=moment,
                     captured=captured,
                     size=(frame.height, frame.width),
                     picture=functools.partial(picture_of, frame),
                     joined=not losing,
                     dropped=dropped,
+                    decode_ms=timing.decode,
                 )
-                losing, dropped = False, 0
+                losing, dropped, timing = False, 0, Timing()
 
     def _packets(self, stream: VideoStream) -> Iterator[tuple[Packet[Any], float, float]]:
-        """A stream's packets, each with the moments when it was asked for and when it was there."""
+        """Yield a stream's packets, and the moments when each was asked for and when it came."""
         asked = self._clock()
-        for packet in self._container.demux():
+        for packet in self.container.demux():
             now = self._clock()
             if self._stopped.is_set():
                 return
             if packet.stream is stream:
                 yield packet, asked, now
                 asked = self._clock()
-            elif now - asked > self.timeout:  # which FFmpeg's own does not count while sound comes
+            elif now - asked > self.timeout:  # FFmpeg's own ends at any packet, also of sound
                 raise VideoError(f"no picture came for {self.timeout:g} s, though sound did")
 
     def close(self) -> None:
-        """See `Capture`."""
-        self._container.close()
+        """Release the connection; see `Capture`."""
+        self.container.close()
 
     def _cause(self, error: Exception) -> str:
+        """Return FFmpeg's reason in words."""
         import av
 
-        # Which is how FFmpeg says that it was told to give up.
         if isinstance(error, av.ExitError):
-            return f"nothing came for {self.timeout:g} s"
+            return f"nothing came for {self.timeout:g} s"  # FFmpeg was made to give up
         return str(getattr(error, "strerror", None) or error)
-
-
-class Pace:
-    """How late the frames of a stream are read, and whether that is the reader's own fault.
-
-    The packets that came quickest had no delay; the others are late by what they took longer.
-
-    Args:
-        patience: seconds by which they may be late.
-    """
-
-    OVERRUN = 2.0
-    """Seconds through which the reader has to be busy and late before it counts as too slow."""
-
-    _IDLE = 0.25  # share of the time; a reader that waits for more of it is not too slow
-    _CATCH_UP = 1.0  # seconds over which a backlog shows by running faster than it was filmed
-    _FASTER = 1.2
-    _DRIFT = 1e-3  # of a second each second, by which two clocks may differ
-    _JUMP = 1.0  # seconds back that no reordering of frames explains
-
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self.offset = math.inf
-        self.behind = False
-        self._time, self._now = -math.inf, 0.0
-        self._judge_from(0.0, 0.0)
-
-    def _judge_from(self, time: float, now: float) -> None:
-        """From this packet on it is watched whether the reader keeps up."""
-        self._start, self._since, self._waited = time, now, 0.0
-
-    def read(self, time: float, asked: float, now: float) -> None:
-        """A packet of this time was asked for at `asked` and there at `now`."""
-        if time < self._time - self._JUMP or math.isinf(self.offset):
-            self.offset, self.behind = now - time, False
-            self._judge_from(time, now)
-        self.offset = min(now - time, self.offset + (now - self._now) * self._DRIFT)
-        self._time, self._now = time, now
-        late = now - time - self.offset
-        self._waited += now - asked
-        watched = now - self._since
-        if late <= (self._patience / 2 if self.behind else self._patience):
-            self.behind = False
-        elif watched <= (self._CATCH_UP if self.behind else self.OVERRUN):
-            return
-        elif self.behind:
-            # Once there is no backlog left, it is the sender or the network that is late.
-            self.behind = time - self._start > self._FASTER * watched
-        else:
-            self.behind = self._waited < self._IDLE * watched
-        self._judge_from(time, now)

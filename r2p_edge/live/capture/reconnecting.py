@@ -1,23 +1,33 @@
-"""A source that goes on by itself, and what happens when it is lost."""
+"""Live sources: they go on by themselves, and are opened again when they are lost."""
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from r2p_edge.errors import VideoError
-from r2p_edge.live.buffer import Shot
+from r2p_edge.live.frame import LiveFrame
 
 BACK_OFF = (0.5, 10.0)
 """Seconds from one attempt to reconnect to the next: at first, and at most."""
+
+Wait = Callable[[threading.Event, float], object]
+"""A function that waits for an event, but at most this many seconds."""
+
+_log = logging.getLogger(__name__)
 
 
 class LiveCapture(ABC):
     """A source that goes on by itself, and is opened again, ever more slowly, when it is lost.
 
     Args:
+        name: name for messages.
         reconnect: seconds without a frame after which it is lost for good.
+        clock: returns seconds of a monotonic clock.
+        wait: waits from one attempt to reconnect to the next.
     """
 
     live = True
@@ -25,27 +35,34 @@ class LiveCapture(ABC):
     timeout: float
     advice = "check that it is on"
 
-    def __init__(self, name: str, *, reconnect: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        reconnect: float,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Wait = threading.Event.wait,
+    ) -> None:
         self.name = name
-        self._reconnect, self._clock = reconnect, clock
+        self._reconnect, self._clock, self._wait = reconnect, clock, wait
         self._stopped = threading.Event()
         self._open()
 
     @abstractmethod
     def _open(self) -> None:
-        """Opens the source, or raises VideoError."""
+        """Open the source, or raise VideoError."""
 
     @abstractmethod
-    def _play(self) -> Iterator[Shot]:
-        """Frames until the source is lost: it then ends, or raises VideoError."""
+    def _play(self) -> Iterator[LiveFrame]:
+        """Yield frames until the source is lost; then end, or raise VideoError."""
 
     @abstractmethod
     def close(self) -> None:
-        """See `Capture`."""
+        """Release the source; see `Capture`."""
 
-    def shots(self) -> Iterator[Shot]:
-        """See `Capture`."""
-        opened, played = True, False
+    def frames(self) -> Iterator[LiveFrame]:
+        """Yield the frames of the source, which is opened again when it is lost; see `Capture`."""
+        opened, played, lost = True, False, False
         seen, delay = self._clock(), BACK_OFF[0]
         while not self._stopped.is_set():
             cause: VideoError | None = None
@@ -53,8 +70,11 @@ class LiveCapture(ABC):
             try:
                 if not opened:
                     self._open()
-                for shot in self._play():
-                    yield shot._replace(joined=joined and shot.joined)
+                for frame in self._play():
+                    if lost:
+                        _log.info("%s is back after %.1f s", self.name, self._clock() - seen)
+                        lost = False
+                    yield frame._replace(joined=joined and frame.joined)
                     seen, delay = self._clock(), BACK_OFF[0]
                     played = joined = True
             except VideoError as error:
@@ -67,9 +87,17 @@ class LiveCapture(ABC):
                 raise VideoError(
                     f"{self.name} gives no frames ({cause or 'it ended'}); {self.advice}"
                 ) from cause
-            self._stopped.wait(delay)
+            if not lost:
+                lost = True
+                _log.warning(
+                    "%s is lost (%s) and is opened again, for at most %g s",
+                    self.name,
+                    cause or "it ended",
+                    self._reconnect,
+                )
+            self._wait(self._stopped, delay)
             delay = min(2 * delay, BACK_OFF[1])
 
     def stop(self) -> None:
-        """See `Capture`."""
+        """Make `frames` end soon; see `Capture`."""
         self._stopped.set()

@@ -1,0 +1,111 @@
+"""Files as streams: every frame is read, and the reader waits for its consumer."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from r2p_edge.errors import VideoError
+from r2p_edge.frame import Image, Planes
+from r2p_edge.live.frame import LiveFrame, decoded
+from r2p_edge.live.reports import without_password
+from r2p_edge.prediction import Timing
+from r2p_edge.spec.model_spec import ClipSpec
+from r2p_edge.video.file import ShorterThanDeclaredError, Times, VideoFile
+from r2p_edge.video.sampling import SLACK, nearest
+from r2p_edge.video.source import Source, open_source
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+
+class FileCapture:
+    """A finite video: the frames nearest to its ticks, as `sampling` picks them from files.
+
+    Args:
+        name: path of a file, or of a folder of images; with `container` an address.
+        clip: how the model wants its frames.
+        tick: seconds from one frame that is wanted to the next.
+        clock: returns seconds of a monotonic clock.
+        container: the file behind an address, open already.
+    """
+
+    live = False
+    timeout = math.inf
+
+    def __init__(
+        self,
+        name: str,
+        clip: ClipSpec,
+        tick: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        container: InputContainer | None = None,
+    ) -> None:
+        self.name = without_password(name)
+        self._clip, self._tick, self._clock = clip, tick, clock
+        self._stopped = False
+        self._video: Source
+        if container is None:
+            # True times, of long files too: all of it is going to be read anyway.
+            self._video = open_source(name, clip.fps, count="packets", planes=True)
+        else:
+            self._video = VideoFile(self.name, name, planes=True, container=container)
+
+    @property
+    def truncated(self) -> bool:
+        """True if the file ended before the end that it declares."""
+        return self._video.truncated
+
+    def frames(self) -> Iterator[LiveFrame]:
+        """Yield the frames that a tick takes; see `Capture`."""
+        newest = -math.inf
+        # A file that ends before it says has then been counted: what is left is planned again.
+        for _ in range(2):
+            wanted = self._wanted()
+            wanted = wanted[wanted > newest]
+            with contextlib.suppress(ShorterThanDeclaredError):
+                for moment, (picture, decode_ms) in zip(wanted.tolist(), self._read(wanted)):
+                    if self._stopped:
+                        return
+                    newest = moment
+                    yield LiveFrame(
+                        time=moment,
+                        captured=self._clock(),
+                        size=picture.shape[:2],
+                        picture=decoded(picture),
+                        decode_ms=decode_ms,
+                    )
+                return
+        raise VideoError(f"{self.name} decodes differently every time; convert the file")
+
+    def _read(self, wanted: Times) -> Iterator[tuple[Image | Planes, float]]:
+        """Yield the frame nearest to each moment, and the milliseconds that its decoding took."""
+        pictures = self._video.read(wanted)
+        while True:
+            timing = Timing()
+            with timing.stage("decode"):
+                picture = next(pictures, None)
+            if picture is None:
+                return
+            yield picture, timing.decode
+
+    def _wanted(self) -> Times:
+        """Return the times of the frames nearest to a tick, and of the last, which settles it."""
+        times = self._video.times
+        ticks = math.floor((times[-1] + SLACK / self._clip.fps) / self._tick) + 1
+        moments: Times = np.arange(ticks, dtype=np.float64) * self._tick
+        return np.asarray(times[np.union1d(nearest(times, moments), len(times) - 1)])
+
+    def stop(self) -> None:
+        """Make `frames` end soon; see `Capture`."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Release the file; see `Capture`."""
+        self._video.close()

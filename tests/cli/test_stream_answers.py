@@ -1,0 +1,56 @@
+"""`r2p-edge stream`: what it prints, and how it ends."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from live import free_port, senders
+from models import brightness_model
+
+from r2p_edge.calibration import motion
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    motion.write_video(motion.scene("test", 0), path)
+    return path
+
+
+def test_json(run, tmp_path, clip):
+    model = brightness_model(tmp_path / "model.onnx")
+    code, output, errors = run("stream", model, clip, "--stride", 8, "--json", "--top", 2)
+    assert (code, errors) == (0, "")
+    events = [json.loads(line) for line in output.splitlines()]
+    assert [event["time"] for event in events] == pytest.approx([0.24, 0.88, 1.52])
+    assert {key: events[0][key] for key in ("source", "still", "skipped", "dropped", "gaps")} == {
+        "source": str(clip), "still": False, "skipped": 0, "dropped": 0, "gaps": 0
+    }  # fmt: skip
+    assert len(events[0]["top"]) == 2
+    assert events[0]["age_ms"] > 0
+
+
+def test_sigterm_ends_it_in_order(tmp_path):
+    model, port = brightness_model(tmp_path / "model.onnx"), free_port()
+    url = f"tcp://127.0.0.1:{port}?listen=1"
+    command = [sys.executable, "-m", "r2p_edge", "stream", model, url, "--json"]
+    with (
+        senders(port) as send,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
+        send(0, 95)
+        assert json.loads(process.stdout.readline())["gaps"] == 0
+        process.terminate()
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_for_people(run, fails, tmp_path, clip):
+    model = brightness_model(tmp_path / "model.onnx")
+    code, output, _ = run("stream", model, clip, "--stride", 8, "--min-score", 1)
+    assert code == 0
+    assert all("(no label)" in line for line in output.splitlines())
+    fails(3, "there is no camera", "stream", model, 97)
+    fails(2, "stride is 0", "stream", model, clip, "--stride", 0)
+    fails(2, "top is 0", "stream", model, clip, "--top", 0)

@@ -1,0 +1,42 @@
+"""What a stream reports beside its predictions."""
+
+import warnings
+
+import pytest
+
+from r2p_edge.errors import StreamWarning
+from r2p_edge.live.reports import DropReport, warn_caller, without_password
+
+
+def test_a_warning_points_to_its_caller():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warn_caller("of the test", StreamWarning)
+    (warning,) = told
+    assert (warning.filename, warning.category) == (__file__, StreamWarning)
+
+
+def test_dropped_frames_are_reported_once_a_minute(caplog):
+    report = DropReport("door")
+    for second in range(150):
+        report.add(1, float(second))
+    assert [record.args for record in caplog.records] == [("door", 1), ("door", 60), ("door", 60)]
+    report.add(0, 500.0)
+    assert [record.args[1] for record in caplog.records] == [1, 60, 60, 29]
+    report.add(0, 1000.0)
+    report.finish()
+    assert len(caplog.records) == 4
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://admin:secret@10.0.0.7:554/one", "rtsp://admin:***@10.0.0.7:554/one"),
+        ("rtspsrc location=rtsp://a:b@c ! appsink", "rtspsrc location=rtsp://a:***@c ! appsink"),
+        ("http://10.0.0.7:80/a@b", "http://10.0.0.7:80/a@b"),
+        ("clip:1@2.mp4", "clip:1@2.mp4"),
+    ],
+)
+def test_passwords_are_not_shown(source, shown):
+    assert without_password(source) == shown
