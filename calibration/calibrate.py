@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration.accuracy import judge, objections
 from r2p_edge.calibration.clipset import ClipSet
 from r2p_edge.calibration.quantize import quantize_onnx

@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from r2p_edge._optional import missing
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration.placement import Placement, name_nodes, place
 from r2p_edge.calibration.qdq_rules import require_rules
 from r2p_edge.calibration.ranges import PASSES, Clips, Method, Range, observe

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from r2p_edge._optional import missing
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
-from r2p_edge.artifact.open import embedded_spec, sha256_of_file
+from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.files import sha256_of_file
+from r2p_edge.artifact.open import embedded_spec
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
-from r2p_edge.artifact.open import embedded_spec, open_artifact, sidecar_path
+from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import ModelError, SpecError, UsageError, one_line
 from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.operators import require_ops

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image, Planes
-from r2p_edge.spec.model_spec import LONGEST_SIDE, ModelSpec
+from r2p_edge.spec import LONGEST_SIDE, ModelSpec
 
 try:
     from r2p_edge.preprocess import _frames as _kernel

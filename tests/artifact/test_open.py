@@ -9,14 +9,9 @@ import onnx
 import pytest
 from models import brightness_model, spec_of_brightness
 
-from r2p_edge.artifact.files import write_sidecar
-from r2p_edge.artifact.open import (
-    METADATA_KEY,
-    onnx_metadata,
-    open_artifact,
-    sidecar_path,
-    template,
-)
+from r2p_edge.artifact.onnx_metadata import METADATA_KEY, onnx_metadata
+from r2p_edge.artifact.open import open_artifact, template
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
 from r2p_edge.spec.model_spec import ModelSpec
 
@@ -74,9 +69,9 @@ def test_a_sidecar_of_something_else(tmp_path, content, embed):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": "12"}, "a size that is no whole number"),
-        ({"size": True}, "a size that is no whole number"),
-        ({"size": 1.5}, "a size that is no whole number"),
+        ({"size": "12"}, "a size that is not a whole number"),
+        ({"size": True}, "a size that is not a whole number"),
+        ({"size": 1.5}, "a size that is not a whole number"),
         ({"sha256": 12}, "a sha256 that is not 64 hex digits"),
         ({"sha256": "ab"}, "a sha256 that is not 64 hex digits"),
         ({"spec": None}, "JSON object, not NoneType"),
@@ -108,7 +103,7 @@ def test_metadata_and_sidecar_must_agree(tmp_path):
     other = spec_of_brightness(labels=("a", "b", "c", "d"))
     write_sidecar(path, other)
     inside, beside = (s.contract_digest()[:12] for s in (spec_of_brightness(), other))
-    with pytest.raises(SpecError, match=rf"contract {inside}.* sidecar .* holds {beside}"):
+    with pytest.raises(SpecError, match=rf"contract {inside}.* sidecar .* carries {beside}"):
         open_artifact(path)
     # A name does not decide an answer.
     write_sidecar(path, spec_of_brightness(name="other"))
@@ -273,5 +268,5 @@ def test_a_sidecar_that_does_not_describe_the_weights(tmp_path, files):
     sidecar = write_sidecar(path, spec_of_brightness())
     content = json.loads(sidecar.read_text())
     sidecar.write_text(json.dumps(content | {"files": files}))
-    with pytest.raises(SpecError, match=r"should describe model\.bin|size that is no whole number"):
+    with pytest.raises(SpecError, match=r"should describe model\.bin|size that is not a whole"):
         open_artifact(path)

@@ -22,7 +22,8 @@ from r2p_edge.errors import BackendError
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.tensorrt.runtime import CONTRACT, TensorRT
+from r2p_edge.runtimes.tensorrt.runtime import TensorRT
+from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
 SHOWN = ([1, 2, 3, 4], [9, 0, 8, 7], [5, 5, 0, 5])
 

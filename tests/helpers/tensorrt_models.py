@@ -14,7 +14,7 @@ import pytest
 from networks import SMALL, random_parameters, spec_for
 from onnx import helper
 
-from r2p_edge.artifact.open import METADATA_KEY
+from r2p_edge.artifact.onnx_metadata import METADATA_KEY
 from r2p_edge.export.build import build
 from r2p_edge.export.verify.parity import open_session
 from r2p_edge.export.verify.synthetic_clips import verification_clips

@@ -15,8 +15,8 @@ from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.files import write_sidecar
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
 from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
 from r2p_edge.runtimes import mindspore as runtime_module
@@ -235,7 +235,7 @@ def test_a_file_for_another_runtime(mindir, target, named):
 
 def test_a_file_without_target_is_tried(mindir):
     sidecar_path(mindir).unlink()
-    with pytest.raises(ModelError, match="nor has it a sidecar"):
+    with pytest.raises(ModelError, match="and has no sidecar"):
         predictor_of(mindir)
     with predictor_of(mindir, spec=spec_of_brightness()) as predictor:
         assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]

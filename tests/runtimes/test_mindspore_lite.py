@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from requirements import needs
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.files import write_sidecar
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
-from r2p_edge.runtimes import RUNTIMES, ais_bench, mindspore_lite
+from r2p_edge.runtimes import RUNTIMES, ascend, mindspore_lite
 from r2p_edge.runtimes.base import Options, usable_cores
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
@@ -48,7 +48,7 @@ def npu(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("davinci0", "davinci1", "davinci_manager", "null"):
         (folder / name).touch()
-    monkeypatch.setattr(ais_bench, "_DEVICE_FILES", folder)
+    monkeypatch.setattr(ascend, "_DEVICE_FILES", folder)
     with installed(chip=CHIP):
         yield folder
 
@@ -297,7 +297,7 @@ def test_devices(npu, monkeypatch):
     assert MindSporeLite.devices() == ["cpu", "ascend"]  # numbered anew, as in a container
     (npu / "davinci1").unlink()
     assert MindSporeLite.devices() == ["cpu"]
-    monkeypatch.setattr(ais_bench, "_DEVICE_FILES", npu / "absent")
+    monkeypatch.setattr(ascend, "_DEVICE_FILES", npu / "absent")
     assert MindSporeLite.devices() == ["cpu"]
 
 

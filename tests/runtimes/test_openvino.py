@@ -10,7 +10,7 @@ from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.open import sidecar_path
+from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
 from r2p_edge.export.targets.openvino import openvino_from_onnx
 from r2p_edge.runtimes.openvino import OpenVino
@@ -127,9 +127,9 @@ def test_threads_reach_the_library(ir):
 
 def test_the_cache_is_filled_and_used(ir, tmp_path):
     cache = tmp_path / "cache"
-    with pytest.raises(UsageError, match=r"there is no folder .*cache for the cache"):
+    with pytest.raises(UsageError, match=r"the cache folder .*cache does not exist"):
         Predictor(ir, cache=cache)
-    with pytest.raises(UsageError, match=r"there is no folder"):
+    with pytest.raises(UsageError, match=r"the cache folder"):
         Predictor(ir, cache="n" * 300)
     with pytest.raises(UsageError, match=r"openvino keeps nothing in /proc"):
         Predictor(ir, cache="/proc")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from r2p_edge.errors import SpecError
-from r2p_edge.spec.model_spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
 
 HUGE = 10**400  # beyond every float
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError, OutputError, UsageError
 from r2p_edge.export.graph.adapt import load, network_input
 from r2p_edge.export.graph.operators import require_ops

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from r2p_edge.artifact.files import atomic_write, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import (
     BackendError,
     MissingDependencyError,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from r2p_edge.artifact.files import check_folder
+from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import UsageError
 from r2p_edge.export.graph.adapt import load, network_input

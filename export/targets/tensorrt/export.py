@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from r2p_edge._optional import missing
-from r2p_edge.artifact.files import atomic_write, check_folder
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.adapt import load

@@ -24,7 +24,7 @@ from r2p_edge.frame import Image, Planes
 from r2p_edge.live.buffer import Shot
 from r2p_edge.live.capture.network import AddressCapture
 from r2p_edge.live.capture.reconnecting import LiveCapture
-from r2p_edge.spec.model_spec import ClipSpec
+from r2p_edge.spec import ClipSpec
 from r2p_edge.video.file import ShorterThanDeclaredError, Times
 from r2p_edge.video.sampling import SLACK, nearest
 from r2p_edge.video.source import frame_from_item, open_source

@@ -14,7 +14,7 @@ from fake_tensorrt import cudart_library
 
 from r2p_edge.errors import BackendError, MissingDependencyError
 from r2p_edge.runtimes.tensorrt import cudart
-from r2p_edge.runtimes.tensorrt.cudart import LIBRARY, Chip, CudaError, load
+from r2p_edge.runtimes.tensorrt.cudart import LIBRARY, Chip, CudaError, context, load, search
 
 PETABYTE = 1 << 50
 TO_DEVICE, TO_HOST = "host to device", "device to host"
@@ -305,7 +305,7 @@ def test_a_device_is_the_threads_own_and_put_back(fake, monkeypatch):
 @pytest.fixture
 def driver(library, fake, monkeypatch):
     """The stand-in as CUDA's driver, and what makes a context the current one or tells it."""
-    monkeypatch.setattr(cudart, "_DRIVER", str(library))
+    monkeypatch.setattr(context, "_DRIVER", str(library))
     monkeypatch.setenv("FAKE_CUDA_DEVICES", "3")
     yield ctypes.CDLL(str(library))
     fake.call("cudaSetDevice", 0)
@@ -338,7 +338,7 @@ def test_the_device_of_a_primary_context_is_put_back(fake, driver):
 def test_a_context_that_is_gone_is_told(fake, driver, monkeypatch):
     fake.call("cudaSetDevice", 2)
     with pytest.raises(CudaError, match=r"cuCtxSetCurrent .* 201"), fake.on(1):
-        monkeypatch.setattr(cudart._driver(cudart._DRIVER), "cuCtxSetCurrent", lambda _: 201)
+        monkeypatch.setattr(context._driver(context._DRIVER), "cuCtxSetCurrent", lambda _: 201)
 
 
 # --- Graphs
@@ -356,7 +356,7 @@ def test_a_graph_repeats_what_was_captured(cuda, loop, keep):
         copies.stream.synchronize()
         assert (copies.got == number).all()
     graph.destroy()
-    with pytest.raises(BackendError, match="this Graph was given back"):
+    with pytest.raises(BackendError, match="this CudaGraph was given back"):
         graph.launch()
 
 
@@ -464,11 +464,11 @@ def places(tmp_path, monkeypatch):
     maps = tmp_path / "maps"
     maps.write_text(f"7f-80 r--p 00 fd:00 1 /usr/lib/libc.so.6\n7f-80 rw-p 00\n7f-80 {files[0]}\n")
     monkeypatch.delenv(LIBRARY, raising=False)
-    monkeypatch.setattr(cudart, "_MAPS", maps)
+    monkeypatch.setattr(search, "_MAPS", maps)
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site-packages")])
     monkeypatch.delitem(sys.modules, "nvidia", raising=False)
-    monkeypatch.setattr(cudart, "_SONAMES", (str(files[3]),))
-    monkeypatch.setattr(cudart, "_TOOLKITS", tmp_path / "local")
+    monkeypatch.setattr(search, "_SONAMES", (str(files[3]),))
+    monkeypatch.setattr(search, "_TOOLKITS", tmp_path / "local")
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: str(files[6]))
     return [str(file) for file in files]
 
@@ -502,9 +502,7 @@ def test_a_library_newer_than_the_driver_is_passed_over(
 
 
 def test_what_is_to_be_done_is_said_where_there_is_no_library(places):
-    with pytest.raises(
-        MissingDependencyError, match=r"not to be found; install .* R2P_CUDART name"
-    ):
+    with pytest.raises(MissingDependencyError, match=r"was not found; install .* R2P_CUDART name"):
         load()
 
 
@@ -538,7 +536,7 @@ def test_a_library_that_the_process_has_loaded_is_found(library, tmp_path, monke
     loaded.parent.mkdir()
     loaded.write_bytes(library.read_bytes())
     code = (
-        "import ctypes, sys; from r2p_edge.runtimes._cudart import load; "
+        "import ctypes, sys; from r2p_edge.runtimes.tensorrt.cudart import load; "
         "library = ctypes.CDLL(sys.argv[1]); print(load().path)"
     )
     command = [sys.executable, "-c", code, str(loaded)]

@@ -14,8 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-from fake_tensorrt import FOLDER, VERSIONS, allocated, installed, live
+from fake_tensorrt import VERSIONS, allocated, installed, live
 from models import brightness_model, grey_frames, levels, spec_of_brightness
+from paths import HELPERS, STANDINS
 from requirements import needs
 from tensorrt_models import clips_of, foreign_engine, needs_rounding, small
 
@@ -24,8 +25,9 @@ from r2p_edge.agreement import agreement
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.tensorrt import cudart
-from r2p_edge.runtimes.tensorrt import runtime as tensorrt
+from r2p_edge.runtimes.tensorrt import cudart, session
+from r2p_edge.runtimes.tensorrt import library as library_module
+from r2p_edge.runtimes.tensorrt.cudart import resources
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -204,7 +206,7 @@ def test_garbage(engine):
 def test_the_end_of_the_process(built, setting):
     code = """
     import atexit, sys
-    sys.path.insert(0, sys.argv[2])
+    sys.path[:0] = sys.argv[2:]
     from fake_tensorrt import live
     atexit.register(lambda: print(live()))  # after what is registered later
     from r2p_edge import Predictor
@@ -215,7 +217,7 @@ def test_the_end_of_the_process(built, setting):
     path, _ = built()
     with installed(**setting):
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, FOLDER.parent],
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, STANDINS, HELPERS],
             capture_output=True,
             text=True,
         )
@@ -226,7 +228,7 @@ def test_the_end_of_the_process(built, setting):
 def test_a_run_in_a_daemon_thread_is_waited_for_at_the_end_of_the_process(built):
     code = """
     import atexit, contextlib, sys, threading
-    sys.path.insert(0, sys.argv[2])
+    sys.path[:0] = sys.argv[2:]
     from fake_tensorrt import live
     atexit.register(lambda: print(live()))
     from r2p_edge import Predictor
@@ -244,7 +246,7 @@ def test_a_run_in_a_daemon_thread_is_waited_for_at_the_end_of_the_process(built)
     path, _ = built()
     with installed():
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, FOLDER.parent],
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, STANDINS, HELPERS],
             capture_output=True,
             text=True,
         )
@@ -274,7 +276,7 @@ def test_closing_waits_for_a_run(brightness, monkeypatch):
 
 
 def test_a_run_that_hangs_keeps_what_it_uses(brightness, monkeypatch):
-    monkeypatch.setattr(tensorrt, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(session, "CLOSE_SECONDS", 0.01)
     before = live()
     model = TensorRT.open(brightness, BRIGHTNESS, Options())
     with model._session.lock:
@@ -585,9 +587,9 @@ def test_graphs(brightness, monkeypatch, capture, mapped):
     if not capture:
         monkeypatch.setenv("FAKE_CUDA_NO_CAPTURE", "1")
     launches = []
-    launch = cudart.Graph.launch
+    launch = resources.CudaGraph.launch
     monkeypatch.setattr(
-        cudart.Graph, "launch", lambda graph: [launches.append(graph), launch(graph)][1]
+        resources.CudaGraph, "launch", lambda graph: [launches.append(graph), launch(graph)][1]
     )
     with opened(brightness) as model:
         for shown in ([1, 2, 3, 4], [9, 0, 8, 7], [5, 5, 0, 5]):
@@ -635,7 +637,7 @@ def test_a_library_that_is_missing_or_does_not_fit(brightness, tmp_path, monkeyp
             MissingDependencyError,
             "tensorrt is not installed; pip install tensorrt, or tensorrt-cu12 where",
         )
-        patch.setattr(tensorrt, "_JETSON", tmp_path)
+        patch.setattr(library_module, "_JETSON", tmp_path)
         refused(MissingDependencyError, r"JetPack .*python3 -m venv --system-site-packages$")
     broken = tmp_path / "site" / "tensorrt"
     broken.mkdir(parents=True)
