@@ -98,10 +98,22 @@ def decided(value: bool, name: str, word: str | None = None) -> Change:
     """Take one branch of an `if` whose condition has a call."""
 
     def change(node: ast.AST) -> ast.AST | None:
-        if not isinstance(node, (ast.If, ast.IfExp)) or not has_call(node.test, name, word):
+        if not isinstance(node, ast.If) or not has_call(node.test, name, word):
             return None
         node.test = ast.Constant(value)
         return node
+
+    return change
+
+
+def always(one: str, other: str) -> Change:
+    """Choose one attribute always, in place of another under a condition."""
+
+    def change(node: ast.AST) -> ast.AST | None:
+        if not isinstance(node, ast.IfExp) or not isinstance(node.orelse, ast.Attribute):
+            return None
+        found = node.orelse.attr == one and getattr(node.body, "attr", None) == other
+        return node.orelse if found else None
 
     return change
 
@@ -219,7 +231,7 @@ MUTATIONS = {
     ),
     "TF32 is not cleared": Mutation((without("clear_flag", "TF32"),), "10.3.0 fp32", "TF32 is on"),
     "the plain file on 11": Mutation(
-        (decided(False, "strongly_typed"),), "11.4 fp16", "in another precision"
+        (always("plain", "typed"),), "11.4 fp16", "in another precision"
     ),
     "an implicit batch on 8.6": Mutation(
         (given("create_network", 0, None),), "8.6.1 fp32", "an explicit batch"
