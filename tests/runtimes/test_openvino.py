@@ -1,5 +1,7 @@
 """OpenVINO as a runtime: the answers of ONNX Runtime, and no device or precision but the asked."""
 
+from __future__ import annotations
+
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -271,12 +273,6 @@ def test_what_an_uninstallation_left(ir, monkeypatch, tmp_path):
         Predictor(ir)
 
 
-def test_more_threads_than_any_machine_has(ir):
-    for threads in (0, 1025, 10**13):
-        with pytest.raises(UsageError, match=f"threads is {threads}; it must be from 1 to 1024"):
-            Predictor(ir, threads=threads)
-
-
 def test_damaged_files(ir):
     sidecar_path(ir).unlink()  # it would notice the damage first
     weights = ir.with_suffix(".bin")
@@ -308,13 +304,3 @@ def test_an_ir_without_spec(tmp_path, ir):
         Predictor(foreign)
     with Predictor(foreign, spec=spec_of_brightness()) as predictor:
         assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]
-
-
-def test_onnxruntime_has_neither_precision_nor_cache(tmp_path):
-    path = brightness_model(tmp_path / "model.onnx")
-    with pytest.raises(UsageError, match=r"artifact's own precision, fp32, and not in bf16"):
-        Predictor(path, precision="bf16")
-    with pytest.raises(UsageError, match="leave cache out"):
-        Predictor(path, cache=tmp_path)
-    with Predictor(path, precision="fp32") as predictor:
-        assert predictor.precision == "fp32"

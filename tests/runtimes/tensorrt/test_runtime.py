@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -254,15 +253,34 @@ def test_a_run_in_a_daemon_thread_is_waited_for_at_the_end_of_the_process(built)
     assert done.stdout == "0\n"
 
 
+class WatchedLock:
+    """A lock that says when somebody asks for it in order to close."""
+
+    def __init__(self, lock):
+        self.lock, self.asked = lock, threading.Event()
+        self.release = lock.release
+
+    def __enter__(self):
+        return self.lock.__enter__()
+
+    def __exit__(self, *error):
+        return self.lock.__exit__(*error)
+
+    def acquire(self, timeout):
+        self.asked.set()
+        return self.lock.acquire(timeout=timeout)
+
+
 def test_closing_waits_for_a_run(brightness, monkeypatch):
     with nothing_left():
         model = TensorRT.open(brightness, BRIGHTNESS, Options())
+        lock = model._session.lock = WatchedLock(model._session.lock)
         running, done = threading.Event(), []
         enqueue = model._session._enqueue
 
         def slowly():
             running.set()
-            time.sleep(0.2)
+            lock.asked.wait()
             done.append(enqueue())
             return True
 
@@ -580,7 +598,7 @@ def test_memory_that_both_share(brightness, device_memory, monkeypatch, mapped, 
 
 @pytest.mark.parametrize("capture", [True, False])
 @pytest.mark.parametrize("mapped", ["0", "1"])
-def test_graphs(brightness, monkeypatch, capture, mapped):
+def test_graphs(brightness, monkeypatch, caplog, capture, mapped):
     monkeypatch.setenv("R2P_CUDA_GRAPH", "1")
     monkeypatch.setenv("R2P_CUDA_MAPPED", mapped)
     monkeypatch.setenv("FAKE_CUDA_INTEGRATED", mapped)
@@ -595,6 +613,17 @@ def test_graphs(brightness, monkeypatch, capture, mapped):
         for shown in ([1, 2, 3, 4], [9, 0, 8, 7], [5, 5, 0, 5]):
             assert model.run(clip(*shown)).tolist() == [shown]
     assert len(launches) == (3 if capture else 0)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    said = f"{brightness} cannot be captured as a CUDA graph; it runs without"
+    assert warned == ([] if capture else [said])
+
+
+def test_the_default_device_is_the_first_gpu_and_logged(brightness, caplog):
+    caplog.set_level("INFO", "r2p_edge")
+    with Predictor(brightness, spec=BRIGHTNESS) as predictor:
+        assert predictor.device == TensorRT.devices()[0] == "cuda"
+    messages = [record.getMessage() for record in caplog.records]
+    assert f"opened {brightness} on tensorrt 10.3.0: device cuda, precision fp32" in messages
 
 
 # What is asked of it and what it lacks.
