@@ -131,7 +131,7 @@ def test_another_file_of_that_name(fails, tmp_path, text):
 
 
 def test_two_exports_at_once(tmp_path):
-    """Each adds to what the other has written."""
+    """Make sure that each adds to what the other has written."""
     files = [tmp_path / f"{i}.onnx" for i in range(24)]
     for file in files:
         file.write_bytes(file.name.encode())

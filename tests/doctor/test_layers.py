@@ -81,7 +81,7 @@ def test_the_mindir_models_are_what_this_makes(layer, tmp_path):
 
 
 def convolve(batch, weights, bias, padding=1):
-    """The definition of a convolution, number by number."""
+    """Return a convolution by its definition, number by number."""
     widths = [(0, 0), (0, 0)] + [(padding, 2 - padding)] * (batch.ndim - 2)
     padded = np.pad(batch, widths)
     size = [length + 2 - kernel + 1 for length, kernel in zip(batch.shape[2:], weights.shape[2:])]

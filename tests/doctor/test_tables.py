@@ -12,7 +12,7 @@ from r2p_edge.runtimes import mindspore_lite
 
 
 def spoiled(report):
-    """The report with all that is missing and broken at once."""
+    """Return the report with everything missing and broken at once."""
     without_extension(report)
     without_runtimes(report)
     report["runtimes"]["openvino"] |= {

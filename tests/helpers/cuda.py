@@ -9,7 +9,7 @@ from r2p_edge.runtimes.tensorrt.cudart import CudaError
 
 
 def direct(cuda, function):
-    """A function of the library, around the module."""
+    """Return a function of the library itself, not of our module."""
     return getattr(ctypes.CDLL(cuda.path), function)
 
 
@@ -20,7 +20,7 @@ def current_device(cuda):
 
 
 def failing(patch, name, code):
-    """One function of the library fails."""
+    """Let one function of the library fail."""
     call = cudart.Cudart.call
 
     def fails(self, function, *arguments):

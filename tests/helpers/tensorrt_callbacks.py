@@ -1,4 +1,4 @@
-"""Calls our classes that TensorRT calls back as its C++ does: through their virtual functions.
+"""Calls of our classes as TensorRT's C++ makes them: through their virtual functions.
 
 test_tensorrt_contract.py runs it as a program, beside a real module. It fails where a call does not
 come through, or comes back with something else than the class said.
@@ -22,7 +22,7 @@ WORD = ctypes.sizeof(ctypes.c_void_p)
 def virtual(
     thing: object, slot: int, result: type | None, *arguments: type
 ) -> Callable[..., object]:
-    """A virtual function of the C++ object that an object of pybind11's stands for."""
+    """Return a virtual function of the C++ object behind a pybind11 object."""
     # pybind11 keeps its address right after Python's own header.
     address = ctypes.c_void_p.from_address(id(thing) + object.__basicsize__).value
     table = ctypes.c_void_p.from_address(address).value

@@ -11,7 +11,7 @@ from r2p_edge.errors import BackendError
 
 
 def clip(*values):
-    """uint8 (1, 4, 8, 8, 3) for the brightness model."""
+    """Return uint8 (1, 4, 8, 8, 3) for the brightness model."""
     return grey_frames(values, 8, 8)[None]
 
 

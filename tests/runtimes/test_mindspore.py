@@ -44,7 +44,7 @@ def opened(path, **options):
 
 
 def changed(path, change):
-    """The file with its graph changed, and no sidecar to tell of it."""
+    """Change the graph of a file, and remove its sidecar."""
     from mindspore.train.mind_ir_pb2 import ModelProto
 
     model = ModelProto()
@@ -56,7 +56,7 @@ def changed(path, change):
 
 
 def run_python(code, **environment):
-    """What a program prints in a process of its own, where oneDNN's environment is unset."""
+    """Return the output of a program in a process without oneDNN's environment variables."""
     names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
     clean = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(

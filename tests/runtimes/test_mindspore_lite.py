@@ -303,7 +303,7 @@ def test_ascend_is_not_here(lite, tmp_path):
 
 @pytest.fixture
 def arm(monkeypatch, tmp_path):
-    """Makes the machine an ARM with these features."""
+    """Make the machine an ARM with these features."""
 
     def arm(features):
         monkeypatch.setattr(platform, "machine", lambda: "aarch64")

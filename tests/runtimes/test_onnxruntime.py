@@ -31,7 +31,7 @@ print(os.environ["{VARIABLE}"])
 
 @pytest.mark.parametrize(("own", "expected"), [(None, "1"), ("1", "1"), ("0", "0")])
 def test_onnx_runtime_reports_nothing(motion_model, tmp_path, own, expected):
-    """It keeps what it would send, and a number for the machine, under the home folder."""
+    """Look under the home folder, where it keeps unsent reports and a number for the machine."""
     hidden = {VARIABLE, "XDG_CACHE_HOME"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment |= {"HOME": str(tmp_path)} | ({} if own is None else {VARIABLE: own})

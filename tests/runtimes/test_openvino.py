@@ -29,7 +29,7 @@ def ir(tmp_path):
 
 @pytest.fixture
 def capable(monkeypatch):
-    """Makes OpenVINO claim other abilities; returns a setter of them."""
+    """Return a function that makes OpenVINO claim other abilities."""
     openvino = OpenVino.library()
     real = openvino.Core.get_property
 

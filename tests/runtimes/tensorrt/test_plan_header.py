@@ -1,4 +1,4 @@
-"""What a TensorRT engine's first bytes tell, and what other files that are named so are."""
+"""First bytes of TensorRT engines, and of other files that are named like one."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from r2p_edge.runtimes.tensorrt.plan_header import Plan, read_plan
 
 
 def plan(*version, layout=0, body=b"\0" * 100):
-    """The bytes of an engine, with the version where NVIDIA's sample looks for it."""
+    """Return the bytes of an engine, with the version where NVIDIA's sample looks for it."""
     header = b"ftrt" + np.uint32(layout).tobytes() + bytes(range(16)) + bytes(version)
     return header + body
 

@@ -67,13 +67,13 @@ def brightness(tmp_path):
 
 
 def clip(*values):
-    """uint8 (1, 4, 8, 8, 3) for the brightness model."""
+    """Return uint8 (1, 4, 8, 8, 3) for the brightness model."""
     return grey_frames(values, 8, 8)[None]
 
 
 @contextlib.contextmanager
 def nothing_left():
-    """Whatever the block makes of CUDA's and TensorRT's is freed at its end."""
+    """Make sure that the block frees everything of CUDA and TensorRT."""
     before = live()
     yield
     assert live() == before
@@ -361,7 +361,7 @@ def test_whatever_fails_in_a_run(brightness, failing):
 
 
 def refusing(logged):
-    """A method that says no, and why to the logger."""
+    """Return a method that refuses, and gives the reason to the logger."""
 
     def refuse(self, *_):
         if logged:

@@ -45,7 +45,7 @@ def cuda(request):
 
 @pytest.fixture
 def keep(request):
-    """Gives back, after the test, what it is called with."""
+    """Return a function that keeps a resource until the test ends."""
     request.getfixturevalue("cuda" if "cuda" in request.fixturenames else "fake")
     with ExitStack() as stack:
 

@@ -27,7 +27,7 @@ def context_of(driver):
 
 @pytest.mark.parametrize("device", [0, 1])
 def test_a_context_of_the_callers_own_is_put_back(fake, driver, device):
-    """As those of PyCUDA, beside which the device's primary context would be another one."""
+    """Make a context as PyCUDA does, next to the device's primary one."""
     own = 0x1234
     driver.cuCtxSetCurrent(ctypes.c_void_p(own))
     with fake.on(device):
