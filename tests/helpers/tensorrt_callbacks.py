@@ -1,6 +1,6 @@
 """Calls of our classes as TensorRT's C++ makes them: through their virtual functions.
 
-test_tensorrt_contract.py runs it as a program, beside a real module. It fails where a call does not
+test_contract.py runs it as a program, beside a real module. It fails if a call does not
 come through, or comes back with something else than the class said.
 """
 

@@ -25,8 +25,7 @@ MAPPED, GRAPH = "R2P_CUDA_MAPPED", "R2P_CUDA_GRAPH"
 """Environment variables; 1 turns on what nobody has measured on a board yet: on integrated GPUs,
 buffers that CPU and GPU share; and replaying a captured CUDA graph instead of launching kernels."""
 
-CLOSE_SECONDS = 10.0
-"""Seconds that closing a model waits for a run in progress."""
+_CLOSE_SECONDS = 10.0  # that closing a model waits for a run in progress
 
 _logger = logging.getLogger(__name__)
 
@@ -200,7 +199,8 @@ class Session:
         open_ones = [other for other in names if -1 in dims(self._context.get_tensor_shape(other))]
         if open_ones:
             raise ModelError(
-                f"{', '.join(open_ones)} of {path} has no shape of its own; export the model with fixed shapes"
+                f"{', '.join(open_ones)} of {path} has no shape of its own; export the model with "
+                "fixed shapes"
             )
 
     def _tensor(self, name: str, buffers: ExitStack) -> _Tensor:
@@ -252,10 +252,10 @@ class Session:
         return done
 
     def close(self) -> None:
-        """Free everything; a run in progress is waited for, up to `CLOSE_SECONDS`."""
+        """Free everything; a run in progress is waited for, up to ten seconds."""
         if os.getpid() != self._process:
             return  # a fork's copy, in which CUDA does not work
-        if not self.lock.acquire(timeout=CLOSE_SECONDS):
+        if not self.lock.acquire(timeout=_CLOSE_SECONDS):
             return  # a run hangs, and keeps what it uses
         with ExitStack() as last:
             last.callback(self.lock.release)

@@ -294,7 +294,7 @@ def test_closing_waits_for_a_run(brightness, monkeypatch):
 
 
 def test_a_run_that_hangs_keeps_what_it_uses(brightness, monkeypatch):
-    monkeypatch.setattr(session, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(session, "_CLOSE_SECONDS", 0.01)
     before = live()
     model = TensorRT.open(brightness, BRIGHTNESS, Options())
     with model._session.lock:
