@@ -335,6 +335,7 @@ assert known == os.environ
 """
 
 
+@pytest.mark.slow
 def test_what_the_user_says_of_the_instruction_set_holds():
     onednn()
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
@@ -378,6 +379,7 @@ print(hex(ctypes.CDLL(str(library)).dnnl_get_effective_cpu_isa()), len(said))
 """
 
 
+@pytest.mark.slow
 def test_a_convolution_before_is_noticed():
     onednn()
     isa, warned = run_python(LATE).split()

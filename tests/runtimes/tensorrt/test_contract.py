@@ -68,16 +68,19 @@ def test_the_recorded_names_are_those_of_the_real_modules(version, scratch):
 
 
 @needs("mypy")
+@pytest.mark.slow
 def test_a_version_has_all_that_our_code_uses_there(version, scratch, missing):
     assert findings(uses.sources(), missing(version), version, scratch) == []
 
 
 @needs("mypy")
+@pytest.mark.slow
 def test_some_version_has_what_our_code_asks_for(missing):
     assert not set.intersection(*(missing(installed(one)) for one in wheels.VERSIONS))
 
 
 @needs("mypy")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ours", "instead"),
     [

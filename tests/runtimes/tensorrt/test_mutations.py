@@ -25,7 +25,8 @@ from tensorrt_models import small
 
 import r2p_edge
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+# A process for each mutant: more than a minute for all.
+pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), pytest.mark.slow]
 
 ADAPTER = ("runtimes/tensorrt", "export/targets/tensorrt")
 """Folders in which the code to change is looked for."""
@@ -375,7 +376,6 @@ def check(package, folder):
     return check
 
 
-@pytest.mark.slow
 def test_without_a_mistake(check):
     assert check(*dict.fromkeys(mutation.check for mutation in MUTATIONS.values())) == (0, "")
 
