@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import tensorrt
 
-# Of the rest, mypy would say that a type is not defined.
+# mypy would say of the others that a type is not defined.
 HEADER = """\
 # mypy: disable-error-code="assignment, misc, overload-cannot-match, override, type-arg"
 import builtins, collections.abc, numpy, typing, typing_extensions

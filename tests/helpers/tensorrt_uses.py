@@ -114,7 +114,7 @@ class _Answers(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
         self.generic_visit(node)
-        # What decides an `and` or `or` stands last; what is asked before is kept.
+        # The operand that decides an `and` or `or` comes last; those before it are kept.
         test = node.test.values[-1] if isinstance(node.test, ast.BoolOp) else node.test
         if not _is_known(test):
             return node

@@ -146,7 +146,7 @@ def test_the_cache_is_filled_and_used(ir, tmp_path):
 
 
 def test_fp32_stays_fp32_on_a_chip_that_prefers_bf16(ir):
-    # What the library obtained, not what it was told.
+    # The precision that the library obtained, not the one requested.
     with Predictor(ir) as predictor:
         compiled = predictor._runtime._request.get_compiled_model()
         assert compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"

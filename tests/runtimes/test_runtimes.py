@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from models import brightness_model, grey_frames, spec_of_brightness
-from requirements import needs
+from requirements import needs, require
 
 from r2p_edge import Predictor
 from r2p_edge.artifact.sidecar import write_sidecar
@@ -145,7 +145,7 @@ def test_the_default_runtime_is_logged(tmp_path, monkeypatch, caplog, installed,
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_the_default_device_is_the_runtimes_first(tmp_path, name):
-    pytest.importorskip(name)
+    require(name)
     path = brightness_model(tmp_path / "model.onnx")
     with Predictor(path, runtime=name) as predictor:
         assert predictor.device == runtime_type(name).devices()[0]

@@ -92,7 +92,7 @@ def expected(source, clips):
 
 # Numbers.
 
-# What is left of the numbers: of the largest logit.
+# Largest error that each precision may have, relative to the largest logit.
 ROUNDING = {"fp32": 1e-6, "fp16": 2e-3, "int8": 5e-2}
 
 
@@ -179,7 +179,7 @@ def test_several_threads(brightness):
             assert answer.result() == [[level, 0, level, level]] * 15
 
 
-# What is freed.
+# Memory that is freed.
 
 
 def test_closing(brightness):
@@ -626,7 +626,7 @@ def test_the_default_device_is_the_first_gpu_and_logged(brightness, caplog):
     assert f"opened {brightness} on tensorrt 10.3.0: device cuda, precision fp32" in messages
 
 
-# What is asked of it and what it lacks.
+# Options, and libraries that are missing.
 
 
 @pytest.mark.parametrize(

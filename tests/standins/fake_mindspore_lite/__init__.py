@@ -23,7 +23,7 @@ def installed(version="2.7.0", chip=None):
             patch.setenv("FAKE_LITE_CHIP", chip)
         _forget()
         yield
-    # Whether a library is installed is asked of sys.modules too.
+    # find_spec looks into sys.modules too.
     _forget()
 
 

@@ -53,7 +53,7 @@ def installed(version: str = "10.3.0", **environment: object) -> Iterator[None]:
             gc.collect()
         _forget()
         yield
-    # Whether a library is installed is asked of sys.modules too.
+    # find_spec looks into sys.modules too.
     _forget()
 
 

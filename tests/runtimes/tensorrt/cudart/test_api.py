@@ -43,7 +43,7 @@ def test_a_chip_and_the_versions_are_told(fake, monkeypatch):
     ):
         monkeypatch.setenv(f"FAKE_CUDA_{name}", value)
     assert fake.chip(0) == Chip("11.0", 20, True)
-    # Of the same major version an older driver will do.
+    # An older driver of the same major version will do.
     assert (fake.versions(), fake.device_count()) == (("12.6", "12.4"), 1)
 
 

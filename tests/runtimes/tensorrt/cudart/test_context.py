@@ -12,7 +12,7 @@ from r2p_edge.runtimes.tensorrt.cudart import CudaError, context
 
 @pytest.fixture
 def driver(library, fake, monkeypatch):
-    """The stand-in as CUDA's driver, and what makes a context the current one or tells it."""
+    """The stand-in as CUDA's driver, which can set and get the current context."""
     monkeypatch.setattr(context, "_DRIVER", str(library))
     monkeypatch.setenv("FAKE_CUDA_DEVICES", "3")
     yield ctypes.CDLL(str(library))

@@ -131,7 +131,7 @@ def _misbehave():
     if how == "exit1":
         raise ToolError("Unsupported to convert ops: [Wobble]")
     if how == "crash":
-        # What the real one prints as it dies, to stdout.
+        # The real one prints this to stdout as it dies.
         print("encounter an unknown error, please verify the input model file", flush=True)
         os._exit(1)
     if how == "abort":
