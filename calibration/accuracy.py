@@ -12,7 +12,7 @@ from r2p_edge.calibration.clipset import ClipSet
 from r2p_edge.errors import VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 AGREEMENT, DROP, SPEEDUP = 0.98, 0.01, 1.1
 """What makes an int8 model worth recommending: at least this share of the clips has the same top-1

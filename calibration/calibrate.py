@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration.accuracy import judge, objections
 from r2p_edge.calibration.clipset import ClipSet
 from r2p_edge.calibration.quantize import quantize_onnx
@@ -18,7 +19,7 @@ from r2p_edge.errors import ParityError, UsageError
 from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.builder import embed_spec
 from r2p_edge.runtimes.cpu import read_cpu
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 
 def profile_of_this_cpu() -> str:

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.artifact.files import atomic_write
+from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips, stratified
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import UsageError, VideoError
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 
 Labelled = Iterator[tuple[npt.NDArray[np.uint8], str]]

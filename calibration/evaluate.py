@@ -17,7 +17,7 @@ from r2p_edge.calibration.ucf101 import Video, check_unreadable, class_finder, l
 from r2p_edge.errors import SpecError, UsageError, VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 
 _PERCENTILES = (50, 90, 99)

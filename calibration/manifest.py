@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.artifact.open import sha256_of_file
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.calibration.ucf101 import Listing, Video, check_unreadable, fold, video_key
 from r2p_edge.errors import CalibrationWarning, UsageError, VideoError, VideoNotFoundError
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.source import IMAGE_SUFFIXES
 

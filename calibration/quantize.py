@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from r2p_edge._optional import missing
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration.placement import Placement, name_nodes, place
 from r2p_edge.calibration.qdq_rules import require_rules
 from r2p_edge.calibration.ranges import PASSES, Clips, Method, Range, observe
@@ -25,7 +26,7 @@ from r2p_edge.export.graph.operators import without_weights
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import proof_of_onnx, verify_onnx
 from r2p_edge.export.verify.synthetic_clips import verification_clips
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 try:
     import onnx

@@ -22,7 +22,7 @@ from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError, OutputError, VideoError, one_line
 from r2p_edge.export.verify.parity import open_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 try:
     import onnx

@@ -16,7 +16,7 @@ from r2p_edge.calibration.placement import Placement
 from r2p_edge.calibration.ranges import Feed
 from r2p_edge.export.verify.parity import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 try:
     import onnx

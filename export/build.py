@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from r2p_edge.artifact import bundle
-from r2p_edge.artifact.files import check_folder
+from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import (
     MissingDependencyError,
@@ -35,7 +35,7 @@ from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.graph.r2plus1d import network_from_parameters
 from r2p_edge.export.presets import PRESETS, fitting_presets, read_labels
 from r2p_edge.export.presets import preset as find_preset
-from r2p_edge.spec.model_spec import InputSpec, ModelSpec
+from r2p_edge.spec import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
     from r2p_edge.calibration.calibrate import Quantizer

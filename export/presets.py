@@ -14,7 +14,7 @@ from typing import Any
 import r2p_edge
 from r2p_edge.errors import SpecError, UsageError
 from r2p_edge.export.labels import read_labels
-from r2p_edge.spec.model_spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
 
 __all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "read_labels"]
 

@@ -6,14 +6,7 @@ from r2p_edge.live.predictions import PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
-from r2p_edge.spec.model_spec import (
-    ClipSpec,
-    CropSpec,
-    InputSpec,
-    ModelSpec,
-    OutputSpec,
-    ResizeSpec,
-)
+from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, OutputSpec, ResizeSpec
 
 __all__ = [
     "ClipSpec",

@@ -1,33 +1,42 @@
-"""A function of this package in a Python of its own.
+"""A function of this package, called in a Python process of its own.
 
-Inference libraries disturb each other in one process, which they share with their own copies of the
-same thread pools; and one that does not fit the machine may print, hang or end the process.
+Inference libraries disturb each other in one process, where they share, among other things, their
+copies of the same thread pools; and one that does not fit the machine may print, hang or end the
+process.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 import warnings
 from collections.abc import Callable
+from threading import Timer
 from typing import IO, Any
 
 from r2p_edge import errors
 from r2p_edge.errors import BackendError, R2PError
 
 # With the import path of this process, and without the current folder, which -c puts in front.
-_COMMAND = "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _child; _child.serve()"
+_COMMAND = (
+    "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _isolated; _isolated.serve()"
+)
+_PACKAGE = logging.getLogger("r2p_edge")
+_logger = logging.getLogger(__name__)
 
 
-class ProcessEndedError(BackendError):
-    """The process ended, or was ended, before the function had returned."""
+class ProcessFailedError(BackendError):
+    """The function did not return: its process ended, or it raised an error of another library."""
 
 
 def call(
@@ -37,19 +46,21 @@ def call(
     progress: Callable[[Any], None] | None = None,
     timeout: float | None = None,
 ) -> Any:
-    """Calls `function(report, **arguments)` in a new Python process and returns its result.
+    """Call `function(report, **arguments)` in a new Python process and return its result.
 
-    Warnings that it gives are given here. What libraries print there is not shown.
+    The warnings that it gives and the records that it logs are given and logged here. Output that
+    libraries print there is not shown.
 
     Args:
         function: "module:name", of this package.
         arguments: plain JSON types, as the result must be.
-        progress: is called here with whatever the function calls `report` with there.
-        timeout: seconds after which the process is killed; None waits for ever.
+        progress: called here with whatever the function calls `report` with there.
+        timeout: seconds after which the process is killed; None to wait for ever.
 
     Raises:
-        R2PError: what the function raised, of the same class.
-        ProcessEndedError: the process ended before, as one does whose library crashes.
+        R2PError: the function raised it; of the nearest class in `r2p_edge.errors`.
+        ProcessFailedError: the function raised another exception, or its process ended, as one
+            does whose library crashes.
     """
     command = [sys.executable, "-c", _COMMAND, function, *sys.path]
     with tempfile.TemporaryFile() as stderr:
@@ -58,8 +69,8 @@ def call(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
             )
         except OSError as error:
-            raise ProcessEndedError(
-                f"a Python to try it in could not be started ({error.strerror})"
+            raise ProcessFailedError(
+                f"a Python process of its own could not be started ({error.strerror})"
             ) from error
         late = threading.Event()
 
@@ -67,7 +78,7 @@ def call(
             late.set()
             process.kill()
 
-        timer = threading.Timer(timeout or 0, stop)
+        timer = Timer(timeout or 0, stop)
         with process:
             try:
                 if timeout is not None:
@@ -76,8 +87,8 @@ def call(
             except EOFError:
                 process.wait()
                 if late.is_set():
-                    raise ProcessEndedError(f"it did not finish within {timeout:g} s") from None
-                raise ProcessEndedError(_end(process.returncode, stderr)) from None
+                    raise ProcessFailedError(f"it did not finish within {timeout:g} s") from None
+                raise ProcessFailedError(_end(process.returncode, stderr)) from None
             finally:
                 timer.cancel()
                 process.kill()
@@ -88,28 +99,39 @@ def _talk(
     arguments: dict[str, Any],
     progress: Callable[[Any], None] | None,
 ) -> Any:
-    """Sends the arguments and listens for the result; raises EOFError where none comes."""
+    """Send the arguments and return the result.
+
+    Raises:
+        R2PError: see `call`.
+        EOFError: the process ended without a result.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
-    # A process that ends without reading them has its end told below.
+    # The end of a process that does not read them is noticed below.
     with contextlib.suppress(BrokenPipeError), process.stdin:
-        process.stdin.write(json.dumps(arguments).encode())
+        setup = {"arguments": arguments, "level": _PACKAGE.getEffectiveLevel()}
+        process.stdin.write(json.dumps(setup).encode())
     for line in process.stdout:
         kind, content = json.loads(line)
         if kind == "result":
             return content
         if kind == "error":
             raise getattr(errors, content["type"])(content["message"])
+        if kind == "failure":
+            _logger.debug("a process of its own failed:\n%s", content["traceback"])
+            raise ProcessFailedError(f"it failed ({content['message']})")
         if kind == "warning":
-            category = getattr(errors, content["type"], UserWarning)
+            category = getattr(errors, content["type"], None) or getattr(builtins, content["type"])
             warnings.warn(content["message"], category, stacklevel=4)
+        elif kind == "log":
+            logging.getLogger(content["name"]).log(content["level"], "%s", content["message"])
         elif progress is not None:
             progress(content)
     raise EOFError
 
 
 def _end(code: int, stderr: IO[bytes]) -> str:
-    """How a process ended, and its last words."""
+    """Return how a process ended, and the last line that it printed."""
     how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
     stderr.seek(0)
     words = stderr.read().decode(errors="replace").split("\n")
@@ -118,23 +140,56 @@ def _end(code: int, stderr: IO[bytes]) -> str:
 
 
 def serve() -> None:
-    """The child's side of `call`: arguments on stdin, messages on stdout, one a line."""
+    """Answer one `call` from the child's side: messages on stdout, one JSON text a line."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
         os.dup2(2, 1)  # what libraries print must not get between our lines
 
+        one_at_a_time = threading.Lock()  # records and warnings come from several threads
+
         def send(kind: str, content: Any) -> None:
-            print(json.dumps([kind, content]), file=channel, flush=True)
+            with one_at_a_time:
+                print(json.dumps([kind, content]), file=channel, flush=True)
 
         def warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-            send("warning", {"type": category.__name__, "message": str(message)})
+            name = _nearest(category, Warning)
+            send("warning", {"type": name, "message": str(message)})
 
         warnings.showwarning = warn
         module, _, name = sys.argv[1].partition(":")
         try:
-            arguments = json.load(sys.stdin)
+            setup = json.load(sys.stdin)
+            _PACKAGE.setLevel(setup["level"])
+            _PACKAGE.addHandler(_Sender(send))
+            _PACKAGE.propagate = False
             function = getattr(importlib.import_module(module), name)
+            arguments = setup["arguments"]
             send("result", function(lambda content: send("progress", content), **arguments))
         except R2PError as error:
-            send("error", {"type": type(error).__name__, "message": str(error)})
+            send("error", {"type": _nearest(type(error), R2PError), "message": str(error)})
+        except Exception as error:  # of a library, which raises any class
+            message = " ".join(traceback.format_exception_only(error)[-1].split())
+            send("failure", {"message": message, "traceback": traceback.format_exc()})
         except KeyboardInterrupt:
             sys.exit(130)  # the parent was interrupted too and says so
+
+
+class _Sender(logging.Handler):
+    """A handler that sends records to the parent, as warnings and errors are."""
+
+    def __init__(self, send: Callable[[str, Any], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record."""
+        fields = {"name": record.name, "level": record.levelno, "message": record.getMessage()}
+        self._send("log", fields)
+
+
+def _nearest(raised: type[BaseException], root: type[BaseException]) -> str:
+    """Return the name of the nearest class, `root` at last, that the parent knows by name.
+
+    A runtime raises subclasses of its own, which the parent may not be able to import.
+    """
+    known = [*vars(errors).values(), *vars(builtins).values()]
+    return next(one.__name__ for one in raised.__mro__ if one in known or one is root)

@@ -1,4 +1,4 @@
-"""Packages that are imported when they are needed: how a missing one is reported."""
+"""Optional packages, imported when they are needed, and the error where one is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from r2p_edge.errors import BackendError, MissingDependencyError, one_line
 
 
 def missing(package: str, extra: str) -> MissingDependencyError:
-    """The error to raise where `package`, which the extra installs, cannot be imported."""
+    """Return the error to raise where `package`, which an extra installs, cannot be imported.
+
+    Args:
+        extra: name of the extra of r2p_edge, as in `pip install "r2p_edge[extra]"`.
+    """
     return MissingDependencyError(
         f"this needs the package {package}, which is not installed; "
         f'run: pip install "r2p_edge[{extra}]"'
@@ -17,10 +21,10 @@ def missing(package: str, extra: str) -> MissingDependencyError:
 
 
 def import_library(name: str, install: str) -> ModuleType:
-    """The module `name`.
+    """Import the module `name` and return it.
 
     Args:
-        install: what to type where it is missing.
+        install: advice for the error message if it is missing.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -32,11 +36,11 @@ def import_library(name: str, install: str) -> ModuleType:
         if error.name == name:
             raise MissingDependencyError(f"{name} is not installed; {install}") from error
         raise _broken(name, error) from error
-    # A library that does not fit the machine raises what it likes: ImportError, OSError, ...
+    # A library that does not fit the machine raises any class: ImportError, OSError, ...
     except Exception as error:
         raise _broken(name, error) from error
     if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
-        # What is left where an uninstallation was not complete.
+        # Left over from an incomplete uninstallation.
         folder = next(iter(module.__path__))
         raise _broken(name, ImportError(f"{folder} is a folder without code"))
     return module

@@ -1,7 +1,8 @@
-"""`r2p-edge compare`: models on the same clips, each in a process of its own."""
+"""Comparison of models on the same clips, each in a process of its own."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -11,16 +12,25 @@ from typing import Any, Literal
 import numpy as np
 
 from r2p_edge import _isolated
-from r2p_edge._isolated import ProcessEndedError
+from r2p_edge._isolated import ProcessFailedError
 from r2p_edge.agreement import TOLERANCE, agreement, within_tolerance
-from r2p_edge.errors import BackendError, R2PError, SpecError, UsageError, VideoError
+from r2p_edge.errors import (
+    BackendError,
+    OutputError,
+    R2PError,
+    SpecError,
+    UsageError,
+    VideoError,
+)
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
+
+_logger = logging.getLogger(__name__)
 
 _ANSWER = f"{__name__}:answer"
 _IDENTITY = ("path", "runtime", "device", "precision")
 
-# Of a spec, what two forms of one model should have in common.
+# Fields of a spec that two forms of one model should have in common.
 _DECIDING = ("output", "clip", "resize", "crop", "scale", "mean", "std", "source")
 
 
@@ -35,31 +45,34 @@ def compare(
     precision: Literal["fp32", "fp16", "bf16"] | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs models on the same clips, each in a process of its own, and compares their outputs.
+    """Run models on the same clips, each in a process of its own, and compare their outputs.
 
-    Every model reads the clips in its own way, as its spec says.
+    Every model reads the clips as its own spec says.
 
     Args:
-        reference: the model file that the others are held against, on its default runtime.
-        artifacts: the others; the reference itself may be among them, for another runtime.
+        reference: model file that the others are compared with, on its default runtime and device.
+        artifacts: the other model files; the reference itself may be among them, for another
+            runtime.
         clips: video files, or uint8 clips (N, T, H, W, 3).
-        runtime, device, threads, precision: for the artifacts, see `Predictor`.
-        progress: is called after each clip with the model's path and how many it has tried.
+        runtime, threads, precision: for the artifacts, see `Predictor`.
+        device: for the artifacts, e.g. "cpu" or "cuda:1"; default: the runtime's first.
+        progress: called after each clip with the model's path and the number of clips tried.
 
     Returns:
         {"clips", "reference": {"path", "runtime", "device", "precision"}, "results": [{"path",
         "runtime", "device", "precision", "clips", "max_abs", "max_rel", "cosine", "top1", "worst",
         "within", "tolerance", "differs"}], "failed": [{"clip", "error"}]}: the figures of
-        `Agreement`, the clip of the largest difference (its path or number), what was allowed and
-        whether they are within it, the fields of the two contracts that differ, and the clips that
-        a model could not read, which the figures leave out. An artifact that cannot answer has
-        {"path", "error", "exit_code"} instead, and the others go on.
+        `Agreement`, the clip of the largest difference (its path or number), the tolerance and
+        whether the figures are within it, the fields of the two contracts that differ, and the
+        clips that a model could not read, which the figures leave out. An artifact that cannot
+        answer has {"path", "error", "exit_code"} instead, and the others go on.
 
     Raises:
         UsageError: there are no clips, or an option is wrong in itself.
+        OutputError: the temporary folder cannot be written to.
         VideoError: none of the clips can be read.
         ParityError: the reference answers NaN.
-        R2PError: the reference cannot answer, as `Predictor` says.
+        R2PError: the reference cannot answer; see `Predictor`.
     """
     Options(device, threads, precision)
     if isinstance(clips, (str, Path)) or len(clips) == 0:
@@ -68,7 +81,13 @@ def compare(
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(clips, np.ndarray):
             file = Path(folder) / "clips.npy"
-            np.save(file, clips)
+            try:
+                np.save(file, clips)
+            except OSError as error:
+                raise OutputError(
+                    f"{file} cannot be written ({error.strerror or error}); make room there, or "
+                    "set TMPDIR to another folder"
+                ) from error
             sources: str | list[str] = str(file)
         else:
             sources = [str(clip) for clip in clips]
@@ -78,7 +97,8 @@ def compare(
             report = None if progress is None else lambda done: progress(str(model), done)
             try:
                 answered: dict[str, Any] = _isolated.call(_ANSWER, arguments, progress=report)
-            except ProcessEndedError as error:
+            except ProcessFailedError as error:
+                _logger.warning("%s could not be run: %s", model, error)
                 raise BackendError(f"{model} could not be run: {error}") from error
             failed.update(answered["failed"])
             return answered
@@ -107,7 +127,10 @@ def compare(
 def answer(
     report: Callable[[int], None], model: str, clips: str | list[str], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """What one model answers on the clips, as plain JSON types; runs in a process of its own."""
+    """Return the outputs of one model on the clips, as plain JSON types.
+
+    `compare` calls it in a process of its own.
+    """
     with Predictor(model, **options) as predictor:
         named: Iterable[tuple[str, Any]] = zip(clips, clips)
         if isinstance(clips, str):
@@ -131,6 +154,7 @@ def answer(
 
 
 def _check_reference(answered: dict[str, Any]) -> None:
+    """Make sure that the reference answered a clip, with finite numbers."""
     if not answered["outputs"]:
         first = next(iter(answered["failed"].values()))
         raise VideoError(f"none of the {len(answered['failed'])} clips can be read: {first}")
@@ -139,6 +163,7 @@ def _check_reference(answered: dict[str, Any]) -> None:
 
 
 def _compared(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of one artifact, from what `answer` returned for both."""
     mine, theirs = other["spec"], reference["spec"]
     if mine["labels"] != theirs["labels"]:
         raise SpecError(
@@ -165,7 +190,7 @@ def _compared(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
 
 
 def print_comparison(report: dict[str, Any]) -> None:
-    """The report of `compare` as text on stdout."""
+    """Print the report of `compare` as text on stdout."""
     reference = report["reference"]
     print(
         f"{report['clips']} clips, against {reference['path']} ({reference['runtime']} on "

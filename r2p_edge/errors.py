@@ -1,11 +1,14 @@
-"""Every error that r2p_edge raises on purpose.
+"""Errors and warnings that r2p_edge raises on purpose, and helpers that word them.
 
-Each class is also the builtin it is a kind of, so callers may catch either, and carries the exit
-code of the command line. A message is one sentence that says what was found, what was expected
-and what to do.
+Each error class is also the builtin that it is a kind of, so callers may catch either, and carries
+the exit code of the command line. A message is one sentence of three parts: what was found, what
+was expected, and what to do.
 """
 
 from __future__ import annotations
+
+import errno
+from pathlib import Path
 
 
 class R2PError(Exception):
@@ -27,11 +30,11 @@ class VideoError(R2PError, ValueError):
 
 
 class VideoNotFoundError(VideoError, FileNotFoundError):
-    """There is no such video file or folder."""
+    """The video file or folder does not exist."""
 
 
 class OutputError(R2PError, OSError):
-    """A result could not be written; nothing half-written is left behind."""
+    """A result could not be written; no half-written file is left behind."""
 
     exit_code = 3
 
@@ -43,7 +46,7 @@ class ModelError(R2PError, ValueError):
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
-    """There is no such model file."""
+    """The model file does not exist."""
 
 
 class SpecError(ModelError):
@@ -51,7 +54,7 @@ class SpecError(ModelError):
 
 
 class CheckpointError(ModelError):
-    """A checkpoint cannot be read, or its parameters are not those of a known network."""
+    """A checkpoint cannot be read, or its parameters belong to no known network."""
 
 
 class ParityError(ModelError):
@@ -59,31 +62,43 @@ class ParityError(ModelError):
 
 
 class BackendError(R2PError, RuntimeError):
-    """A runtime, or the device that was asked for, is not to be had or failed."""
+    """The runtime or the requested device is unavailable, or inference failed."""
 
     exit_code = 5
-
-
-class LowFrameRateWarning(UserWarning):
-    """A source has fewer frames a second than the model looks at; some are repeated."""
-
-
-class StreamWarning(UserWarning):
-    """A stream is not as it should be.
-
-    One of several is lost for good, a file is cut off, or again and again the frames break off
-    before a clip is full.
-    """
-
-
-class CalibrationWarning(UserWarning):
-    """The clips that a model is calibrated on leave out some of its classes."""
 
 
 class MissingDependencyError(BackendError, ImportError):
     """An optional package that this operation needs is not installed."""
 
 
-def one_line(error: Exception) -> str:
-    """What a library's exception says, without its line breaks."""
+class LowFrameRateWarning(UserWarning):
+    """A source has fewer frames per second than the model samples, so some are repeated."""
+
+
+class StreamWarning(UserWarning):
+    """A stream is not healthy.
+
+    One of several streams is lost for good, a file is cut off, or the frames keep breaking off
+    before a clip is full.
+    """
+
+
+class CalibrationWarning(UserWarning):
+    """The calibration clips leave out some of the model's classes."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of a library's exception on one line; its class name if it is empty."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def unreadable_model(path: Path, error: OSError) -> ModelError:
+    """Return the error to raise where the operating system does not open a model file.
+
+    Args:
+        path: the model file.
+        error: what the operating system answered.
+    """
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return ModelNotFoundError(f"model {path} does not exist ({error.strerror}); check the path")
+    return ModelError(f"model {path} cannot be read ({error.strerror}); check its permissions")

@@ -19,7 +19,7 @@ from r2p_edge.prediction import Prediction, Timing
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.cpu import read_cpu
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 
 

@@ -1,4 +1,4 @@
-"""Models held against each other, each in a process of its own."""
+"""Comparison of models, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from r2p_edge import ClipSpec, _isolated
 from r2p_edge.calibration import motion
 from r2p_edge.compare import compare
 from r2p_edge.errors import (
-    BackendError,
-    LowFrameRateWarning,
     ModelNotFoundError,
+    OutputError,
     ParityError,
-    SpecError,
     UsageError,
     VideoError,
 )
@@ -126,69 +124,72 @@ def test_the_first_tensor_that_diverges(pair):
     assert first_difference(pair[0], pair[0], CLIPS[0]) == "every tensor before the logits agrees"
 
 
-CHILD = """
-import os, sys, time, warnings
-from r2p_edge.errors import LowFrameRateWarning, SpecError
-def echo(report, **arguments):
-    print("a library prints this")
-    os.write(1, b"and this\\n")
-    report(1)
-    return arguments
-def refuse(report): raise SpecError("not this one")
-def die(report, **_):
-    print("these are", file=sys.stderr, flush=True)
-    os.kill(os.getpid(), 11)
-def leave(report): sys.exit(3)
-def stumble(report): raise ZeroDivisionError
-def hang(report): time.sleep(60)
-def warn(report): warnings.warn("only 5 frames a second", LowFrameRateWarning)
+FAILING = """
+from r2p_edge.errors import BackendError
+from r2p_edge.runtimes import RUNTIMES
+from r2p_edge.runtimes.onnxruntime import OnnxRuntime
+
+class DriverError(BackendError):
+    def __init__(self, message, code):
+        super().__init__(message)
+        self.code = code
+
+class Failing(OnnxRuntime):
+    def run(self, batch):
+        raise DriverError("the GPU is gone", 999)
+
+RUNTIMES["failing"] = RUNTIMES["onnxruntime"]._replace(module=__name__, type="Failing")
 """
 
 
-@pytest.fixture
-def child(tmp_path, monkeypatch):
-    (tmp_path / "some_module.py").write_text(CHILD)
+def test_an_error_class_of_a_runtimes_own_costs_no_other_artifacts_result(
+    pair, tmp_path, monkeypatch
+):
+    (tmp_path / "failing_runtime.py").write_text(FAILING)
     monkeypatch.syspath_prepend(tmp_path)
-    return lambda name, arguments, **more: _isolated.call(f"some_module:{name}", arguments, **more)
+    real = _isolated.call
+
+    def call(function, arguments, **more):
+        failing = arguments["options"] and arguments["model"] == str(pair[1])
+        with monkeypatch.context() as patch:
+            if failing:
+                arguments["options"]["runtime"] = "failing"
+                command = _isolated._COMMAND.replace("from r2p", "import failing_runtime; from r2p")
+                patch.setattr(_isolated, "_COMMAND", command)
+            return real(function, arguments, **more)
+
+    monkeypatch.setattr(_isolated, "call", call)
+    failed, same = compare(pair[0], [pair[1], pair[0]], CLIPS)["results"]
+    assert failed == {"path": str(pair[1]), "error": "the GPU is gone", "exit_code": 5}
+    assert same["within"]
 
 
-def test_a_process_of_its_own(child, capfd):
-    seen = []
-    assert child("echo", {"model": "é\\n"}, progress=seen.append) == {"model": "é\\n"}
-    assert seen == [1]
-    assert capfd.readouterr().out == ""
-    with pytest.raises(SpecError, match="not this one"):
-        child("refuse", {})
+def test_a_process_that_ends_is_logged(pair, monkeypatch, caplog):
+    real = _isolated.call
+
+    def call(function, arguments, **more):
+        if arguments["model"] == str(pair[1]):
+            raise _isolated.ProcessFailedError("it ended Python (signal 11)")
+        return real(function, arguments, **more)
+
+    monkeypatch.setattr(_isolated, "call", call)
+    failed, _ = compare(pair[0], [pair[1], pair[0]], CLIPS)["results"]
+    assert failed["error"] == f"{pair[1]} could not be run: it ended Python (signal 11)"
+    warned = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.getMessage() for record in warned] == [failed["error"]]
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("die", r"it ended Python \(signal 11, .*\), which said last: these are"),
-        ("leave", r"it ended Python \(exit code 3\)"),
-        ("stumble", r"it ended Python \(exit code 1\), which said last: ZeroDivisionError"),
-        ("hang", "it did not finish within 2 s"),
-    ],
-)
-def test_a_process_that_dies(child, name, message):
-    with pytest.raises(BackendError, match=message):
-        child(name, {}, timeout=2 if name == "hang" else None)
+def test_the_runtime_of_every_process_is_logged(pair, caplog):
+    caplog.set_level("INFO", "r2p_edge")
+    compare(pair[0], [pair[1]], CLIPS)
+    opened = [record.getMessage() for record in caplog.records]
+    assert [message.split(" on ")[0] for message in opened] == [f"opened {one}" for one in pair]
 
 
-def test_arguments_that_a_dead_process_does_not_read(child):
-    with pytest.raises(BackendError, match="it ended Python"):
-        child("die", {"model": "x" * 10_000_000})
+def test_a_temporary_folder_that_is_full(pair, monkeypatch):
+    def full(file, array):
+        raise OSError(28, "No space left on device")
 
-
-def test_a_folder_with_modules_of_the_same_names(child, tmp_path, monkeypatch):
-    (tmp_path / "json.py").write_text("raise SystemExit('not the json that was meant')")
-    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
-    sys.path.remove(str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    assert child("echo", {}) == {}
-
-
-def test_warnings_cross_over(child):
-    with pytest.warns(LowFrameRateWarning, match="only 5"):
-        child("warn", {})
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\); make"):
+        compare(pair[0], [pair[0]], CLIPS)

@@ -12,7 +12,7 @@ from networks import spec_for
 from r2p_edge import Predictor
 from r2p_edge.frame import Planes, picture_of, rgb_of
 from r2p_edge.preprocess.preprocessor import Preprocessor
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 from r2p_edge.video.source import open_source
 
 av = pytest.importorskip("av")

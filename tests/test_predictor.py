@@ -20,7 +20,7 @@ from r2p_edge.errors import (
     UsageError,
     VideoError,
 )
-from r2p_edge.spec.model_spec import InputSpec, OutputSpec
+from r2p_edge.spec import InputSpec, OutputSpec
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_runtimes_and_devices(tmp_path):
         Predictor(path, threads=0)
     engine = tmp_path / "model.bin"
     engine.write_bytes(path.read_bytes())
-    with pytest.raises(ModelError, match=r"no model file for any runtime.*onnxruntime runs \.onnx"):
+    with pytest.raises(ModelError, match=r"not a model file for any .*onnxruntime runs \.onnx"):
         Predictor(engine, spec=spec_of_brightness())
     with pytest.raises(BackendError, match="no device 'azure'"):
         Predictor(path, device="azure")

@@ -56,7 +56,7 @@ def mindir(model: str, path: str, soc: str, target: Any) -> None:
 
 
 def sidecar(model: str, path: str, soc: str, target: str) -> None:
-    from r2p_edge.artifact.files import write_sidecar
+    from r2p_edge.artifact.sidecar import write_sidecar
 
     made_for = {"runtime": "mindspore_lite", "device": target, "chip": soc, "converter": "atc"}
     spec = open_artifact(model).spec

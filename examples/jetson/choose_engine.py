@@ -19,7 +19,8 @@ from statistics import median
 import numpy as np
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.calibration.accuracy import AGREEMENT, SPEEDUP
 from r2p_edge.compare import compare
 from r2p_edge.errors import BackendError, OutputError, ParityError, R2PError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
 from r2p_edge.export.graph.builder import GraphBuilder
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnx

@@ -14,9 +14,9 @@ import numpy as np
 
 from r2p_edge._optional import missing
 from r2p_edge._version import __version__
-from r2p_edge.artifact.open import METADATA_KEY
+from r2p_edge.artifact.onnx_metadata import METADATA_KEY
 from r2p_edge.errors import SpecError, UsageError
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 try:
     import onnx

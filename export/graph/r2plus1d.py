@@ -15,7 +15,7 @@ import numpy as np
 
 from r2p_edge.errors import SpecError
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, check_parameters
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnx

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 import r2p_edge
-from r2p_edge.artifact.files import atomic_folder, check_folder
-from r2p_edge.artifact.open import sha256_of_file
+from r2p_edge.artifact.atomic import atomic_folder, check_folder
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import ModelError, OutputError, R2PError
 from r2p_edge.export.targets.mindspore_lite.converter import build_lite, calibrated_on
 from r2p_edge.export.targets.tensorrt.engine import TYPED, build_engine_of_kit
 from r2p_edge.export.verify.parity import Proof
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 _CALIBRATION = "calibration.npy"
 

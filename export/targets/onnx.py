@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from r2p_edge._optional import missing
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
-from r2p_edge.artifact.open import embedded_spec, sha256_of_file
+from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.files import sha256_of_file
+from r2p_edge.artifact.open import embedded_spec
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
@@ -26,7 +28,7 @@ from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import Activations, open_session, run_session, verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnx

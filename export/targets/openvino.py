@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
-from r2p_edge.artifact.open import embedded_spec, open_artifact, sidecar_path
+from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import ModelError, SpecError, UsageError, one_line
 from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import proof_of_onnx, prove
 from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 PRECISIONS = ("fp32", "fp16")
 

@@ -16,7 +16,7 @@ from r2p_edge.export.verify.synthetic_clips import input_from_clips, verificatio
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options, Runtime
 from r2p_edge.runtimes.onnxruntime import OnnxRuntime, session_options
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 
 def verification_clips(spec: ModelSpec, count: int = 3, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What was exported into a folder, so that a copy of the folder can be checked on the device."""
+"""Manifests of exported folders, by which a copy of a folder is checked on the device."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from r2p_edge._version import __version__
-from r2p_edge.artifact.files import atomic_write, fingerprint, locked
-from r2p_edge.artifact.open import files_of, sha256_of_file, sidecar_path
-from r2p_edge.errors import ModelError
-from r2p_edge.spec.model_spec import parse_json
+from r2p_edge.artifact.atomic import atomic_write, locked
+from r2p_edge.artifact.files import files_of, fingerprint, sha256_of_file
+from r2p_edge.artifact.sidecar import sidecar_path
+from r2p_edge.errors import ModelError, OutputError, R2PError
+from r2p_edge.spec.parsing import parse_json
 
 NAME = "manifest.json"
 """Name of the manifest in the folder."""
@@ -21,35 +22,42 @@ _FORMAT = 1
 
 
 def record(folder: str | Path, artifacts: Iterable[Path], others: Iterable[Path] = ()) -> None:
-    """Writes artifacts in `folder`, model files or kits, and other files into its manifest.
+    """Add artifacts in `folder`, model files or kits, and other files to its manifest.
 
-    The manifest holds {"format": 1, "r2p_edge": version, "files": {path: {"size", "sha256"}}},
-    paths relative to the folder, of all files of all artifacts that exports have left there.
+    The manifest has {"format": 1, "r2p_edge": version, "files": {path: {"size", "sha256"}}}, with
+    paths relative to the folder, for all files of all artifacts that exports have left there.
 
     Raises:
-        OutputError: the manifest cannot be written.
-        ModelError: the file of that name is not one.
+        OutputError: the manifest cannot be written, or a file to list cannot be read.
+        ModelError: a file of the manifest's name is not a manifest.
     """
     folder = Path(folder)
-    with locked(folder):
-        files = listed(folder) or {}
-        for file in itertools.chain(*map(_of, artifacts), others):
-            files[file.relative_to(folder).as_posix()] = fingerprint(file)
-        # What an export has replaced, or somebody has deleted, is not missed.
-        files = {name: files[name] for name in sorted(files) if (folder / name).is_file()}
-        content = {"format": _FORMAT, "r2p_edge": __version__, "files": files}
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        atomic_write(folder / NAME, text.encode())
+    try:
+        with locked(folder):
+            files = listed(folder) or {}
+            for file in itertools.chain(*map(_files, artifacts), others):
+                files[file.relative_to(folder).as_posix()] = fingerprint(file)
+            # Files that an export has replaced, or somebody has deleted, are left out.
+            files = {name: files[name] for name in sorted(files) if (folder / name).is_file()}
+            content = {"format": _FORMAT, "r2p_edge": __version__, "files": files}
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            atomic_write(folder / NAME, text.encode())
+    except R2PError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"the manifest of {folder} cannot be written ({error}); check the permissions there"
+        ) from error
 
 
 def check(folder: str | Path) -> int | None:
-    """Holds the files of a folder against its manifest.
+    """Compare the files of a folder with its manifest.
 
     Returns:
-        How many files it lists, all of them whole; None where the folder has no manifest.
+        Number of files listed, all of them whole; None if the folder has no manifest.
 
     Raises:
-        ModelError: files are missing or changed, or the manifest is none.
+        ModelError: files are missing or changed, or the manifest is damaged.
     """
     folder = Path(folder)
     files = listed(folder)
@@ -66,28 +74,11 @@ def check(folder: str | Path) -> int | None:
     return len(files)
 
 
-def _of(artifact: Path) -> list[Path]:
-    if artifact.is_dir():
-        return [file for file in artifact.rglob("*") if file.is_file()]
-    return [*files_of(artifact), sidecar_path(artifact)]
-
-
-def _problem(file: Path, entry: dict[str, Any]) -> str | None:
-    try:
-        if not file.is_file():
-            return "is missing"
-        if file.stat().st_size != entry["size"]:
-            return f"has {file.stat().st_size} bytes instead of {entry['size']}"
-        return None if sha256_of_file(file) == entry["sha256"] else "has another sha256"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-
-
 def listed(folder: str | Path) -> dict[str, Any] | None:
-    """The files of a folder's manifest with the size and sha256 of each; None where there is none.
+    """Return the manifest's files with the size and sha256 of each; None without a manifest.
 
     Raises:
-        ModelError: the file of that name cannot be read or is something else.
+        ModelError: the file of that name cannot be read or is not a manifest.
     """
     file = Path(folder) / NAME
     try:
@@ -108,8 +99,27 @@ def listed(folder: str | Path) -> dict[str, Any] | None:
     return files
 
 
+def _files(artifact: Path) -> list[Path]:
+    """Return all files of a kit, or of a model file with its sidecar."""
+    if artifact.is_dir():
+        return [file for file in artifact.rglob("*") if file.is_file()]
+    return [*files_of(artifact), sidecar_path(artifact)]
+
+
+def _problem(file: Path, entry: dict[str, Any]) -> str | None:
+    """Return how a file differs from its entry, or None if it does not."""
+    try:
+        if not file.is_file():
+            return "is missing"
+        if file.stat().st_size != entry["size"]:
+            return f"has {file.stat().st_size} bytes instead of {entry['size']}"
+        return None if sha256_of_file(file) == entry["sha256"] else "has another sha256"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
 def _is_entry(name: str, entry: Any) -> bool:
-    """Whether this is a file inside the folder with its size and sha256."""
+    """Return whether this names a file inside the folder, with its size and sha256."""
     path = PurePosixPath(name)
     inside = not path.is_absolute() and ".." not in path.parts
     return inside and isinstance(entry, dict) and set(entry) == {"size", "sha256"}

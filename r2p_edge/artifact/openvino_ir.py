@@ -1,4 +1,4 @@
-"""What an OpenVINO IR (`.xml` and `.bin`) says of itself, read without OpenVINO.
+"""OpenVINO IR files (`.xml` and `.bin`), read without OpenVINO.
 
 Facts of the format: OpenVINO's `src/core/xml_util`. The `.xml` lists the layers, a constant with
 its place in the `.bin`; `Model.set_rt_info(value, ["r2p_edge", "spec"])` becomes the element
@@ -10,6 +10,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
+
+from r2p_edge.errors import ModelError, unreadable_model
 
 RT_INFO = ("r2p_edge", "spec")
 """Path of the spec in a model's `rt_info`."""
@@ -23,26 +25,49 @@ class Description(NamedTuple):
 
 
 def describe(path: Path) -> Description:
-    """What the `.xml` file at `path` says.
+    """Read the `.xml` file at `path`.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no whole IR.
+        ModelError: the file cannot be read, or is not a whole IR.
     """
     try:
         net = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError) as error:  # the latter: an unknown encoding
-        raise ValueError(str(error)) from error
-    if net.tag != "net":
-        raise ValueError(f"its outermost element is <{net.tag}>, not <net>")
-    found = net.find("/".join(("rt_info", *RT_INFO)))
-    ends = [
-        int(data.get("offset", 0)) + int(data.get("size", 0))
-        for data in net.findall("layers/layer[@type='Const']/data")
-    ]
+        if net.tag != "net":
+            raise ValueError(f"its outermost element is <{net.tag}>, not <net>")
+        found = net.find("/".join(("rt_info", *RT_INFO)))
+        ends = [
+            int(data.get("offset", 0)) + int(data.get("size", 0))
+            for data in net.findall("layers/layer[@type='Const']/data")
+        ]
+    except OSError as error:
+        raise unreadable_model(path, error) from error
+    # LookupError: an encoding that Python does not know.
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not a whole OpenVINO file ({error}); copy or export it again"
+        ) from error
     return Description(None if found is None else found.get("value"), max(ends, default=0))
 
 
 def weights_path(path: Path) -> Path:
-    """The `.bin` file that belongs to an `.xml` file."""
+    """Return the path of the `.bin` file that belongs to an `.xml` file."""
     return path.with_suffix(".bin")
+
+
+def spec_of_openvino(path: Path) -> str | None:
+    """Return the JSON text of the spec in an `.xml` file, or None if it has none.
+
+    Raises:
+        ModelError: the file or its weights cannot be read, or are not whole.
+    """
+    described, weights = describe(path), weights_path(path)
+    try:
+        size = weights.stat().st_size
+    except OSError as error:
+        raise unreadable_model(weights, error) from error
+    if size < described.weights:
+        raise ModelError(
+            f"{weights} has {size} bytes but {path.name} needs {described.weights}; "
+            "copy both files again from the export"
+        )
+    return described.spec

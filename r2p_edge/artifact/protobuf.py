@@ -1,8 +1,8 @@
-"""Just enough of the protobuf wire format to walk a large file without loading it.
+"""The part of the protobuf wire format that is needed to walk a large file without loading it.
 
-Both users (the metadata of an ONNX file, the tensors of a MindSpore checkpoint) need a few small
-fields of files that may hold gigabytes, where the protobuf library would read everything and
-stops at 2 GiB. Wire format: https://protobuf.dev/programming-guides/encoding/
+Its users (the metadata of an ONNX file, the tensors of a MindSpore checkpoint, the inputs of a
+MindIR) need a few small fields of files of gigabytes, where the protobuf library would read
+everything and stops at 2 GiB. Wire format: https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Field(NamedTuple):
 
 
 def fields(file: BinaryIO, end: int) -> Iterator[Field]:
-    """The fields of the message that spans from the file's position to `end`, in order.
+    """Yield the fields of the message that spans from the file's position to `end`, in order.
 
     Raises:
         ValueError: the bytes are not a protobuf message, or end too early.
@@ -43,7 +43,7 @@ def fields(file: BinaryIO, end: int) -> Iterator[Field]:
             length = _varint(file, end)
             payload = file.tell()
             if payload + length > end:
-                raise ValueError(f"the field at byte {start} is longer than what holds it")
+                raise ValueError(f"the field at byte {start} is longer than the message around it")
             yield Field(number, wire_type, length, start)
             file.seek(payload + length)
         elif wire_type in (FIXED64, FIXED32):
@@ -57,7 +57,7 @@ def fields(file: BinaryIO, end: int) -> Iterator[Field]:
 
 
 def packed_varints(file: BinaryIO, end: int) -> Iterator[int]:
-    """The numbers of a packed repeated field that spans from the file's position to `end`.
+    """Yield the numbers of a packed repeated field that spans from the file's position to `end`.
 
     Raises:
         ValueError: the last number is cut off.
@@ -67,6 +67,7 @@ def packed_varints(file: BinaryIO, end: int) -> Iterator[int]:
 
 
 def _varint(file: BinaryIO, end: int) -> int:
+    """Read one number of variable length, which must not go beyond `end`."""
     value = shift = 0
     while shift < 70:
         byte = file.read(1)

@@ -23,8 +23,9 @@ import numpy as np
 
 from r2p_edge._version import __version__
 from r2p_edge.artifact import bundle
-from r2p_edge.artifact.files import check_folder
-from r2p_edge.artifact.open import Artifact, open_artifact, sidecar_path
+from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.open import Artifact, open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.errors import (
     BackendError,
     LowFrameRateWarning,
@@ -40,7 +41,7 @@ from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import PRECISIONS
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.source import videos_in
 
 _ONLY_A_KIT = 6
@@ -518,7 +519,8 @@ def _eval(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from r2p_edge.doctor.diagnosis import diagnose, print_diagnosis
+    from r2p_edge.doctor.diagnosis import diagnose
+    from r2p_edge.doctor.tables import print_diagnosis
 
     report = diagnose()
     if options.json:

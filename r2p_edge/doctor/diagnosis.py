@@ -1,7 +1,7 @@
-"""`r2p-edge doctor`: what works on this machine, found out by trying it.
+"""Diagnosis of a machine: each runtime and decoder is tried, not just looked for.
 
 A library that does not fit the machine may raise, print, hang or end the process when it is
-imported or first run, so each is tried in a Python of its own; see `_probe` and `_child`.
+imported or first run, so each is tried in a Python process of its own.
 """
 
 from __future__ import annotations
@@ -14,50 +14,44 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from r2p_edge import _isolated
-from r2p_edge._isolated import ProcessEndedError
+from r2p_edge._isolated import ProcessFailedError
 from r2p_edge._version import __version__
-from r2p_edge.doctor.probe import ABSENT, LAYERS, RUNNING, WAITING, Report, blank, runs
+from r2p_edge.doctor.layers import ABSENT, LAYERS, RUNNING, WAITING, runs
+from r2p_edge.doctor.probe import Report, blank
 from r2p_edge.errors import one_line
 from r2p_edge.preprocess import preprocessor
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import usable_cores
 from r2p_edge.runtimes.cpu import read_cpu
 
-# Package: our extra that installs it, and what for.
-_OPTIONAL = {"onnx": ("export", "to export"), "torch": ("torch", "for .pth files")}
-
-_INT8 = {
-    "fast": "fast and exact (VNNI or dot product)",
-    "saturating": "8-bit sums saturate (no VNNI); give weights 7 bits",
-    "slow": "exact, with little or no gain over fp32 (no dot product)",
-    "unknown": "unknown; the CPU's features cannot be read here",
-}
+OPTIONAL = {"onnx": ("export", "to export"), "torch": ("torch", "for .pth files")}
+"""Packages for exporting: name -> the extra of r2p_edge that installs it, and its use."""
 
 
 def diagnose(timeout: float = 120.0) -> Report:
-    """What works on this machine; what does not is reported, never raised.
+    """Return a report of this machine; failures are in the report, never raised.
 
     Args:
         timeout: seconds that each runtime and each decoder may take.
 
     Returns:
         {"ready": whether a video can be read, preprocessed and run,
-        "summary": sentences, the verdict first, then one for each thing that is not well,
+        "summary": sentences, the verdict first, then one for each problem,
         "runtimes": {name: {"status", "version", "reason", "install", "devices": [{"device",
         "conv3d", "conv2d"}]}},
         "decoders": {"pyav": {"status", "version", "reason", "install", "libraries": {name:
         version}, "decoders": {codec: bool}}, "opencv": {"status", "version", "reason", "install",
         "gstreamer": bool or None}},
         "kernel": {"compiled", "reason", "install"},
-        "packages": {name: {"version", "install"}}, what exporting needs,
+        "packages": {name: {"version", "install"}}, those needed for exporting,
         "machine": {"os", "architecture", "cpu", "cores", "usable_cores", "memory" in bytes,
         "python", "r2p_edge", "features": {name: bool} or None, "int8"}}
 
-        A status is "ok"; "missing"; "broken", it cannot be imported; "failing", it can and a
-        check failed; or "unchecked", it takes no model that this package holds. `version`,
-        `reason` and `install` (what to type where it is missing) are None where there is none. A
-        layer is "ok", "ok in fp16" where there is no fp32, "none" where the device lacks it on
-        every machine, or the reason why not. For `int8` see `_cpu.Cpu.int8`.
+        A status is "ok", "missing", "broken" (it cannot be imported), "failing" (it can be
+        imported but failed a check) or "unchecked" (it runs none of the test models). `version`,
+        `reason` and `install` (how to install it if it is missing) may be None. A layer is "ok",
+        "ok in fp16" (it failed in fp32), "none" (the device lacks it on every machine), or the
+        reason of its failure. For `int8` see `r2p_edge.runtimes.cpu.Cpu.int8`.
     """
     runtimes = {name: ask(name, timeout) for name in RUNTIMES}
     decoders = {name: ask(name, timeout) for name in ("pyav", "opencv")}
@@ -65,7 +59,7 @@ def diagnose(timeout: float = 120.0) -> Report:
         "runtimes": runtimes,
         "decoders": decoders,
         "kernel": _kernel(),
-        "packages": {name: _package(name, extra) for name, (extra, _) in _OPTIONAL.items()},
+        "packages": {name: _package(name, extra) for name, (extra, _) in OPTIONAL.items()},
         "machine": _machine(),
     }
     ready, summary = _summary(report)
@@ -73,13 +67,17 @@ def diagnose(timeout: float = 120.0) -> Report:
 
 
 def ask(what: str, timeout: float) -> Report:
-    """What a Python of its own finds out about a runtime, "pyav" or "opencv"; see `diagnose`."""
+    """Return the report on a runtime, "pyav" or "opencv", made in a process of its own.
+
+    Args:
+        timeout: seconds that it may take.
+    """
     found = blank(what)
     try:
         _isolated.call(
             "r2p_edge.doctor.probe:probe", {"what": what}, progress=found.update, timeout=timeout
         )
-    except ProcessEndedError as error:
+    except ProcessFailedError as error:
         found["reason"] = str(error)
         for device in found.get("devices", []):
             device |= {layer: str(error) for layer in LAYERS if device[layer] == RUNNING}
@@ -87,7 +85,7 @@ def ask(what: str, timeout: float) -> Report:
 
 
 def _kernel() -> Report:
-    """The C++ extension, and why it is not at work."""
+    """Return whether the C++ extension is in use, and if not, why."""
     try:
         importlib.import_module("r2p_edge.preprocess._frames")
     except ImportError as error:
@@ -125,7 +123,7 @@ def _machine() -> Report:
 
 
 def _summary(report: Report) -> tuple[bool, list[str]]:
-    """Whether a video can be answered here, and the sentences that say so."""
+    """Return whether a video can be answered here, and the sentences of the summary."""
     runtimes, decoders, kernel = report["runtimes"], report["decoders"], report["kernel"]
     running = [
         f"{name} on {device['device']}{_only(device)}"
@@ -151,12 +149,13 @@ def _summary(report: Report) -> tuple[bool, list[str]]:
 
 
 def _only(device: Report) -> str:
+    """Return a remark on a device that runs some layers only."""
     good = [layer for layer in LAYERS if runs(device[layer])]
     return "" if len(good) == len(LAYERS) else f" ({', '.join(good)} only)"
 
 
 def _troubles(report: Report) -> Iterator[str]:
-    """A sentence for each thing that is there and not well."""
+    """Yield a sentence for each thing that is installed and does not work."""
     runtimes, decoders, kernel = report["runtimes"], report["decoders"], report["kernel"]
     for name, found in {**runtimes, **decoders}.items():
         where = {
@@ -186,90 +185,11 @@ def _troubles(report: Report) -> Iterator[str]:
 
 
 def _without_wheels() -> Iterator[str]:
-    """What PyPI's files of the runtimes, which are for 64 bits and on Linux for glibc, rule out."""
+    """Yield a sentence for each property of this machine for which PyPI has no runtimes.
+
+    Their wheels are for 64 bits and, on Linux, for glibc.
+    """
     if sys.maxsize < 2**32:
         yield "this Python has 32 bits; pip finds runtimes for one of 64 bits"
     if platform.system() == "Linux" and platform.libc_ver()[0] != "glibc":
         yield "this Linux does not use glibc; pip finds runtimes for one that does"
-
-
-def print_diagnosis(report: Report) -> None:
-    """The report of `diagnose` as tables on stdout."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    # Install lines have brackets, which rich would take for markup.
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        # rich would assume 80 columns and cut the names.
-        console = Console(markup=False, highlight=False, emoji=False, width=120)
-    for sentence in report["summary"]:
-        console.print(sentence, soft_wrap=not console.is_terminal)
-    table = Table("runtime", "status", "version", "device", *LAYERS, box=box.SIMPLE, pad_edge=False)
-    for name, found in report["runtimes"].items():
-        # OpenVINO's goes on with its branch and commit.
-        version = (found["version"] or "-").split("-")[0] or "-"
-        for device in found["devices"] or [dict.fromkeys(("device", *LAYERS), "-")]:
-            cells = [_cell(device[layer]) for layer in LAYERS]
-            table.add_row(name, found["status"], version, device["device"], *cells)
-    console.print(table)
-    rest = Table("what", "found", box=box.SIMPLE, pad_edge=False, show_header=False)
-    for row in _rows(report):
-        rest.add_row(*row)
-    console.print(rest)
-    for name, found in report["runtimes"].items():
-        if found["install"] and not _is_command(found["install"]):
-            # In a cell an address would be cut.
-            sentence = f"{name} is missing: {found['install']}"
-            console.print(sentence, soft_wrap=not console.is_terminal)
-
-
-def _cell(result: str) -> str:
-    """A layer's result in a word; the summary holds the reasons."""
-    return result if runs(result) or result in ("-", WAITING, ABSENT) else "failed"
-
-
-def _is_command(install: str) -> bool:
-    """Whether what to do where a runtime is missing is a line to type and not a text to read."""
-    return install.startswith("pip install ")
-
-
-def _rows(report: Report) -> Iterator[tuple[str, str]]:
-    machine, kernel = report["machine"], report["kernel"]
-    pyav, opencv = report["decoders"]["pyav"], report["decoders"]["opencv"]
-    for name, found in report["runtimes"].items():
-        if found["install"] and _is_command(found["install"]):
-            yield name, f"missing: {found['install']}"
-    ffmpeg = "".join(
-        f", {name} {pyav['libraries'][name]}"
-        for name in ("libavcodec", "libavformat")
-        if name in pyav["libraries"]
-    )
-    yield "PyAV", _state(pyav) + ffmpeg
-    if pyav["decoders"]:
-        codecs = [name if there else f"no {name}" for name, there in pyav["decoders"].items()]
-        yield "decoders", ", ".join(codecs)
-    gstreamer = {True: ", with GStreamer", False: ", without GStreamer"}.get(opencv["gstreamer"])
-    yield "OpenCV", _state(opencv) + (gstreamer or "")
-    if opencv["status"] != "ok":
-        yield "", "for webcams and GStreamer pipelines"
-    yield "preprocessing", "C++ extension" if kernel["compiled"] else f"slow; {kernel['install']}"
-    for name, found in report["packages"].items():
-        yield name, found["version"] or f"missing: {found['install']} {_OPTIONAL[name][1]}"
-    yield "system", machine["os"]
-    yield "Python", f"{machine['python']}, r2p_edge {machine['r2p_edge']}"
-    yield "CPU", f"{machine['cpu'] or 'unknown'}, {machine['architecture']}"
-    yield "cores", f"{machine['usable_cores']} usable of {machine['cores']}"
-    if machine["memory"]:
-        yield "memory", f"{machine['memory'] / 2**30:.1f} GiB"
-    if machine["features"]:
-        present = [name for name, there in machine["features"].items() if there]
-        yield "features", ", ".join(present) or "none that INT8 or BF16 need"
-    yield "INT8 on CPU", _INT8[machine["int8"]]
-
-
-def _state(found: Report) -> str:
-    if found["status"] == "ok":
-        return found["version"] or "ok"
-    return f"{found['status']}: {found['install']}" if found["install"] else str(found["status"])

@@ -1,42 +1,24 @@
-"""What `r2p-edge doctor` tries in a Python of its own: a runtime, or a decoder.
+"""Checks of one runtime or decoder, which `doctor` makes in a Python process of its own.
 
-Before each step it reports all that it knows by then; so if the step hangs or ends the process, it
-is known which.
+Before each step everything known so far is reported, so that a step that hangs or ends the process
+can be named.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator
-from importlib import resources
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from r2p_edge._optional import import_library
+from r2p_edge.doctor.layers import ABSENT, LAYERS, RUNNING, WAITING, model_of, runs, try_layer
 from r2p_edge.errors import BackendError, MissingDependencyError, one_line
 from r2p_edge.runtimes import RUNTIMES, runtime_type
-from r2p_edge.runtimes.base import Options, Runtime
-from r2p_edge.spec.model_spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
-
-LAYERS = {"conv3d": (4, 8, 8), "conv2d": (8, 8)}
-"""Test models, `assets/<name>.onnx` and .mindir, and the size of their input behind (1, 3). Each is
-one convolution of 3 to 2 channels with bias, kernel 3 and padding 1 along every axis."""
-
-WAITING, RUNNING = "not checked", "running"
-"""Of a layer, instead of "ok" or a reason, until it has been tried."""
-
-ABSENT = "none"
-"""Of a layer that the device lacks on every machine: no defect of this one, so it is not tried."""
 
 Report = dict[str, Any]
+"""Findings as plain JSON types; the keys are listed at `diagnosis.diagnose`."""
 
-_TOLERANCE = 0.1  # the outputs are whole numbers, which a Winograd convolution may miss by rounding
 _DECODERS = {
     "h264": ["h264"],
     "hevc": ["hevc"],
@@ -48,7 +30,7 @@ _DECODERS = {
 
 
 def blank(what: str) -> Report:
-    """What is known of a runtime, "pyav" or "opencv" before it is tried."""
+    """Return the report on a runtime, "pyav" or "opencv" before it is tried."""
     more: dict[str, Report] = {
         "pyav": {"libraries": {}, "decoders": {}},
         "opencv": {"gstreamer": None},
@@ -63,15 +45,15 @@ def blank(what: str) -> Report:
 
 
 def probe(report: Callable[[Report], None], what: str) -> None:
-    """Tries a runtime, "pyav" or "opencv", and reports all that is known before each step."""
+    """Try a runtime, "pyav" or "opencv", and report everything known before each step."""
     found = blank(what)
-    for _ in check(what, found):
+    for _ in steps(what, found):
         report(found)
     report(found)
 
 
-def check(what: str, found: Report) -> Iterator[None]:
-    """Tries a runtime, "pyav" or "opencv" in this process; `found` grows from yield to yield."""
+def steps(what: str, found: Report) -> Iterator[None]:
+    """Try a runtime, "pyav" or "opencv" in this process; `found` grows from yield to yield."""
     if what == "pyav":
         return _check_pyav(found)
     return _check_opencv(found) if what == "opencv" else _check_runtime(what, found)
@@ -94,7 +76,7 @@ def _check_pyav(found: Report) -> Iterator[None]:
 def _has_decoder(av: ModuleType, name: str) -> bool:
     try:
         av.codec.Codec(name, "r")
-    except ValueError:  # there is none of that name
+    except ValueError:  # FFmpeg has none of that name
         return False
     return True
 
@@ -109,7 +91,7 @@ def _check_opencv(found: Report) -> Iterator[None]:
 
 
 def _load(found: Report, load: Callable[[], ModuleType]) -> ModuleType | None:
-    """What `load` imports; None, and the reason in `found`, where it cannot."""
+    """Return the library that `load` imports; None, and the reason in `found`, if it fails."""
     try:
         library = load()
     except MissingDependencyError as error:
@@ -131,7 +113,7 @@ def _check_runtime(name: str, found: Report) -> Iterator[None]:
     yield
     try:
         devices = runtime.devices()
-    except Exception as error:  # what a driver that does not fit brings about is the library's
+    except Exception as error:  # with an unfit driver a library raises any class
         found["reason"] = one_line(error)
         return
     if not devices:
@@ -139,7 +121,7 @@ def _check_runtime(name: str, found: Report) -> Iterator[None]:
         return
     found["devices"] = [{"device": each, **dict.fromkeys(LAYERS, WAITING)} for each in devices]
     suffixes = RUNTIMES[name].suffixes + runtime.builds_from
-    models = {layer: _model(layer, suffixes) for layer in LAYERS}
+    models = {layer: model_of(layer, suffixes) for layer in LAYERS}
     if None in models.values():
         found["status"] = "unchecked"
         return
@@ -151,88 +133,7 @@ def _check_runtime(name: str, found: Report) -> Iterator[None]:
                 continue
             device[layer] = RUNNING
             yield
-            device[layer] = _run(runtime, path, device["device"], layer)
+            device[layer] = try_layer(runtime, path, device["device"], layer)
     results = [device[layer] for device in found["devices"] for layer in LAYERS]
     if all(runs(result) or result == ABSENT for result in results):
         found["status"] = "ok"
-
-
-def runs(result: str) -> bool:
-    """Whether a layer's result is that it ran, in whatever precision."""
-    return result.startswith("ok")
-
-
-def _model(layer: str, suffixes: tuple[str, ...]) -> Path | None:
-    """The file of a test model in one of these formats, if the package has one."""
-    folder = Path(str(resources.files("r2p_edge") / "assets"))
-    paths = (folder / f"{layer}{suffix}" for suffix in suffixes)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _run(runtime: type[Runtime], path: Path, device: str, layer: str) -> str:
-    """Runs a test model; "ok", or the reason why it is not.
-
-    A device that has no fp32, as an NPU, is tried in fp16 and then "ok in fp16". Either reason may
-    be the one that counts.
-    """
-    result = _run_in(runtime, path, Options(device=device), layer)
-    if result == "ok":
-        return result
-    half = _run_in(runtime, path, Options(device=device, precision="fp16"), layer)
-    if half == "ok":
-        return "ok in fp16"
-    return result if half == result else f"{result}; in fp16: {half}"
-
-
-def _run_in(runtime: type[Runtime], path: Path, options: Options, layer: str) -> str:
-    batch, _, _, expected = case(layer)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = runtime.prepare(path, Path(folder), options)
-            with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
-                output = model.run(batch)
-    except Exception as error:  # as above: a library raises what it likes
-        return one_line(error)
-    if output.shape != expected.shape:
-        return f"wrong shape: {output.shape}, not {expected.shape}"
-    off = float(np.abs(output - expected).max())
-    # NaN compares as False.
-    return "ok" if off <= _TOLERANCE else f"wrong numbers: off by up to {off:g}"
-
-
-def case(layer: str) -> tuple[npt.NDArray[np.float32], ...]:
-    """Input, weights, bias and expected output of a test model, all of them float32.
-
-    They are whole numbers below 256, so sums of them are exact in bf16 and fp16 too, and their
-    periods divide no axis, so that a mirrored or permuted axis shows.
-    """
-    size = LAYERS[layer]
-    axes = tuple(range(2, 2 + len(size)))
-    kernel = (3,) * len(size)
-    batch, weights = _pattern((1, 3, *size), 5), _pattern((2, 3, *kernel), 7) - 1
-    bias = np.array([1, -2], np.float32)
-    padded = np.pad(batch, [(0, 0), (0, 0)] + [(1, 1)] * len(size))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=axes)
-    summed = [1, *(axis + len(size) for axis in axes)]  # channels, and the axes of each window
-    sums = np.tensordot(windows, weights, (summed, [1, *axes]))
-    return batch, weights, bias, np.moveaxis(sums + bias, -1, 1)
-
-
-def _pattern(shape: tuple[int, ...], period: int) -> npt.NDArray[np.float32]:
-    numbers = np.arange(np.prod(shape)) * 3 % period % 3
-    return numbers.astype(np.float32).reshape(shape)
-
-
-def _spec(layer: str) -> ModelSpec:
-    *_, height, width = LAYERS[layer]
-    return ModelSpec(
-        name=layer,
-        labels=("first", "second"),
-        clip=ClipSpec(frames=4, interval=1, fps=25.0),
-        resize=ResizeSpec(mode="stretch", height=height, width=width),
-        crop=CropSpec(height=height, width=width),
-        scale=1.0,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        input=InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False),
-    )

@@ -18,7 +18,7 @@ from r2p_edge.live.motion_gate import MotionGate
 from r2p_edge.live.ticks import Ticks, tick_grid
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.sampling import SLACK
 
 MANY_BREAKS = 10

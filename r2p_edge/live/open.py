@@ -12,7 +12,7 @@ from r2p_edge.live.capture.open import open_capture
 from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.live.systemd import Notifier
-from r2p_edge.spec.model_spec import ClipSpec
+from r2p_edge.spec import ClipSpec
 
 _GRACE_SECONDS = 1.0
 """Time for a reader that gives up by itself, and then says why, before it counts as hung."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import SpecError
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.sampling import TIE, plan_clips, window_length
 
 

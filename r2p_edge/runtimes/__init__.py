@@ -1,67 +1,91 @@
-"""One file per inference runtime, imported only when a model is opened on it.
+"""Inference runtimes: one file or folder each, imported only when a model is opened on it.
 
-A runtime sees arrays, never frames or labels. A new one is a file here and a row in `RUNTIMES`.
+A runtime sees arrays, never frames or labels. To add one, write a subclass of `base.Runtime` in a
+file here and give it a row in `RUNTIMES`, from which `Predictor`, `doctor` and the command line
+take it.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
+
+_logger = logging.getLogger(__name__)
 
 
-class _Entry(NamedTuple):
+class _Row(NamedTuple):
+    """Module and class of a runtime, and the suffixes of the files that it runs, its own first."""
+
     module: str
     type: str
     suffixes: tuple[str, ...]
 
 
 RUNTIMES = {
-    "onnxruntime": _Entry("r2p_edge.runtimes.onnxruntime", "OnnxRuntime", (".onnx",)),
-    "openvino": _Entry("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
-    "tensorrt": _Entry("r2p_edge.runtimes.tensorrt.runtime", "TensorRT", (".engine", ".plan")),
-    "mindspore_lite": _Entry(
-        "r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")
-    ),
-    "mindspore": _Entry("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
+    "onnxruntime": _Row("r2p_edge.runtimes.onnxruntime", "OnnxRuntime", (".onnx",)),
+    "openvino": _Row("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
+    "tensorrt": _Row("r2p_edge.runtimes.tensorrt.runtime", "TensorRT", (".engine", ".plan")),
+    "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")),
+    "mindspore": _Row("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
 }
-"""Name, which is its library's, -> where it lives and which files it runs, its own first.
+"""Runtimes by name, which is the name of the Python package that they need.
 
-For a file the default is the runtime that it was made for; where its spec does not say, the first
-one that takes such files and is installed.
+By default a file runs on the runtime that its spec names under `target`; if the spec names none, on
+the first in this table that takes such files and is installed.
 """
 
 
 def runtime_type(name: str) -> type[Runtime]:
-    """The runtime of a name in `RUNTIMES`; its library is not imported yet."""
-    entry = RUNTIMES[name]
-    found: type[Runtime] = getattr(importlib.import_module(entry.module), entry.type)
+    """Return the class of a runtime in `RUNTIMES`, without importing its library."""
+    row = RUNTIMES[name]
+    found: type[Runtime] = getattr(importlib.import_module(row.module), row.type)
     return found
 
 
 def open_runtime(path: Path, spec: ModelSpec, runtime: str | None, options: Options) -> Runtime:
-    """The model at `path`, ready to run.
+    """Load the model at `path`.
+
+    Args:
+        runtime: name in `RUNTIMES`; None for the file's default.
 
     Raises:
-        UsageError: there is no such runtime, or it has no such option.
-        ModelError: no runtime takes such a file, or the one that was asked for does not.
-        BackendError: the runtime, the device or the precision is not to be had.
+        UsageError: the runtime is unknown, or has no such option.
+        ModelError: no runtime takes such a file, or the requested one does not.
+        BackendError: the runtime, the device or the precision is unavailable.
     """
     if runtime is not None and runtime not in RUNTIMES:
-        raise UsageError(f"there is no runtime {runtime!r}; there is {', '.join(RUNTIMES)}")
-    fitting = [name for name, entry in RUNTIMES.items() if path.suffix.lower() in entry.suffixes]
+        raise UsageError(f"unknown runtime {runtime!r}; choose one of {', '.join(RUNTIMES)}")
+    fitting = [name for name, row in RUNTIMES.items() if path.suffix.lower() in row.suffixes]
     if not fitting or (runtime is not None and runtime not in fitting):
         wanted = RUNTIMES if runtime is None else [runtime]
         takes = "; ".join(f"{name} runs {', '.join(RUNTIMES[name].suffixes)}" for name in wanted)
-        raise ModelError(f"{path} is no model file for {runtime or 'any runtime here'}: {takes}")
-    if runtime is None:
-        # Two libraries read .mindir, and neither the other's.
-        made_for = (spec.target or {}).get("runtime")
-        installed = (name for name in fitting if importlib.util.find_spec(name))
-        runtime = str(made_for) if made_for in fitting else next(installed, fitting[0])
-    return runtime_type(runtime).open(path, spec, options)
+        raise ModelError(f"{path} is not a model file for {runtime or 'any runtime here'}: {takes}")
+    chosen = runtime or _default(path, spec, fitting)
+    opened = runtime_type(chosen).open(path, spec, options)
+    version = getattr(sys.modules.get(opened.name), "__version__", "of unknown version")
+    _logger.info(
+        "opened %s on %s %s: device %s, precision %s",
+        *(path, opened.name, version, opened.device, opened.precision),
+    )
+    return opened
+
+
+def _default(path: Path, spec: ModelSpec, fitting: list[str]) -> str:
+    """Return the runtime for a file where the caller names none; see `RUNTIMES`."""
+    # Two libraries read .mindir, and neither reads the other's.
+    made_for = (spec.target or {}).get("runtime")
+    if made_for in fitting:
+        return str(made_for)
+    chosen = next((name for name in fitting if importlib.util.find_spec(name)), fitting[0])
+    if chosen != fitting[0]:
+        skipped = ", ".join(fitting[: fitting.index(chosen)])
+        _logger.info("%s is not installed, so %s runs %s", skipped, chosen, path)
+    return chosen

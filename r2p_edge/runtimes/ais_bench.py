@@ -1,4 +1,4 @@
-"""Ascend NPUs: which are here, and Ascend's offline models, `.om`, through ais_bench.
+"""Offline models of Ascend NPUs, `.om`, through ais_bench.
 
 ais_bench (ascend/tools, ais-bench_workload/tool/ais_bench/python, ais_bench/infer/interface.py)
 hands the address of an array to the NPU and compares neither shape nor dtype.
@@ -16,15 +16,27 @@ import numpy.typing as npt
 
 from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError, one_line
-from r2p_edge.runtimes.base import Options, Runtime, as_input, position
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.runtimes.ascend import (
+    ascend_devices,
+    ascend_precision,
+    device_number,
+    require_device,
+)
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    as_input,
+    check_one_input,
+    closed_model,
+    position,
+)
+from r2p_edge.spec import ModelSpec
 
 _INSTALL = (
     "install its wheel and that of aclruntime from gitee.com/ascend/tools, or wrap the file into a "
     ".mindir with converter_lite --fmk=OM --device=Ascend and an [om_converter] section, for "
     "mindspore_lite to run"
 )
-_DEVICE_FILES = Path("/dev")  # where the driver shows a card: davinci0, davinci1, ...
 
 
 class OfflineModel(Runtime):
@@ -45,7 +57,7 @@ class OfflineModel(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
-        # Of the package itself it would be said that it is broken where it is missing.
+        # The package first: a missing one would be reported as broken by its submodule's name.
         import_library("ais_bench", _INSTALL)
         return import_library("ais_bench.infer.interface", _INSTALL)
 
@@ -62,7 +74,7 @@ class OfflineModel(Runtime):
         require_device("ais_bench", device, cls.devices())
         try:
             session = library.InferSession(device_number(device), str(path))
-        # aclruntime's exceptions come out of C++, as what pybind11 takes them for.
+        # aclruntime raises C++ exceptions, which pybind11 translates into various classes.
         except Exception as error:
             raise ModelError(
                 f"ais_bench cannot load {path} on {device} ({one_line(error)}); check that ATC "
@@ -74,15 +86,14 @@ class OfflineModel(Runtime):
                 "InferSession has no set_context); install newer wheels of it and of aclruntime "
                 "from gitee.com/ascend/tools"
             )
-        if len(session.get_inputs()) != 1:
-            raise ModelError(f"{path} has {len(session.get_inputs())} inputs; expected one clip")
+        check_one_input(path, len(session.get_inputs()))
         return cls(session, spec, device, precision)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         array = as_input(batch, self)
         with self._lock:
             if self._session is None:
-                raise BackendError("this model is closed; open it again")
+                raise closed_model()
             try:
                 # ACL's context belongs to the thread that opened the model.
                 self._session.set_context()
@@ -98,49 +109,3 @@ class OfflineModel(Runtime):
             session, self._session = self._session, None
             if session is not None:
                 session.free_resource()
-
-
-def ascend_devices() -> list[str]:
-    """ "ascend", "ascend:1", ...: one for each card that the driver shows.
-
-    ACL counts the cards that it may use from 0, whatever numbers their device files have.
-    """
-    count = len(list(_DEVICE_FILES.glob("davinci[0-9]*")))
-    return [f"ascend:{number}" if number else "ascend" for number in range(count)]
-
-
-def device_number(device: str) -> int:
-    """Of "ascend" or "ascend:1"."""
-    return int(device.partition(":")[2] or 0)
-
-
-def require_device(library: str, device: str, available: list[str]) -> None:
-    """Makes sure that the device is here.
-
-    Raises:
-        BackendError: it is not.
-    """
-    if device not in available:
-        raise BackendError(
-            f"{library} has no device {device!r} here; it has {', '.join(available) or 'none'}"
-        )
-
-
-def ascend_precision(path: Path, spec: ModelSpec, options: Options) -> str:
-    """What an Ascend 310, 310P or 310B computes the model in.
-
-    Its convolutions are of fp16 and int8 (CANN, "supported ONNX operators"), so that an fp32
-    artifact would lose digits that nobody agreed to lose.
-
-    Raises:
-        BackendError: another precision was asked for, or nobody agreed to fp16.
-    """
-    wanted = options.precision or spec.precision
-    if spec.precision == "int8" and options.precision is None:
-        return "int8"
-    if wanted != "fp16":
-        raise BackendError(
-            f"Ascend computes in fp16 and {path} was to run in {wanted}; choose precision fp16 if "
-            "that is good enough, or another device"
-        )
-    return "int8" if spec.precision == "int8" else "fp16"

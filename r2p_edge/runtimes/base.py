@@ -1,4 +1,4 @@
-"""What every runtime offers: arrays in, arrays out."""
+"""Interface of every runtime: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, SpecError, UsageError
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
+from r2p_edge.spec import ModelSpec
 
 PRECISIONS = ("fp32", "fp16", "bf16")
-"""What a caller may ask a runtime to compute in."""
+"""Precisions that a caller may ask a runtime to compute in."""
 
 _MOST_THREADS = 1024  # more than any machine has cores, and few enough for the libraries
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a model is to be run.
+    """Options for running a model.
 
     Attributes:
-        device: None for the runtime's default; an unknown or absent one is an error, never a
-            fallback.
-        threads: None for one per core that this process may use.
-        precision: of `PRECISIONS`; None computes in the artifact's own.
+        device: device to run on, e.g. "cpu" or "cuda:1"; None for the one that the file was made
+            for, or else the runtime's first (see `Runtime.devices`). An unavailable device raises
+            BackendError; there is no fallback.
+        threads: number of CPU threads; None for one per core that this process may use.
+        precision: one of `PRECISIONS`; None for the artifact's own.
         cache: folder in which a runtime that compiles models keeps the results; None for none.
 
     Raises:
-        UsageError: `threads` is not from 1 to 1024, `precision` is none of `PRECISIONS`, or
-            `cache` is no folder that can be written to.
+        UsageError: `threads` is not from 1 to 1024, `precision` is not one of `PRECISIONS`, or
+            `cache` is not a folder that can be written to.
     """
 
     device: str | None = None
@@ -51,8 +52,8 @@ class Options:
             )
         if self.cache is not None and not _is_writable_folder(self.cache):
             raise UsageError(
-                f"there is no folder {self.cache} for the cache, or it may not be written to; "
-                "create it, or choose another"
+                f"the cache folder {self.cache} does not exist or cannot be written to; create it, "
+                "or choose another"
             )
 
 
@@ -67,17 +68,17 @@ class Runtime(ABC):
     """A model that is loaded and ready to run, safe to call from several threads.
 
     Attributes:
-        name: of the library, as in `RUNTIMES`.
-        device: what the model really runs on, as the library reports it.
-        precision: what it computes in: "fp32", "fp16", "bf16", "int8", or "int8+bf16" where the
-            float layers of an int8 model are not in fp32.
-        input_shape: of the input tensor; -1 for an axis that may have any size.
+        name: of the runtime, as in `RUNTIMES`.
+        device: device that the model runs on, as the library reports it.
+        precision: precision that it computes in: "fp32", "fp16", "bf16", "int8", or "int8+bf16"
+            where the float layers of an int8 model are not in fp32.
+        input_shape: shape of the input tensor; -1 for an axis that may have any size.
         input_dtype: "uint8" or "float32".
-        output_shape: likewise; (N, classes).
-        contract: digest of the contract that the model was built with, where the file itself says
-            so to the runtime alone.
-        builds_from: suffixes of files that `prepare` makes one of its own of.
-        without_conv3d: of `devices()`, those that have no 3-D convolutions, whatever the machine.
+        output_shape: shape of the output tensor, (N, classes); -1 as above.
+        contract: digest of the contract that the model was built with, if the file itself reveals
+            it to the runtime alone.
+        builds_from: suffixes of files from which `prepare` builds one of the runtime's own.
+        without_conv3d: devices that lack 3-D convolutions on every machine.
     """
 
     name: str
@@ -93,7 +94,7 @@ class Runtime(ABC):
     @staticmethod
     @abstractmethod
     def library() -> ModuleType:
-        """The library itself, imported.
+        """Import the library and return it.
 
         Raises:
             MissingDependencyError: it is not installed.
@@ -103,7 +104,7 @@ class Runtime(ABC):
     @classmethod
     @abstractmethod
     def devices(cls) -> list[str]:
-        """Names of the devices that the library finds here, its default first.
+        """Return the names of the devices that the library finds here, its default first.
 
         Raises:
             BackendError: see `library`.
@@ -111,7 +112,7 @@ class Runtime(ABC):
 
     @classmethod
     def prepare(cls, model: Path, folder: Path, options: Options) -> Path:
-        """A file that `open` takes: `model`, or what is built of it for a trial into `folder`.
+        """Return a file that `open` takes: `model`, or one built from it in `folder` for a trial.
 
         Raises:
             BackendError, ModelError: see `open`.
@@ -121,35 +122,35 @@ class Runtime(ABC):
     @classmethod
     @abstractmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> Runtime:
-        """Loads the model.
+        """Load the model at `path`.
 
         Raises:
-            BackendError: the library, the device or the precision is not to be had.
+            BackendError: the library, the device or the precision is unavailable.
             ModelError: the library refuses the model.
             UsageError: the runtime has no such option.
         """
 
     @abstractmethod
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The output for one input, a new array of `output_shape`.
+        """Return the output for one input, a new array of `output_shape`.
 
         Args:
             batch: C-contiguous, of `input_shape` and `input_dtype`.
 
         Raises:
-            BackendError: the library failed.
+            BackendError: the library failed, or the model is closed.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Frees the model; `run` must not be called again. Calling it twice is allowed."""
+        """Free the model; `run` must not be called again. Closing twice is allowed."""
 
 
 def as_input(batch: npt.NDArray[Any], model: Runtime) -> npt.NDArray[Any]:
-    """`batch`, C-contiguous, if it is what the model takes; some libraries count bytes only.
+    """Return `batch` C-contiguous, checked here because some libraries count only its bytes.
 
     Raises:
-        BackendError: its shape or dtype is another.
+        BackendError: its shape or dtype is not the model's.
     """
     if batch.shape != model.input_shape or batch.dtype != model.input_dtype:
         raise BackendError(
@@ -159,15 +160,32 @@ def as_input(batch: npt.NDArray[Any], model: Runtime) -> npt.NDArray[Any]:
     return np.ascontiguousarray(batch)
 
 
+def check_one_input(path: Path, count: int) -> None:
+    """Make sure that a model takes one clip and nothing else.
+
+    Raises:
+        ModelError: it has no input, or several.
+    """
+    if count != 1:
+        raise ModelError(f"{path} has {count} inputs; expected one clip, so export the model again")
+
+
+def closed_model() -> BackendError:
+    """Return the error to raise where a model is run after `close`."""
+    return BackendError("this model is closed; open it again")
+
+
 def usable_cores() -> int:
-    """Cores that this process may run on, which in a container are fewer than the machine has."""
+    """Return how many cores this process may use; in a container, fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def position(what: Literal["input", "output"], name: str, names: list[str]) -> int:
-    """Where the tensor that the spec names stands; where there is only one, whatever its name.
+    """Return the position in `names` of the tensor that the spec names.
+
+    A model's only tensor is taken whatever its name.
 
     Raises:
         SpecError: there are several, none of that name.

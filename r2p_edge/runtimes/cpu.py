@@ -1,4 +1,4 @@
-"""Which of the instructions that INT8 and BF16 need a CPU has, as its operating system tells."""
+"""Instruction sets of the CPU that INT8 and BF16 need, as the operating system reports them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Cpu(NamedTuple):
     """A CPU.
 
     Attributes:
-        model: its name, or that of the board it sits on; None if unknown.
-        features: whether it has each instruction set that matters, by Linux's names; None where
-            that cannot be found out.
+        model: its name, or that of its board; None if unknown.
+        features: for each instruction set that matters, by Linux's names, whether it is there;
+            None where that cannot be found out.
     """
 
     model: str | None
@@ -43,13 +43,13 @@ class Cpu(NamedTuple):
 
     @property
     def int8(self) -> str:
-        """How it multiplies 8-bit numbers.
+        """Kind of 8-bit multiplication.
 
-        "fast": with VNNI or the dot product of ARM, exactly. "saturating": with VPMADDUBSW, which
+        "fast": exact, with VNNI or the dot product of ARM. "saturating": with VPMADDUBSW, which
         adds pairs of u8 x s8 products in 16 bits and saturates (Intel SDM, PMADDUBSW), so weights
-        must be of 7 bits (`reduce_range`; ONNX Runtime, "Quantize ONNX Models"; OpenVINO,
-        "Saturation (overflow) Issue Workaround", which counts SSE in). "slow": an ARM without the
-        dot product, exact but with little or no gain over floats. "unknown".
+        must have 7 bits (`reduce_range`; ONNX Runtime, "Quantize ONNX Models"; OpenVINO,
+        "Saturation (overflow) Issue Workaround", which includes SSE). "slow": exact, with little
+        or no gain over floats, on an ARM without the dot product. "unknown".
         """
         has = {name for name, present in (self.features or {}).items() if present}
         if has & {"avx_vnni", "avx512_vnni", "asimddp"}:
@@ -60,15 +60,15 @@ class Cpu(NamedTuple):
 
 
 def read_cpu() -> Cpu:
-    """This machine's CPU."""
+    """Return this machine's CPU."""
     if platform.system() == "Darwin":
         return from_sysctl(_sysctl())
-    # A board's name says more than "ARMv8 Processor rev 1", and most ARM kernels tell no name.
+    # A board's name says more than "ARMv8 Processor rev 1", and most ARM kernels give no name.
     return from_cpuinfo(_text("/proc/cpuinfo"), _text("/proc/device-tree/model"))
 
 
 def from_cpuinfo(text: str, board: str = "") -> Cpu:
-    """The CPU that Linux's /proc/cpuinfo describes.
+    """Return the CPU that Linux's /proc/cpuinfo describes.
 
     Args:
         board: content of /proc/device-tree/model, which PCs do not have.
@@ -87,7 +87,7 @@ def from_cpuinfo(text: str, board: str = "") -> Cpu:
 
 
 def from_sysctl(text: str) -> Cpu:
-    """The CPU that `sysctl -a` of macOS describes."""
+    """Return the CPU that `sysctl -a` of macOS describes."""
     fields = _fields(text)
     known = {name: fields[key] == "1" for key, name in _MACOS.items() if key in fields}
     names = next((names for names in (_ARM, _X86) if set(names) & set(known)), ())
@@ -96,7 +96,7 @@ def from_sysctl(text: str) -> Cpu:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """`name: value` of each line; of the first one where cores repeat a name."""
+    """Return `name: value` of each line; the first where cores repeat a name."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
@@ -105,7 +105,7 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def _text(path: str) -> str:
-    """Content of a file of the kernel; "" where there is none."""
+    """Return the content of a file of the kernel; "" if it cannot be read."""
     try:
         return Path(path).read_text(errors="replace")
     except OSError:
@@ -113,7 +113,7 @@ def _text(path: str) -> str:
 
 
 def _sysctl() -> str:
-    """What `sysctl -a` prints; "" where it cannot be run."""
+    """Return the output of `sysctl -a`; "" if it cannot be run."""
     try:
         done = subprocess.run(["sysctl", "-a"], capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -9,29 +9,30 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import import_library
-from r2p_edge.artifact import protobuf
+from r2p_edge.artifact.mindir import inputs_of_mindir
 from r2p_edge.errors import BackendError, ModelError, UsageError, one_line
-from r2p_edge.runtimes.base import Options, Runtime, as_input, usable_cores
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    as_input,
+    check_one_input,
+    closed_model,
+    usable_cores,
+)
+from r2p_edge.spec import ModelSpec
 
 TARGET = {"runtime": "mindspore", "device": "cpu"}
-"""`ModelSpec.target` of the files that this runtime is for."""
+"""`ModelSpec.target` of the files that this runtime runs."""
 
-# Field numbers of mindspore/core/proto/mind_ir.proto: ModelProto.graph, GraphProto.input,
-# ValueInfoProto.tensor, TensorProto.dims and .data_type, and two of the latter's values.
-_GRAPH, _INPUT, _TENSOR, _DIMS, _DATA_TYPE = 7, 5, 2, 1, 2
-_DTYPES = {1: "float32", 2: "uint8"}
-
-# oneDNN, dnnl_types.h and dnnl_common_types.h: dnnl_cpu_isa_avx2, and what all values from
+# oneDNN, dnnl_types.h and dnnl_common_types.h: dnnl_cpu_isa_avx2, and the bit that all values from
 # dnnl_cpu_isa_avx512_core on have beyond it and its VNNI forms.
 _AVX2, _AVX512 = 0x7, 0x20
 
@@ -39,16 +40,16 @@ _AVX2, _AVX512 = 0x7, 0x20
 class MindSpore(Runtime):
     """One `mindspore.nn.GraphCell`, compiled when it is opened. Device: "cpu".
 
-    MindSpore has one device, one number of threads and one executor per process. The first model
-    that is opened sets the first two, where the program that uses it has not; all models take
-    turns. It computes with two threads at least. Its threads leave a handler of theirs for SIGINT,
-    below Python's: from the first run on Ctrl-C may come as SIGTERM (seen with 2.10).
+    MindSpore has one device, one number of threads (at least two) and one executor per process.
+    The first model that is opened sets the device and the threads, unless the program has done so;
+    all models take turns. MindSpore's threads install a SIGINT handler below Python's: from the
+    first run on, Ctrl-C may arrive as SIGTERM (seen with 2.10).
     """
 
     name = "mindspore"
     device = "cpu"
     _lock = threading.Lock()
-    _threads: ClassVar[int | None] = None  # what was set here
+    _threads: ClassVar[int | None] = None  # the number that was set here
 
     def __init__(
         self, mindspore: ModuleType, network: Any, precision: str, example: npt.NDArray[Any]
@@ -66,7 +67,7 @@ class MindSpore(Runtime):
         mindspore = import_library("mindspore", 'pip install "r2p_edge[mindspore]"')
         _cap_onednn(Path(str(mindspore.__file__)).parent)
         if not imported:
-            # Of a release for Ascend it is not the default.
+            # In a release for Ascend the CPU is not the default.
             mindspore.set_device("CPU")
         return mindspore
 
@@ -114,10 +115,10 @@ class MindSpore(Runtime):
         array = as_input(batch, self)
         with self._lock:
             if self._network is None:
-                raise BackendError("this model is closed; open it again")
+                raise closed_model()
             try:
                 output = self._network(self._mindspore.Tensor(array))
-                # A view of memory that is MindSpore's.
+                # A copy: the array is a view of MindSpore's memory.
                 return np.array(output.asnumpy())
             # As above; AttributeError where the model gives a tuple of outputs.
             except Exception as error:
@@ -131,10 +132,10 @@ class MindSpore(Runtime):
 
     @classmethod
     def _set_threads(cls, mindspore: ModuleType, wanted: int | None) -> None:
-        """Sets the number of threads, which MindSpore takes once per process.
+        """Set the number of threads, which MindSpore takes once per process.
 
         Raises:
-            UsageError: it was set, and to another number.
+            UsageError: it is already set to another number, or `wanted` is 1.
         """
         if wanted == 1:
             raise UsageError(
@@ -155,27 +156,27 @@ class MindSpore(Runtime):
 
 
 def reason(error: Exception) -> str:
-    """What a MindSpore exception says, without the rules and the C++ call stack."""
+    """Return the message of a MindSpore exception without the rules and the C++ call stack."""
     return re.sub(r"-{4,} ?", "", one_line(error).partition("- C++ Call Stack")[0]).strip()
 
 
 def _cap_onednn(folder: Path) -> None:
-    """Keeps the oneDNN in MindSpore's `folder` from AVX-512; warns where it is too late for that.
+    """Keep the oneDNN in MindSpore's `folder` from AVX-512; warn if it is too late for that.
 
-    For MindSpore's layout oneDNN 3.10, of MindSpore 2.10, has nothing but a reference kernel
-    there: a 3x3 convolution from 64 to 144 channels on 16 x 64 x 56 x 56 took 7.3 s, and 0.04 s
-    with AVX2; R(2+1)D-18 on 16 x 112 x 112 took 62 s, and 0.4 s. oneDNN's environment variable
-    for it would also reach other libraries of the process, which have no such gap.
+    For MindSpore's layout oneDNN 3.10, of MindSpore 2.10, has only a reference kernel there: a 3x3
+    convolution from 64 to 144 channels on 16 x 64 x 56 x 56 took 7.3 s, and 0.04 s with AVX2;
+    R(2+1)D-18 on 16 x 112 x 112 took 62 s, and 0.4 s. oneDNN's environment variable for it would
+    also reach other libraries of the process, which have no such gap.
 
     oneDNN, "CPU Dispatcher Control" and dnnl_set_max_cpu_isa: the limit can be set until the
-    first kernel is generated, and by ONEDNN_MAX_CPU_ISA or, of old, DNNL_MAX_CPU_ISA.
+    first kernel is generated, and by ONEDNN_MAX_CPU_ISA or the older DNNL_MAX_CPU_ISA.
     """
     found = sorted((folder / "lib").glob("libdnnl.so*"))
     chosen = {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} & os.environ.keys()
     if not found or chosen or platform.machine() not in ("x86_64", "AMD64"):
         return
     onednn = ctypes.CDLL(str(found[0]))
-    # Asked before, it would have nothing set any more.
+    # In this order: once asked for the effective ISA, oneDNN refuses to change it.
     if onednn.dnnl_set_max_cpu_isa(_AVX2) != 0 and onednn.dnnl_get_effective_cpu_isa() & _AVX512:
         warnings.warn(
             "mindspore computed something before r2p_edge was used, so that its oneDNN keeps to "
@@ -187,7 +188,13 @@ def _cap_onednn(folder: Path) -> None:
 
 
 def _check_target(path: Path, spec: ModelSpec) -> None:
-    """MindSpore Lite writes `.mindir` too, which the framework cannot read, or not for the CPU."""
+    """Make sure that a file was made for the framework on the CPU.
+
+    MindSpore Lite writes `.mindir` files too, which the framework cannot read.
+
+    Raises:
+        ModelError: its spec names another target.
+    """
     made_for = {name: (spec.target or {}).get(name) for name in TARGET}
     if any(made_for.values()) and made_for != TARGET:
         text = " on ".join(str(value) for value in made_for.values() if value)
@@ -198,51 +205,20 @@ def _check_target(path: Path, spec: ModelSpec) -> None:
 
 
 def _example(path: Path, spec: ModelSpec) -> npt.NDArray[Any]:
-    """Zeros that the model takes; what it leaves open is as in the spec.
+    """Return zeros that the model takes; open axes are filled as in the spec.
 
     Raises:
-        ModelError: the file is no MindIR, or that of a model of other inputs.
+        ModelError: the file is not a MindIR, or that of a model of other inputs.
     """
+    inputs = inputs_of_mindir(path)
+    check_one_input(path, len(inputs))
+    ((dtype, dims),) = inputs
+    if len(dims) == len(spec.input_shape):
+        dims = tuple(want if size < 0 else size for size, want in zip(dims, spec.input_shape))
     try:
-        with path.open("rb") as file:
-            inputs = list(_inputs(file, path.stat().st_size))
-        if len(inputs) != 1:
-            raise ModelError(f"{path} has {len(inputs)} inputs; expected one clip")
-        dtype, dims = inputs[0]
-        if len(dims) == len(spec.input_shape):
-            dims = [want if size < 0 else size for size, want in zip(dims, spec.input_shape)]
         return np.zeros(dims, dtype)
-    except OSError as error:
+    except (ValueError, MemoryError) as error:  # a negative or absurd size
         raise ModelError(
-            f"model {path} cannot be read ({error.strerror}); check its permissions"
+            f"{path} is not a whole MindIR file (it takes an input of shape {dims}); copy or "
+            "export it again"
         ) from error
-    except ModelError:
-        raise
-    except ValueError as error:
-        raise ModelError(
-            f"{path} is not a whole MindIR file ({error}); copy or export it again"
-        ) from error
-
-
-def _inputs(file: BinaryIO, end: int) -> Iterator[tuple[str, list[int]]]:
-    """Dtype and sizes of each input of the model that spans to `end`; -1 for an open one."""
-    for graph in _messages(file, end, _GRAPH):
-        for value in _messages(file, graph, _INPUT):
-            for tensor in _messages(file, value, _TENSOR):
-                kind, sizes = 0, []
-                for field in protobuf.fields(file, tensor):
-                    if field.number == _DATA_TYPE:
-                        kind = field.value
-                    elif field.number == _DIMS:
-                        # int64, of which protobuf writes a negative one modulo 2**64.
-                        sizes.append(field.value if field.value < 1 << 63 else -1)
-                if kind not in _DTYPES:
-                    raise ValueError(f"its input is of type {kind}, neither float32 nor uint8")
-                yield _DTYPES[kind], sizes
-
-
-def _messages(file: BinaryIO, end: int, number: int) -> Iterator[int]:
-    """Where each message in the field `number` ends; the file stands at its first byte."""
-    for field in protobuf.fields(file, end):
-        if field.number == number and field.wire_type == protobuf.LENGTH:
-            yield file.tell() + field.value

@@ -1,7 +1,7 @@
 """MindSpore Lite: `.mindir` on the CPU and on Ascend NPUs, and ready-compiled `.om` on the latter.
 
-The Python package belongs to the cloud-side release, 2.0 and later. What is said of it here was
-read in its source, mindspore-lite/python (api/context.py, model.py, tensor.py and
+The Python package belongs to the cloud-side release, 2.0 and later. Facts about it were read in its
+source, mindspore-lite/python (api/context.py, model.py, tensor.py and
 src/model_pybind.cc, tensor_pybind.cc), 2.7.
 """
 
@@ -18,32 +18,40 @@ import numpy.typing as npt
 
 from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one_line
-from r2p_edge.runtimes.ais_bench import (
-    OfflineModel,
+from r2p_edge.runtimes.ais_bench import OfflineModel
+from r2p_edge.runtimes.ascend import (
     ascend_devices,
     ascend_precision,
     device_number,
     require_device,
 )
-from r2p_edge.runtimes.base import Options, Runtime, as_input, position, usable_cores
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    as_input,
+    check_one_input,
+    closed_model,
+    position,
+    usable_cores,
+)
+from r2p_edge.spec import ModelSpec
 
 DOWNLOADS = "https://www.mindspore.cn/lite/docs/en/master/use/downloads.html"
-"""Where Huawei offers the wheel and, in the archive beside it, `converter_lite`."""
+"""Page on which Huawei offers the wheel and, in the archive beside it, `converter_lite`."""
 
 _INSTALL = (
     "it is not on PyPI, so download the cloud-side wheel for this Python and architecture from "
     f"{DOWNLOADS} and pip install the file"
 )
-_REASON = "with GLOG_v=1 in the environment it tells more on stderr"
+_REASON = "with GLOG_v=1 in the environment it says more on stderr"
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
 class MindSporeLite(Runtime):
     """One `mindspore_lite.Model`. Devices: "cpu", "ascend", "ascend:1".
 
-    A file that was converted for one of them runs on no other; by default it runs on its own.
-    The library refuses without a reason, so the spec's target is looked at before.
+    A file that was converted for one of them runs on no other, and by default on that one. The
+    library refuses without a reason, so the spec's target is checked first.
     """
 
     name = "mindspore_lite"
@@ -85,7 +93,7 @@ class MindSporeLite(Runtime):
             precision = _cpu_precision(spec, options)
             context.target = ["cpu"]
             context.cpu.thread_num = options.threads or usable_cores()
-            # The default by its documentation; said all the same, as parity hangs on it.
+            # The documented default; set all the same, because parity depends on it.
             mode = "preferred_fp16" if precision == "fp16" else "enforce_fp32"
             context.cpu.precision_mode = mode
         else:
@@ -97,20 +105,20 @@ class MindSporeLite(Runtime):
         return cls(model, spec, device, "int8" if spec.precision == "int8" else precision)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        # The library looks at the array, without a copy, until `predict` returns, and takes one
-        # that is not C-contiguous for none at all: it would answer for the previous one.
+        # The library reads the array, without a copy, until `predict` returns, and ignores one that
+        # is not C-contiguous: it would answer for the previous one.
         array = as_input(batch, self)
         with self._lock:
             if self._model is None:
-                raise BackendError("this model is closed; open it again")
+                raise closed_model()
             try:
                 tensor = self._model.get_inputs()[0]
                 tensor.set_data_from_numpy(array)
                 # Old versions take no arrays here.
                 outputs = self._model.predict([tensor])
-                # A view of memory that the next run overwrites; of no size where it failed.
+                # A view of memory that the next run overwrites; empty where the run failed.
                 output: npt.NDArray[Any] = outputs[self._output].get_data_to_numpy().copy()
-            # C++ exceptions come as what pybind11 takes them for.
+            # C++ exceptions, which pybind11 translates into various classes.
             except Exception as error:
                 raise BackendError(
                     f"mindspore_lite failed on {self.device} ({one_line(error)}); {_REASON}"
@@ -125,16 +133,24 @@ class MindSporeLite(Runtime):
 
 
 def _device(path: Path, spec: ModelSpec, wanted: str | None, default: str) -> str:
-    """ "cpu", "ascend" or "ascend:1": what the caller wants, or what the file was made for."""
+    """Return "cpu", "ascend" or "ascend:1": the caller's choice, or the file's own device.
+
+    Args:
+        default: device of a file whose spec names none.
+
+    Raises:
+        BackendError: the library has no such device.
+        ModelError: the file was made for another device.
+    """
     made_for = str((spec.target or {}).get("device") or default)
     kind = "ascend" if made_for.startswith("ascend") else made_for
     device = (wanted or kind).lower().removesuffix(":0")
     if not re.fullmatch(r"cpu|ascend(:\d+)?", device):
         known = ", ".join(["cpu", *ascend_devices()])
         raise BackendError(f"mindspore_lite has no device {wanted or kind!r}; it has {known}")
-    # Nothing is known of a foreign .mindir, which may be one for any device.
-    told = path.suffix.lower() == ".om" or (spec.target or {}).get("device")
-    if told and device.partition(":")[0] != kind:
+    # A foreign .mindir does not reveal its device.
+    known_device = path.suffix.lower() == ".om" or (spec.target or {}).get("device")
+    if known_device and device.partition(":")[0] != kind:
         raise ModelError(
             f"{path} was made for {made_for} and cannot run on {device}; open it on {kind}, or "
             f"export it again for {device}"
@@ -143,10 +159,13 @@ def _device(path: Path, spec: ModelSpec, wanted: str | None, default: str) -> st
 
 
 def _cpu_precision(spec: ModelSpec, options: Options) -> str:
-    """What the CPU shall compute in; fp16 is for ARM from v8.2 on, which Linux calls asimdhp.
+    """Return the precision to compute in on the CPU.
 
-    The library has fp16 kernels for nothing else (src/litert/kernel/cpu/fp16) and would take
-    fp32 without a word.
+    The library has fp16 kernels only for ARM from v8.2 on, which Linux calls asimdhp
+    (src/litert/kernel/cpu/fp16), and elsewhere would silently compute in fp32.
+
+    Raises:
+        BackendError: the requested precision is not available on this CPU.
     """
     arm = platform.machine() in ("aarch64", "arm64") and _CPU_INFO.is_file()
     has = ["fp32", "fp16"] if arm and "asimdhp" in _CPU_INFO.read_text().split() else ["fp32"]
@@ -161,7 +180,7 @@ def _cpu_precision(spec: ModelSpec, options: Options) -> str:
 
 
 def _build(lite: ModuleType, path: Path, spec: ModelSpec, context: Any, device: str) -> Any:
-    """A `mindspore_lite.Model` of one input with a static shape.
+    """Return a `mindspore_lite.Model` with one input of static shape.
 
     Raises:
         ModelError: the library cannot load it, or it has more than one input.
@@ -177,12 +196,11 @@ def _build(lite: ModuleType, path: Path, spec: ModelSpec, context: Any, device: 
             f"({one_line(error)}); {_advice(spec, device)}, and {_REASON}"
         ) from error
     inputs = model.get_inputs()
-    if len(inputs) != 1:
-        raise ModelError(f"{path} has {len(inputs)} inputs; expected one clip")
+    check_one_input(path, len(inputs))
     shape, wanted = list(inputs[0].shape), list(spec.input_shape)
     if -1 in shape:
         if len(shape) == len(wanted):
-            # Axes that the model fixes are not the spec's to change.
+            # The spec fills open axes alone.
             wanted = [want if size == -1 else size for size, want in zip(shape, wanted)]
         try:
             model.resize(inputs, [wanted])
@@ -195,6 +213,7 @@ def _build(lite: ModuleType, path: Path, spec: ModelSpec, context: Any, device: 
 
 
 def _advice(spec: ModelSpec, device: str) -> str:
+    """Return what to do about a file that the library refuses."""
     # No kernel is registered for Conv3D (src/litert/kernel/cpu).
     if device == "cpu" and spec.graph == "conv3d":
         return "it has no 3-D convolutions on the CPU, so export with --graph conv2d"

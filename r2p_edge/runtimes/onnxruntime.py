@@ -12,8 +12,15 @@ import numpy.typing as npt
 
 from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError, UsageError, one_line
-from r2p_edge.runtimes.base import Options, Runtime, position, usable_cores
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    check_one_input,
+    closed_model,
+    position,
+    usable_cores,
+)
+from r2p_edge.spec import ModelSpec
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -36,8 +43,9 @@ class OnnxRuntime(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
-        # Wheels of 1.31 write a device id to the user's cache and tell Microsoft of every session
-        # unless this is set when they are imported. A user who sets it to 0 is asked for nothing.
+        # r2p_edge collects no telemetry. Wheels of 1.31 write a device id to the user's cache and
+        # report every session to Microsoft unless this is set when they are imported. A value that
+        # the user has set, 0 too, stays.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         return import_library("onnxruntime", 'pip install "r2p_edge[onnxruntime]"')
 
@@ -64,7 +72,7 @@ class OnnxRuntime(Runtime):
                 providers=[provider],
                 provider_options=[provider_options],
             )
-        # Its exceptions share no base class but Exception.
+        # The only base class that its exceptions share is Exception.
         except Exception as error:
             raise ModelError(
                 f"onnxruntime {onnxruntime.__version__} cannot load {path} ({one_line(error)}); "
@@ -76,17 +84,16 @@ class OnnxRuntime(Runtime):
                 f"onnxruntime was asked for {provider} and took {', '.join(obtained)}; "
                 "check the driver, or choose another device"
             )
-        if len(session.get_inputs()) != 1:
-            raise ModelError(f"{path} has {len(session.get_inputs())} inputs; expected one clip")
+        check_one_input(path, len(session.get_inputs()))
         return cls(session, spec, device)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         session = self._session
         if session is None:
-            raise BackendError("this model is closed; open it again")
+            raise closed_model()
         try:
             (output,) = session.run([self._names[1]], {self._names[0]: batch})
-        # As above: no common base class.
+        # As above.
         except Exception as error:
             raise BackendError(
                 f"onnxruntime failed on {self.device} ({one_line(error)})"
@@ -98,7 +105,7 @@ class OnnxRuntime(Runtime):
 
 
 def session_options(threads: int | None) -> Any:
-    """The session options that a `Predictor` uses: all cores, no busy waiting between calls."""
+    """Return the session options of a `Predictor`: all cores, no busy waiting between calls."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -110,15 +117,15 @@ def session_options(threads: int | None) -> Any:
 
 
 def _providers(onnxruntime: ModuleType) -> dict[str, str]:
-    """Execution providers of the installed wheel by the names of their devices."""
+    """Return the execution providers of the installed wheel by the names of their devices."""
     available = onnxruntime.get_available_providers()
     names = {name.removesuffix("ExecutionProvider").lower(): name for name in available}
-    names.pop("azure", None)  # calls a remote service for some operators, and is no device
+    names.pop("azure", None)  # a remote service for some operators, not a device
     return names
 
 
 def _provider(device: str, providers: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The execution provider of a device name such as "cuda:1", and its options."""
+    """Return the execution provider of a device name such as "cuda:1", and its options."""
     kind, _, number = device.partition(":")
     if kind not in providers or (number and not number.isdigit()):
         raise BackendError(
@@ -128,4 +135,5 @@ def _provider(device: str, providers: dict[str, str]) -> tuple[str, dict[str, st
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int, ...]:
+    """Return a shape with -1 for open axes, which are named or None."""
     return tuple(size if isinstance(size, int) else -1 for size in shape)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one_line
-from r2p_edge.runtimes.base import Options, Runtime, position
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.runtimes.base import Options, Runtime, check_one_input, closed_model, position
+from r2p_edge.spec import ModelSpec
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}  # our names, and those of ov::element::Type
 _NAMES = {hint: name for name, hint in _HINTS.items()}
@@ -22,9 +22,9 @@ _NAMES = {hint: name for name, hint in _HINTS.items()}
 class OpenVino(Runtime):
     """One compiled model with one inference request. Devices: "cpu", "gpu", "gpu.1", "npu".
 
-    By itself OpenVINO computes in bf16 or f16 wherever the chip has them, and takes whichever the
-    chip has for one that it lacks; here the artifact and the caller decide, and what was obtained
-    is compared with what was asked for.
+    Left alone, OpenVINO computes in bf16 or f16 wherever the chip has them, and replaces a
+    precision that the chip lacks. Here the artifact and the caller decide, and the device and the
+    precision obtained are compared with those requested.
     """
 
     name = "openvino"
@@ -63,7 +63,7 @@ class OpenVino(Runtime):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
-        # Without it, it finds the cores that this process may use by itself.
+        # By default OpenVINO itself finds the cores that this process may use.
         if options.threads is not None:
             if not device.startswith("CPU"):
                 raise UsageError(f"threads are those of the CPU; leave them out for {device}")
@@ -97,14 +97,14 @@ class OpenVino(Runtime):
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         with self._lock:
             if self._request is None:
-                raise BackendError("this model is closed; open it again")
+                raise closed_model()
             try:
                 outputs = self._request.infer([batch], share_inputs=True, share_outputs=True)
             except RuntimeError as error:
                 raise BackendError(
                     f"openvino failed on {self.device} ({one_line(error)})"
                 ) from error
-            # What was shared belongs to the request, whose next run overwrites it.
+            # The outputs are the request's memory, which its next run overwrites.
             return np.array(outputs[self._output])
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class OpenVino(Runtime):
 
 
 def new_core(openvino: ModuleType) -> Any:
-    """An `openvino.Core`.
+    """Return a new `openvino.Core`.
 
     Raises:
         BackendError: a part of OpenVINO's installation is missing.
@@ -138,7 +138,13 @@ def _devices(openvino: ModuleType, core: Any) -> list[str]:
 
 
 def _device(available: list[str], wanted: str) -> str:
-    """OpenVINO's name of a device, if it is here; AUTO and its like choose for themselves."""
+    """Return OpenVINO's name of a device that is here.
+
+    AUTO and other virtual devices are not offered, because they choose a device by themselves.
+
+    Raises:
+        BackendError: it is not here.
+    """
     name = wanted.upper().replace(":", ".")
     if name in available or f"{name}.0" in available:
         return name
@@ -149,10 +155,13 @@ def _device(available: list[str], wanted: str) -> str:
 
 
 def _precision(core: Any, device: str, artifact: str, wanted: str | None) -> str:
-    """What to compute in: what the caller wants, or the artifact's own.
+    """Return the precision to compute in: the caller's choice, or else the artifact's own.
 
-    The float layers of an int8 artifact run in fp32. An fp16 artifact is one of fp16 weights, which
-    a device without fp16 arithmetic computes with in fp32.
+    The float layers of an int8 artifact run in fp32. An fp16 artifact has fp16 weights, with which
+    a device without fp16 arithmetic computes in fp32.
+
+    Raises:
+        BackendError: the device does not support the requested precision.
     """
     has = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     supported = [name for name in _HINTS if name.upper() in has]
@@ -167,7 +176,7 @@ def _precision(core: Any, device: str, artifact: str, wanted: str | None) -> str
 
 
 def _check_obtained(device: str, precision: str, obtained: list[str], hint: str) -> None:
-    """Raises BackendError where the library took another device or precision than it was told."""
+    """Raise BackendError if the library took another device or precision than requested."""
     if obtained not in ([device], [f"{device}.0"]):
         raise BackendError(
             f"openvino was asked for {device} and took {', '.join(obtained)}; check the driver, or "
@@ -181,7 +190,7 @@ def _check_obtained(device: str, precision: str, obtained: list[str], hint: str)
 
 
 def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> Any:
-    """The `openvino.Model` in a file, with the static shape that its spec describes.
+    """Return the `openvino.Model` in a file, with the static shape that its spec describes.
 
     Raises:
         ModelError: OpenVINO cannot read it, or it has more than one input.
@@ -195,13 +204,12 @@ def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> 
             f"openvino {_version(openvino)} cannot load {path} ({one_line(error)}); check that "
             f"the file{weights} is whole, or export it again"
         ) from error
-    if len(model.inputs) != 1:
-        raise ModelError(f"{path} has {len(model.inputs)} inputs; expected one clip")
+    check_one_input(path, len(model.inputs))
     found = model.inputs[0].get_partial_shape()
     if found.is_dynamic:
         wanted = list(spec.input_shape)
         if found.rank == len(wanted):
-            # Axes that the model fixes are not the spec's to change.
+            # The spec fills open axes alone.
             pairs = zip(found, wanted)
             wanted = [want if axis.is_dynamic else axis.get_length() for axis, want in pairs]
         try:
@@ -215,9 +223,10 @@ def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> 
 
 
 def _version(openvino: ModuleType) -> str:
-    """Without the build's number and branch."""
+    """Return the version without the build's number and branch."""
     return str(openvino.__version__).partition("-")[0]
 
 
 def _shape(port: Any) -> tuple[int, ...]:
+    """Return the shape of an input or output with -1 for open axes."""
     return tuple(axis.get_length() if axis.is_static else -1 for axis in port.get_partial_shape())

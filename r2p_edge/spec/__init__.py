@@ -1,15 +1,14 @@
-"""`ModelSpec`: the contract that travels with every artifact."""
+"""Contract that travels with every artifact: `ModelSpec` and its parts."""
 
-from r2p_edge.spec.model_spec import (
-    FORMAT,
+from r2p_edge.spec.model_spec import FORMAT, ModelSpec
+from r2p_edge.spec.parsing import parse_json
+from r2p_edge.spec.parts import (
     LONGEST_SIDE,
     ClipSpec,
     CropSpec,
     InputSpec,
-    ModelSpec,
     OutputSpec,
     ResizeSpec,
-    parse_json,
 )
 
 __all__ = [

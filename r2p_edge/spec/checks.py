@@ -1,4 +1,4 @@
-"""What a value of a spec must be; `where` names it in errors."""
+"""Checks of the values of a spec; `where` names the value in errors."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from r2p_edge.errors import SpecError
 
-_MAX_INT = 2**63 - 1  # in a record: what readers of JSON in other languages can hold
+_MAX_INT = 2**63 - 1  # in a record: the most that JSON readers of other languages can represent
 _MAX_DEPTH = 32  # of a record, far below any limit of the functions that walk one
 
 
 def check_whole(group: str, spec: Any, limit: int, *names: str) -> None:
-    """Raises SpecError where a field `names` of `spec` is no whole number from 1 to `limit`."""
+    """Raise SpecError if a field `names` of `spec` is not a whole number from 1 to `limit`."""
     for name in names:
         value = getattr(spec, name)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
@@ -23,7 +23,7 @@ def check_whole(group: str, spec: Any, limit: int, *names: str) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number that a float can hold."""
+    """Return whether the value is a finite number within the range of a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
@@ -33,8 +33,8 @@ def is_number(value: Any) -> bool:
 
 
 def check_text(where: str, value: Any) -> None:
-    """Raises SpecError where the value is not one line of text that UTF-8 can hold."""
-    # What is left of a text of one line is that line; an empty text has none.
+    """Raise SpecError if the value is not one line of text that UTF-8 can encode."""
+    # A text of one line splits into that line alone; an empty one into none.
     if not isinstance(value, str) or not value.strip() or value.splitlines() != [value]:
         raise SpecError(f"{where} is {shown(value)}; it must be one line of text")
     _check_encodable(where, value)
@@ -50,7 +50,7 @@ def _check_encodable(where: str, value: str) -> None:
 
 
 def check_record(where: str, value: Any, depth: int = 1) -> None:
-    """Raises SpecError where the value is no dict that JSON can hold and any reader can read."""
+    """Raise SpecError if the value is not a dict that any JSON reader can read."""
     if depth > _MAX_DEPTH:
         raise SpecError(f"{where} is nested more than {_MAX_DEPTH} deep; make it flatter")
     if isinstance(value, dict):
@@ -78,13 +78,13 @@ def _fits_json(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """The value as an error shows it: on one line, and never long."""
+    """Return the value as an error shows it: on one line, and short."""
     try:
         return reprlib.repr(value)
     except ValueError:  # a whole number of thousands of digits
-        return f"an {type(value).__name__} beyond all bounds"
+        return f"a very large {type(value).__name__}"
 
 
 def plain(name: str) -> str:
-    """A field's name as it is, unless it is long or would break the line of an error."""
+    """Return a field's name, shortened if it is long or would break the line of an error."""
     return name if name.isprintable() and len(name) < 80 else reprlib.repr(name)

@@ -17,7 +17,7 @@ from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
 from r2p_edge.video.sampling import ClipPlan, plan_clips
 from r2p_edge.video.source import ArraySource, Source, frame_from_item, is_folder, open_source

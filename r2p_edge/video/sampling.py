@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.spec.model_spec import ClipSpec
+from r2p_edge.spec import ClipSpec
 
 
 @dataclass(frozen=True)

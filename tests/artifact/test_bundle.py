@@ -11,7 +11,7 @@ import pytest
 from requirements import needs
 
 from r2p_edge.artifact import bundle
-from r2p_edge.errors import ModelError
+from r2p_edge.errors import ModelError, OutputError
 from r2p_edge.export.build import build
 
 pytestmark = [needs("onnxruntime"), needs("openvino")]
@@ -33,6 +33,7 @@ def copy(exported, tmp_path):
     return tmp_path / "board"
 
 
+@pytest.mark.slow
 def test_everything_is_listed(exported):
     done = subprocess.run(
         "find . -type f ! -name manifest.json | xargs sha256sum",
@@ -47,6 +48,7 @@ def test_everything_is_listed(exported):
     assert {"motion-fp32.onnx", "motion-fp16.bin", "motion-fp16.xml.json"} <= set(found)
 
 
+@pytest.mark.slow
 def test_info(run, copy):
     code, output, errors = run("info", copy)
     assert (code, errors) == (0, "")
@@ -73,6 +75,7 @@ def spoil(file):
     file.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage", "found"),
     [
@@ -90,6 +93,7 @@ def test_damage_is_named(run, copy, name, damage, found):
     assert last.endswith("copy the folder again")
 
 
+@pytest.mark.slow
 def test_what_is_replaced_and_deleted(run, copy):
     before = bundle.listed(copy)
     for file in copy.glob("motion-fp16.*"):
@@ -127,7 +131,7 @@ def test_another_file_of_that_name(fails, tmp_path, text):
 
 
 def test_two_exports_at_once(tmp_path):
-    """Each adds to what the other has written."""
+    """Make sure that each adds to what the other has written."""
     files = [tmp_path / f"{i}.onnx" for i in range(24)]
     for file in files:
         file.write_bytes(file.name.encode())
@@ -139,8 +143,25 @@ def test_two_exports_at_once(tmp_path):
     assert found["7.onnx"] == {"size": 6, "sha256": hashlib.sha256(b"7.onnx").hexdigest()}
 
 
+@pytest.mark.slow
 def test_calibrate_into_the_folder(run, copy):
     model = copy / "motion-fp32.onnx"
     assert run("calibrate", model, "--num-clips", 12, "--out", copy / "p.onnx")[0] == 0
     assert {"p.onnx", "p.onnx.json"} <= set(bundle.listed(copy))
     assert bundle.check(copy) == len(bundle.listed(copy))
+
+
+@pytest.mark.parametrize("name", ["absent", "n" * 300])
+def test_a_manifest_that_cannot_be_written(tmp_path, name):
+    with pytest.raises(OutputError, match=rf"the manifest of .*{name} cannot be written"):
+        bundle.record(tmp_path / name, [])
+
+
+def test_a_file_that_cannot_be_listed(tmp_path):
+    with pytest.raises(OutputError, match=r"cannot be written \(.*No such file"):
+        bundle.record(tmp_path, [], [tmp_path / "absent"])
+
+
+def test_a_folder_of_which_no_manifest_can_be_read(tmp_path):
+    with pytest.raises(ModelError, match=r"cannot be read \(File name too long\)"):
+        bundle.check(tmp_path / ("n" * 300))

@@ -40,9 +40,9 @@ from runtimes import BLOCKS, CLIP, SPAWN, Contenders, eager, network, race
 
 from r2p_edge import Predictor
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact.files import write_sidecar
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.openvino_ir import RT_INFO
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
 from r2p_edge.calibration.quantize import quantize_onnx

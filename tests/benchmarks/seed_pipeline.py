@@ -30,7 +30,7 @@ from r2p_edge.export.build import build
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 from r2p_edge.video.sampling import nearest, plan_clips
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))

@@ -22,8 +22,8 @@ from networks import SMALL, random_parameters, spec_for
 from paths import EXAMPLES, ROOT
 from requirements import is_required, needs
 
-from r2p_edge.artifact.files import write_sidecar
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.export.build import build
 

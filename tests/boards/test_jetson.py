@@ -16,13 +16,13 @@ from requirements import is_required, needs
 from tensorrt_models import SPEC, small
 
 import r2p_edge
-from r2p_edge.artifact.files import write_sidecar
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.errors import BackendError, ParityError
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.export.build import build
-from r2p_edge.spec.model_spec import ResizeSpec
+from r2p_edge.spec import ResizeSpec
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the scripts are for Linux"),

@@ -13,7 +13,8 @@ from requirements import needs, require
 
 from r2p_edge import Predictor, predictor
 from r2p_edge.artifact import bundle
-from r2p_edge.artifact.open import open_artifact, sha256_of_file
+from r2p_edge.artifact.files import sha256_of_file
+from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.accuracy import judge, objections
 from r2p_edge.calibration.calibrate import profile_of_this_cpu, warning_of

@@ -17,7 +17,7 @@ from r2p_edge.calibration import motion
 from r2p_edge.calibration.evaluate import evaluate, wilson_interval
 from r2p_edge.errors import VideoError
 from r2p_edge.export.presets import preset
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 from r2p_edge.video.clip_reader import ClipReader
 
 USAGE, DATA, MODEL = 2, 3, 4

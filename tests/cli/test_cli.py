@@ -16,7 +16,7 @@ from models import brightness_model, spec_of_brightness
 from networks import random_parameters
 from requirements import needs
 
-from r2p_edge.artifact.files import write_sidecar
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.cli import entry as cli
 from r2p_edge.preprocess import _frames_py, preprocessor

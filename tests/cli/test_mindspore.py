@@ -11,8 +11,8 @@ from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
 from requirements import needs
 
-from r2p_edge.artifact.files import write_sidecar
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.calibration import motion
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -374,7 +374,7 @@ def test_an_offline_model_without_its_library(fails, neither, clip, tmp_path, mo
     hide(monkeypatch, "ais_bench")
     path = tmp_path / "model.om"
     path.write_bytes(b"om")
-    fails(MODEL, "nor has it a sidecar model.om.json", "predict", path, clip)
+    fails(MODEL, "has no sidecar model.om.json", "predict", path, clip)
     write_sidecar(path, spec_of_brightness(precision="fp16"))
     fails(
         BACKEND, "ais_bench is not installed; install its wheel and that of aclruntime",

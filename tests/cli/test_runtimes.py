@@ -226,7 +226,7 @@ def test_predict_on_openvino(run, exported, clip, tmp_path):
 def test_what_openvino_cannot_have(fails, exported, clip, tmp_path, monkeypatch):
     model = exported["motion-fp32.xml"]
     fails(BACKEND, "has no device 'npu' here", "predict", model, clip, "--device", "npu")
-    fails(USAGE, "there is no runtime", "predict", model, clip, "--runtime", "openvivo")
+    fails(USAGE, "unknown runtime 'openvivo'", "predict", model, clip, "--runtime", "openvivo")
     fails(MODEL, "onnxruntime runs .onnx", "predict", model, clip, "--runtime", "onnxruntime")
     fails(USAGE, "there is no folder", "predict", model, clip, "--cache", tmp_path / "absent")
     fails(USAGE, "choose the runtime openvino", "predict", exported["motion-fp32.onnx"], clip,

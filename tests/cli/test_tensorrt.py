@@ -14,12 +14,12 @@ from models import brightness_model, spec_of_brightness
 from requirements import needs
 from tensorrt_models import foreign_engine, small
 
-from r2p_edge.artifact.files import write_sidecar
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.runtimes.tensorrt import cudart
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
@@ -283,9 +283,9 @@ def test_a_header_before_the_plan(engine, refuses, ten):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is an ONNX file and no TensorRT engine; build an engine of it with r2p-edge"),
-        (b"<!DOCTYPE html><html>", "is an HTML page and no TensorRT engine"),
-        (b"not a plan", "is a text and no TensorRT engine"),
+        (None, "is an ONNX file, not a TensorRT engine; build an engine of it with r2p-edge"),
+        (b"<!DOCTYPE html><html>", "is an HTML page, not a TensorRT engine"),
+        (b"not a plan", "is a text file, not a TensorRT engine"),
         (bytes(range(128, 256)) * 9, "does not begin as an engine of TensorRT 8.6 or newer does"),
     ],
 )

@@ -15,7 +15,7 @@ from requirements import needs
 from r2p_edge.calibration import motion
 from r2p_edge.errors import SpecError, UsageError
 from r2p_edge.export.presets import PRESETS, Preset, fitting_presets, preset, read_labels
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 
 @pytest.mark.parametrize("item", PRESETS.values(), ids=PRESETS)

@@ -27,7 +27,7 @@ _PACKAGES = (
 
 
 def make_python(home: Path) -> Path:
-    """A virtual environment with numpy; a kit that imports onnx or onnxruntime fails there."""
+    """Make a virtual environment with numpy, where a kit that imports onnx or onnxruntime fails."""
     venv.create(home, symlinks=True, with_pip=False)
     (site,) = home.glob("lib/python*/site-packages")
     for folder in (Path(entry) for entry in sys.path if entry.endswith("-packages")):

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from r2p_edge.artifact.open import METADATA_KEY
-from r2p_edge.spec.model_spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+from r2p_edge.artifact.onnx_metadata import METADATA_KEY
+from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
 
 FRAMES, SIZE = 4, 8
 

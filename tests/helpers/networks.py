@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from requirements import import_torchvision
 
-from r2p_edge.spec.model_spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
+from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
 SMALL = {"counts": (1, 1, 1, 1), "widths": (8, 12, 16, 24), "classes": 7}
 

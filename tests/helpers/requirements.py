@@ -1,4 +1,4 @@
-"""What some tests need beyond the package: skipped without it, unless R2P_REQUIRE says otherwise.
+"""Requirements of some tests: without them a test is skipped, or fails if R2P_REQUIRE lists them.
 
 R2P_REQUIRE is a comma-separated list of module names, and `data` for the clips; a test that needs
 one of them then fails where it would have been skipped.
@@ -16,7 +16,7 @@ import pytest
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    """Marks a test, or a module's `pytestmark`, that needs the module `name`.
+    """Return a mark for a test, or a module's `pytestmark`, that needs the module `name`.
 
     The test itself imports it; here it is only looked for.
     """
@@ -26,14 +26,14 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 def require(name: str) -> None:
-    """Skips the running test where the module `name` is missing; `needs`, for one case of it."""
+    """Skip the running test if the module `name` is missing; `needs`, for one case of it."""
     if importlib.util.find_spec(name) is None and not is_required(name):
         pytest.skip(f"needs {name}, which is not installed")
 
 
 @functools.cache
 def import_torchvision() -> ModuleType:
-    """torchvision, even where its compiled operators do not fit the installed torch.
+    """Import torchvision, even if its compiled operators do not fit the installed torch.
 
     Built for another torch it imports only once two of its operators are declared; none of the
     video models and transforms uses them.
@@ -54,5 +54,5 @@ _kept: list[object] = []
 
 
 def is_required(name: str) -> bool:
-    """Whether R2P_REQUIRE lists the name."""
+    """Return whether R2P_REQUIRE lists the name."""
     return name in os.environ.get("R2P_REQUIRE", "").replace(" ", "").split(",")

@@ -1,4 +1,4 @@
-"""What the `tensorrt` that Python finds here defines: as names, or as a stub for type checkers.
+"""Definitions of the `tensorrt` that Python finds here, as names or as a stub for type checkers.
 
 tensorrt_wheels.py runs it as a program, beside a real module. The types are those that pybind11
 writes into the docstrings; what has none there is `Any`.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import tensorrt
 
-# Of the rest, mypy would say that a type is not defined.
+# mypy would say of the others that a type is not defined.
 HEADER = """\
 # mypy: disable-error-code="assignment, misc, overload-cannot-match, override, type-arg"
 import builtins, collections.abc, numpy, typing, typing_extensions
@@ -53,24 +53,24 @@ def is_enumeration(cls: type) -> bool:
 
 
 def can_be_made(cls: type) -> bool:
-    """Whether Python can make one; of the others TensorRT hands out pointers."""
+    """Return whether Python can make one; of the others TensorRT hands out pointers."""
     return not isinstance(cls.__init__, types.WrapperDescriptorType)
 
 
 def is_buffer(cls: type) -> bool:
-    """Whether bytes() and memoryview() take one, which no attribute tells before Python 3.12."""
+    """Return whether bytes() and memoryview() take one; before Python 3.12 no attribute says so."""
     tp_as_buffer = 20  # words into CPython's PyTypeObject
     return bool((ctypes.c_void_p * (tp_as_buffer + 1)).from_address(id(cls))[tp_as_buffer])
 
 
 def others() -> list[str]:
-    """What the module defines that is no class."""
+    """Return the names in the module that are not classes."""
     apart = (type, types.ModuleType)
     return [name for name in public(tensorrt) if not isinstance(getattr(tensorrt, name), apart)]
 
 
 def names() -> dict[str, list[str] | dict[str, int]]:
-    """An enumeration as {name: value}; another class as the list of its public members, inherited
+    """Return an enumeration as {name: value}, another class as its public members, inherited
     ones too, with `__init__` where Python can make one; under "" what the module has beside them.
     """
 
@@ -104,7 +104,7 @@ class StubTypes(ast.NodeTransformer):
 
 
 def signatures(doc: str | None) -> Iterator[ast.FunctionDef]:
-    """Those in a docstring of pybind11's: one, or one for each overload."""
+    """Return the signatures in a docstring of pybind11: one, or one for each overload."""
     for line in (doc or "").splitlines():
         found = re.match(r"(?:\d+\. )?(\w*)(\(.*\) -> .*)", line)
         if found is None or found[2].startswith("(*args"):
@@ -122,7 +122,7 @@ def signatures(doc: str | None) -> Iterator[ast.FunctionDef]:
 
 
 def result(function: ast.FunctionDef) -> str:
-    """The type that it returns; a pointer may be None, which signatures do not say."""
+    """Return the type of a result; a pointer may be None, which signatures do not say."""
     text = ast.unparse(function.returns)
     cls = getattr(tensorrt, text, None)
     is_pointer = isinstance(cls, type) and not can_be_made(cls)

@@ -1,6 +1,6 @@
-"""Calls our classes that TensorRT calls back as its C++ does: through their virtual functions.
+"""Calls of our classes as TensorRT's C++ makes them: through their virtual functions.
 
-test_tensorrt_contract.py runs it as a program, beside a real module. It fails where a call does not
+test_contract.py runs it as a program, beside a real module. It fails if a call does not
 come through, or comes back with something else than the class said.
 """
 
@@ -14,7 +14,7 @@ import pytest
 import tensorrt as trt
 
 from r2p_edge.runtimes.tensorrt.build import _monitor
-from r2p_edge.runtimes.tensorrt.runtime import TensorRT, logger_of
+from r2p_edge.runtimes.tensorrt.library import import_tensorrt, logger_of
 
 WORD = ctypes.sizeof(ctypes.c_void_p)
 
@@ -22,7 +22,7 @@ WORD = ctypes.sizeof(ctypes.c_void_p)
 def virtual(
     thing: object, slot: int, result: type | None, *arguments: type
 ) -> Callable[..., object]:
-    """A virtual function of the C++ object that an object of pybind11's stands for."""
+    """Return a virtual function of the C++ object behind a pybind11 object."""
     # pybind11 keeps its address right after Python's own header.
     address = ctypes.c_void_p.from_address(id(thing) + object.__basicsize__).value
     table = ctypes.c_void_p.from_address(address).value
@@ -32,7 +32,7 @@ def virtual(
 
 
 def check_logger() -> None:
-    logger, kept = logger_of(TensorRT.library())
+    logger, kept = logger_of(import_tensorrt())
     # From 11 on it is versioned, as the monitor: four functions come first.
     slot = 0 if trt.__version__.startswith(("8.", "10.")) else 4
     log = virtual(logger, slot, None, ctypes.c_int, ctypes.c_char_p)
@@ -45,7 +45,7 @@ def check_takers_of_the_logger() -> None:
     for taker in (trt.Builder, trt.Runtime):
         # All that stub.c gives; a logger that is none would be refused before.
         with pytest.raises(TypeError, match="returned nullptr"):
-            taker(logger_of(TensorRT.library()).logger)
+            taker(logger_of(import_tensorrt()).logger)
 
 
 def check_monitor() -> None:

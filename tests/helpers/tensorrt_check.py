@@ -1,4 +1,4 @@
-"""What `test_tensorrt_mutations.py` runs on a copy of the package: checks by name.
+"""Checks that `test_mutations.py` runs by name on a copy of the package.
 
     python tensorrt_check.py FOLDER CHECK...
 
@@ -22,7 +22,8 @@ from r2p_edge.errors import BackendError
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.tensorrt.runtime import CONTRACT, TensorRT
+from r2p_edge.runtimes.tensorrt.runtime import TensorRT
+from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
 SHOWN = ([1, 2, 3, 4], [9, 0, 8, 7], [5, 5, 0, 5])
 
@@ -33,7 +34,7 @@ def level(values: list[int]) -> np.ndarray:
 
 @contextlib.contextmanager
 def opened(folder: Path, model: str = "level", **environment: object) -> Iterator[TensorRT]:
-    """An engine of TensorRT 10.3's of a brightness model; nothing may be left of it."""
+    """Open a TensorRT 10.3 engine of a brightness model, and make sure that it is freed."""
     with installed(**environment):
         profile = None
         if model == "open":
@@ -48,7 +49,7 @@ def opened(folder: Path, model: str = "level", **environment: object) -> Iterato
 
 
 def build(folder: Path, version: str, precision: str) -> None:
-    """An engine is what it is to be, and answers as ONNX Runtime does."""
+    """Build an engine, and compare its record with the request and its answers with the ONNX's."""
     source = folder / f"{'int8' if precision == 'int8' else 'fp32'}.onnx"
     path = folder / "net.engine"
     clips = clips_of(2)

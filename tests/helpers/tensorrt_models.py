@@ -14,17 +14,17 @@ import pytest
 from networks import SMALL, random_parameters, spec_for
 from onnx import helper
 
-from r2p_edge.artifact.open import METADATA_KEY
+from r2p_edge.artifact.onnx_metadata import METADATA_KEY
 from r2p_edge.export.build import build
 from r2p_edge.export.verify.parity import open_session
 from r2p_edge.export.verify.synthetic_clips import verification_clips
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 SPEC = spec_for(SMALL["classes"], name="net")
 
 
 def small(path: Path, precision: str = "fp32") -> Path:
-    """Writes a small R(2+1)D as an ONNX artifact of opset 17, in fp32 or int8."""
+    """Write a small R(2+1)D as an ONNX artifact of opset 17, in fp32 or int8."""
     path.write_bytes(_small(precision))
     return path
 
@@ -43,7 +43,7 @@ def _small(precision: str) -> bytes:
 
 
 def needs_rounding(version: str, precision: str) -> None:
-    """Skips the running test where the stand-in would compute an int8 engine wrongly.
+    """Skip the running test if the stand-in would compute an int8 engine wrongly.
 
     On 11 its scales are float16, and ONNX Runtimes up to 1.23 at least cut fractions off in
     QuantizeLinear then (microsoft/onnxruntime#22741).
@@ -70,7 +70,7 @@ def _rounds_in_float16() -> bool:
 
 
 def quantise(source: Path, path: Path, spec: ModelSpec) -> None:
-    """Writes a model with int8 convolutions as TensorRT wants them: symmetric, with zero points."""
+    """Write a model with int8 convolutions as TensorRT wants them: symmetric, with zero points."""
     from onnxruntime import quantization
 
     clips = iter([{"frames": clip[None]} for clip in verification_clips(spec)])
@@ -107,7 +107,7 @@ def _quantised(source: Path, path: Path) -> bytes:
 
 
 def clips_of(count: int, seed: int = 0) -> np.ndarray:
-    """uint8 (count, 1, T, H, W, 3), each the whole input of a small model."""
+    """Return uint8 (count, 1, T, H, W, 3), each the whole input of a small model."""
     shape = (count, *SPEC.input_shape)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -115,7 +115,7 @@ def clips_of(count: int, seed: int = 0) -> np.ndarray:
 def foreign_engine(
     path: Path, model: Path, *, flags: Sequence[str] = (), profile: Any = None
 ) -> Path:
-    """Builds an engine with TensorRT alone.
+    """Build an engine with TensorRT alone.
 
     Args:
         profile: {input: (min, opt, max)}, the shapes of open axes.

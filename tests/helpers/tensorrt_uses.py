@@ -36,7 +36,7 @@ class Probe(NamedTuple):
 
 
 class Error(NamedTuple):
-    """What mypy says, and of which statement; columns count from 1."""
+    """A message of mypy with its statement; columns count from 1."""
 
     path: str
     line: int
@@ -49,7 +49,7 @@ class Error(NamedTuple):
 
 
 def sources() -> Sources:
-    """The modules that import tensorrt."""
+    """Return the modules that import tensorrt."""
     found = {}
     for folder, package in PACKAGES.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -73,7 +73,7 @@ def _in_order(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _probes(tree: ast.AST) -> list[ast.Call]:
-    """The calls of hasattr and getattr."""
+    """Return the calls of hasattr and getattr."""
     calls = [node for node in _in_order(tree) if isinstance(node, ast.Call)]
     found = [node for node in calls if getattr(node.func, "id", None) in ("hasattr", "getattr")]
     for node in found:
@@ -114,7 +114,7 @@ class _Answers(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If) -> ast.stmt | list[ast.stmt]:
         self.generic_visit(node)
-        # What decides an `and` or `or` stands last; what is asked before is kept.
+        # The operand that decides an `and` or `or` comes last; those before it are kept.
         test = node.test.values[-1] if isinstance(node.test, ast.BoolOp) else node.test
         if not _is_known(test):
             return node
@@ -148,8 +148,10 @@ def _mentioned(trees: dict[str, ast.Module]) -> set[str]:
 
 
 def as_run(code: Sources, missing: set[Probe]) -> Sources:
-    """The code of a version that answers `missing` with no; without private functions that are
-    called only where other versions go."""
+    """Return the code as a version runs it that answers `missing` with no.
+
+    Private functions that only other versions call are left out.
+    """
     trees = {path: ast.parse(text) for path, text in code.items()}
     private = {name for name in _mentioned(trees) if name.startswith("_")}
     no = {(probe.path, probe.number) for probe in missing}
@@ -167,7 +169,7 @@ def _unparse(tree: ast.AST) -> str:
 
 
 def _spread(text: str) -> str:
-    """The code, each expression at the start of a line: mypy says a thing only once of a line."""
+    """Return the code with each expression on a line: mypy says a thing only once of a line."""
     starts: set[tuple[int, int]] = set()
     waiting: list[ast.AST] = [ast.parse(text)]
     while waiting:
@@ -185,7 +187,7 @@ def _spread(text: str) -> str:
 
 
 def missing_probes(code: Sources, stubs: Path, scratch: Path) -> set[Probe]:
-    """Those that a version answers with no.
+    """Return the probes that a version answers with no.
 
     Raises:
         ValueError: nobody can know what a probe asks.
@@ -215,8 +217,11 @@ def missing_probes(code: Sources, stubs: Path, scratch: Path) -> set[Probe]:
 
 
 def findings(code: Sources, names: set[str], stubs: Path, scratch: Path) -> list[str]:
-    """What is wrong with code `as_run`: mypy's errors, and uses of TensorRT that mypy cannot check
-    because it does not know their types; `names` are those that TensorRT has."""
+    """Return the faults of code `as_run`.
+
+    They are mypy's errors, and uses of TensorRT that mypy cannot check because it does not know
+    their types; `names` are those that TensorRT has.
+    """
     code = {path: _spread(text) for path, text in code.items()}
     uses = {(path, *place) for path, text in code.items() for place in _uses(text, names)}
     return [
@@ -228,7 +233,7 @@ def findings(code: Sources, names: set[str], stubs: Path, scratch: Path) -> list
 
 
 def _uses(text: str, names: set[str]) -> set[tuple[int, int]]:
-    """Lines and columns where uses of the names begin, and their arguments."""
+    """Return lines and columns where uses of the names begin, and their arguments."""
     found: list[ast.expr] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and node.attr in names:
@@ -239,7 +244,7 @@ def _uses(text: str, names: set[str]) -> set[tuple[int, int]]:
 
 
 def check(code: Sources, stubs: Path, scratch: Path) -> list[Error]:
-    """What mypy says of modules, in a copy of the package, with the stub of a version."""
+    """Return mypy's messages on modules, in a copy of the package, with the stub of a version."""
     copy = scratch / "package"
     shutil.rmtree(copy, ignore_errors=True)
     left_out = shutil.ignore_patterns("__pycache__", "assets", "*.so")
@@ -263,7 +268,7 @@ def check(code: Sources, stubs: Path, scratch: Path) -> list[Error]:
 
 
 def _statement(path: Path, line: int) -> str:
-    """The first line of the innermost statement there."""
+    """Return the first line of the innermost statement there."""
     tree = ast.parse(path.read_text())
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and node.lineno <= line]
     innermost = max(nodes, key=lambda node: (node.lineno, node.col_offset))

@@ -28,12 +28,12 @@ STAND_IN = STANDINS / "fake_tensorrt"
 
 
 def package(version: str) -> Path:
-    """The folder of the real module; there is none where that Python has no wheel of it."""
+    """Return the folder of the real module; absent if that Python has no wheel of it."""
     return Path(os.environ.get(VARIABLE, "")).absolute() / version / "tensorrt_bindings"
 
 
 def environment(version: str, scratch: Path) -> dict[str, str]:
-    """For a process in which `import tensorrt` gives the real module of a version."""
+    """Return the environment in which `import tensorrt` gives the real module of a version."""
     modules, libraries = scratch / version / "modules", scratch / version / "libraries"
     if not modules.exists():
         libraries.mkdir(parents=True)
@@ -50,7 +50,7 @@ def environment(version: str, scratch: Path) -> dict[str, str]:
 
 
 def run(version: str, scratch: Path, *arguments: str) -> str:
-    """What Python prints when it runs beside the real module of a version."""
+    """Run Python with the real module of a version and return its output."""
     done = subprocess.run(
         [sys.executable, *arguments],
         env=environment(version, scratch),
@@ -63,12 +63,12 @@ def run(version: str, scratch: Path, *arguments: str) -> str:
 
 
 def names(version: str, scratch: Path) -> dict[str, list[str] | dict[str, int]]:
-    """What the real module of a version defines; tensorrt_api.py says in what form."""
+    """Return the definitions of the real module of a version, in the form of tensorrt_api.py."""
     return json.loads(run(version, scratch, str(HELPERS / "tensorrt_api.py"), "names"))
 
 
 def write_stub(version: str, scratch: Path) -> Path:
-    """Writes the stub of the real module of a version; returns the folder for MYPYPATH."""
+    """Write the stub of the real module of a version and return the folder for MYPYPATH."""
     file = scratch / version / "stubs" / "tensorrt" / "__init__.pyi"
     if not file.exists():
         text = run(version, scratch, str(HELPERS / "tensorrt_api.py"), "stub")
@@ -78,12 +78,12 @@ def write_stub(version: str, scratch: Path) -> Path:
 
 
 def recorded(version: str) -> Path:
-    """The file with the names of a version."""
+    """Return the file with the names of a version."""
     return STAND_IN / "api" / f"{version}.json"
 
 
 def record() -> None:
-    """Writes the names of every version, one class a line."""
+    """Write the names of every version, one class a line."""
     with tempfile.TemporaryDirectory() as scratch:
         for version in VERSIONS:
             found = names(version, Path(scratch)).items()

@@ -20,7 +20,7 @@ from r2p_edge.export.verify.parity import open_session, run_session
 from r2p_edge.export.verify.reference import reference_logits
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore import MindSpore
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("mindspore"), needs("onnx"), needs("onnxruntime")]
 CLASSES = 13  # of the narrow networks of mindspore_network.py

@@ -17,7 +17,7 @@ from requirements import needs
 from r2p_edge.errors import VideoError
 from r2p_edge.preprocess import preprocessor
 from r2p_edge.preprocess.preprocessor import Preprocessor
-from r2p_edge.spec.model_spec import CropSpec, ResizeSpec
+from r2p_edge.spec import CropSpec, ResizeSpec
 
 
 def spec_with(resize, crop, **changes):

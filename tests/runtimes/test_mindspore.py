@@ -15,8 +15,8 @@ from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.files import write_sidecar
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
 from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
 from r2p_edge.runtimes import mindspore as runtime_module
@@ -44,7 +44,7 @@ def opened(path, **options):
 
 
 def changed(path, change):
-    """The file with its graph changed, and no sidecar to tell of it."""
+    """Change the graph of a file, and remove its sidecar."""
     from mindspore.train.mind_ir_pb2 import ModelProto
 
     model = ModelProto()
@@ -56,7 +56,7 @@ def changed(path, change):
 
 
 def run_python(code, **environment):
-    """What a program prints in a process of its own, where oneDNN's environment is unset."""
+    """Return the output of a program in a process without oneDNN's environment variables."""
     names = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
     clean = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
@@ -235,7 +235,7 @@ def test_a_file_for_another_runtime(mindir, target, named):
 
 def test_a_file_without_target_is_tried(mindir):
     sidecar_path(mindir).unlink()
-    with pytest.raises(ModelError, match="nor has it a sidecar"):
+    with pytest.raises(ModelError, match="and has no sidecar"):
         predictor_of(mindir)
     with predictor_of(mindir, spec=spec_of_brightness()) as predictor:
         assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]
@@ -335,6 +335,7 @@ assert known == os.environ
 """
 
 
+@pytest.mark.slow
 def test_what_the_user_says_of_the_instruction_set_holds():
     onednn()
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
@@ -378,6 +379,7 @@ print(hex(ctypes.CDLL(str(library)).dnnl_get_effective_cpu_isa()), len(said))
 """
 
 
+@pytest.mark.slow
 def test_a_convolution_before_is_noticed():
     onednn()
     isa, warned = run_python(LATE).split()

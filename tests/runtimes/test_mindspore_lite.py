@@ -1,10 +1,10 @@
 """MindSpore Lite as a runtime, on a stand-in that sets the real library's traps."""
 
+from __future__ import annotations
+
 import platform
 import sys
-import threading
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -13,19 +13,31 @@ from fake_mindspore_lite import VERSIONS, installed, write_mindir
 from models import brightness_model, grey_frames, levels, spec_of_brightness
 from onnx import TensorProto, helper, numpy_helper
 from requirements import needs
+from traps import (
+    answers_for_other_memory_layouts,
+    answers_outlive_the_next_run,
+    answers_several_threads,
+    clip,
+    refuses_another_shape_of_as_many_bytes,
+)
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.files import write_sidecar
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
-from r2p_edge.runtimes import RUNTIMES, ais_bench, mindspore_lite
+from r2p_edge.runtimes import ascend, mindspore_lite
 from r2p_edge.runtimes.base import Options, usable_cores
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 
+
 CPU = {"runtime": "mindspore_lite", "device": "cpu"}
+
+
 NPU = {"runtime": "mindspore_lite", "device": "ascend310p"}
+
+
 CHIP = "Ascend310P3"
 
 
@@ -41,42 +53,12 @@ def lite():
         yield
 
 
-@pytest.fixture
-def npu(tmp_path, monkeypatch):
-    """An Ascend 310P with two chips; returns the folder of its device files."""
-    folder = tmp_path / "dev"
-    folder.mkdir()
-    for name in ("davinci0", "davinci1", "davinci_manager", "null"):
-        (folder / name).touch()
-    monkeypatch.setattr(ais_bench, "_DEVICE_FILES", folder)
-    with installed(chip=CHIP):
-        yield folder
-
-
-@pytest.fixture
-def row(monkeypatch):
-    """The library's row in the table of runtimes."""
-    suffixes = (".mindir", ".om")
-    entry = RUNTIMES["onnxruntime"]._replace(
-        module="r2p_edge.runtimes.mindspore_lite", type="MindSporeLite", suffixes=suffixes
-    )
-    monkeypatch.setitem(RUNTIMES, "mindspore_lite", entry)
-
-
 def mindir(folder, optimize="general", chip=None, **options):
     source = brightness_model(folder / "model.onnx", **options)
     return write_mindir(folder / "model.mindir", source, optimize, chip)
 
 
-def clip(*values):
-    """uint8 (1, 4, 8, 8, 3) for the brightness model."""
-    return grey_frames(values, 8, 8)[None]
-
-
-# What an adapter may get wrong, as tests of a function from an array to an array. Each is held
-# against one that does get it wrong, which shows that the stand-in sets the trap at all.
-
-
+# Shows that the stand-in sets each trap at all.
 class Naive:
     """Uses the library as its own examples do."""
 
@@ -90,41 +72,6 @@ class Naive:
     def run(self, batch):
         self.tensor.set_data_from_numpy(batch)
         return self.model.predict([self.tensor])[0].get_data_to_numpy()
-
-
-def answers_for_other_memory_layouts(run):
-    run(clip(1, 2, 3, 4))
-    return run(np.asfortranarray(clip(9, 8, 7, 6))).tolist() == [[9, 8, 7, 6]]
-
-
-def answers_outlive_the_next_run(run):
-    first = run(clip(1, 2, 3, 4))
-    run(clip(9, 8, 7, 6))
-    return first.tolist() == [[1, 2, 3, 4]]
-
-
-def refuses_another_shape_of_as_many_bytes(run):
-    try:
-        run(clip(1, 2, 3, 4).reshape(1, 4, 8, 3, 8))
-    except BackendError:
-        return True
-    return False
-
-
-def answers_several_threads(run):
-    wrong = []
-
-    def ask(level):
-        for _ in range(15):
-            if run(clip(level, 0, level, level)).tolist() != [[level, 0, level, level]]:
-                wrong.append(level)
-
-    threads = [threading.Thread(target=ask, args=(level,)) for level in (5, 50, 90)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return not wrong
 
 
 TRAPS = [
@@ -175,7 +122,7 @@ def test_a_model_says_what_it_is(version, tmp_path):
 
 
 @pytest.mark.parametrize("batch", [1, 2, "n"])
-def test_answers_are_those_of_onnxruntime(version, tmp_path, row, batch):
+def test_answers_are_those_of_onnxruntime(version, tmp_path, batch):
     path = mindir(tmp_path, batch=batch)
     write_sidecar(path, spec_of_brightness(target=CPU))
     video = grey_frames(range(40, 100, 3))
@@ -297,7 +244,7 @@ def test_devices(npu, monkeypatch):
     assert MindSporeLite.devices() == ["cpu", "ascend"]  # numbered anew, as in a container
     (npu / "davinci1").unlink()
     assert MindSporeLite.devices() == ["cpu"]
-    monkeypatch.setattr(ais_bench, "_DEVICE_FILES", npu / "absent")
+    monkeypatch.setattr(ascend, "_DEVICE_FILES", npu / "absent")
     assert MindSporeLite.devices() == ["cpu"]
 
 
@@ -356,7 +303,7 @@ def test_ascend_is_not_here(lite, tmp_path):
 
 @pytest.fixture
 def arm(monkeypatch, tmp_path):
-    """Makes the machine an ARM with these features."""
+    """Make the machine an ARM with these features."""
 
     def arm(features):
         monkeypatch.setattr(platform, "machine", lambda: "aarch64")
@@ -461,90 +408,3 @@ def test_a_file_for_the_device_side_library(tmp_path):
     path.write_bytes(b"MSL2")
     with pytest.raises(ModelError, match=r"model\.ms is for .*device-side.* convert the model to"):
         open_artifact(path)
-
-
-class Session:
-    """ais_bench's, reduced: it takes the bytes of an array for those of its input."""
-
-    opened = []  # noqa: RUF012
-
-    def __init__(self, device_id, model_path):
-        if not Path(model_path).stat().st_size:
-            raise RuntimeError("load model from file failed, ret 545001")
-        self.thread, self.freed = None, 0
-        self.opened.append((device_id, self))
-
-    def get_inputs(self):
-        return [_end("input", [1, 4, 8, 8, 3], "uint8")]
-
-    def get_outputs(self):
-        return [_end("logits", [1, 4], "float32")]
-
-    def set_context(self):
-        self.thread = threading.get_ident()
-
-    def infer(self, feeds):
-        if self.thread != threading.get_ident():
-            raise RuntimeError("context is not set in this thread, ret 107002")
-        pixels = np.frombuffer(feeds[0].tobytes(), np.uint8).reshape(4, -1)
-        return [pixels.mean(axis=1, dtype=np.float32)[None]]
-
-    def free_resource(self):
-        self.freed += 1
-
-
-def _end(name, shape, dtype):
-    return SimpleNamespace(name=name, shape=shape, datatype=SimpleNamespace(name=dtype))
-
-
-@pytest.fixture
-def offline(npu, tmp_path, monkeypatch):
-    """An `.om` file and a library that runs it; mindspore_lite is not installed."""
-    interface = ModuleType("ais_bench.infer.interface")
-    interface.InferSession = Session
-    monkeypatch.setattr(Session, "opened", [])
-    monkeypatch.setitem(sys.modules, "ais_bench", ModuleType("ais_bench"))
-    monkeypatch.setitem(sys.modules, "ais_bench.infer.interface", interface)
-    monkeypatch.setitem(sys.modules, "mindspore_lite", None)
-    path = tmp_path / "model.om"
-    path.write_bytes(b"om")
-    write_sidecar(path, spec_of_brightness(precision="fp16"))
-    return path
-
-
-def test_an_offline_model(offline, row):
-    with Predictor(offline, runtime="mindspore_lite", device="ascend:1") as predictor:
-        assert (predictor.runtime, predictor.device) == ("ais_bench", "ascend:1")
-        assert predictor.precision == "fp16"
-        assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]
-        assert answers_several_threads(predictor._runtime.run)
-        assert refuses_another_shape_of_as_many_bytes(predictor._runtime.run)
-        assert answers_for_other_memory_layouts(predictor._runtime.run)
-        runtime = predictor._runtime
-    ((number, session),) = Session.opened
-    runtime.close()
-    assert (number, session.freed) == (1, 1)
-    with pytest.raises(BackendError, match="this model is closed"):
-        runtime.run(clip(1, 2, 3, 4))
-
-
-def test_offline_models_that_cannot_be_run(offline, npu, monkeypatch):
-    half = spec_of_brightness(precision="fp16")
-    with pytest.raises(ModelError, match=r"model\.om was made for ascend and cannot run on cpu"):
-        MindSporeLite.open(offline, half, Options(device="cpu"))
-    with pytest.raises(BackendError, match="Ascend computes in fp16"):
-        MindSporeLite.open(offline, spec_of_brightness(), Options())
-    runtime = MindSporeLite.open(offline, half, Options())
-    monkeypatch.setattr(Session, "set_context", lambda self: None)
-    with pytest.raises(BackendError, match=r"ais_bench failed on ascend \(context is not set"):
-        runtime.run(clip(1, 2, 3, 4))
-    offline.write_bytes(b"")
-    with pytest.raises(ModelError, match=r"ais_bench cannot load .*model\.om on ascend \(load mod"):
-        MindSporeLite.open(offline, half, Options())
-    for card in npu.glob("davinci[01]"):
-        card.unlink()
-    with pytest.raises(BackendError, match="ais_bench has no device 'ascend' here; it has none"):
-        MindSporeLite.open(offline, half, Options())
-    monkeypatch.setitem(sys.modules, "ais_bench", None)
-    with pytest.raises(MissingDependencyError, match=r"ais_bench is not installed; .* --fmk=OM "):
-        MindSporeLite.open(offline, half, Options())

@@ -1,4 +1,4 @@
-"""A runtime for the tests of doctor: each of its devices behaves as its name says.
+"""Runtime for the tests of doctor, each of whose devices behaves as its name says.
 
 The environment variable FAKE_DEVICES lists them; importing this module puts it into `RUNTIMES`.
 """
@@ -8,8 +8,9 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+from alarm import RING
 
-from r2p_edge.doctor.probe import case
+from r2p_edge.doctor.layers import case
 from r2p_edge.errors import BackendError
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import Runtime
@@ -21,6 +22,8 @@ RUNTIMES["fake"] = next(iter(RUNTIMES.values()))._replace(
 
 
 class Fake(Runtime):
+    """A runtime without a library."""
+
     @staticmethod
     def library():
         return SimpleNamespace(__version__="1.2.3")
@@ -48,6 +51,7 @@ class Fake(Runtime):
             print("bad address", flush=True)
             os.abort()
         if self.device == "hang":
+            exec(RING)
             time.sleep(600)
         return {
             "off": expected + np.float32(self.layer == "conv3d"),

@@ -22,7 +22,7 @@ THIRD = np.float32(1 / 3)
 
 
 def text_of(nodes, constants="", *, x="float[1,4] x", y="float[1,4] y", opset=17):
-    """An ONNX model in its text form; the constant `third` is always there."""
+    """Return an ONNX model in its text form, always with a constant `third`."""
     return (
         f'<ir_version: 8, opset_import: ["" : {opset}]> thirds ({x}) => ({y}) '
         f"<float[1] third = {{{THIRD}}} {', ' + constants if constants else ''}> {{ {nodes} }}"
@@ -44,7 +44,7 @@ def quantized(scale="float s = {0.5}", zero=", int8 z = {0}", use=", z", opset=1
 
 @contextlib.contextmanager
 def tensorrt(version="10.3.0", **environment):
-    """The module of a version, and `logged`, which collects what its logger is told."""
+    """Import a version; return the module and `logged`, which collects its log."""
     with installed(version, **environment):
         trt = importlib.import_module("tensorrt")
         lines = []
@@ -63,7 +63,7 @@ def ten():
 
 
 def parse(made, text, flags=None):
-    """A network of a model, its builder and its parser."""
+    """Return the network of a model, its builder and its parser."""
     trt = made.trt
     if flags is None:
         flag = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
@@ -76,7 +76,7 @@ def parse(made, text, flags=None):
 
 
 def build(made, text=THIRDS, *, flags=(), typed=False, profile=None, configure=None):
-    """The plan of a model, or None."""
+    """Return the plan of a model, or None."""
     trt = made.trt
     creation = None
     if typed:
@@ -657,7 +657,7 @@ def test_work_is_done_when_its_turn_comes(ten):
 
 @pytest.fixture
 def unraised(monkeypatch):
-    """What was raised where nobody could catch it."""
+    """Exceptions that nobody could catch."""
     found = []
     monkeypatch.setattr(sys, "unraisablehook", lambda args: found.append(str(args.exc_value)))
     return found

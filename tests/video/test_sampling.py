@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from r2p_edge.spec.model_spec import ClipSpec
+from r2p_edge.spec import ClipSpec
 from r2p_edge.video.sampling import nearest, plan_clips
 from r2p_edge.video.source import open_source
 

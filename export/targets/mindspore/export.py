@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError, OutputError, UsageError
 from r2p_edge.export.graph.adapt import load, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import proof_of_onnx, prove
 from r2p_edge.runtimes.mindspore import TARGET, MindSpore, reason
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 # What mindspore.export takes (mindspore/_checkparam.py, check_file_name_by_regular).
 _PLAIN = re.compile(r"[0-9a-zA-Z@_\-.:/\\]+")

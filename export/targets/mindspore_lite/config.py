@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from r2p_edge.errors import UsageError
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 # Of [ascend_context] what SetParamByConfigfile reads.
 _KEYS = {

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from r2p_edge.artifact.files import atomic_write, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import (
     BackendError,
     MissingDependencyError,
@@ -34,7 +35,7 @@ from r2p_edge.export.targets.program import end_of, find_program, run_program
 from r2p_edge.export.verify.parity import Proof, prove
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
 from r2p_edge.runtimes.mindspore_lite import DOWNLOADS, MindSporeLite
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 PROGRAM = "R2P_CONVERTER_LITE"
 """Environment variable that names the program `converter_lite`."""

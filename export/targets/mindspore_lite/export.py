@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from r2p_edge.artifact.files import check_folder
+from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import UsageError
 from r2p_edge.export.graph.adapt import load, network_input
@@ -16,7 +16,7 @@ from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
 from r2p_edge.export.targets.mindspore_lite.converter import CHIPS, CLIPS, build_lite
 from r2p_edge.export.verify.parity import proof_of_onnx
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 
 def mindspore_lite_from_onnx(

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
+from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import BackendError, MissingDependencyError
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.tensorrt.trtexec import (
@@ -23,8 +24,9 @@ from r2p_edge.export.verify.parity import Proof, prove
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx, strongly_typed
 from r2p_edge.runtimes.tensorrt.plan_header import read_plan
-from r2p_edge.runtimes.tensorrt.runtime import CONTRACT, TensorRT
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.runtimes.tensorrt.runtime import TensorRT
+from r2p_edge.runtimes.tensorrt.session import CONTRACT
+from r2p_edge.spec import ModelSpec
 
 _SHARED_WORKSPACE = 2 << 30  # where the GPU's memory is the CPU's, and not to be had whole
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from r2p_edge._optional import missing
-from r2p_edge.artifact.files import atomic_write, check_folder
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.adapt import load
@@ -17,7 +17,7 @@ from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine
 from r2p_edge.export.verify.parity import proof_of_onnx
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 try:
     import onnx  # noqa: F401

@@ -25,7 +25,7 @@ from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
 from r2p_edge.export.targets.program import end_of, find_program, run_program
 from r2p_edge.export.verify.parity import Proof, batches, parity
 from r2p_edge.runtimes.base import position
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 PROGRAM = "R2P_TRTEXEC"
 """Environment variable that names the program `trtexec`."""

@@ -19,7 +19,7 @@ from r2p_edge.live.capture.file import FileCapture
 from r2p_edge.live.capture.network import AddressCapture
 from r2p_edge.live.capture.opencv import CameraCapture, PipelineCapture
 from r2p_edge.live.frame import LiveFrame
-from r2p_edge.spec.model_spec import ClipSpec
+from r2p_edge.spec import ClipSpec
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 

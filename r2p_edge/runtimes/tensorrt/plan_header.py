@@ -1,4 +1,4 @@
-"""What the first bytes of a TensorRT engine (a "plan") tell without TensorRT.
+"""First bytes of a TensorRT engine (a "plan"), read without TensorRT.
 
 Facts of the layout: NVIDIA/TensorRT, samples/common/sampleEngines.cpp, `printPlanVersion`, which
 knows plans of 8.6 and later. Ultralytics' header: ultralytics/utils/export/engine.py.
@@ -14,10 +14,10 @@ from typing import BinaryIO, NamedTuple
 from r2p_edge.errors import ModelError
 
 _TAG, _VERSION, _HEADER = b"ftrt", 24, 28
-_LAYOUT = bytes(4)  # the one whose place of the version is known; at byte 4
+_LAYOUT = bytes(4)  # at byte 4: the one layout in which the place of the version is known
 
 _LOOKED_AT = 512
-"""Bytes of a file that are read at most, whatever lengths it claims."""
+"""Most bytes that are read of a file, whatever lengths it claims."""
 
 # ModelProto's first field is ir_version, from 3 on, and another of its fields follows.
 _ONNX = re.compile(rb"\x08[\x03-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]")
@@ -34,11 +34,11 @@ _OTHERS = (
 
 
 class Plan(NamedTuple):
-    """What an engine says of itself.
+    """Header of an engine.
 
     Attributes:
-        version: of the TensorRT that built it: major, minor, patch, build; None where this layout
-            of a plan does not say.
+        version: of the TensorRT that built it: major, minor, patch, build; None in a layout that
+            does not give it.
         recognised: it begins as plans of 8.6 and later do; older or newer ones may not.
     """
 
@@ -47,11 +47,11 @@ class Plan(NamedTuple):
 
 
 def read_plan(path: Path) -> Plan:
-    """What the file at `path` says.
+    """Read the header of the file at `path`.
 
     Raises:
         OSError: it cannot be read.
-        ModelError: it is recognisably something else, or cut off.
+        ModelError: it is recognisably another kind of file, or cut off.
     """
     with path.open("rb") as file:
         head = file.read(_LOOKED_AT)
@@ -71,7 +71,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _refuse_ultralytics(path: Path, file: BinaryIO, length: int) -> None:
-    """Raises ModelError where a JSON text of `length` bytes stands between byte 4 and a plan."""
+    """Raise ModelError if a JSON text of `length` bytes lies between byte 4 and a plan."""
     if length < 2:
         return
     start = 4 + length
@@ -86,24 +86,25 @@ def _refuse_ultralytics(path: Path, file: BinaryIO, length: int) -> None:
         f"{path} begins with a header of {start} bytes, as ultralytics writes it; trtexec and "
         "this package need the bare plan after it, so cut them off with tail -c "
         f"+{start + 1} {shlex.quote(str(path))} > {shlex.quote(str(bare))}, and give it a spec "
-        "(spec=, --spec), which that header is not"
+        "(spec=, --spec), which that header does not replace"
     )
 
 
 def _refuse_others(path: Path, head: bytes) -> None:
+    """Raise ModelError if a file begins as another kind of file does."""
     if not head:
         raise ModelError(f"{path} is empty; copy or build the engine again")
     for pattern, what, advice in _OTHERS:
         if pattern.match(head):
-            raise ModelError(f"{path} is {what} and no TensorRT engine; {advice}")
+            raise ModelError(f"{path} is {what}, not a TensorRT engine; {advice}")
     if _is_text(head):
         raise ModelError(
-            f"{path} is a text and no TensorRT engine; give the engine, in which there are other "
-            "bytes"
+            f"{path} is a text file, not a TensorRT engine; give the engine, which is a binary file"
         )
 
 
 def _is_text(head: bytes) -> bool:
+    """Return whether these first bytes of a file are printable UTF-8."""
     # The last letter may be cut in two.
     text = head.decode(errors="ignore")
     whole = len(head) - len(text.encode()) < 4

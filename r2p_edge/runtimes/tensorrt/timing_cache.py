@@ -1,4 +1,4 @@
-"""TensorRT's timing cache in a file: kernels that one build has timed, the next need not."""
+"""TensorRT's timing cache in a file, so that a build does not time kernels again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r2p_edge.artifact.files import atomic_write, locked
+from r2p_edge.artifact.atomic import atomic_write, locked
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 
 def use_cache(config: trt.IBuilderConfig, file: Path) -> None:
-    """Gives the build what `file` holds."""
+    """Give a build the timings in `file`."""
     cache = _read(config, file)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         warnings.warn(
@@ -25,7 +25,7 @@ def use_cache(config: trt.IBuilderConfig, file: Path) -> None:
 
 
 def keep_cache(config: trt.IBuilderConfig, file: Path) -> None:
-    """Adds to `file` what the build timed; other builds may have added to it meanwhile."""
+    """Add the build's timings to `file`, to which other builds may have added meanwhile."""
     cache = config.get_timing_cache()
     try:
         with locked(file.parent):
@@ -33,7 +33,7 @@ def keep_cache(config: trt.IBuilderConfig, file: Path) -> None:
                 cache.combine(there, ignore_mismatch=False)
             atomic_write(file, bytes(cache.serialize()))
     except OSError as error:
-        # The engine is built, and worth more than the time that the next one takes.
+        # A warning: the engine is built, and only the next one takes longer.
         warnings.warn(
             f"timing cache {file} cannot be written ({error}); the next build times all kernels "
             "again",
@@ -43,7 +43,7 @@ def keep_cache(config: trt.IBuilderConfig, file: Path) -> None:
 
 
 def _read(config: trt.IBuilderConfig, file: Path) -> trt.ITimingCache | None:
-    """What the file holds, empty where there is none; None where it cannot be used."""
+    """Return the cache in the file, empty if there is none; None if it cannot be used."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:

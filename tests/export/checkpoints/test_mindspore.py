@@ -133,7 +133,7 @@ def test_slices_of_one_tensor_are_joined() -> None:
         (field(2, b"x") + SMALL, "does not start a tensor"),
         (value("w" * 70000, [0], "Float32", bytes(4)), "70000 bytes long"),
         (value("w", [1] * 40, "Float32", bytes(4)), "32 dimensions"),
-        (value("note", [], "str", "x".encode("utf-32-le"))[:-1], "longer than what holds it"),
+        (value("note", [], "str", "x".encode("utf-32-le"))[:-1], "longer than the message"),
         (b"\xd8\x5e\x3a\x7f" + bytes(40), "encrypted"),
         (b"\xd9\x5e\x3a\x7f" + bytes(40), "encrypted"),
         (b"\xda\x5e\x3a\x7f" + bytes(40), "encrypted"),

@@ -13,7 +13,7 @@ from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError
 from r2p_edge.export.verify.parity import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: E402

@@ -15,7 +15,7 @@ from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.operator_limits import TARGETS
 from r2p_edge.export.graph.operators import check_ops, require_ops
 from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 pytestmark = needs("onnx")
 

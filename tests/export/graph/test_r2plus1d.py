@@ -12,7 +12,7 @@ from requirements import needs
 
 from r2p_edge.errors import CheckpointError, SpecError, UsageError
 from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
-from r2p_edge.spec.model_spec import InputSpec, ModelSpec, OutputSpec
+from r2p_edge.spec import InputSpec, ModelSpec, OutputSpec
 
 EPS = 1e-5
 

@@ -19,8 +19,9 @@ from networks import SMALL, random_parameters, spec_for
 from requirements import needs
 
 from r2p_edge import Predictor
-from r2p_edge.artifact import files as _files
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact import atomic as _files
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.errors import ModelError, OutputError
 from r2p_edge.export.build import build
 from r2p_edge.export.targets import kit as kit_module
@@ -29,7 +30,7 @@ from r2p_edge.export.targets.mindspore_lite.converter import build_lite
 from r2p_edge.export.targets.mindspore_lite.export import plan_lite
 from r2p_edge.export.verify.parity import Proof, proof_of_onnx
 from r2p_edge.export.verify.synthetic_clips import verification_clips
-from r2p_edge.spec.model_spec import InputSpec, ModelSpec
+from r2p_edge.spec import InputSpec, ModelSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 

@@ -16,8 +16,9 @@ from networks import SMALL, random_parameters, spec_for, torch_network, torchvis
 from requirements import needs
 
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact.files import atomic_write, write_sidecar
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.atomic import atomic_write
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import (
     CheckpointError,
     ModelError,
@@ -29,7 +30,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.export.verify.parity import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 FLOAT = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
@@ -593,7 +594,7 @@ def test_probabilities_that_are_called_logits(tmp_path):
     import torch
 
     from r2p_edge.export import onnx_from_torch
-    from r2p_edge.spec.model_spec import OutputSpec
+    from r2p_edge.spec import OutputSpec
 
     class Softened(torch.nn.Module):
         def forward(self, x):

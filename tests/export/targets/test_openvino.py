@@ -12,8 +12,8 @@ from networks import random_parameters
 from requirements import needs
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.files import write_sidecar
 from r2p_edge.artifact.open import embedded_spec, open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError, OutputError, ParityError, SpecError, UsageError
 from r2p_edge.export import build, openvino_from_onnx
 from r2p_edge.export.targets import openvino as openvino_target

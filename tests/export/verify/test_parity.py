@@ -17,7 +17,7 @@ from r2p_edge.export.verify.parity import parity, verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
 from r2p_edge.runtimes.base import usable_cores
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 EPS = 1e-5

@@ -10,7 +10,7 @@ from requirements import needs
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.verify.reference import convolution, reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 
 def largest_difference(reference, other):

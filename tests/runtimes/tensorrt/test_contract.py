@@ -22,7 +22,7 @@ def scratch(tmp_path_factory):
 
 
 def installed(version):
-    """The version; skips the test where this Python has no such module."""
+    """Return the version; skip the test if this Python has no such module."""
     if not wheels.package(version).is_dir():
         message = f"needs TensorRT {version}'s Python module; set {wheels.VARIABLE}"
         if is_required("tensorrt_bindings"):
@@ -38,7 +38,7 @@ def version(request):
 
 @pytest.fixture(scope="session")
 def missing(scratch):
-    """Which probes of our code a version answers with no."""
+    """Return the probes of our code that a version answers with no."""
     code = uses.sources()
 
     @functools.cache
@@ -49,7 +49,7 @@ def missing(scratch):
 
 
 def names():
-    """All that any version has."""
+    """Return all names that any version has."""
     found = set()
     for version in wheels.VERSIONS:
         for name, members in json.loads(wheels.recorded(version).read_text()).items():
@@ -68,16 +68,19 @@ def test_the_recorded_names_are_those_of_the_real_modules(version, scratch):
 
 
 @needs("mypy")
+@pytest.mark.slow
 def test_a_version_has_all_that_our_code_uses_there(version, scratch, missing):
     assert findings(uses.sources(), missing(version), version, scratch) == []
 
 
 @needs("mypy")
+@pytest.mark.slow
 def test_some_version_has_what_our_code_asks_for(missing):
     assert not set.intersection(*(missing(installed(one)) for one in wheels.VERSIONS))
 
 
 @needs("mypy")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ours", "instead"),
     [
@@ -142,7 +145,7 @@ def module(body):
 
 @pytest.fixture(scope="session")
 def found_in_samples(scratch):
-    """What is found wrong with each body, for 11.4."""
+    """Findings in each body, for 11.4."""
     version = installed("11.4")
     bodies = {
         f"r2p_edge/sample{number}.py": body for number, body in enumerate([*MISTAKES, *RIGHT])

@@ -1,4 +1,4 @@
-"""What a TensorRT engine's first bytes tell, and what other files that are named so are."""
+"""First bytes of TensorRT engines, and of other files that are named like one."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from r2p_edge.runtimes.tensorrt.plan_header import Plan, read_plan
 
 
 def plan(*version, layout=0, body=b"\0" * 100):
-    """The bytes of an engine, with the version where NVIDIA's sample looks for it."""
+    """Return the bytes of an engine, with the version where NVIDIA's sample looks for it."""
     header = b"ftrt" + np.uint32(layout).tobytes() + bytes(range(16)) + bytes(version)
     return header + body
 
@@ -98,17 +98,17 @@ def test_the_header_of_ultralytics(tmp_path, name, text):
         (with_header(b""), "begins with a header of 27 bytes, as ultralytics writes it, and ends"),
         (with_header(b"", length=1 << 30), "begins with a header of 1073741828 bytes, as"),
         (b"", "is empty; copy or build"),
-        (b"\x08\x08\x12\x07pytorch\x1a\x01\xff", "is an ONNX file and no TensorRT engine; build"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x01\xff", "is an ONNX file, not a TensorRT engine; build"),
         (b"\x08\x0a\x3a\xff\xff\x01", "is an ONNX file"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-            "is a git-lfs pointer and no TensorRT engine; fetch it with git lfs pull",
+            "is a git-lfs pointer, not a TensorRT engine; fetch it with git lfs pull",
         ),
-        (b"\n<!DOCTYPE html>\n<html>", "is an HTML page and no TensorRT engine; download"),
+        (b"\n<!DOCTYPE html>\n<html>", "is an HTML page, not a TensorRT engine; download"),
         (b"\xef\xbb\xbf<html lang=en>", "is an HTML page"),
-        (zipped(), "is a zip archive and no TensorRT engine; unpack it"),
+        (zipped(), "is a zip archive, not a TensorRT engine; unpack it"),
         (b"PK\x05\x06" + bytes(18), "is a zip archive"),
-        (b"404: Not Found", "is a text and no TensorRT engine; give the engine"),
+        (b"404: Not Found", "is a text file, not a TensorRT engine; give the engine"),
         (b"f", "is a text"),
         (b'{"spec": {}}', "is a text"),
         # A text that is longer than what is read, the last letter of which is cut.
@@ -124,7 +124,7 @@ def test_an_onnx_model_of_the_library(tmp_path):
     pytest.importorskip("onnx")
     from models import brightness_model
 
-    with pytest.raises(ModelError, match="is an ONNX file and no"):
+    with pytest.raises(ModelError, match="is an ONNX file, not a"):
         read_plan(brightness_model(tmp_path / "model.plan"))
 
 

@@ -7,15 +7,15 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
-from fake_tensorrt import FOLDER, VERSIONS, allocated, installed, live
+from fake_tensorrt import VERSIONS, allocated, installed, live
 from models import brightness_model, grey_frames, levels, spec_of_brightness
+from paths import HELPERS, STANDINS
 from requirements import needs
 from tensorrt_models import clips_of, foreign_engine, needs_rounding, small
 
@@ -24,8 +24,9 @@ from r2p_edge.agreement import agreement
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, SpecError, UsageError
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.tensorrt import cudart
-from r2p_edge.runtimes.tensorrt import runtime as tensorrt
+from r2p_edge.runtimes.tensorrt import cudart, session
+from r2p_edge.runtimes.tensorrt import library as library_module
+from r2p_edge.runtimes.tensorrt.cudart import resources
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -66,13 +67,13 @@ def brightness(tmp_path):
 
 
 def clip(*values):
-    """uint8 (1, 4, 8, 8, 3) for the brightness model."""
+    """Return uint8 (1, 4, 8, 8, 3) for the brightness model."""
     return grey_frames(values, 8, 8)[None]
 
 
 @contextlib.contextmanager
 def nothing_left():
-    """Whatever the block makes of CUDA's and TensorRT's is freed at its end."""
+    """Make sure that the block frees everything of CUDA and TensorRT."""
     before = live()
     yield
     assert live() == before
@@ -91,7 +92,7 @@ def expected(source, clips):
 
 # Numbers.
 
-# What is left of the numbers: of the largest logit.
+# Largest error that each precision may have, relative to the largest logit.
 ROUNDING = {"fp32": 1e-6, "fp16": 2e-3, "int8": 5e-2}
 
 
@@ -178,7 +179,7 @@ def test_several_threads(brightness):
             assert answer.result() == [[level, 0, level, level]] * 15
 
 
-# What is freed.
+# Memory that is freed.
 
 
 def test_closing(brightness):
@@ -204,7 +205,7 @@ def test_garbage(engine):
 def test_the_end_of_the_process(built, setting):
     code = """
     import atexit, sys
-    sys.path.insert(0, sys.argv[2])
+    sys.path[:0] = sys.argv[2:]
     from fake_tensorrt import live
     atexit.register(lambda: print(live()))  # after what is registered later
     from r2p_edge import Predictor
@@ -215,7 +216,7 @@ def test_the_end_of_the_process(built, setting):
     path, _ = built()
     with installed(**setting):
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, FOLDER.parent],
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, STANDINS, HELPERS],
             capture_output=True,
             text=True,
         )
@@ -226,7 +227,7 @@ def test_the_end_of_the_process(built, setting):
 def test_a_run_in_a_daemon_thread_is_waited_for_at_the_end_of_the_process(built):
     code = """
     import atexit, contextlib, sys, threading
-    sys.path.insert(0, sys.argv[2])
+    sys.path[:0] = sys.argv[2:]
     from fake_tensorrt import live
     atexit.register(lambda: print(live()))
     from r2p_edge import Predictor
@@ -244,7 +245,7 @@ def test_a_run_in_a_daemon_thread_is_waited_for_at_the_end_of_the_process(built)
     path, _ = built()
     with installed():
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, FOLDER.parent],
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code), path, STANDINS, HELPERS],
             capture_output=True,
             text=True,
         )
@@ -252,15 +253,34 @@ def test_a_run_in_a_daemon_thread_is_waited_for_at_the_end_of_the_process(built)
     assert done.stdout == "0\n"
 
 
+class WatchedLock:
+    """A lock that says when somebody asks for it in order to close."""
+
+    def __init__(self, lock):
+        self.lock, self.asked = lock, threading.Event()
+        self.release = lock.release
+
+    def __enter__(self):
+        return self.lock.__enter__()
+
+    def __exit__(self, *error):
+        return self.lock.__exit__(*error)
+
+    def acquire(self, timeout):
+        self.asked.set()
+        return self.lock.acquire(timeout=timeout)
+
+
 def test_closing_waits_for_a_run(brightness, monkeypatch):
     with nothing_left():
         model = TensorRT.open(brightness, BRIGHTNESS, Options())
+        lock = model._session.lock = WatchedLock(model._session.lock)
         running, done = threading.Event(), []
         enqueue = model._session._enqueue
 
         def slowly():
             running.set()
-            time.sleep(0.2)
+            lock.asked.wait()
             done.append(enqueue())
             return True
 
@@ -274,7 +294,7 @@ def test_closing_waits_for_a_run(brightness, monkeypatch):
 
 
 def test_a_run_that_hangs_keeps_what_it_uses(brightness, monkeypatch):
-    monkeypatch.setattr(tensorrt, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(session, "_CLOSE_SECONDS", 0.01)
     before = live()
     model = TensorRT.open(brightness, BRIGHTNESS, Options())
     with model._session.lock:
@@ -341,7 +361,7 @@ def test_whatever_fails_in_a_run(brightness, failing):
 
 
 def refusing(logged):
-    """A method that says no, and why to the logger."""
+    """Return a method that refuses, and gives the reason to the logger."""
 
     def refuse(self, *_):
         if logged:
@@ -578,24 +598,35 @@ def test_memory_that_both_share(brightness, device_memory, monkeypatch, mapped, 
 
 @pytest.mark.parametrize("capture", [True, False])
 @pytest.mark.parametrize("mapped", ["0", "1"])
-def test_graphs(brightness, monkeypatch, capture, mapped):
+def test_graphs(brightness, monkeypatch, caplog, capture, mapped):
     monkeypatch.setenv("R2P_CUDA_GRAPH", "1")
     monkeypatch.setenv("R2P_CUDA_MAPPED", mapped)
     monkeypatch.setenv("FAKE_CUDA_INTEGRATED", mapped)
     if not capture:
         monkeypatch.setenv("FAKE_CUDA_NO_CAPTURE", "1")
     launches = []
-    launch = cudart.Graph.launch
+    launch = resources.CudaGraph.launch
     monkeypatch.setattr(
-        cudart.Graph, "launch", lambda graph: [launches.append(graph), launch(graph)][1]
+        resources.CudaGraph, "launch", lambda graph: [launches.append(graph), launch(graph)][1]
     )
     with opened(brightness) as model:
         for shown in ([1, 2, 3, 4], [9, 0, 8, 7], [5, 5, 0, 5]):
             assert model.run(clip(*shown)).tolist() == [shown]
     assert len(launches) == (3 if capture else 0)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    said = f"{brightness} cannot be captured as a CUDA graph; it runs without"
+    assert warned == ([] if capture else [said])
 
 
-# What is asked of it and what it lacks.
+def test_the_default_device_is_the_first_gpu_and_logged(brightness, caplog):
+    caplog.set_level("INFO", "r2p_edge")
+    with Predictor(brightness, spec=BRIGHTNESS) as predictor:
+        assert predictor.device == TensorRT.devices()[0] == "cuda"
+    messages = [record.getMessage() for record in caplog.records]
+    assert f"opened {brightness} on tensorrt 10.3.0: device cuda, precision fp32" in messages
+
+
+# Options, and libraries that are missing.
 
 
 @pytest.mark.parametrize(
@@ -635,7 +666,7 @@ def test_a_library_that_is_missing_or_does_not_fit(brightness, tmp_path, monkeyp
             MissingDependencyError,
             "tensorrt is not installed; pip install tensorrt, or tensorrt-cu12 where",
         )
-        patch.setattr(tensorrt, "_JETSON", tmp_path)
+        patch.setattr(library_module, "_JETSON", tmp_path)
         refused(MissingDependencyError, r"JetPack .*python3 -m venv --system-site-packages$")
     broken = tmp_path / "site" / "tensorrt"
     broken.mkdir(parents=True)

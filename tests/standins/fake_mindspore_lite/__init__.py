@@ -15,7 +15,7 @@ VERSIONS = ("2.0.0", "2.1.0", "2.3.1", "2.4.10", "2.7.0", "2.10.0", "2.11.0")
 
 @contextlib.contextmanager
 def installed(version="2.7.0", chip=None):
-    """mindspore_lite of a version can be imported, here and in new processes."""
+    """Let mindspore_lite of a version be imported, here and in new processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
         patch.setenv("FAKE_LITE_VERSION", version)
@@ -23,7 +23,7 @@ def installed(version="2.7.0", chip=None):
             patch.setenv("FAKE_LITE_CHIP", chip)
         _forget()
         yield
-    # Whether a library is installed is asked of sys.modules too.
+    # find_spec looks into sys.modules too.
     _forget()
 
 
@@ -33,7 +33,7 @@ def _forget():
 
 
 def write_mindir(path, source, optimize="general", chip=None):
-    """Converts an ONNX file; the chip is what Ascend's file is for."""
+    """Convert an ONNX file; `chip` is the one that an Ascend file is for."""
     import mindspore_lite
 
     config = path.with_suffix(".cfg")
@@ -47,7 +47,7 @@ def write_mindir(path, source, optimize="general", chip=None):
 
 
 def install_program(folder):
-    """Unpacks Lite's archive into `folder`; returns the path of its converter_lite."""
+    """Unpack Lite's archive into `folder` and return the path of its converter_lite."""
     tools = folder / "tools" / "converter"
     (tools / "lib").mkdir(parents=True)
     (tools / "converter").mkdir()

@@ -24,7 +24,7 @@ VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "10.16.1", "11.4")
 
 
 def cudart_library(folder: Path) -> Path:
-    """Compiles the stand-in for libcudart into `folder`; skips where there is no C compiler.
+    """Compile the stand-in for libcudart into `folder`; skip the test without a C compiler.
 
     Its name is not libcudart's, so that one mapped by a test is not found by the next.
     """
@@ -40,7 +40,7 @@ def cudart_library(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def installed(version: str = "10.3.0", **environment: object) -> Iterator[None]:
-    """tensorrt of a version and libcudart can be loaded, here and in new processes."""
+    """Let tensorrt of a version and libcudart be loaded, here and in new processes."""
     _, library = _library()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
@@ -53,7 +53,7 @@ def installed(version: str = "10.3.0", **environment: object) -> Iterator[None]:
             gc.collect()
         _forget()
         yield
-    # Whether a library is installed is asked of sys.modules too.
+    # find_spec looks into sys.modules too.
     _forget()
 
 
@@ -64,18 +64,18 @@ def _forget() -> None:
 
 @functools.cache
 def _library() -> tuple[tempfile.TemporaryDirectory[str], Path]:
-    """libcudart, and the folder of it, which goes when the process does."""
+    """Return libcudart and its folder, which goes when the process does."""
     folder = tempfile.TemporaryDirectory()
     return folder, cudart_library(Path(folder.name))
 
 
 def live() -> int:
-    """How many things of CUDA there are: allocations, streams, graphs, runtimes, engines, ..."""
+    """Return the number of live objects of CUDA: allocations, streams, graphs, engines, ..."""
     return _ask("fake_live")
 
 
 def allocated() -> int:
-    """How many allocations there ever were."""
+    """Return the number of allocations so far."""
     return _ask("fake_allocated")
 
 
@@ -86,7 +86,7 @@ def _ask(function: str) -> int:
 
 
 def plan_of(path: Path) -> dict[str, Any]:
-    """What the stand-in recorded in a plan: the version, the flags, the name, the profile, ..."""
+    """Return the stand-in's record in a plan: the version, the flags, the name, the profile, ..."""
     from tensorrt import _plan
 
     return _plan.read(path.read_bytes())[0]

@@ -47,7 +47,7 @@ _ELEMENTS = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float
 
 
 def install_program(folder):
-    """Puts a program `trtexec` into `folder`, and returns its path."""
+    """Put a program `trtexec` into `folder` and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "trtexec"
     command = shlex.join([sys.executable, str(FOLDER / "trtexec.py")])
@@ -58,7 +58,7 @@ def install_program(folder):
 
 @functools.cache
 def _plans():
-    """How the stand-in for the Python module writes and reads plans, without the rest of it."""
+    """Return the stand-in's module that writes and reads plans, without the rest of it."""
     spec = importlib.util.spec_from_file_location("plans", FOLDER / "tensorrt" / "_plan.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -66,7 +66,7 @@ def _plans():
 
 
 class ToolError(Exception):
-    """What is wrong: TensorRT's own words, and after them those of the tool."""
+    """An error: TensorRT's own words, and after them the tool's."""
 
     def __init__(self, own, *after):
         self.lines = (own, *after)
@@ -194,7 +194,7 @@ def _build(options, numbers):
 
 
 def _split(text):
-    """The name and the value of what stands before and after the last colon."""
+    """Return the texts before and after the last colon."""
     if "," in text or "'" in text:
         raise ToolError(f"Found invalid number of 's when parsing {text}")
     name, _, value = text.rpartition(":")
@@ -243,7 +243,7 @@ def _infer(options, numbers):
 
 
 def _computed(values, record):
-    """What the GPU's lower precisions leave of the numbers."""
+    """Return numbers rounded to the GPU's lower precisions."""
     import numpy as np
 
     if "FP16" in record["flags"]:
@@ -255,7 +255,7 @@ def _computed(values, record):
 
 
 def _exported(outputs):
-    """The outputs as sampleReporting.cpp's exportJSONOutput prints them."""
+    """Return the outputs as sampleReporting.cpp's exportJSONOutput prints them."""
     how = os.environ.get("FAKE_TRTEXEC")
     if how == "garbled":
         return '[\n  { "name" : "logits"\n  , "dimensions" : "1x'

@@ -13,7 +13,7 @@ from networks import SMALL, random_parameters, spec_for
 from requirements import needs, require
 
 from r2p_edge.errors import ModelError
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: E402

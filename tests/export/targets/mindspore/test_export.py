@@ -15,8 +15,8 @@ from requirements import needs, require
 
 from r2p_edge import Predictor
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact.files import write_sidecar
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import ModelError, OutputError, ParityError, UsageError
 from r2p_edge.export.graph.operators import check_ops
 from r2p_edge.export.targets.mindspore import export as mindspore_export
@@ -25,7 +25,7 @@ from r2p_edge.export.verify import parity
 from r2p_edge.export.verify.parity import open_session, run_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore import MindSpore
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("mindspore"), needs("onnx"), needs("onnxruntime")]
 

@@ -14,8 +14,8 @@ from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 
 from r2p_edge import Predictor
-from r2p_edge.artifact.files import write_sidecar
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import (
     BackendError,
     MissingDependencyError,
@@ -36,10 +36,10 @@ from r2p_edge.export.targets.mindspore_lite.config import (
 from r2p_edge.export.targets.mindspore_lite.converter import Converter, find_converter
 from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx, plan_lite
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, verification_clips
-from r2p_edge.runtimes import RUNTIMES, ais_bench
+from r2p_edge.runtimes import RUNTIMES, ascend
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
-from r2p_edge.spec.model_spec import InputSpec
+from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 
@@ -86,7 +86,7 @@ def card(tmp_path, monkeypatch):
     folder = tmp_path / "dev"
     folder.mkdir()
     (folder / "davinci0").touch()
-    monkeypatch.setattr(ais_bench, "_DEVICE_FILES", folder)
+    monkeypatch.setattr(ascend, "_DEVICE_FILES", folder)
     with installed(chip="Ascend310P3"):
         yield
 

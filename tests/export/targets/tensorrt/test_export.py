@@ -17,8 +17,9 @@ from requirements import needs
 from tensorrt_models import needs_rounding, small
 
 from r2p_edge import Predictor
-from r2p_edge.artifact import files as _files
-from r2p_edge.artifact.open import open_artifact, sidecar_path
+from r2p_edge.artifact import atomic as _files
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.errors import (
     BackendError,
     MissingDependencyError,
@@ -32,7 +33,7 @@ from r2p_edge.export.build import build
 from r2p_edge.runtimes.tensorrt import build as trt_build
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
-from r2p_edge.runtimes.tensorrt.runtime import CONTRACT
+from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 

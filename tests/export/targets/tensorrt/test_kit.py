@@ -19,7 +19,7 @@ from r2p_edge import Predictor
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.export.build import build
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 

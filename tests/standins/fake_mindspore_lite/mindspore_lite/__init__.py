@@ -157,7 +157,7 @@ class _Ascend:
 
 
 class _Model:
-    """What all versions have in common."""
+    """Features that all versions share."""
 
     def __init__(self):
         self._session = None

@@ -30,7 +30,7 @@ class QuantError(Exception):
 
 
 def quantize(model, sections):
-    """Rounds a model in place; returns {tensor: (lowest, highest)} of what it was shown."""
+    """Round a model in place; return {tensor: (lowest, highest)} of the samples."""
     data, full = sections.get("data_preprocess_param", {}), sections.get("full_quant_param", {})
     for key, value in {**sections["common_quant_param"], **data, **full}.items():
         if key in _VALUES and value not in _VALUES[key]:
@@ -54,7 +54,7 @@ def quantize(model, sections):
 
 
 def _samples(model, data):
-    """Each file as the model's input, in the order in which the real one takes them."""
+    """Yield each file as the model's input, in the order in which the real one takes them."""
     if "calibrate_path" not in data:
         raise QuantError("calibrate path must pass.")
     size = int(data.get("calibrate_size", "0"))
@@ -86,7 +86,7 @@ def _samples(model, data):
 
 
 def _ranges(model, names, inputs):
-    """Extremes of tensors over the samples, zero among them."""
+    """Return the extremes of tensors over the samples and zero."""
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     names = list(dict.fromkeys(names))
@@ -111,7 +111,7 @@ def _round_weight(weight, per_channel):
 
 
 def _round_activations(model, outputs, ranges):
-    """Puts Q and DQ before the layers of these outputs."""
+    """Put Q and DQ before the layers of these outputs."""
     nodes = list(model.graph.node)
     made = {}
     for name, (low, high) in ranges.items():

@@ -1,4 +1,4 @@
-"""What the stand-in's converter writes and its runtime reads: a JSON line before an ONNX model.
+"""Files that the stand-in's converter writes and its runtime reads: a JSON line, an ONNX model.
 
 FAKE_LITE_CONVERTER makes the converter fail: "exit1", "crash", "abort", "hang", "nothing" (it
 reports success and writes no file), "empty", or "late", after the file is written.
@@ -71,7 +71,7 @@ class ToolError(Exception):
 
 
 def parse_config(text):
-    """{section: {key: value}} of an INI text, read as the real one reads it."""
+    """Return {section: {key: value}} of an INI text, read as the real one reads it."""
     found, section = {}, "DEFAULT"
     for raw in text.splitlines():
         line = raw.replace(" ", "").replace('"', "")
@@ -131,7 +131,7 @@ def _misbehave():
     if how == "exit1":
         raise ToolError("Unsupported to convert ops: [Wobble]")
     if how == "crash":
-        # What the real one prints as it dies, to stdout.
+        # The real one prints this to stdout as it dies.
         print("encounter an unknown error, please verify the input model file", flush=True)
         os._exit(1)
     if how == "abort":
@@ -139,7 +139,7 @@ def _misbehave():
 
 
 def _damage(model):
-    """Makes the last constant of floats two parts in ten thousand larger."""
+    """Make the last constant of floats two parts in ten thousand larger."""
     for weight in reversed(model.graph.initializer):
         if weight.data_type == onnx.TensorProto.FLOAT:
             weight.CopyFrom(
@@ -149,7 +149,7 @@ def _damage(model):
 
 
 def session(path, context):
-    """The ONNX Runtime session of a file on a context's device, and whether it computes in fp16."""
+    """Return the ONNX Runtime session of a file on a device, and whether it computes in fp16."""
     content = Path(path).read_bytes()
     if not content.startswith(MAGIC):
         raise ToolError("Unsupported model: no MindIR")
@@ -184,7 +184,7 @@ _FLAGS = {
 
 
 def main(arguments):
-    """`converter_lite`, converter_flags.cc and main.cc; returns the exit code."""
+    """Run `converter_lite` (converter_flags.cc and main.cc) and return the exit code."""
     values = {"optimize": "general", "configFile": "", "saveType": "MINDIR"}
     for argument in arguments:
         flag, _, value = argument.removeprefix("--").partition("=")

@@ -48,7 +48,7 @@ _users = weakref.WeakSet()
 
 
 def register(user, logger, function):
-    """What a builder and a runtime do first: take the logger, ask for a GPU, use some of it."""
+    """Take the logger and some memory of a GPU, as a builder and a runtime do first."""
     check(logger, ILogger)
     user._logger = first = next((each._logger for each in _users), logger)
     if first is not logger:
@@ -230,7 +230,7 @@ class Builder(Owned):
 
 
 def _uninterrupted(work):
-    """Does work in a thread of its own; Ctrl-C waits for the end of it."""
+    """Do work in a thread of its own; Ctrl-C waits for its end."""
     outcome, interrupt = [], None
     thread = threading.Thread(target=lambda: outcome.append(work()))
     thread.start()
@@ -257,7 +257,7 @@ class _Build:
         self.plan = None
 
     def run(self):
-        """Whether there is a plan now."""
+        """Build, and return whether there is a plan now."""
         try:
             self._review()
             timed = self._progress()
@@ -301,7 +301,7 @@ class _Build:
                 )
 
     def _review_bytes(self):
-        """UINT8 is for the network's ends: an input of it has to be cast first."""
+        """Refuse UINT8 within the network: an input of it has to be cast first."""
         graph = self._network._model.graph
         names = {each.name for each in self._network._inputs if each._dtype.name == "UINT8"}
         for node in graph.node:
@@ -330,7 +330,7 @@ class _Build:
                     raise _RefusedError(4, f"{each.name}: static dimensions do not match: {text}")
 
     def _progress(self):
-        """Times the tactics, phase by phase; what was not in the cache."""
+        """Time the tactics that are not in the cache, phase by phase."""
         tactics = self._tactics()
         with _Phase(self._config._monitor, "Building engine from network", None, 2) as whole:
             with _Phase(self._config._monitor, "Timing tactics", whole.name, len(tactics)) as phase:
@@ -346,7 +346,7 @@ class _Build:
         return timed
 
     def _tactics(self):
-        """A name for each layer, by what decides how fast its kernels are."""
+        """Return a name for each layer, by the properties that decide how fast its kernels are."""
         graph = self._network._model.graph
         if os.environ.get("FAKE_TENSORRT_NO_TACTIC"):
             node = graph.node[0]
@@ -385,7 +385,7 @@ class _Build:
 
 
 def _damage(model):
-    """Makes the last constant of floats a tenth larger."""
+    """Make the last constant of floats a tenth larger."""
     for weight in reversed(model.graph.initializer):
         if weight.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16):
             array = numpy_helper.to_array(weight)

@@ -35,7 +35,7 @@ def dotted(numbers):
 
 
 def bound(cls):
-    """Leaves in `cls` what this release has; what none has should not be there."""
+    """Leave in `cls` the names that this release has, all of which some release must have."""
     if cls.__name__ in API:
         for name in [name for name in vars(cls) if not name.startswith("_")]:
             if name not in API[cls.__name__]:
@@ -45,7 +45,7 @@ def bound(cls):
 
 
 def public(module):
-    """What this release has of a module's names; each is in one of them."""
+    """Return the names of a module that this release has; some release has each."""
     for name in module.__all__:
         assert any(name in api for api in _API.values()), name
     return {name: getattr(module, name) for name in module.__all__ if name in API}
@@ -105,7 +105,7 @@ Severity = _enumeration("Severity", API["ILogger.Severity"], _OrderedEnum)
 
 
 def check(value, kind):
-    """TypeError where pybind11 would find no overload; an int where one is wanted."""
+    """Raise TypeError if pybind11 would find no overload; return an int where one is wanted."""
     if kind is int and hasattr(value, "__index__"):
         return operator.index(value)
     if kind is int or not isinstance(value, kind):
@@ -132,7 +132,7 @@ class _Checked(type):
 
 
 class Overridable(metaclass=_Checked):
-    """What users derive from; its callbacks must not raise."""
+    """A class that users derive from; its callbacks must not raise."""
 
     _initialized = False
 
@@ -152,7 +152,7 @@ def pure(function):
 
 
 class Owned:
-    """What users do not derive from, and as a rule do not make: its attributes are all it has."""
+    """A class that users neither derive from nor, as a rule, make; it has no other attributes."""
 
     def __init__(self):
         raise TypeError(f"tensorrt.{type(self).__name__}: No constructor defined!")
@@ -170,7 +170,7 @@ class Owned:
 
 
 def rw(name, kind):
-    """A property that can be written, of one type."""
+    """Return a property that can be written, of one type."""
 
     def put(self, value):
         setattr(self, name, check(value, kind))
@@ -212,7 +212,7 @@ def log(logger, severity, message):
 
 
 def error(logger, function, code, message):
-    """Logs an error in the form of this release."""
+    """Log an error in the form of this release."""
     kind = _KINDS.get(code, "Internal Error")
     where = f"{code}: [{function.rpartition('::')[2]}.cpp]" if NUMBERS < (10,) else f"{function}:"
     log(logger, "ERROR", f"{where} Error Code {code}: {kind} ({message})")
@@ -253,7 +253,7 @@ class Dims:
 
 
 def sizes(shape):
-    """What becomes a Dims by itself, as a tuple."""
+    """Return the sizes in anything that pybind11 converts to Dims."""
     return tuple(Dims(check(shape, (tuple, list, Dims))))
 
 

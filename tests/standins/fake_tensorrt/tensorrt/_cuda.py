@@ -15,19 +15,19 @@ def library():
 
 
 def device():
-    """The calling thread's current device."""
+    """Return the calling thread's current device."""
     number = ctypes.c_int()
     library().cudaGetDevice(ctypes.byref(number))
     return number.value
 
 
 def trouble():
-    """The code of the error that every use of CUDA meets, or 0."""
+    """Return the code of the error that every use of CUDA meets, or 0."""
     return library().cudaGetDeviceCount(ctypes.byref(ctypes.c_int()))
 
 
 def capability():
-    """The compute capability of the current device, as in "8.7"."""
+    """Return the compute capability of the current device, as in "8.7"."""
     numbers = [ctypes.c_int(), ctypes.c_int()]
     for number, attribute in zip(numbers, (75, 76)):
         library().cudaDeviceGetAttribute(ctypes.byref(number), attribute, device())
@@ -35,14 +35,14 @@ def capability():
 
 
 def memory():
-    """How many bytes the current device has."""
+    """Return the bytes of the current device."""
     left, total = ctypes.c_size_t(), ctypes.c_size_t()
     library().cudaMemGetInfo(ctypes.byref(left), ctypes.byref(total))
     return total.value
 
 
 def allocate(owner, nbytes, before=lambda: None):
-    """Takes device memory for as long as `owner` lives; whether there was enough.
+    """Take device memory for as long as `owner` lives; return whether there was enough.
 
     `before` is called before the memory goes.
     """

@@ -14,7 +14,7 @@ _HEADER = struct.Struct("<4s4xQ8x4BI")
 
 
 class PlanError(Exception):
-    """What the real library logs, and its error code."""
+    """An error that the real library logs, with its code."""
 
 
 def write(numbers, record, model):
@@ -24,7 +24,7 @@ def write(numbers, record, model):
 
 
 def read(plan, numbers=None):
-    """The record and the model; PlanError for what a library of `numbers` would not read."""
+    """Return the record and the model; raise PlanError if a library of `numbers` refuses it."""
     if plan[:4] != b"ftrt":
         raise PlanError(
             1, "Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed."
@@ -46,7 +46,7 @@ def read(plan, numbers=None):
 
 
 def session(model):
-    """What computes a model."""
+    """Return the ONNX Runtime session that computes a model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -43,7 +43,7 @@ class _Tensor:
 
 
 class _Program:
-    """What a plan computes."""
+    """The computation of a plan."""
 
     def __init__(self, record, model):
         self.record = record
@@ -62,11 +62,11 @@ class _Program:
         return [each for each in self.tensors.values() if each.mode == mode]
 
     def profile(self, tensor):
-        """The smallest, best and largest shape of an input."""
+        """Return the smallest, best and largest shape of an input."""
         return self.record["profile"].get(tensor.name) or [tensor.shape] * 3
 
     def run(self, arrays):
-        """{name: array} of the outputs, as exact as the plan's precision."""
+        """Return {name: array} of the outputs, as exact as the plan's precision."""
         outputs = self.named(_Mode.OUTPUT)
         found = self._session.run([each.name for each in outputs], arrays)
         if not self.record["typed"] and "FP16" in self.record["flags"]:
@@ -77,7 +77,7 @@ class _Program:
         return {tensor.name: array for tensor, array in zip(outputs, found)}
 
     def shapes(self, inputs):
-        """{name: shape} of every tensor, given those of the inputs."""
+        """Return {name: shape} of every tensor, given those of the inputs."""
         key = tuple(sorted(inputs.items()))
         if key not in self._shapes:
             zeros = {name: np.zeros(shape, self.tensors[name].numpy) for name, shape in key}
@@ -112,7 +112,7 @@ class Runtime(Owned):
 
 
 def _or_none(made, nbytes, before=lambda: None):
-    """What was made, unless the device has not as much memory as it takes."""
+    """Return a new object, or None if the device has too little memory for it."""
     if _cuda.allocate(made, nbytes, before):
         return made
     message = f"Requested amount of GPU memory ({nbytes} bytes) could not be allocated."
@@ -206,7 +206,7 @@ def _context_memory():
 
 
 def _alone(method):
-    """One thread at a time: the real one's answers would be anything."""
+    """Raise if another thread is running: the real one's answers would be arbitrary."""
 
     @functools.wraps(method)
     def guarded(self, *args, **kwargs):
@@ -306,7 +306,7 @@ class IExecutionContext(Owned):
         return None
 
     def _job(self):
-        """The number of a job with the shapes and addresses of now."""
+        """Return the number of a job with the present shapes and addresses."""
         shapes = self._program.shapes(self._inputs)
         addresses = {name: self._addresses[name] for name in shapes}
         key = (tuple(shapes.items()), tuple(addresses.items()), self._changed)

@@ -1,0 +1,57 @@
+"""Ascend NPUs: the devices of this machine and the precision that they compute in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r2p_edge.errors import BackendError
+from r2p_edge.runtimes.base import Options
+from r2p_edge.spec import ModelSpec
+
+_DEVICE_FILES = Path("/dev")  # where the driver shows a card: davinci0, davinci1, ...
+
+
+def ascend_devices() -> list[str]:
+    """Return "ascend", "ascend:1", ...: one name for each card that the driver shows.
+
+    ACL counts the cards that it may use from 0, whatever numbers their device files have.
+    """
+    count = len(list(_DEVICE_FILES.glob("davinci[0-9]*")))
+    return [f"ascend:{number}" if number else "ascend" for number in range(count)]
+
+
+def device_number(device: str) -> int:
+    """Return the number of a card from its name, "ascend" or "ascend:1"."""
+    return int(device.partition(":")[2] or 0)
+
+
+def require_device(library: str, device: str, available: list[str]) -> None:
+    """Make sure that a device is among those that `library` has here.
+
+    Raises:
+        BackendError: it is not.
+    """
+    if device not in available:
+        raise BackendError(
+            f"{library} has no device {device!r} here; it has {', '.join(available) or 'none'}"
+        )
+
+
+def ascend_precision(path: Path, spec: ModelSpec, options: Options) -> str:
+    """Return the precision in which an Ascend 310, 310P or 310B computes the model.
+
+    Its convolutions are fp16 and int8 (CANN, "supported ONNX operators"), so an fp32 artifact loses
+    digits there, to which the caller must agree.
+
+    Raises:
+        BackendError: another precision was requested, or fp16 was not agreed to.
+    """
+    wanted = options.precision or spec.precision
+    if spec.precision == "int8" and options.precision is None:
+        return "int8"
+    if wanted != "fp16":
+        raise BackendError(
+            f"Ascend computes in fp16 and {path} was to run in {wanted}; choose precision fp16 if "
+            "that is good enough, or another device"
+        )
+    return "int8" if spec.precision == "int8" else "fp16"

@@ -1,0 +1,50 @@
+"""Files and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from r2p_edge.artifact.atomic import atomic_folder, atomic_write, check_folder
+from r2p_edge.errors import ModelNotFoundError, OutputError, VideoNotFoundError
+
+
+@pytest.mark.parametrize("error", [ModelNotFoundError, VideoNotFoundError, OutputError, KeyError])
+def test_an_error_of_the_block_is_not_one_of_the_folder(tmp_path, error):
+    path = tmp_path / "kit"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(error, match="not here") as caught, atomic_folder(path):
+        raise error("not here")
+    assert type(caught.value) is error
+    assert [file.name for file in tmp_path.rglob("*")] == ["kit", "old"]
+
+
+def test_a_full_disk_is_one_of_the_folder(tmp_path):
+    with (
+        pytest.raises(OutputError, match=r"kit cannot be written: No space left on device; make"),
+        atomic_folder(tmp_path / "kit"),
+    ):
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "kit"
+    for content in ("one", "two"):
+        with atomic_folder(path) as draft:
+            (draft / content).touch()
+    assert [file.name for file in tmp_path.rglob("*")] == ["kit", "two"]
+
+
+@pytest.mark.parametrize("write", [check_folder, lambda path: atomic_write(path, b"")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("n" * 300, "File name too long"),
+        ("absent/model.onnx", "there is no folder"),
+        (".", "it is a folder"),
+    ],
+)
+def test_a_path_that_cannot_be_written(tmp_path, write, name, reason):
+    with pytest.raises(OutputError, match=rf"cannot be written: {reason}"):
+        write(tmp_path / name)
