@@ -23,7 +23,9 @@ from r2p_edge import errors
 from r2p_edge.errors import BackendError, R2PError
 
 # With the import path of this process, and without the current folder, which -c puts in front.
-_COMMAND = "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _child; _child.serve()"
+_COMMAND = (
+    "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _isolated; _isolated.serve()"
+)
 
 
 class ProcessEndedError(BackendError):

@@ -109,7 +109,7 @@ def videos_in(folder: Path) -> list[Path]:
         VideoNotFoundError: there is no such folder.
         VideoError: there is no video in it.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
     files = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     found = sorted(path for path in files if path.is_file())

@@ -208,7 +208,7 @@ def test_uint8_for_lite(export, lite):
 def test_several_clips_at_once(run, export, lite, clip):
     record = export("mindspore-lite", "--batch", "2")[1]["mindspore-lite"]
     assert record["parity"]["max_rel"] <= 1e-4
-    code, output, _ = run("predict", record["path"], clip, "--clips", 3, "--json")
+    code, output, _ = run("predict", record["path"], clip, "--views", 3, "--json")
     assert (code, json.loads(output)["clips"]) == (0, 3)
 
 
@@ -433,7 +433,7 @@ def test_the_demo_has_a_row_for_mindspore(demo):
 def test_the_demo_has_a_row_for_lite(run, lite, tmp_path, monkeypatch):
     for clips in ("_CALIBRATED", "_JUDGED"):  # int8 is measured elsewhere
         monkeypatch.setattr(f"r2p_edge.demo.{clips}", 2)
-    code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
+    code, output, _ = run("demo", "--num-clips", 12, "--out", tmp_path, "--json")
     assert code == 0
     report = json.loads(output)
     results = {each["runtime"]: each for each in report["results"] if each["precision"] == "fp32"}
@@ -465,7 +465,7 @@ def test_other_forms_for_the_framework(run, export, framework, clip, options):
     record = export("mindspore", *options)[1]["mindspore"]
     assert record["status"] == "built"
     assert record["parity"]["max_rel"] <= 1e-4
-    code, output, _ = run("predict", record["path"], clip, "--clips", 3, "--json")
+    code, output, _ = run("predict", record["path"], clip, "--views", 3, "--json")
     assert (code, json.loads(output)["runtime"]) == (0, "mindspore")
 
 

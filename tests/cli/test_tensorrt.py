@@ -150,7 +150,7 @@ def test_options_of_the_build(run, fails, ten, made, tmp_path):
 def test_the_demo_has_a_row(run, ten, tmp_path, monkeypatch):
     for other in ("openvino", "mindspore_lite", "mindspore"):
         monkeypatch.setitem(sys.modules, other, None)
-    code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
+    code, output, _ = run("demo", "--num-clips", 12, "--out", tmp_path, "--json")
     report = json.loads(output)
     results = {(each["runtime"], each["precision"]): each for each in report["results"]}
     assert code == 0

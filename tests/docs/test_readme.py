@@ -5,7 +5,7 @@ import shlex
 
 from paths import ROOT
 
-from r2p_edge.cli import entry as cli
+from r2p_edge.cli import build_parser
 from r2p_edge.export.presets import PRESETS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_verbs_and_options_exist():
     commands = [shlex.split(line)[1:] for line in lines if re.match(r"r2p-edge [a-z]", line)]
     assert len(commands) >= 5
     for command in commands:
-        cli._parser().parse_args(command)
+        build_parser().parse_args(command)
 
 
 def test_every_preset_is_listed():
