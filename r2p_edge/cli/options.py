@@ -44,9 +44,11 @@ class VerbParser(argparse.ArgumentParser):
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([self._bare.get(each, each) for each in words], namespace)
 
-    def add_former_clips(self, *now: str) -> None:
-        """Add `--clips`, which is gone, as an error that names what has taken its place."""
-        self.add_argument("--clips", action=_Gone, nargs="?", help=argparse.SUPPRESS, const=now)
+    def add_former_clips(self, successor: str) -> None:
+        """Add `--clips`, which is gone, as an error that names its successor."""
+        self.add_argument(
+            "--clips", action=_Gone, nargs="?", help=argparse.SUPPRESS, const=successor
+        )
 
 
 class _Gone(argparse.Action):
@@ -55,7 +57,7 @@ class _Gone(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         """Raise UsageError."""
         verb = parser.prog.split()[-1]
-        raise UsageError(f"{verb} has no option --clips; give {' and '.join(self.const)}")
+        raise UsageError(f"{verb} has no option --clips; give {self.const}")
 
 
 def add_verb(

@@ -4,12 +4,14 @@ import json
 import sys
 
 import onnx
+import pytest
+from exit_codes import BACKEND, DATA, MODEL, USAGE
 from onnx import numpy_helper
 from requirements import needs
 
+from r2p_edge.compare import spread_videos
+from r2p_edge.errors import UsageError
 from r2p_edge.runtimes.openvino import OpenVino
-
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("openvino")]
 
@@ -101,3 +103,20 @@ def test_compare_asks_for_another_precision(run, exported):
         assert result["max_rel"] > 1e-4  # it did compute in bf16
     else:
         assert (code, result["exit_code"]) == (BACKEND, BACKEND)
+
+
+def test_videos_are_spread_over_the_folder(tmp_path):
+    names = [f"{label}/{number}.avi" for label in "abc" for number in range(3)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for count, expected in (
+        (1, ["a/0.avi"]),
+        (3, ["a/0.avi", "b/1.avi", "c/2.avi"]),
+        (9, names),
+        (100, names),
+        (None, names),
+    ):
+        assert spread_videos(tmp_path, count) == [tmp_path / name for name in expected]
+    with pytest.raises(UsageError, match="count is 0"):
+        spread_videos(tmp_path, 0)

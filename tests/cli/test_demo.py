@@ -7,8 +7,6 @@ from requirements import needs
 
 from r2p_edge.calibration import motion
 
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
-
 
 def test_demo(demo):
     report, folder = demo

@@ -4,8 +4,6 @@ import json
 
 from requirements import needs
 
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
-
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("openvino")]
 
 

@@ -9,13 +9,12 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from exit_codes import DATA, MODEL, USAGE
 from models import brightness_model
 from networks import random_parameters
 from requirements import needs
 
 from r2p_edge.calibration import motion
-
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 
 
 def test_export_and_info(run, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from exit_codes import BACKEND, DATA, KIT, MODEL, USAGE
 from fake_mindspore_lite import install_program, installed
 from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
@@ -17,7 +18,6 @@ from r2p_edge.calibration import motion
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
-USAGE, DATA, MODEL, BACKEND, KIT = 2, 3, 4, 5, 6
 ASCENDS = ("ascend310", "ascend310p", "ascend310b")
 
 

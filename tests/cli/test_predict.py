@@ -7,14 +7,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+from exit_codes import BACKEND, DATA, MODEL, USAGE
 from models import brightness_model, spec_of_brightness
 from requirements import needs
 
 from r2p_edge.artifact.files import write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.runtimes.openvino import OpenVino
-
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 
 
 def test_predict_json(run, model, clip):

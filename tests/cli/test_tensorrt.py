@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from exit_codes import BACKEND, KIT, MODEL, USAGE
 from fake_tensorrt import VERSIONS, installed, live, plan_of
 from fake_tensorrt.trtexec import install_program
 from models import brightness_model, spec_of_brightness
@@ -22,8 +23,6 @@ from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.spec.model_spec import ModelSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
-
-USAGE, DATA, MODEL, BACKEND, KIT = 2, 3, 4, 5, 6
 
 
 @pytest.fixture(autouse=True)
