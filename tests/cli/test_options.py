@@ -68,7 +68,7 @@ def test_the_examples_parse(verb):
 def test_defaults_in_the_help_are_the_real_ones(verb):
     for action in VERBS[verb]._actions:
         told = re.search(r"\(default: ([\w.-]+)", action.help or "")
-        if told and action.default not in (None, argparse.SUPPRESS):
+        if told and action.default not in (None, False, argparse.SUPPRESS):
             default = action.default
             expected = f"{default:g}" if isinstance(default, float) else str(default)
             assert told[1] == expected, action.help
