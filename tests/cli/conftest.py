@@ -10,11 +10,13 @@ from r2p_edge.calibration import motion
 
 @pytest.fixture
 def model(tmp_path):
+    """Write a model of brightness, whose answers are known."""
     return brightness_model(tmp_path / "model.onnx")
 
 
 @pytest.fixture
 def clip(tmp_path):
+    """Write a video of the bundled model's first class."""
     path = tmp_path / "clip.mp4"
     motion.write_video(motion.scene("test", 0), path)
     return path
@@ -22,7 +24,7 @@ def clip(tmp_path):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The bundled model as every artifact, and what the export said of them."""
+    """Export the bundled model in every form; return {file name: path}."""
     from r2p_edge.export.build import build
 
     out = tmp_path_factory.mktemp("exported")

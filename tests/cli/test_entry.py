@@ -100,7 +100,7 @@ def test_a_folder_that_may_not_be_read(fails, model, tmp_path, monkeypatch, code
 
 
 def test_an_error_of_the_system_that_nobody_expects(model, clip):
-    """It names itself, and keeps what was printed before."""
+    """Name the error, and keep what was printed before."""
     program = """
 import sys
 from r2p_edge import Predictor
@@ -172,7 +172,7 @@ def test_what_is_taken_for_a_password():
 
 
 def test_help_in_a_bare_checkout(tmp_path):
-    """Where nothing is installed but NumPy, and the package is found in the current folder."""
+    """Run it where NumPy alone is installed, and the package lies in the current folder."""
     python = make_python(tmp_path / "bare")
     done = subprocess.run(
         [python, "-m", "r2p_edge", "export", "--help"],

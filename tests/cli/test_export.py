@@ -100,7 +100,7 @@ def test_bad_exports(fails, tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """An ONNX model of someone else: (N, 3, 16, 112, 112) to 400 numbers, with an open batch."""
+    """Write a foreign ONNX model, (N, 3, 16, 112, 112) to 400 numbers, with an open batch."""
     return mean_model(tmp_path / "theirs.onnx", ("N", 3, 16, 112, 112), 400)
 
 
@@ -176,7 +176,7 @@ def test_presets_that_fit_an_onnx_source(fails, pictures, tmp_path):
 
 
 def field(number, payload):
-    """A length-delimited field of a protobuf message."""
+    """Return a length-delimited field of a protobuf message."""
     return bytes([number << 3 | 2]) + varint(len(payload)) + payload
 
 
@@ -189,7 +189,7 @@ def varint(number):
 
 
 def checkpoint_of_mindspore(path, parameters):
-    """Writes arrays as MindSpore's save_checkpoint does."""
+    """Write arrays as MindSpore's save_checkpoint does."""
     content = bytearray()
     for name, array in parameters.items():
         dims = b"".join(b"\x08" + varint(size) for size in array.shape)
@@ -201,7 +201,7 @@ def checkpoint_of_mindspore(path, parameters):
 
 @pytest.fixture(scope="module")
 def mindspore_parameters():
-    """Those of a small network, under MindSpore's names."""
+    """Return the parameters of a small network, under MindSpore's names."""
     names = {
         "weight": "gamma", "bias": "beta",
         "running_mean": "moving_mean", "running_var": "moving_variance",

@@ -45,13 +45,13 @@ def lite():
 
 @pytest.fixture
 def framework(monkeypatch):
-    """MindSpore, and no MindSpore Lite."""
+    """Provide MindSpore without MindSpore Lite."""
     hide(monkeypatch, "mindspore_lite")
 
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory):
-    """A small R(2+1)D as a file of weights, and a file of its contract."""
+    """Write a small R(2+1)D as a file of weights, and a file of its contract."""
     from safetensors.numpy import save_file
 
     folder = tmp_path_factory.mktemp("network")
@@ -69,7 +69,7 @@ def clip(tmp_path):
 
 @pytest.fixture
 def export(run, network, tmp_path):
-    """Exports the small network into `out`; returns exit code and {target: record}."""
+    """Return a function that exports the network into `out`: exit code and {target: record}."""
 
     def export(targets, *options, out=tmp_path / "out"):
         code, output, errors = run(
@@ -82,7 +82,7 @@ def export(run, network, tmp_path):
 
 
 def files(folder):
-    """The names of what is there, without the folder's manifest."""
+    """Return the names of the files in a folder, without its manifest."""
     names = {file.name for file in folder.iterdir()} if folder.exists() else set()
     return names - {"manifest.json"}
 
@@ -159,7 +159,7 @@ def test_predict_without_either(run, fails, export, neither, lite, clip, monkeyp
 
 
 def brightness_mindir(folder):
-    """The framework's file as far as it is looked at before the library is."""
+    """Write as much of the framework's file as is looked at before the library is."""
     path = folder / "brightness.mindir"
     tensor = b"\x08\x01\x08\x04\x08\x08\x08\x08\x08\x03\x10\x02"  # (1, 4, 8, 8, 3), uint8
     for number in (2, 5, 7):

@@ -10,7 +10,7 @@ from r2p_edge.predictor import Predictor
 
 @pytest.fixture
 def asked(run, model, monkeypatch):
-    """Runs `stream MODEL` with these words; returns its source and the options that it asks for."""
+    """Return a function that runs `stream` with words, and returns its source and options."""
     calls = []
 
     @contextmanager
