@@ -11,14 +11,15 @@ import numpy as np
 from r2p_edge.artifact import open_artifact
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json, progress_bars
+from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import ParityError, R2PError, VideoError
 
 _GENERATED = 8  # clips
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
-    verb = shared.add_verb(
+    verb = add_verb(
         verbs,
         "compare",
         run,

@@ -8,15 +8,16 @@ from typing import Any
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json, progress_bars
+from r2p_edge.cli.verb import Verbs, add_verb
 
 _NUM_CLIPS = 240
 _OUT = Path("r2p-edge-demo")
 _WIDTH = 120  # of the table where there is no terminal, in columns
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
-    verb = shared.add_verb(
+    verb = add_verb(
         verbs,
         "demo",
         run,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
+from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import BackendError
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
-    shared.add_verb(
+    add_verb(
         verbs,
         "doctor",
         run,

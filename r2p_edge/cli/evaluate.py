@@ -8,11 +8,12 @@ from typing import Any
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json, progress_bars
+from r2p_edge.cli.verb import Verbs, add_verb
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
-    verb = shared.add_verb(
+    verb = add_verb(
         verbs,
         "eval",
         run,

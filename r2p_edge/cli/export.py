@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
 from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
 from r2p_edge.errors import R2PError
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ _ONLY_A_KIT = 6
 _DOING = "exporting and verifying"
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
     from r2p_edge.export import TARGETS
 
-    verb = shared.add_verb(
+    verb = add_verb(
         verbs,
         "export",
         run,
@@ -92,7 +93,7 @@ def add(verbs: shared.Verbs) -> None:
     )
 
 
-def _add_contract_options(verb: shared.VerbParser) -> None:
+def _add_contract_options(verb: VerbParser) -> None:
     group = verb.add_argument_group(
         "how the model was trained", "What is left out is as the preset, spec or source says."
     )

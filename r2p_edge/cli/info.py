@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
-from r2p_edge.cli import options as shared
 from r2p_edge.cli.int8 import int8_rows
 from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.spec.model_spec import ModelSpec
 
 _SHOWN_LABELS = 4
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
-    verb = shared.add_verb(
+    verb = add_verb(
         verbs,
         "info",
         run,

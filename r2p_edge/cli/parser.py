@@ -9,7 +9,7 @@ import argparse
 
 from r2p_edge._version import __version__
 from r2p_edge.cli import calibrate, compare, demo, doctor, evaluate, export, info, predict, stream
-from r2p_edge.cli.options import VerbParser, add_verbose
+from r2p_edge.cli.verb import VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibrate)

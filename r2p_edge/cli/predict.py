@@ -6,14 +6,15 @@ import argparse
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import complain, print_json, redacted
+from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import R2PError
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
-    verb = shared.add_verb(
+    verb = add_verb(
         verbs,
         "predict",
         run,

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
+from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
 from r2p_edge.live.motion_gate import MOTION
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 
 
-def add(verbs: shared.Verbs) -> None:
+def add(verbs: Verbs) -> None:
     """Add the verb."""
-    verb = shared.add_verb(
+    verb = add_verb(
         verbs,
         "stream",
         run,
@@ -36,7 +37,7 @@ def add(verbs: shared.Verbs) -> None:
     shared.add_predictor_options(verb)
 
 
-def _add_answer_options(verb: shared.VerbParser) -> None:
+def _add_answer_options(verb: VerbParser) -> None:
     group = verb.add_argument_group("answers")
     group.add_argument(
         "--stride",
@@ -95,7 +96,7 @@ def _add_answer_options(verb: shared.VerbParser) -> None:
     shared.add_top(verb, "list the K most probable classes in JSON")
 
 
-def _add_source_options(verb: shared.VerbParser) -> None:
+def _add_source_options(verb: VerbParser) -> None:
     group = verb.add_argument_group("source")
     group.add_argument(
         "--timeout",
