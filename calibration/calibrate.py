@@ -13,10 +13,11 @@ from typing import Any
 from r2p_edge.artifact import bundle, open_artifact
 from r2p_edge.artifact.files import atomic_write, check_folder, write_sidecar
 from r2p_edge.calibration.accuracy import judge, objections
-from r2p_edge.calibration.clipset import ClipSet, clips_for
+from r2p_edge.calibration.clipset import ClipSet
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import PASSES, Method
 from r2p_edge.errors import ParityError, UsageError
+from r2p_edge.export.build import Calibration as Calibration
 from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.builder import embed_spec
 from r2p_edge.runtimes.cpu import read_cpu
@@ -109,16 +110,9 @@ class Quantizer:
 def calibrate(
     model: str | Path,
     out: str | Path,
-    folder: str | Path | None = None,
-    split: str | Path | None = None,
     *,
-    num_clips: int = 200,
-    seed: int = 0,
-    strict: bool = False,
-    force: bool = False,
-    method: Method = "minmax",
+    calibration: Calibration | None = None,
     profile: str | None = None,
-    max_drop: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ModelSpec:
     """Turn an fp32 ONNX artifact into an int8 one that is measured against it.
@@ -128,10 +122,8 @@ def calibrate(
     Args:
         model: the fp32 artifact.
         out: the .onnx file to write.
-        folder, split, num_clips, seed, strict, force: the clips to calibrate on; see `clips_for`.
-        method: way to choose the range of each tensor; see `quantize_onnx`.
+        calibration: settings; by default clips of the bundled model, for that model alone.
         profile: name in `quantize.PROFILES`; by default that of this machine's CPU.
-        max_drop: percentage points of top-1 accuracy that int8 may lose; None for any.
         progress: called after each clip that was run with the number of them, and of all runs.
 
     Returns:
@@ -140,7 +132,7 @@ def calibrate(
     Raises:
         UsageError: an argument is wrong in itself, or `out` is the model.
         VideoError: the folder or the list cannot be used.
-        ModelError: the model cannot be used, or int8 loses more than `max_drop`.
+        ModelError: the model cannot be used, or int8 loses more than `calibration.max_drop`.
         OutputError: `out` cannot be written.
     """
     model, out = Path(model), Path(out)
@@ -148,19 +140,18 @@ def calibrate(
     check_folder(out)
     if out.exists() and out.samefile(model):
         raise UsageError(
-            f"out (--out) is the fp32 model itself, {out}; name another file, since other int8 "
-            "models are made from that one"
+            f"{out} is the fp32 model itself; name another file, since other int8 models are made "
+            "from that one"
         )
-    clips = clips_for(
-        spec, folder, split, num_clips=num_clips, seed=seed, strict=strict, force=force
-    )
-    done, total = itertools.count(1), clips.count * PASSES[method]
+    wanted = calibration or Calibration()
+    clips = wanted.clips(spec)
+    done, total = itertools.count(1), clips.count * PASSES[wanted.method]
 
     def step() -> None:
         if progress is not None:
             progress(next(done), total)
 
-    quantizer = Quantizer(clips, method=method, max_drop=max_drop, progress=step)
+    quantizer = Quantizer(clips, method=wanted.method, max_drop=wanted.max_drop, progress=step)
     spec = quantizer.onnx(model, out, profile or profile_of_this_cpu())
     stored = clips.store(out.parent)
     if bundle.listed(out.parent) is not None:  # `out` may have replaced one of its files

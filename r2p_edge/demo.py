@@ -120,7 +120,8 @@ def _build(
     names: list[str], out: Path, precision: Literal["fp32", "int8"]
 ) -> tuple[list[_Made], list[dict[str, str]]]:
     """Return an artifact for each of these runtimes, and why the others are left out."""
-    from r2p_edge.export.build import Calibration, build
+    from r2p_edge.calibration.calibrate import Calibration
+    from r2p_edge.export.build import build
 
     runtimes = {_TARGETS[name]: name for name in names}
     failed: list[tuple[str, R2PError]] = []

@@ -35,13 +35,13 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Calibrate; return 0."""
-    from r2p_edge.calibration.calibrate import calibrate
+    from r2p_edge.calibration.calibrate import Calibration, calibrate
 
     with progress_bars() as progress:
         spec = calibrate(
             options.model,
             options.out,
-            **shared.calibration_options(options),
+            calibration=Calibration(**shared.calibration_options(options)),
             profile=options.profile,
             progress=lambda done, total: progress("calibrating", done, total),
         )

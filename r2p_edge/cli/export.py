@@ -186,10 +186,14 @@ def _build(
     options: argparse.Namespace, progress: Callable[[str], None] | None
 ) -> tuple[list[Built], list[tuple[str, R2PError]]]:
     """Return the artifacts, and each target that failed with its error."""
-    from r2p_edge.export.build import Calibration, build
+    from r2p_edge.export.build import build
 
+    calibration = None
+    if options.precision == "int8":
+        from r2p_edge.calibration.calibrate import Calibration
+
+        calibration = Calibration(**shared.calibration_options(options))
     failed: list[tuple[str, R2PError]] = []
-    int8 = options.precision == "int8"
     built = build(
         options.source,
         targets=[target.strip() for target in options.to.split(",") if target.strip()],
@@ -208,7 +212,7 @@ def _build(
         order=options.order,
         input=options.input,
         batch=options.batch,
-        calibration=Calibration(**shared.calibration_options(options)) if int8 else None,
+        calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,
         progress=progress,

@@ -141,7 +141,7 @@ def add_views(verb: VerbParser, text: str) -> None:
 
 
 class CalibrationOptions(TypedDict):
-    """Arguments for `calibrate`."""
+    """Fields of `Calibration`."""
 
     folder: Path | None
     split: Path | None

@@ -233,7 +233,7 @@ def test_the_float_model_is_not_written_over(fails, motion_model, tmp_path):
     link = tmp_path / "link.onnx"
     link.symlink_to(path)
     for out in (path, link):
-        fails(USAGE, "(--out) is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
+        fails(USAGE, "is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
     assert path.read_bytes() == motion_model.read_bytes()
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 from models import spec_of_brightness
 
+from r2p_edge.calibration.calibrate import Calibration
+
 
 def test_the_options_become_arguments(run, monkeypatch, tmp_path):
     calls = []
     record = {"method": "entropy", "clips": 3}
 
-    def calibrate(*paths, progress, **options):
-        calls.append((paths, options))
+    def calibrate(*paths, calibration, progress, **options):
+        calls.append((paths, calibration, options))
         progress(1, 2)
         return spec_of_brightness(calibration=record)
 
@@ -23,20 +25,18 @@ def test_the_options_become_arguments(run, monkeypatch, tmp_path):
         "--max-drop", 0.5, "--test-list", "--complete",
     )  # fmt: skip
     assert (code, output, errors) == (0, f"{out}:\n  int8: entropy, 3 clips\n", "")
-    ((paths, options),) = calls
-    assert paths == (Path("m.onnx"), out)
-    assert options == {
-        "folder": Path("videos"),
-        "split": Path(__file__),
-        "num_clips": 3,
-        "seed": 7,
-        "strict": True,
-        "force": True,
-        "method": "entropy",
-        "profile": "arm",
-        "max_drop": 0.5,
-    }
+    ((paths, calibration, options),) = calls
+    assert (paths, options) == ((Path("m.onnx"), out), {"profile": "arm"})
+    assert calibration == Calibration(
+        folder=Path("videos"),
+        split=Path(__file__),
+        num_clips=3,
+        seed=7,
+        strict=True,
+        force=True,
+        method="entropy",
+        max_drop=0.5,
+    )
     code, output, _ = run("calibrate", "m.onnx", "--out", out, "--json")
     assert json.loads(output) == {"path": str(out), "calibration": record, "accuracy": None}
-    defaults = {"num_clips": 200, "seed": 0, "method": "minmax", "strict": False, "force": False}
-    assert {name: value for name, value in calls[1][1].items() if value is not None} == defaults
+    assert calls[1][1:] == (Calibration(), {"profile": None})
