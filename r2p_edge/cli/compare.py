@@ -1,4 +1,4 @@
-"""`r2p-edge compare`: hold artifacts against a reference on the same clips."""
+"""`r2p-edge compare`: compare artifacts with a reference on the same clips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`r2p-edge doctor`: what this machine has, and whether it works."""
+"""`r2p-edge doctor`: report the runtimes and devices of this machine, and whether they work."""
 
 from __future__ import annotations
 

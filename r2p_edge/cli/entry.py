@@ -1,7 +1,7 @@
 """`main`: one command from its arguments to its exit code.
 
 Results go to stdout (`--json`: for machines), progress, warnings and errors to stderr. The exit
-code tells the kind of error: 2 usage, 3 data, 4 model, 5 runtime or device, 6 only a kit could be
+code names the kind of error: 2 usage, 3 data, 4 model, 5 runtime or device, 6 only a kit could be
 made (`export --strict`), 130 Ctrl-C, 1 other.
 """
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: the arguments cannot be parsed, or ask for help or the version.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A file name may hold bytes, and a label letters, that the terminal's encoding lacks.
+        # A file name may have bytes, and a label letters, that the terminal's encoding lacks.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:

@@ -95,7 +95,8 @@ def add(verbs: Verbs) -> None:
 
 def _add_contract_options(verb: VerbParser) -> None:
     group = verb.add_argument_group(
-        "how the model was trained", "What is left out is as the preset, spec or source says."
+        "how the model was trained",
+        "Settings that are left out come from the preset, the spec or the source.",
     )
     group.add_argument(
         "--preset",

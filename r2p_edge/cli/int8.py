@@ -1,4 +1,4 @@
-"""What the command line shows of int8 artifacts."""
+"""Text about int8 artifacts, which several verbs show."""
 
 from __future__ import annotations
 

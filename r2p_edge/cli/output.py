@@ -1,4 +1,4 @@
-"""What the command line prints: JSON, messages, and the progress of long work."""
+"""Output of the command line: JSON, messages, and the progress of long work."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def warn(message: object) -> None:
 
 
 def complain(message: object) -> None:
-    """Print an error, or a sentence that tells of one, on stderr."""
+    """Print an error on stderr."""
     _print_message("error", message)
 
 

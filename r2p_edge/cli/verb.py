@@ -1,4 +1,4 @@
-"""The parser of one verb, with what every verb has: `--json`, `--verbose` and examples."""
+"""The parser of one verb, with `--json`, `--verbose` and examples, which every verb has."""
 
 from __future__ import annotations
 
