@@ -215,7 +215,7 @@ _R2P_EDGE = """#!{python}
 import json, sys
 from r2p_edge import cli
 if sys.argv[1] in ("stream", "doctor") or sys.argv[1:3] == ["export", "motion"]:
-    cli._parser().parse_args(sys.argv[1:])
+    cli.build_parser().parse_args(sys.argv[1:])
     with open({log!r}, "a") as log:
         print(json.dumps(["r2p-edge", *sys.argv[1:]]), file=log)
     sys.exit()
