@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
 import tempfile
@@ -9,13 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from r2p_edge.artifact import bundle, open_artifact
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration.accuracy import judge, objections
 from r2p_edge.calibration.clipset import ClipSet
 from r2p_edge.calibration.quantize import quantize_onnx
-from r2p_edge.calibration.ranges import Method
+from r2p_edge.calibration.ranges import PASSES, Method
 from r2p_edge.errors import ParityError, UsageError
+from r2p_edge.export.build import Calibration as Calibration
 from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.builder import embed_spec
 from r2p_edge.runtimes.cpu import read_cpu
@@ -103,6 +106,58 @@ class Quantizer:
         atomic_write(path, model.SerializeToString(deterministic=True))
         write_sidecar(path, spec)
         return spec
+
+
+def calibrate(
+    model: str | Path,
+    out: str | Path,
+    *,
+    calibration: Calibration | None = None,
+    profile: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ModelSpec:
+    """Turn an fp32 ONNX artifact into an int8 one that is measured against it.
+
+    The manifest of the clips is written beside it, and a manifest of the folder is kept up to date.
+
+    Args:
+        model: the fp32 artifact.
+        out: the .onnx file to write.
+        calibration: settings; by default clips of the bundled model, for that model alone.
+        profile: name in `quantize.PROFILES`; by default that of this machine's CPU.
+        progress: called after each clip that was run with the number of them, and of all runs.
+
+    Returns:
+        The spec of the int8 artifact.
+
+    Raises:
+        UsageError: an argument is wrong in itself, or `out` is the model.
+        VideoError: the folder or the list cannot be used.
+        ModelError: the model cannot be used, or int8 loses more than `calibration.max_drop`.
+        OutputError: `out` cannot be written.
+    """
+    model, out = Path(model), Path(out)
+    spec = open_artifact(model).spec
+    check_folder(out)
+    if out.exists() and out.samefile(model):
+        raise UsageError(
+            f"{out} is the fp32 model itself; name another file, since other int8 models are made "
+            "from that one"
+        )
+    wanted = calibration or Calibration()
+    clips = wanted.clips(spec)
+    done, total = itertools.count(1), clips.count * PASSES[wanted.method]
+
+    def step() -> None:
+        if progress is not None:
+            progress(next(done), total)
+
+    quantizer = Quantizer(clips, method=wanted.method, max_drop=wanted.max_drop, progress=step)
+    spec = quantizer.onnx(model, out, profile or profile_of_this_cpu())
+    stored = clips.store(out.parent)
+    if bundle.listed(out.parent) is not None:  # `out` may have replaced one of its files
+        bundle.record(out.parent, [out], stored)
+    return spec
 
 
 def warning_of(spec: ModelSpec) -> str | None:

@@ -94,10 +94,10 @@ def clips_for(
         others = stratified(listing.videos, seed)[num_clips : num_clips + judged]
         return _Sampled(Path(folder), spec, manifest, others, judged)
     if split is not None:
-        raise UsageError("a split needs the folder of its videos; give --clips too")
+        raise UsageError("a split needs the folder of its videos; give --videos too")
     if spec.labels != motion.CLASSES:
         raise UsageError(
-            "int8 needs clips to calibrate on; give --clips, a folder with one folder of videos "
+            "int8 needs clips to calibrate on; give --videos, a folder with one folder of videos "
             "per class such as UCF101's, and --split, its train list"
         )
     return _Drawn(spec, num_clips, judged)

@@ -1,9 +1,10 @@
-"""Names the action in a video whose frames you already have, here from OpenCV.
+"""The action in a video whose frames you already have, here from OpenCV.
 
     python examples/classify_video.py r2p-edge-demo/motion-fp32.onnx r2p-edge-demo/videos/grow.mp4
 
-A file is better given to `predict` as it is: it knows its own frame rate and is sought, not read
-whole. Frames from elsewhere go in as any iterable; each is resized as it comes and then dropped.
+A file is better given to `predict` as it is: it knows its own frame rate, and only the parts that
+are needed are decoded. Frames from elsewhere may be any iterable; each is resized as it comes and
+then dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from r2p_edge import Predictor
 
 
 def frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """Frames as OpenCV gives them: uint8 (H, W, 3), BGR."""
+    """Yield the frames as OpenCV gives them: uint8 (H, W, 3), BGR."""
     while True:
         good, image = capture.read()
         if not good:
@@ -27,9 +28,10 @@ def frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
 
 
 def main() -> None:
+    """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("video")
+    parser.add_argument("model", help="model file")
+    parser.add_argument("video", help="video file that OpenCV can read")
     options = parser.parse_args()
 
     capture = cv2.VideoCapture(options.video)

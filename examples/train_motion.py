@@ -1,4 +1,4 @@
-"""Trains the bundled model: an R(2+1)D-18 of quarter width that names the motion in a clip.
+"""The training of the bundled model, an R(2+1)D-18 of quarter width that names motions.
 
     python examples/train_motion.py --out learned.safetensors
     python examples/train_motion.py --polish learned.safetensors --out motion.safetensors
@@ -61,6 +61,7 @@ LEARN_RATE, POLISH_RATE = 2e-3, 2e-4  # of the one-cycle schedule, at its peak
 
 
 def conv2plus1d(inputs: int, outputs: int, middle: int, stride: int = 1) -> nn.Sequential:
+    """Return a convolution over space and one over time, with `middle` channels between them."""
     return nn.Sequential(
         nn.Conv3d(inputs, middle, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
         nn.BatchNorm3d(middle),
@@ -70,6 +71,8 @@ def conv2plus1d(inputs: int, outputs: int, middle: int, stride: int = 1) -> nn.S
 
 
 class Block(nn.Module):
+    """A residual block of two such convolutions."""
+
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         middle = inputs * outputs * 27 // (inputs * 9 + 3 * outputs)
@@ -92,6 +95,8 @@ class Block(nn.Module):
 
 
 class R2Plus1D18(nn.Module):
+    """The network, with `width` channels in its first stage."""
+
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         stem = 45 * width // 64
@@ -118,13 +123,13 @@ class R2Plus1D18(nn.Module):
 
 
 def clip_from_scene(scene: motion.Scene, times: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (T, H, W, 3): what the model's preprocessing leaves of the scene."""
+    """Draw what the model's preprocessing leaves of a scene: uint8 (T, H, W, 3)."""
     unit = size * 128 / motion.SIZE  # frames are resized to 128 pixels high, then cropped
     return np.stack([scene.draw(t, height=size, width=size, unit=unit) for t in times])
 
 
 def training_clip(index: int, stage: Stage, contrast: float) -> np.ndarray:
-    """Clip `index` of the training split, at a random moment, as a camera would give it.
+    """Draw clip `index` of the training split, at a random moment, as a camera would give it.
 
     A camera's frames are seldom exactly on the ticks (at 30 fps the nearest one is up to 17 ms
     away), and its coder blurs what moves: half of the clips are drawn so, half are coded.
@@ -143,13 +148,14 @@ def training_clip(index: int, stage: Stage, contrast: float) -> np.ndarray:
 
 
 def tensor_from_clips(clips: list[np.ndarray]) -> Tensor:
+    """Return clips, uint8 (T, H, W, 3), as the network's input: float32 (N, 3, T, H, W)."""
     pixels = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3)
     inputs = (pixels.float() * SCALE - MEAN) / STD
     return inputs.contiguous(memory_format=torch.channels_last_3d)
 
 
 def batches(stages: Sequence[Stage], first: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(size, inputs, labels) from clip `first` on, drawn one batch ahead in a second thread."""
+    """Yield (size, inputs, labels) from clip `first` on, drawn a batch ahead in a second thread."""
 
     def draw(first: int, stage: Stage, contrast: float) -> tuple[int, Tensor, Tensor]:
         indices = range(first, first + stage.batch)
@@ -178,7 +184,7 @@ def batches(stages: Sequence[Stage], first: int) -> Iterator[tuple[int, Tensor, 
 
 
 def accuracy(model: nn.Module, clips: int) -> float:
-    """Top-1 over clips of the test split, drawn straight at the model's size."""
+    """Return the top-1 accuracy on clips of the test split, drawn at the model's size."""
     times = (motion.DURATION - motion.SPAN) / 2
     times = times + np.arange(motion.FRAMES) * motion.INTERVAL / motion.FPS
     model.eval()
@@ -196,12 +202,19 @@ def _float32(path: Path) -> dict[str, Tensor]:
 
 
 def main() -> None:
+    """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="the .safetensors to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--test-clips", type=int, default=600)
-    parser.add_argument("--polish", type=Path, help="weights of the first run, to go on from")
-    parser.add_argument("--quick", action="store_true", help="two steps a stage: does it run?")
+    parser.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first weights (default: 0)"
+    )
+    parser.add_argument(
+        "--test-clips", type=int, default=600, help="clips to measure on (default: 600)"
+    )
+    parser.add_argument("--polish", type=Path, help="go on from these weights of the first run")
+    parser.add_argument(
+        "--quick", action="store_true", help="take two steps per stage, to see whether it runs"
+    )
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)

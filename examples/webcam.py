@@ -1,4 +1,4 @@
-"""Shows a camera, a network stream or a video file with the action that the model sees in it.
+"""A camera, a network stream or a video file, shown with the action that the model sees in it.
 
     python examples/webcam.py r2p-edge-demo/motion-fp32.onnx 0
     python examples/webcam.py r2p-edge-demo/motion-fp32.onnx video.mp4 --no-window --save out.mp4
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -40,7 +41,7 @@ REFRESH = 0.1  # seconds; the window is drawn at least as often
 
 
 def drawn(answer: Prediction, rate: float) -> np.ndarray:
-    """The newest frame with what the model answers, uint8 (H, W, 3), BGR, of even sides."""
+    """Return the newest frame with the answer below it: uint8 (H, W, 3), BGR, even sides."""
     live = answer.live
     assert live is not None
     image = cv2.cvtColor(live.image, cv2.COLOR_RGB2BGR)
@@ -68,8 +69,8 @@ def drawn(answer: Prediction, rate: float) -> np.ndarray:
 class Movie:
     """A video file of pictures, each shown from its own time on.
 
-    Where that is not after the time of the one before, as when a camera's clock begins anew, it is
-    shown right after that one.
+    A picture whose time is not after that of the one before, as when a camera's clock begins anew,
+    is shown right after that one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,6 +87,7 @@ class Movie:
         self._newest = -1  # milliseconds in the file
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
+        """Append a picture, uint8 (H, W, 3) in BGR, at a time of the source's."""
         if self._start is None:
             self._start = seconds
             self._stream.height, self._stream.width = picture.shape[:2]
@@ -100,6 +102,7 @@ class Movie:
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
+        """Finish the file."""
         try:
             if self._start is not None:
                 self._container.mux(self._stream.encode(None))
@@ -108,7 +111,7 @@ class Movie:
 
 
 def show(picture: np.ndarray | None) -> bool:
-    """Shows a picture, or the one before; returns whether the window is still wanted."""
+    """Show a picture, or leave the one before; return whether the window is still wanted."""
     if picture is None:
         return True
     try:
@@ -125,7 +128,7 @@ def show(picture: np.ndarray | None) -> bool:
 def as_they_come(
     answers: Iterator[Prediction], pool: ThreadPoolExecutor
 ) -> Iterator[Prediction | None]:
-    """The answers; None now and then while there is none, for the window to live on."""
+    """Yield the answers; None every `REFRESH` seconds without one, to keep the window alive."""
     asked = pool.submit(next, answers, None)
     while True:
         try:
@@ -140,23 +143,36 @@ def as_they_come(
 
 
 def main() -> None:
+    """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("source", help="number of a camera, address, pipeline or video file")
-    parser.add_argument("--stride", type=int, default=1, help="ticks from one answer to the next")
+    parser.add_argument("model", help="model file")
     parser.add_argument(
-        "--min-score", type=float, default=0.0, help="show no label below this probability"
+        "source", help="number of a camera, network address, GStreamer pipeline, or video file"
     )
-    parser.add_argument("--no-window", action="store_true", help="show nothing")
-    parser.add_argument("--save", type=Path, metavar="FILE.mp4", help="write what is shown")
-    parser.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write the last of it")
+    parser.add_argument(
+        "--stride", type=int, default=1, help="ticks from one answer to the next (default: 1)"
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        default=0.0,
+        help="show no label below this probability (default: 0)",
+    )
+    parser.add_argument("--no-window", action="store_true", help="open no window")
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE.mp4", help="write the pictures as a video"
+    )
+    parser.add_argument(
+        "--screenshot", type=Path, metavar="FILE.png", help="write the last picture"
+    )
     parser.add_argument("--json", action="store_true", help="print each answer as a line of JSON")
     options = parser.parse_args()
     if options.no_window and not (options.save or options.screenshot or options.json):
         parser.error("--no-window alone shows nothing; add --json, --save or --screenshot")
     source = int(options.source) if options.source.isdecimal() else options.source
 
-    is_file = isinstance(source, str) and Path(source).is_file()
+    # Path.is_file raises an OSError for a pipeline that is too long for a name.
+    is_file = isinstance(source, str) and os.path.isfile(source)
 
     newest: deque[float] = deque(maxlen=25)  # when the newest answers came
     picture = None

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
+import os
 import reprlib
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -140,7 +141,7 @@ def build(
         path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
     else:
         path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
     if bundled and preset is None and spec is None:
         preset = "motion"
@@ -162,7 +163,7 @@ def build(
     contract = contract.replace(name=_file_name(contract.name if name is None else name))
 
     out = Path(out)
-    made = not out.exists()
+    made = not os.path.exists(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -326,7 +327,7 @@ def _resolved(target: str) -> str:
 def _engine_options(workspace: int | None, timing_cache: str | Path | None) -> dict[str, Any]:
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace is {workspace} bytes; it must be 1 or more")
-    if timing_cache is not None and not Path(timing_cache).is_dir():
+    if timing_cache is not None and not os.path.isdir(timing_cache):
         raise UsageError(f"there is no folder {timing_cache} for the timing cache; create it")
     return {"workspace": workspace, "cache": None if timing_cache is None else Path(timing_cache)}
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from r2p_edge.cli.entry import main
+from r2p_edge.cli import main
 
 sys.exit(main())

@@ -24,6 +24,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
+from r2p_edge.video.source import videos_in
 
 _logger = logging.getLogger(__name__)
 
@@ -122,6 +123,27 @@ def compare(
         "results": results,
         "failed": [{"clip": clip, "error": error} for clip, error in failed.items()],
     }
+
+
+def spread_videos(folder: str | Path, count: int | None = None) -> list[Path]:
+    """Return videos of a folder to compare on, spread evenly over all that it has.
+
+    The first files of a folder are often of one class.
+
+    Args:
+        folder: looked through with the folders in it.
+        count: at most this many; None for all.
+
+    Raises:
+        UsageError: `count` is not positive.
+        VideoNotFoundError: there is no such folder.
+        VideoError: there is no video in it.
+    """
+    if count is not None and count < 1:
+        raise UsageError(f"count is {count}; it must be 1 or more")
+    videos = videos_in(Path(folder))
+    chosen = np.linspace(0, len(videos) - 1, min(count or len(videos), len(videos)))
+    return [videos[round(number)] for number in chosen]
 
 
 def answer(

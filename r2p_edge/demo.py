@@ -1,4 +1,4 @@
-"""`r2p-edge demo`: the bundled model from its weights to answers on real video files.
+"""The demo: the bundled model from its weights to answers on real video files.
 
 Every step is the one that a user's own model takes: the weights are exported, held-out clips are
 written as video files, and each installed runtime reads the files and answers.
@@ -6,18 +6,21 @@ written as video files, and each installed runtime reads the files and answers.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, R2PError, UsageError
+from r2p_edge._optional import import_library
+from r2p_edge.errors import BackendError, OutputError, R2PError, UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess import preprocessor
 from r2p_edge.runtimes import RUNTIMES, runtime_type
 
-# What each runtime runs by itself.
+# The export target that makes the file of each runtime.
 _TARGETS = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
@@ -26,105 +29,62 @@ _TARGETS = {
     "mindspore": "mindspore",
 }
 _INT8 = ("onnxruntime", "openvino", "tensorrt", "mindspore_lite")
-_CALIBRATED, _JUDGED = 24, 12  # clips; what int8 costs is measured on all others, too
+_CALIBRATED, _JUDGED = 24, 12  # clips; the accuracy of int8 is measured on all others, too
+
+_log = logging.getLogger("r2p_edge")
 
 
-def run_demo(out: Path, clips: int) -> dict[str, Any]:
-    """Exports the bundled model into `out` and measures it on `clips` held-out videos.
+def run_demo(
+    out: str | Path, num_clips: int, *, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Export the bundled model into `out` and measure it on held-out videos.
 
     One video of each class stays in `out`/videos; the others are deleted once answered.
+
+    Args:
+        out: folder, made if it does not exist.
+        num_clips: number of videos.
+        progress: called after each video with how many are done and how many there are.
 
     Returns:
         {"model", "clips", "classes", "kernel", "results": [{"runtime", "device", "precision",
         "path", "top1", "agreement", "latency_ms": {"p50", "p90", "p99"}}], "left_out":
-        [{"runtime", "reason"}]}: top1 against the truth, agreement with the first result, latency
+        [{"runtime", "reason"}]}: top-1 accuracy, agreement with the first result, milliseconds
         from video file to answer, and the runtimes that are not installed or do not work.
 
     Raises:
-        UsageError: `clips` is not positive.
-        BackendError: no runtime works here; onnxruntime must, because every export is proven on it.
+        UsageError: `num_clips` is not positive.
+        BackendError: no runtime works here. onnxruntime must, as it verifies every export.
         MissingDependencyError: a package that the demo needs is not installed.
         OutputError: `out` cannot be written.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from r2p_edge.calibration import motion
-    from r2p_edge.export.build import Calibration, build
 
-    if clips < 1:
-        raise UsageError(f"clips is {clips}; it must be 1 or more")
-    try:
-        import cv2  # noqa: F401  the clips are drawn with it, whichever kernel preprocesses them
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the demo needs OpenCV, which cannot be imported ({error}); "
-            'pip install "r2p_edge[demo]"'
-        ) from error
-    console = Console(stderr=True)
+    if num_clips < 1:
+        raise UsageError(f"num_clips is {num_clips}; it must be 1 or more")
+    # The clips are drawn with it, whichever kernel preprocesses them.
+    import_library("cv2", 'the demo draws with it: pip install "r2p_edge[demo]"')
     if not preprocessor.compiled:
-        console.print(
-            "The C++ extension is not built; OpenCV and NumPy preprocess instead, slower."
-        )
+        _log.warning("The C++ extension is not built; OpenCV and NumPy preprocess instead, slower.")
     usable, left_out = _usable_runtimes()
-    if not usable:
-        raise BackendError("; ".join(left["reason"] for left in left_out))
-    made: list[tuple[str, Path]] = []
-    for precision, names in (("fp32", usable), ("int8", [n for n in usable if n in _INT8])):
-        failed: list[tuple[str, R2PError]] = []
-        runtimes = {_TARGETS[name]: name for name in names}
-        for artifact in build(
-            "motion",
-            targets=list(runtimes),
-            out=out,
-            precision=None if precision == "fp32" else "int8",
-            calibration=Calibration(num_clips=_CALIBRATED, judged=_JUDGED),
-            failed=failed,
-        ):
-            name = runtimes[artifact.target]
-            if artifact.status == "built":
-                made.append((name, artifact.path))
-            else:
-                left_out.append({"runtime": name, "reason": f"{name} has no converter here"})
-        left_out += [{"runtime": runtimes[t], "reason": str(error)} for t, error in failed]
+    made: list[_Made] = []
+    precisions: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")
+    for precision in precisions:
+        names = [name for name in usable if precision == "fp32" or name in _INT8]
+        if names:
+            built, refused = _build(names, Path(out), precision)
+            made += built
+            left_out += refused
     if not made:
         raise BackendError("; ".join(left["reason"] for left in left_out))
-    videos = out / "videos"
-    try:
-        videos.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{videos} cannot be made ({error.strerror}); choose another --out"
-        ) from error
-
     with ExitStack() as stack:
         runs = [
             _Run(stack.enter_context(Predictor(path, runtime=name)), path) for name, path in made
         ]
-        for run in runs:
-            run.predictor.warmup()
-        numbers = track(
-            range(clips),
-            description=f"{clips} held-out clips",
-            console=console,
-            disable=not console.is_terminal,
-        )
-        for number in numbers:
-            label = motion.CLASSES[number % len(motion.CLASSES)]
-            first = number < len(motion.CLASSES)
-            video = videos / (f"{label.replace(' ', '-')}.mp4" if first else "held-out.mp4")
-            try:
-                motion.write_video(motion.scene("test", number), video)
-            except OSError as error:
-                raise OutputError(
-                    f"{video} cannot be written ({error.strerror}); free or choose another --out"
-                ) from error
-            for run in runs:
-                run.answer(video, label)
-        (videos / "held-out.mp4").unlink(missing_ok=True)
+        _answer(runs, Path(out) / "videos", num_clips, progress)
     return {
         "model": "motion",
-        "clips": clips,
+        "clips": num_clips,
         "classes": len(motion.CLASSES),
         "kernel": "C++" if preprocessor.compiled else "OpenCV and NumPy",
         "results": [run.result(runs[0]) for run in runs],
@@ -132,8 +92,15 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
     }
 
 
+class _Made(NamedTuple):
+    """An artifact, and the runtime to run it on."""
+
+    runtime: str
+    path: Path
+
+
 def _usable_runtimes() -> tuple[list[str], list[dict[str, str]]]:
-    """Names of the runtimes that are installed and work, and why the others are left out."""
+    """Return the names of the runtimes that work here, and why the others are left out."""
     usable, left_out = [], []
     for name in RUNTIMES:
         try:
@@ -149,6 +116,61 @@ def _usable_runtimes() -> tuple[list[str], list[dict[str, str]]]:
     return usable, left_out
 
 
+def _build(
+    names: list[str], out: Path, precision: Literal["fp32", "int8"]
+) -> tuple[list[_Made], list[dict[str, str]]]:
+    """Return an artifact for each of these runtimes, and why the others are left out."""
+    from r2p_edge.calibration.calibrate import Calibration
+    from r2p_edge.export.build import build
+
+    runtimes = {_TARGETS[name]: name for name in names}
+    failed: list[tuple[str, R2PError]] = []
+    built = build(
+        "motion",
+        targets=list(runtimes),
+        out=out,
+        precision=None if precision == "fp32" else precision,
+        calibration=Calibration(num_clips=_CALIBRATED, judged=_JUDGED),
+        failed=failed,
+    )
+    made, left_out = [], []
+    for artifact in built:
+        name = runtimes[artifact.target]
+        if artifact.status == "built":
+            made.append(_Made(name, artifact.path))
+        else:
+            left_out.append({"runtime": name, "reason": f"{name} has no converter here"})
+    left_out += [{"runtime": runtimes[target], "reason": str(error)} for target, error in failed]
+    return made, left_out
+
+
+def _answer(
+    runs: list[_Run], folder: Path, num_clips: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Write one video after another into the folder, and let each artifact answer it."""
+    from r2p_edge.calibration import motion
+
+    for run in runs:
+        run.predictor.warmup()
+    rest = folder / "held-out.mp4"
+    for number in range(num_clips):
+        label = motion.CLASSES[number % len(motion.CLASSES)]
+        first = number < len(motion.CLASSES)
+        video = folder / f"{label.replace(' ', '-')}.mp4" if first else rest
+        try:
+            folder.mkdir(exist_ok=True)
+            motion.write_video(motion.scene("test", number), video)
+        except OSError as error:
+            raise OutputError(
+                f"{video} cannot be written ({error.strerror}); free or choose another --out"
+            ) from error
+        for run in runs:
+            run.answer(video, label)
+        if progress is not None:
+            progress(number + 1, num_clips)
+    rest.unlink(missing_ok=True)
+
+
 class _Run:
     """One artifact on one runtime, and its answers so far."""
 
@@ -159,12 +181,14 @@ class _Run:
         self._milliseconds: list[float] = []
 
     def answer(self, video: Path, truth: str) -> None:
+        """Answer one video and remember whether it was right, and the time it took."""
         prediction = self.predictor.predict(video)
         self._labels.append(prediction.label)
         self._right.append(prediction.label == truth)
         self._milliseconds.append(prediction.timing.total)
 
     def result(self, reference: _Run) -> dict[str, Any]:
+        """Return the row of `run_demo`'s results, with the agreement with a reference."""
         pairs = zip(self._labels, reference._labels)
         return {
             "runtime": self.predictor.runtime,
@@ -177,45 +201,3 @@ class _Run:
                 f"p{q}": round(float(np.percentile(self._milliseconds, q)), 2) for q in (50, 90, 99)
             },
         }
-
-
-def print_report(report: dict[str, Any]) -> None:
-    """The report of `run_demo` as a table on stdout."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        box=box.SIMPLE,  # with the next line, narrow enough for a terminal of 80 columns
-        pad_edge=False,
-        title=f"{report['model']}: {report['clips']} held-out clips of {report['classes']} "
-        f"classes, video file to answer, preprocessing in {report['kernel']}",
-    )
-    for column in (
-        "runtime",
-        "device",
-        "precision",
-        "top-1",
-        "agrees",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-    ):
-        table.add_column(column, no_wrap=True)
-    for result in report["results"]:
-        table.add_row(
-            result["runtime"],
-            result["device"],
-            result["precision"],
-            f"{result['top1']:.1%}",
-            f"{result['agreement']:.1%}",
-            *(f"{milliseconds:.1f}" for milliseconds in result["latency_ms"].values()),
-        )
-    # Without a terminal rich assumes 80 columns and would cut the names.
-    console = Console()
-    console = console if console.is_terminal else Console(width=120)
-    console.print(table)
-    for path in sorted({result["path"] for result in report["results"]}):
-        console.print(f"model: {path}", soft_wrap=True)
-    for left in report["left_out"]:
-        console.print(f"left out: {left['reason']}", soft_wrap=True, markup=False)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from requirements import import_torchvision, is_required
 
-from r2p_edge.cli import entry as cli
+from r2p_edge.cli import main
 
 
 def pytest_addoption(parser):
@@ -91,7 +91,7 @@ def run(capsys):
     """Runs one command; returns its exit code, its output and its errors."""
 
     def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
+        code = main([str(argument) for argument in arguments])
         return code, *capsys.readouterr()
 
     return run

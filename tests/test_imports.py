@@ -20,7 +20,7 @@ RANKS = (
     {"runtimes", "video"},
     {"live", "doctor"},
     {"predictor"},
-    {"compare", "demo", "__init__"},
+    {"compare", "demo", "info", "__init__"},
     {"cli"},
 )
 RUNTIMES = {"onnxruntime", "openvino", "tensorrt", "mindspore", "mindspore_lite", "ais_bench"}

@@ -82,7 +82,7 @@ else
     need_converter "$venv/bin/python"
     make_work
     options=()
-    [ -z "$int8" ] || options+=(--precision int8 --clips "$int8")
+    [ -z "$int8" ] || options+=(--precision int8 --videos "$int8")
     [ -z "$split" ] || options+=(--split "$split")
     run "$venv/bin/r2p-edge" export "$onnx" --to "$target" --strict \
         "${options[@]}" --out "$out"

@@ -7,28 +7,28 @@ source "$here/common.sh"
 
 usage() {
     cat <<END
-Usage: $PROGRAM SOURCE... --out DIR [--clips DIR] [--dry-run]
+Usage: $PROGRAM SOURCE... --out DIR [--videos DIR] [--dry-run]
 
 Builds an FP16 engine, and an INT8 engine where there is a source for it, holds both against the
 ONNX model, measures them, and writes the faster that is accurate enough as DIR/model.engine.
 
-  SOURCE       an ONNX file of r2p_edge (fp32, or int8 with the profile tensorrt), a kit, or a
-               folder that r2p-edge export wrote, with either; of each precision one
-  --out DIR    folder for model.engine, its sidecar, and the timing cache, made where there is none
-  --clips DIR  videos to compare on; without them INT8 cannot be judged, and FP16 is kept
-  --dry-run    print the commands and do nothing
+  SOURCE        an ONNX file of r2p_edge (fp32, or int8 with the profile tensorrt), a kit, or a
+                folder that r2p-edge export wrote, with either; of each precision one
+  --out DIR     folder for model.engine, its sidecar, and the timing cache, made where there is none
+  --videos DIR  videos to compare on; without them INT8 cannot be judged, and FP16 is kept
+  --dry-run     print the commands and do nothing
 END
 }
 
-sources=() out='' clips=()
+sources=() out='' judged_on=()
 while [[ $# -gt 0 ]]; do
     case $1 in
         --out) out=$(value "$@"); shift 2 ;;
-        --clips)
+        --videos)
             videos=$(value "$@")
             shift 2
-            [[ -d $videos ]] || die "there is no folder $videos; check --clips"
-            clips=(--clips "$videos")
+            [[ -d $videos ]] || die "there is no folder $videos; check --videos"
+            judged_on=(--videos "$videos")
             ;;
         --dry-run) DRY_RUN=1; shift ;;
         --help) usage; exit ;;
@@ -167,4 +167,4 @@ fi
 reference=${fp16:-$int8}
 if is_kit "$reference"; then reference=$reference/model.onnx; fi
 run python3 "$here/choose_engine.py" "${engines[@]}" --reference "$reference" \
-    --out "$out/model.engine" "${clips[@]}"
+    --out "$out/model.engine" "${judged_on[@]}"

@@ -1,6 +1,6 @@
 """Compares engines with their ONNX model, measures them, and keeps the best of them.
 
-    python choose_engine.py ENGINE... --reference MODEL.onnx --out FILE [--clips DIR]
+    python choose_engine.py ENGINE... --reference MODEL.onnx --out FILE [--videos DIR]
 
 The engine that is kept is moved to FILE, its sidecar beside it. The exit codes are those of
 r2p-edge: 3 where it cannot be written, 4 where no engine is accurate enough.
@@ -72,7 +72,7 @@ def choose(candidates: Sequence[Candidate], judged: bool) -> tuple[Candidate, st
         unsure = "" if judged or kept.precision == "fp16" else ", and was not judged on videos"
         return kept, f"it is the only one{unsure}"
     if not judged:
-        return kept, "INT8 can be judged on real videos only (--clips)"
+        return kept, "INT8 can be judged on real videos only (--videos)"
     if other.top1 < AGREEMENT:
         return kept, f"INT8 has the same class on {other.top1:.1%} of the videos only"
     speedup = kept.milliseconds / other.milliseconds
@@ -147,12 +147,12 @@ def main() -> int:
     parser.add_argument("engines", nargs="+", type=Path, metavar="ENGINE")
     parser.add_argument("--reference", type=Path, required=True, help="ONNX model")
     parser.add_argument("--out", type=Path, required=True, help="engine to write")
-    parser.add_argument("--clips", type=Path, help="folder of videos (default: generated clips)")
+    parser.add_argument("--videos", type=Path, help="folder of videos (default: generated clips)")
     options = parser.parse_args()
     try:
         videos = None
-        if options.clips is not None:
-            videos = videos_in(options.clips)
+        if options.videos is not None:
+            videos = videos_in(options.videos)
             # Spread over the folder, whose first files are often of one class.
             videos = videos[:: -(-len(videos) // MOST_VIDEOS)]
         candidates, count = measure(options.engines, options.reference, videos)

@@ -104,7 +104,7 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
 
 def is_folder(source: str | os.PathLike[Any]) -> bool:
     """Return whether a path is that of a folder; False if it cannot be looked up."""
-    return os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+    return os.path.isdir(source)  # Path.is_dir raises for a name that is too long
 
 
 def videos_in(folder: Path) -> list[Path]:

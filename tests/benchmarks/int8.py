@@ -1,6 +1,6 @@
 """What int8 brings and costs: latency, likeness to float, and calibration.
 
-    python tests/benchmarks/int8.py [--json] [--clips DIR] [--split FILE] [--num-clips 50]
+    python tests/benchmarks/int8.py [--json] [--videos DIR] [--split FILE] [--num-clips 50]
                                     [--depth 18 34] [--rounds 15] [--calibration] [--motion N]
                                     [--nncf]
 
@@ -308,13 +308,13 @@ def peak_memory() -> float:
 
 
 def measure(depth: int, options: argparse.Namespace) -> dict[str, object]:
-    listing = list_videos(options.clips, SPEC.labels, options.split)
+    listing = list_videos(options.videos, SPEC.labels, options.split)
     counts = {options.num_clips, *(count for _, count in COSTS if options.calibration)}
     manifests = {count: sample_clips(listing, num_clips=count) for count in counts}
     manifest = manifests[options.num_clips]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clips = functools.partial(read_clips, manifest, options.clips, SPEC)
+        clips = functools.partial(read_clips, manifest, options.videos, SPEC)
         export(depth, clips, folder)
         report: dict[str, object] = {"calibrated_on": manifest.record()}
         contenders = CONTENDERS
@@ -325,9 +325,9 @@ def measure(depth: int, options: argparse.Namespace) -> dict[str, object]:
             files.append(NNCF)
         report |= latency(folder, contenders, options.rounds)
         if options.calibration:
-            report["calibration"] = calibration(folder, manifests, options.clips)
+            report["calibration"] = calibration(folder, manifests, options.videos)
             files += [f"{method}-{count}.onnx" for method, count in COSTS]
-        report["cosine"] = likeness(folder, files, held_out(listing, options.clips))
+        report["cosine"] = likeness(folder, files, held_out(listing, options.videos))
     return report
 
 
@@ -414,7 +414,7 @@ def print_motion(found: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--clips", type=Path, default=DATA / "ucf101", help="folder of UCF101")
+    parser.add_argument("--videos", type=Path, default=DATA / "ucf101", help="folder of UCF101")
     parser.add_argument(
         "--split", type=Path, default=DATA / "splits" / "trainlist01.txt", help="its train list"
     )

@@ -494,7 +494,7 @@ def test_the_plan_of_a_mindir_for_the_cpu(board, given):
     assert board.plan("build_mindir.sh", "b/net-fp32.onnx", *general, *int8) == [
         *work,
         f"{edge} export b/net-fp32.onnx --to mindspore-lite --strict --precision int8 "
-        "--clips videos --split train\\ list.txt --out /home/out",
+        "--videos videos --split train\\ list.txt --out /home/out",
     ]
 
 

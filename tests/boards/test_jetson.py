@@ -215,7 +215,7 @@ _R2P_EDGE = """#!{python}
 import json, sys
 from r2p_edge import cli
 if sys.argv[1] in ("stream", "doctor") or sys.argv[1:3] == ["export", "motion"]:
-    cli._parser().parse_args(sys.argv[1:])
+    cli.build_parser().parse_args(sys.argv[1:])
     with open({log!r}, "a") as log:
         print(json.dumps(["r2p-edge", *sys.argv[1:]]), file=log)
     sys.exit()
@@ -406,7 +406,7 @@ def test_engines_of_onnx_files_judged_on_videos(exported, built, videos, tmp_pat
     left.parent.mkdir(parents=True)
     left.touch()
     for _ in range(2):
-        done, out = built(exported / "onnx", "--clips", videos)
+        done, out = built(exported / "onnx", "--videos", videos)
         assert done.returncode == 0, done.stderr
         whole(out)
     with installed():
@@ -453,12 +453,12 @@ def test_the_plans(exported, built, board):
         f"--out {out}/model.engine",
     ]
     model = exported / "onnx" / "net-fp32.onnx"
-    done, _ = built(model, "--clips", ".", "--dry-run")
+    done, _ = built(model, "--videos", ".", "--dry-run")
     assert done.stdout.splitlines()[3:] == [
         f"r2p-edge export {model} --to tensorrt --precision fp16 --strict --name model "
         f"--timing-cache {out}/timing --out {work}",
         f"python3 {JETSON}/choose_engine.py {work}/model-fp16.engine --reference {model} "
-        f"--out {out}/model.engine --clips .",
+        f"--out {out}/model.engine --videos .",
     ]
     assert not out.exists()
 
@@ -496,7 +496,7 @@ def test_sources_that_cannot_be_built(exported, built, tmp_path, board):
     for arguments, message in (
         (["absent"], "absent is no ONNX file, kit or folder of them"),
         ([exported / "onnx" / "net-fp32.onnx", kit], "would both become an FP16 engine"),
-        ([exported / "onnx", "--clips", "absent"], "there is no folder absent"),
+        ([exported / "onnx", "--videos", "absent"], "there is no folder absent"),
     ):
         done, out = built(*arguments)
         refused(done, message, BUILD)

@@ -169,7 +169,7 @@ def test_judge(tmp_path, monkeypatch):
 def test_calibrate(run, motion_model, videos, tmp_path):
     path = tmp_path / "int8.onnx"
     code, output, errors = run(
-        "calibrate", motion_model, "--clips", videos, *FEW, "--out", path, "--json"
+        "calibrate", motion_model, "--videos", videos, *FEW, "--out", path, "--json"
     )
     assert code == 0, errors
     report = json.loads(output)
@@ -214,7 +214,7 @@ def test_tensorrt(videos, tmp_path):
 
 
 def test_the_folder_of_an_export_tells_its_clips(run, videos, tmp_path):
-    options = ("--precision", "int8", "--clips", videos, *FEW, "--out", tmp_path)
+    options = ("--precision", "int8", "--videos", videos, *FEW, "--out", tmp_path)
     code, output, errors = run("export", "motion", "--to", "onnx", *options)
     assert code == 0, errors
     assert "  int8: minmax, 12 clips of 12 of 12 classes\n  measured: on 12 clips not" in output
@@ -234,7 +234,7 @@ def test_the_float_model_is_not_written_over(fails, motion_model, tmp_path):
     link = tmp_path / "link.onnx"
     link.symlink_to(path)
     for out in (path, link):
-        fails(USAGE, "--out is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
+        fails(USAGE, "is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
     assert path.read_bytes() == motion_model.read_bytes()
 
 
@@ -257,7 +257,7 @@ def test_what_was_measured_of_another_artifact_is_not_told(int8, tmp_path):
 @pytest.mark.parametrize(
     "option",
     [
-        ("--clips", "videos"),
+        ("--videos", "videos"),
         ("--max-drop", "0"),
         ("--test-list",),
         ("--complete",),
@@ -301,20 +301,20 @@ def test_clips_that_cannot_be_used(fails, motion_model, videos, tmp_path):
 
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused(DATA, "empty", "--clips", empty)
+    refused(DATA, "empty", "--videos", empty)
     (tmp_path / "other" / "Archery").mkdir(parents=True)
     (tmp_path / "other" / "Archery" / "v_1.avi").write_bytes(b"")
-    refused(DATA, "", "--clips", tmp_path / "other")
+    refused(DATA, "", "--videos", tmp_path / "other")
     test_list = tmp_path / "testlist01.txt"
     test_list.write_text("grow/v_6.avi\nshake/v_8.avi\n")
-    refused(USAGE, "is a test list", "--clips", videos, "--split", test_list)
+    refused(USAGE, "is a test list", "--videos", videos, "--split", test_list)
     refused(USAGE, "num_clips is 0", "--num-clips", "0")
     with pytest.raises(UsageError, match="judged is 0"):
         clips_for(open_artifact(motion_model).spec, judged=0)
     broken = tmp_path / "broken" / "grow"
     broken.mkdir(parents=True)
     (broken / "v_1.mp4").write_bytes(b"no video")
-    refused(DATA, "v_1.mp4", "--clips", broken.parent)
+    refused(DATA, "v_1.mp4", "--videos", broken.parent)
 
 
 def test_a_model_that_cannot_be_calibrated(fails, int8, tmp_path):
@@ -369,7 +369,7 @@ def test_clips_are_asked_for(tmp_path):
 
     save_file(random_parameters(**SMALL), tmp_path / "net.safetensors")
     spec = spec_for(SMALL["classes"], name="net")
-    with pytest.raises(UsageError, match="--clips"):
+    with pytest.raises(UsageError, match="--videos"):
         build(
             tmp_path / "net.safetensors",
             spec=spec,

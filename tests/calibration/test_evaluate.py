@@ -61,7 +61,7 @@ def report_of(run, *arguments):
 
 
 def test_shares_are_counted(run, videos, model):
-    report = report_of(run, model, "--clips", videos, "--per-class")
+    report = report_of(run, model, "--videos", videos, "--per-class")
     (result,) = report.pop("results")
     assert report == {
         "videos": 10, "views": 1, "classes": 4, "subset": "all", "split": None, "missing": 0,
@@ -91,7 +91,7 @@ def test_top_5_of_more_classes(run, tmp_path):
     for label in (3, 4, 4, 5, 5, 5):
         number = len(list(tmp_path.glob("set/*/*")))
         write_frames(tmp_path / "set" / f"frame_{label}" / f"v_{number}", 3)
-    (result,) = report_of(run, model, "--clips", tmp_path / "set", "--per-class")["results"]
+    (result,) = report_of(run, model, "--videos", tmp_path / "set", "--per-class")["results"]
     # The darker, the better: frames 4 and 5 are black, then come 0, 2, 1 and 3.
     assert (result["top1"], result["top5"]) == (pytest.approx(2 / 6), pytest.approx(5 / 6))
     assert [row["top1"] for row in result["per_class"]] == [0, 1, 0]
@@ -101,12 +101,12 @@ def test_views_are_averaged_per_video_and_counted_alone(run, tmp_path):
     model = brightness_model(tmp_path / "model.onnx", factor=0.01)
     write_frames(tmp_path / "set" / "frame 0" / "v_0", 0, 1, 0)
     write_frames(tmp_path / "set" / "frame 1" / "v_1", 1, 0, 0)
-    (result,) = report_of(run, model, "--clips", tmp_path / "set", "--views", 3)["results"]
+    (result,) = report_of(run, model, "--videos", tmp_path / "set", "--views", 3)["results"]
     assert (result["top1"], result["clip_top1"]) == (0.5, 0.5)
     write_frames(tmp_path / "set" / "frame 2" / "v_2", 2, 2, 1)
-    (result,) = report_of(run, model, "--clips", tmp_path / "set", "--views", 3)["results"]
+    (result,) = report_of(run, model, "--videos", tmp_path / "set", "--views", 3)["results"]
     assert (result["top1"], result["clip_top1"]) == (pytest.approx(2 / 3), pytest.approx(5 / 9))
-    (result,) = report_of(run, model, "--clips", tmp_path / "set")["results"]  # centre: 1, 0, 2
+    (result,) = report_of(run, model, "--videos", tmp_path / "set")["results"]  # centre: 1, 0, 2
     assert (result["top1"], result["clip_top1"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
 
 
@@ -125,7 +125,7 @@ def test_several_models_of_other_orders_and_pixels(run, videos, model, tmp_path,
         return read_clips(self, source, **options)
 
     monkeypatch.setattr(ClipReader, "read", counted)
-    report = report_of(run, model, wrong, same, other, "--clips", videos)
+    report = report_of(run, model, wrong, same, other, "--videos", videos)
     assert len(read) == 20  # ten videos, for RGB and for BGR
     figures = [(each["top1"], each["agreement"]) for each in report["results"]]
     # The second answers 3 less the frame, which is right for the three that the others get wrong.
@@ -135,7 +135,7 @@ def test_several_models_of_other_orders_and_pixels(run, videos, model, tmp_path,
 def test_models_of_other_classes(fails, videos, model, tmp_path):
     others = brightness_model(tmp_path / "six.onnx", SPEC.replace(labels=SIX), outputs=6)
     for pair in ((model, others), (others, model)):
-        fails(MODEL, "has other classes than the first model", "eval", *pair, "--clips", videos)
+        fails(MODEL, "has other classes than the first model", "eval", *pair, "--videos", videos)
 
 
 def test_the_figures_are_those_of_predict(run, motion_model, tmp_path):
@@ -147,7 +147,7 @@ def test_the_figures_are_those_of_predict(run, motion_model, tmp_path):
         motion.write_video(motion.scene("test", number), path, height=96, width=128)
     weak = SPEC.replace(labels=motion.CLASSES)
     weak = brightness_model(tmp_path / "weak.onnx", weak, outputs=len(motion.CLASSES))
-    report = report_of(run, motion_model, weak, "--clips", tmp_path, "--views", 2)
+    report = report_of(run, motion_model, weak, "--videos", tmp_path, "--views", 2)
     files = sorted(tmp_path.rglob("*.mp4"))
     answers = []
     for path, result in zip((motion_model, weak), report["results"]):
@@ -170,7 +170,7 @@ def test_real_clips(run, data, tmp_path):
     labels = preset("ucf101-mindspore").labels
     model = brightness_model(tmp_path / "m.onnx", SPEC.replace(labels=labels), outputs=101)
     split = data / "splits/testlist01.txt"
-    report = report_of(run, model, "--clips", data / "ucf101", "--split", split)
+    report = report_of(run, model, "--videos", data / "ucf101", "--split", split)
     assert (report["videos"], report["missing"]) == (11, 3783 - 11)
     assert (report["split"], report["subset"]) == ("testlist01.txt", "test")
     # It answers one of the first four classes, of which ApplyEyeMakeup is one.
@@ -180,7 +180,7 @@ def test_real_clips(run, data, tmp_path):
 def test_for_people(run, videos, model, tmp_path):
     split = tmp_path / "testlist.txt"
     split.write_text("frame_0/v_0\nframe_0/v_2\nframe_1/v_99\nframe_9/v_1\n")
-    arguments = ("--clips", videos, "--split", split, "--per-class")
+    arguments = ("--videos", videos, "--split", split, "--per-class")
     code, output, errors = run("eval", model, *arguments)
     assert (code, errors) == (0, "")
     for line in (
@@ -204,26 +204,26 @@ def test_unreadable_videos(run, fails, videos, model, tmp_path):
     damaged = videos / "frame_3" / "v_8.avi"
     damaged.write_text("no video")
     shutil.rmtree(videos / "frame_3" / "v_8")
-    report = report_of(run, model, "--clips", videos)
+    report = report_of(run, model, "--videos", videos)
     assert report["videos"] == 19
     ((failure),) = report["failed"]
     assert failure["video"] == "frame_3/v_8.avi"
     assert "v_8.avi cannot be read as a video" in failure["error"]
     assert report["results"][0]["top1"] == pytest.approx(16 / 19)
-    assert f"left out: {failure['error']}" in run("eval", model, "--clips", videos)[1]
+    assert f"left out: {failure['error']}" in run("eval", model, "--videos", videos)[1]
     (videos / "frame_3" / "v_20.avi").touch()
-    fails(DATA, "2 of 21 videos cannot be read", "eval", model, "--clips", videos)
+    fails(DATA, "2 of 21 videos cannot be read", "eval", model, "--videos", videos)
 
 
 def test_what_is_wrong(fails, videos, model, tmp_path):
-    fails(USAGE, "0 views", "eval", model, "--clips", videos, "--views", 0)
+    fails(USAGE, "0 views", "eval", model, "--videos", videos, "--views", 0)
     absent = tmp_path / "absent"
-    fails(USAGE, "for --split", "eval", model, "--clips", videos, "--split", absent)
-    fails(DATA, "there is no folder", "eval", model, "--clips", absent)
-    fails(DATA, "but", "eval", model, "--clips", tmp_path)
-    fails(MODEL, "does not exist", "eval", absent, "--clips", videos)
-    fails(USAGE, "threads", "eval", model, "--clips", videos, "--threads", 0)
-    fails(USAGE, "runtime", "eval", model, "--clips", videos, "--runtime", "abacus")
+    fails(USAGE, "for --split", "eval", model, "--videos", videos, "--split", absent)
+    fails(DATA, "there is no folder", "eval", model, "--videos", absent)
+    fails(DATA, "but", "eval", model, "--videos", tmp_path)
+    fails(MODEL, "does not exist", "eval", absent, "--videos", videos)
+    fails(USAGE, "threads", "eval", model, "--videos", videos, "--threads", 0)
+    fails(USAGE, "runtime", "eval", model, "--videos", videos, "--runtime", "abacus")
 
 
 def test_each_model_has_its_own_time(videos, model, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from exit_codes import BACKEND, DATA, KIT, MODEL, USAGE
 from fake_mindspore_lite import install_program, installed
 from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
@@ -17,7 +18,6 @@ from r2p_edge.calibration import motion
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
-USAGE, DATA, MODEL, BACKEND, KIT = 2, 3, 4, 5, 6
 ASCENDS = ("ascend310", "ascend310p", "ascend310b")
 
 
@@ -45,13 +45,13 @@ def lite():
 
 @pytest.fixture
 def framework(monkeypatch):
-    """MindSpore, and no MindSpore Lite."""
+    """Provide MindSpore without MindSpore Lite."""
     hide(monkeypatch, "mindspore_lite")
 
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory):
-    """A small R(2+1)D as a file of weights, and a file of its contract."""
+    """Write a small R(2+1)D as a file of weights, and a file of its contract."""
     from safetensors.numpy import save_file
 
     folder = tmp_path_factory.mktemp("network")
@@ -69,7 +69,7 @@ def clip(tmp_path):
 
 @pytest.fixture
 def export(run, network, tmp_path):
-    """Exports the small network into `out`; returns exit code and {target: record}."""
+    """Return a function that exports the network into `out`: exit code and {target: record}."""
 
     def export(targets, *options, out=tmp_path / "out"):
         code, output, errors = run(
@@ -82,7 +82,7 @@ def export(run, network, tmp_path):
 
 
 def files(folder):
-    """The names of what is there, without the folder's manifest."""
+    """Return the names of the files in a folder, without its manifest."""
     names = {file.name for file in folder.iterdir()} if folder.exists() else set()
     return names - {"manifest.json"}
 
@@ -159,7 +159,7 @@ def test_predict_without_either(run, fails, export, neither, lite, clip, monkeyp
 
 
 def brightness_mindir(folder):
-    """The framework's file as far as it is looked at before the library is."""
+    """Write as much of the framework's file as is looked at before the library is."""
     path = folder / "brightness.mindir"
     tensor = b"\x08\x01\x08\x04\x08\x08\x08\x08\x08\x03\x10\x02"  # (1, 4, 8, 8, 3), uint8
     for number in (2, 5, 7):
@@ -208,7 +208,7 @@ def test_uint8_for_lite(export, lite):
 def test_several_clips_at_once(run, export, lite, clip):
     record = export("mindspore-lite", "--batch", "2")[1]["mindspore-lite"]
     assert record["parity"]["max_rel"] <= 1e-4
-    code, output, _ = run("predict", record["path"], clip, "--clips", 3, "--json")
+    code, output, _ = run("predict", record["path"], clip, "--views", 3, "--json")
     assert (code, json.loads(output)["clips"]) == (0, 3)
 
 
@@ -433,7 +433,7 @@ def test_the_demo_has_a_row_for_mindspore(demo):
 def test_the_demo_has_a_row_for_lite(run, lite, tmp_path, monkeypatch):
     for clips in ("_CALIBRATED", "_JUDGED"):  # int8 is measured elsewhere
         monkeypatch.setattr(f"r2p_edge.demo.{clips}", 2)
-    code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
+    code, output, _ = run("demo", "--num-clips", 12, "--out", tmp_path, "--json")
     assert code == 0
     report = json.loads(output)
     results = {each["runtime"]: each for each in report["results"] if each["precision"] == "fp32"}
@@ -465,7 +465,7 @@ def test_other_forms_for_the_framework(run, export, framework, clip, options):
     record = export("mindspore", *options)[1]["mindspore"]
     assert record["status"] == "built"
     assert record["parity"]["max_rel"] <= 1e-4
-    code, output, _ = run("predict", record["path"], clip, "--clips", 3, "--json")
+    code, output, _ = run("predict", record["path"], clip, "--views", 3, "--json")
     assert (code, json.loads(output)["runtime"]) == (0, "mindspore")
 
 

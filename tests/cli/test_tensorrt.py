@@ -1,4 +1,4 @@
-"""The command line with TensorRT: what fits, what does not, and what is not there."""
+"""All verbs with TensorRT: artifacts that fit, that do not, and a library that is missing."""
 
 import gc
 import importlib
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from exit_codes import BACKEND, KIT, MODEL, USAGE
 from fake_tensorrt import VERSIONS, installed, live, plan_of
 from fake_tensorrt.trtexec import install_program
 from models import brightness_model, spec_of_brightness
@@ -23,8 +24,6 @@ from r2p_edge.spec import ModelSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
-USAGE, DATA, MODEL, BACKEND, KIT = 2, 3, 4, 5, 6
-
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch):
@@ -34,7 +33,7 @@ def bare(monkeypatch):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """An engine of TensorRT 10.3, and the ONNX artifact that it was built from."""
+    """Build an engine of TensorRT 10.3; return it and the ONNX artifact that it was built from."""
     folder = tmp_path_factory.mktemp("made")
     source = small(folder / "net.onnx")
     with installed():
@@ -44,7 +43,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def engine(made, tmp_path):
-    """A copy of it with its sidecar, for tests to spoil."""
+    """Copy the engine and its sidecar, for tests to spoil."""
     shutil.copy(sidecar_path(made / "net.engine"), tmp_path)
     return Path(shutil.copy(made / "net.engine", tmp_path))
 
@@ -64,7 +63,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 def refuses(fails, clip, monkeypatch):
-    """Asserts that `predict` fails so, and before TensorRT is called unless `asked`."""
+    """Return an assertion that `predict` fails so, before TensorRT is called unless `asked`."""
 
     def refuses(code, message, path, *options, asked=False):
         with monkeypatch.context() as patch:
@@ -88,13 +87,13 @@ def spec_beside(path):
 
 
 def resealed(path, **target):
-    """The sidecar fits the file again, and says these things of where it was built."""
+    """Make the sidecar fit the file again, with these fields of where it was built."""
     spec = spec_beside(path)
     write_sidecar(path, spec.replace(target={**spec.target, **target}))
 
 
 def without_sidecar(path):
-    """Options that make a foreign engine of it: with a spec that does not say who built it."""
+    """Return options for a foreign engine: a spec that does not say who built it."""
     file = path.with_name("spec.json")
     file.write_text(spec_beside(path).replace(target=None).to_json())
     sidecar_path(path).unlink()
@@ -150,7 +149,7 @@ def test_options_of_the_build(run, fails, ten, made, tmp_path):
 def test_the_demo_has_a_row(run, ten, tmp_path, monkeypatch):
     for other in ("openvino", "mindspore_lite", "mindspore"):
         monkeypatch.setitem(sys.modules, other, None)
-    code, output, _ = run("demo", "--clips", 12, "--out", tmp_path, "--json")
+    code, output, _ = run("demo", "--num-clips", 12, "--out", tmp_path, "--json")
     report = json.loads(output)
     results = {(each["runtime"], each["precision"]): each for each in report["results"]}
     assert code == 0

@@ -87,6 +87,7 @@ def test_webcam_saves_a_camera_whose_time_stands_still_or_jumps_back(tmp_path):
     ("source", "options", "code", "message"),
     [
         ("nothing.mp4", [], 3, "there is no video nothing.mp4"),
+        ("n" * 300, [], 3, "'nnn"),
         ("7777", [], 3, "there is no camera /dev/video7777"),
         ("clip.mp4", ["--save", "out.xyz"], 1, "out.xyz cannot be written"),
         ("clip.mp4", ["--save", "absent/out.mp4"], 1, "[Errno 2] No such file or directory"),

@@ -1,189 +1,20 @@
-"""The command line: what it prints, and the exit code and sentence of each kind of error."""
+"""`r2p-edge export`: its artifacts, and the exit code and sentence of each error."""
 
 import json
 import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 import onnx
 import pytest
-from models import brightness_model, spec_of_brightness
+from exit_codes import DATA, MODEL, USAGE
+from models import brightness_model
 from networks import random_parameters
 from requirements import needs
 
-from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration import motion
-from r2p_edge.cli import entry as cli
-from r2p_edge.preprocess import _frames_py, preprocessor
-
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
-
-
-@pytest.fixture
-def model(tmp_path):
-    return brightness_model(tmp_path / "model.onnx")
-
-
-@pytest.fixture
-def clip(tmp_path):
-    path = tmp_path / "clip.mp4"
-    motion.write_video(motion.scene("test", 0), path)
-    return path
-
-
-def test_predict_json(run, model, clip):
-    code, output, errors = run("predict", model, clip, clip, "--json", "--clips", 2, "--top", 3)
-    assert (code, errors) == (0, "")
-    one, two = map(json.loads, output.splitlines())
-    assert set(one) == {
-        "video", "label", "score", "top", "clips", "coverage", "truncated", "runtime", "device",
-        "precision", "timing_ms",
-    }  # fmt: skip
-    assert set(one["timing_ms"]) == {"decode", "preprocess", "inference", "total"}
-    assert one["video"] == str(clip)
-    assert one["top"] == two["top"]
-    assert len(one["top"]) == 3
-    assert one["top"][0] == {"label": one["label"], "score": one["score"]}
-    assert (one["clips"], one["coverage"], one["truncated"]) == (2, 1.0, False)
-
-
-def test_predict_every_real_file(run, motion_model, data):
-    files = sorted(str(path) for path in data.rglob("*") if path.suffix in (".avi", ".mp4", ".mov"))
-    code, output, _ = run("predict", motion_model, *files, "--json")
-    assert code == 0
-    answers = {answer["video"]: answer for answer in map(json.loads, output.splitlines())}
-    assert list(answers) == files
-    truncated = [Path(file).name for file in files if answers[file]["truncated"]]
-    assert truncated == ["decord_corrupted.mp4"]
-
-
-def test_predict_for_people(run, motion_model, clip, data):
-    code, output, errors = run("predict", motion_model, clip, data / "odd/decord_corrupted.mp4")
-    assert code == 0
-    assert "slide left" in output
-    assert "onnxruntime on cpu" in output
-    assert "truncated" in output
-    assert errors.count("warning") == 1  # it has 10 frames a second
-
-
-def test_one_bad_file_among_good_ones(run, model, clip, tmp_path):
-    bad = tmp_path / "bad.avi"
-    bad.write_text("no video")
-    code, output, errors = run("predict", model, clip, bad, clip, "--json")
-    assert code == DATA
-    good, failed, again = map(json.loads, output.splitlines())
-    assert set(failed) == {"video", "error"}
-    assert "bad.avi cannot be read as a video" in failed["error"]
-    assert good["top"] == again["top"]
-    assert errors.count("r2p-edge: error:") == 1
-
-
-def test_bad_videos(fails, model, tmp_path, data):
-    empty = tmp_path / "empty.avi"
-    empty.touch()
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    text = tmp_path / "text.avi"
-    text.write_text("hello " * 500)
-    fails(DATA, "there is no video", "predict", model, tmp_path / "absent.avi")
-    fails(DATA, "is an empty file", "predict", model, empty)
-    fails(DATA, "cannot be read as a video", "predict", model, text)
-    fails(DATA, "has no images", "predict", model, folder)
-    # The index of a real file over pictures that are noise.
-    noise = bytearray((data / "odd/torchcodec_h265_video.mp4").read_bytes())
-    start = noise.index(b"mdat") + 4
-    size = int.from_bytes(noise[start - 8 : start - 4], "big") - 8
-    noise[start : start + size] = np.random.default_rng(0).bytes(size)
-    (tmp_path / "noise.mp4").write_bytes(noise)
-    fails(DATA, "has no frame that can be decoded", "predict", model, tmp_path / "noise.mp4")
-
-
-def test_what_is_no_model_at_all(fails, clip, tmp_path):
-    weights = tmp_path / "weights.pth"
-    weights.write_bytes(b"weights")
-    fails(MODEL, "export a checkpoint first", "predict", weights, clip)
-    fails(MODEL, "is neither an ONNX nor an OpenVINO file", "predict", clip, clip)
-
-
-def test_a_folder_of_frames_has_the_rate_that_is_given(run, fails, model, clip, tmp_path):
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    with av.open(str(clip)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            cv2.imwrite(str(folder / f"{number}.png"), frame.to_ndarray(format="bgr24"))
-    answers = [
-        json.loads(run("predict", model, source, "--json", *options)[1])["top"]
-        for source, options in ((clip, ()), (folder, ("--fps", 25)), (folder, ("--fps", 50)))
-    ]
-    first, same, other = ({each["label"]: each["score"] for each in top} for top in answers)
-    # Pictures are in RGB, and the file's frames are not.
-    assert same == pytest.approx(first, abs=0.02)
-    assert other != pytest.approx(first, abs=0.02)
-    fails(USAGE, "a file knows its own rate", "predict", model, clip, "--fps", 5)
-
-
-def test_a_full_disk_behind_stdout(model, clip):
-    command = [sys.executable, "-m", "r2p_edge", "predict", str(model), str(clip)]
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == DATA
-    assert done.stderr.splitlines()[-1].startswith("r2p-edge: error: the output cannot be written")
-    assert "Traceback" not in done.stderr
-
-
-def test_bad_models(fails, clip, tmp_path):
-    bare = brightness_model(tmp_path / "bare.onnx", embed=False)
-    fails(MODEL, "carries no r2p_edge spec", "predict", bare, clip)
-    fails(MODEL, "does not exist", "predict", tmp_path / "absent.onnx", clip)
-
-    wide = brightness_model(tmp_path / "wide.onnx", outputs=6)
-    fails(MODEL, "its spec has 4 labels", "predict", wide, clip)
-
-    nan = brightness_model(tmp_path / "nan.onnx", factor=float("nan"))
-    fails(MODEL, "answers nan", "predict", nan, clip)
-
-    changed = brightness_model(tmp_path / "changed.onnx")
-    write_sidecar(changed, spec_of_brightness())
-    data = bytearray(changed.read_bytes())
-    data[-1] ^= 1
-    changed.write_bytes(data)
-    fails(MODEL, "its sidecar says", "predict", changed, clip)
-    fails(MODEL, "its sidecar says", "info", changed)
-
-
-def test_bad_specs(fails, clip, tmp_path):
-    bare = brightness_model(tmp_path / "bare.onnx", embed=False)
-    spec = tmp_path / "spec.json"
-    for change, message in (
-        ({"colour": "RGB"}, "unknown field colour"),
-        ({"std": [0.2, float("nan"), 0.2]}, "every number must be finite"),
-        ({"labels": ["a", "b"]}, "its spec has 2 labels"),
-    ):
-        spec.write_text(json.dumps(spec_of_brightness().to_dict() | change))
-        fails(MODEL, message, "predict", bare, clip, "--spec", spec)
-
-
-def test_bad_options(fails, model, clip, tmp_path):
-    absent = tmp_path / "absent.json"
-    fails(USAGE, "absent.json for --spec", "predict", model, clip, "--spec", absent)
-    fails(USAGE, "there is onnxruntime", "predict", model, clip, "--runtime", "tflite")
-    fails(BACKEND, "it has", "predict", model, clip, "--device", "npu")
-    fails(USAGE, "clips is 0", "predict", model, clip, "--clips", 0)
-    fails(USAGE, "top is 0", "predict", model, clip, "--top", 0)
-    fails(USAGE, "clips is 0", "demo", "--clips", 0)
-
-
-def test_argparse_errors_are_usage_errors(capsys):
-    for arguments in ([], ["predict"], ["fly"], ["export", "motion"]):
-        with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
-        assert caught.value.code == USAGE
-    capsys.readouterr()
 
 
 def test_export_and_info(run, tmp_path):
@@ -269,7 +100,7 @@ def test_bad_exports(fails, tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """An ONNX model of someone else: (N, 3, 16, 112, 112) to 400 numbers, with an open batch."""
+    """Write a foreign ONNX model, (N, 3, 16, 112, 112) to 400 numbers, with an open batch."""
     return mean_model(tmp_path / "theirs.onnx", ("N", 3, 16, 112, 112), 400)
 
 
@@ -345,7 +176,7 @@ def test_presets_that_fit_an_onnx_source(fails, pictures, tmp_path):
 
 
 def field(number, payload):
-    """A length-delimited field of a protobuf message."""
+    """Return a length-delimited field of a protobuf message."""
     return bytes([number << 3 | 2]) + varint(len(payload)) + payload
 
 
@@ -358,7 +189,7 @@ def varint(number):
 
 
 def checkpoint_of_mindspore(path, parameters):
-    """Writes arrays as MindSpore's save_checkpoint does."""
+    """Write arrays as MindSpore's save_checkpoint does."""
     content = bytearray()
     for name, array in parameters.items():
         dims = b"".join(b"\x08" + varint(size) for size in array.shape)
@@ -370,7 +201,7 @@ def checkpoint_of_mindspore(path, parameters):
 
 @pytest.fixture(scope="module")
 def mindspore_parameters():
-    """Those of a small network, under MindSpore's names."""
+    """Return the parameters of a small network, under MindSpore's names."""
     names = {
         "weight": "gamma", "bias": "beta",
         "running_mean": "moving_mean", "running_var": "moving_variance",
@@ -471,42 +302,6 @@ def test_a_full_disk_leaves_nothing(run, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_info_goes_on_after_a_file_that_it_cannot_read(run, model, tmp_path):
-    (tmp_path / "a-project.xml").write_text("<project/>")
-    code, output, errors = run("info", tmp_path, "--json")
-    assert code == MODEL
-    assert "its outermost element is <project>" in errors
-    first, second = map(json.loads, output.splitlines())
-    assert first["path"].endswith("a-project.xml")
-    assert "not a whole OpenVINO file" in first["error"]
-    assert second["path"] == str(model)
-
-
-def test_info_of_a_few_labels(run, model, motion_model):
-    assert "classes  4: frame 0, frame 1, frame 2, frame 3\n" in run("info", model)[1]
-    shown = ", ".join(motion.CLASSES[:4])
-    assert f"classes  {len(motion.CLASSES)}: {shown}, ...\n" in run("info", motion_model)[1]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_file_names_that_are_no_text(model, clip, tmp_path, encoding):
-    named = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.mp4"
-    clip.rename(os.fsdecode(named))
-    command = [sys.executable, "-m", "r2p_edge", "predict", str(model), named, b"\xff.avi"]
-    for extra in ([], ["--json"]):
-        done = subprocess.run(
-            [*command, *extra],
-            capture_output=True,
-            env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
-        )
-        assert done.returncode == DATA, done.stderr  # of the second, which does not exist
-        assert b"Traceback" not in done.stderr
-        assert b"\\udcff.avi" in done.stderr
-        if extra:
-            first, _ = map(json.loads, done.stdout.decode(encoding).splitlines())
-            assert os.fsencode(first["video"]) == named
-
-
 def test_a_spinner_on_a_terminal_only(model, tmp_path):
     pty = pytest.importorskip("pty")
     for extra, expected in ([], True), (["--json"], False):
@@ -531,59 +326,66 @@ def _read(terminal):
         return b""
 
 
-def test_ctrl_c(run, model, clip, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli.Predictor, "predict", interrupted)
-    code, _, errors = run("predict", model, clip)
-    assert (code, errors) == (130, "r2p-edge: interrupted\n")
-
-
-def test_as_a_module_and_into_a_closed_pipe(model, clip):
-    command = [sys.executable, "-m", "r2p_edge", "predict", str(model), *[str(clip)] * 40, "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        json.loads(process.stdout.readline())
-        process.stdout.close()
-        errors = process.stderr.read()
-    assert b"Traceback" not in errors, errors.decode()
-    assert process.returncode == 1
-
-
-def test_missing_packages(fails, model, clip, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    fails(BACKEND, 'pip install "r2p_edge[demo]"', "demo", "--out", tmp_path / "demo")
-    monkeypatch.setattr(preprocessor, "kernel", _frames_py)
-    picture = tmp_path / "frames" / "0.png"
-    picture.parent.mkdir()
-    picture.write_bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1])
-    fails(BACKEND, 'pip install "r2p_edge[opencv]"', "predict", model, picture.parent)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    fails(BACKEND, 'pip install "r2p_edge[onnxruntime]"', "predict", model, clip)
-
-
-def test_demo(demo):
-    report, folder = demo
-    assert (report["clips"], report["classes"]) == (24, len(motion.CLASSES))
-    result = next(r for r in report["results"] if r["runtime"] == "onnxruntime")
-    assert result["precision"] == "fp32"
-    assert result["top1"] >= 0.9
-    assert result["agreement"] == 1
-    assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p90"]
-    videos = folder / "videos"
-    assert len(list(videos.iterdir())) == len(motion.CLASSES)  # one of each class, to play with
-
-
-def test_the_demo_on_the_command_line(run, demo, monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr("r2p_edge.demo.run_demo", lambda *how: asked.append(how) or demo[0])
-    code, output, _ = run("demo", "--clips", 24, "--out", tmp_path, "--json")
-    assert (code, json.loads(output)) == (0, json.loads(json.dumps(demo[0])))
-    assert asked == [(tmp_path, 24)]
-    code, output, _ = run("demo")
+@needs("openvino")
+def test_export_to_every_target(run, tmp_path):
+    code, output, errors = run(
+        "export", "motion", "--to", "onnx,openvino", "--out", tmp_path, "--json"
+    )
+    assert (code, errors) == (0, "")
+    onnx_record, openvino_record = json.loads(output)["artifacts"]
+    assert onnx_record["target"] == "onnx"
+    assert openvino_record["target"] == "openvino"
+    for record in (onnx_record, openvino_record):
+        assert (record["status"], record["precision"], record["graph"]) == (
+            "built", "fp32", "conv3d",
+        )  # fmt: skip
+        assert record["parity"]["max_rel"] <= 1e-4
+        assert record["parity"]["top1"] == 1
+    assert openvino_record["path"].endswith("motion-fp32.xml")
+    code, output, _ = run("info", tmp_path, "--json")
     assert code == 0
-    for result in demo[0]["results"]:
-        assert f"{result['latency_ms']['p50']:.1f}" in output
+    *infos, folder = [json.loads(line) for line in output.splitlines()]
+    assert [info["verified"] for info in infos] == [True, True]
+    assert folder["files"] == 5  # weights and two sidecars among them
+    assert len({info["digest"] for info in infos}) == 1
+
+
+@needs("openvino")
+def test_export_in_the_form_without_3d_convolutions(run, exported):
+    assert set(exported) >= {"motion-fp32-conv2d.onnx", "motion-fp32-conv2d.xml"}
+    code, output, _ = run("info", exported["motion-fp32-conv2d.xml"], "--json")
+    assert (code, json.loads(output)["spec"]["graph"]) == (0, "conv2d")
+    weights = onnx.load(exported["motion-fp32-conv2d.onnx"]).graph.initializer
+    assert max(len(tensor.dims) for tensor in weights) <= 4
+
+
+@needs("openvino")
+def test_a_form_that_the_source_has_lost(run, fails, exported, tmp_path):
+    lowered = exported["motion-fp32-conv2d.onnx"]
+    fails(
+        USAGE, "has no 3-D convolutions and cannot get them back",
+        "export", lowered, "--graph", "conv3d", "--out", tmp_path / "back",
+    )  # fmt: skip
+    assert not (tmp_path / "back").exists()
+    # Exported again it stays what it is, and says so in its name.
+    code, output, _ = run("export", lowered, "--to", "openvino", "--out", tmp_path, "--json")
+    assert code == 0
+    (record,) = json.loads(output)["artifacts"]
+    assert record["graph"] == "conv2d"
+    assert record["path"].endswith("motion-fp32-conv2d.xml")
+
+
+@needs("openvino")
+def test_an_operator_that_a_target_lacks(fails, tmp_path):
+    model = onnx.load(brightness_model(tmp_path / "model.onnx"))
+    model.graph.node[0].op_type = "Wobble"
+    model.graph.node[0].domain = "com.example"
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    onnx.save(model, tmp_path / "odd.onnx")
+    for graph in ("auto", "conv2d"):
+        fails(
+            MODEL, "Wobble",
+            "export", tmp_path / "odd.onnx", "--to", "openvino", "--graph", graph,
+            "--out", tmp_path / "out",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()

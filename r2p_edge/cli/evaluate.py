@@ -1,0 +1,62 @@
+"""`r2p-edge eval`: measure the accuracy and latency of models on a data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from r2p_edge.cli import options as shared
+from r2p_edge.cli.output import print_json, progress_bars
+from r2p_edge.cli.verb import Verbs, add_verb
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    verb = add_verb(
+        verbs,
+        "eval",
+        run,
+        "Measure the accuracy and latency of models on a data set.",
+        "eval model.onnx --videos UCF-101/ --split testlist01.txt",
+        "eval model-fp32.onnx model-int8.xml --videos videos/ --views 10 --per-class",
+    )
+    verb.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model file")
+    shared.add_videos(verb, "folder of videos, with a folder for each class", required=True)
+    shared.add_split(
+        verb, "list of the videos to measure on, such as UCF101's testlist01.txt (default: all)"
+    )
+    shared.add_views(verb, "average over N clips per video (default: 1, the clip in the middle)")
+    verb.add_former_clips(shared.VIDEOS)
+    verb.add_argument(
+        "--per-class", action="store_true", help="show the top-1 accuracy of each class too"
+    )
+    shared.add_runtime_options(verb, "the models")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure; return 0."""
+    from r2p_edge.calibration.evaluate import evaluate
+
+    with progress_bars() as progress:
+        report = evaluate(
+            options.models,
+            options.videos,
+            options.split,
+            views=options.views,
+            per_class=options.per_class,
+            **shared.runtime_options(options),
+            progress=lambda done, total: progress("evaluating", done, total),
+        )
+    if options.json:
+        print_json(report)
+    else:
+        show(report)
+    return 0
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print the report for people."""
+    from r2p_edge.calibration.evaluate import print_evaluation
+
+    print_evaluation(report)

@@ -1,0 +1,248 @@
+"""`r2p-edge export`: turn a trained model into artifacts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r2p_edge.cli import options as shared
+from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
+from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
+from r2p_edge.errors import R2PError
+
+if TYPE_CHECKING:
+    from r2p_edge.export.build import Built
+
+_ONLY_A_KIT = 6
+_DOING = "exporting and verifying"
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    from r2p_edge.export import TARGETS
+
+    verb = add_verb(
+        verbs,
+        "export",
+        run,
+        "Turn a trained model into artifacts, each verified against its source.",
+        "export motion --to onnx,openvino --out models/",
+        "export weights.pth --preset kinetics400-torchvision --precision fp16 --out models/",
+        "export model-fp32.onnx --precision int8 --videos UCF-101/ --out models/",
+    )
+    verb.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="checkpoint (.ckpt, .pth, .pt, .safetensors), ONNX file, or 'motion', the bundled "
+        "model",
+    )
+    verb.add_argument(
+        "--to",
+        default="onnx",
+        metavar="LIST",
+        help=f"targets, with commas between them: {', '.join(TARGETS)} (default: onnx)",
+    )
+    verb.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="output folder, made if need be"
+    )
+    verb.add_argument(
+        "--name", help="name of the artifacts (default: that of the spec, else the source's)"
+    )
+    verb.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        help="precision of the artifacts (default: the source's)",
+    )
+    verb.add_argument(
+        "--graph",
+        choices=("auto", "conv3d", "conv2d"),
+        default="auto",
+        help="form of the network; conv2d has no 3-D convolutions and the same outputs (default: "
+        "auto, the form that each target runs best)",
+    )
+    verb.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="clips per call (default: 1, or the batch of an ONNX source)",
+    )
+    verb.add_argument(
+        "--strict",
+        action="store_true",
+        help=f"exit with code {_ONLY_A_KIT} if only a kit can be made for a target",
+    )
+    _add_contract_options(verb)
+    shared.add_calibration_options(verb, "calibration of --precision int8")
+    verb.add_former_clips(shared.VIDEOS)
+    engine = verb.add_argument_group("TensorRT")
+    engine.add_argument(
+        "--workspace",
+        type=float,
+        metavar="MIB",
+        help="GPU memory that kernels may use, in MiB (default: TensorRT's limit)",
+    )
+    engine.add_argument(
+        "--timing-cache",
+        type=Path,
+        metavar="DIR",
+        help="existing folder for measurements that make the next build faster (default: none)",
+    )
+
+
+def _add_contract_options(verb: VerbParser) -> None:
+    group = verb.add_argument_group(
+        "how the model was trained",
+        "Settings that are left out come from the preset, the spec or the source.",
+    )
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="recipe of a published model, which the other options of this group change",
+    )
+    group.add_argument(
+        "--spec",
+        type=Path,
+        metavar="FILE",
+        help="JSON file with the whole contract, in place of a preset",
+    )
+    group.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="names of the classes: one per line, a classInd.txt, or JSON (default: the preset's)",
+    )
+    group.add_argument("--frames", type=int, metavar="N", help="frames per clip")
+    group.add_argument(
+        "--interval", type=int, metavar="N", help="take every Nth frame of the video into a clip"
+    )
+    group.add_argument(
+        "--fps", type=float, metavar="RATE", help="frames per second of the training videos"
+    )
+    group.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the crop; the resize grows in proportion",
+    )
+    group.add_argument(
+        "--sampling",
+        choices=("time", "index"),
+        help="choose the frames of a clip by their time, or by counting them",
+    )
+    group.add_argument(
+        "--order",
+        choices=("temporal", "lexicographic"),
+        help="order of the frames: as they were filmed, or by their numbers sorted as text",
+    )
+    group.add_argument(
+        "--input",
+        choices=("uint8", "float32"),
+        help="input of the artifact: pixels, which the graph normalises, or normalised numbers "
+        "(default: what the target runs best)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export; return 0, or the exit code of the last target that failed."""
+    if options.precision != "int8":
+        shared.check_no_calibration(options)
+    with _status(options) as progress:
+        built, failed = _build(options, progress)
+    code = 0
+    if options.strict and any(artifact.status == "kit" for artifact in built):
+        code = _ONLY_A_KIT
+    for _, error in failed:
+        code = error.exit_code
+        complain(error)
+    for artifact in built:
+        warn_of_int8(artifact.path, artifact.spec)
+    if options.json:
+        report: dict[str, Any] = {"artifacts": [artifact.to_dict() for artifact in built]}
+        if failed:
+            report["failed"] = [{"target": name, "error": str(error)} for name, error in failed]
+        print_json(report)
+    else:
+        show(built)
+    return code
+
+
+@contextlib.contextmanager
+def _status(options: argparse.Namespace) -> Iterator[Callable[[str], None] | None]:
+    """Show on a terminal what is being done; yield the function that takes each step."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal or options.json:
+        yield None
+        return
+    with console.status(_DOING) as status:
+        yield lambda step: status.update(f"{_DOING}: {step}")
+
+
+def _build(
+    options: argparse.Namespace, progress: Callable[[str], None] | None
+) -> tuple[list[Built], list[tuple[str, R2PError]]]:
+    """Return the artifacts, and each target that failed with its error."""
+    from r2p_edge.export.build import build
+
+    calibration = None
+    if options.precision == "int8":
+        from r2p_edge.calibration.calibrate import Calibration
+
+        calibration = Calibration(**shared.calibration_options(options))
+    failed: list[tuple[str, R2PError]] = []
+    built = build(
+        options.source,
+        targets=[target.strip() for target in options.to.split(",") if target.strip()],
+        out=options.out,
+        name=options.name,
+        precision=options.precision,
+        graph=options.graph,
+        preset=options.preset,
+        spec=options.spec,
+        labels=options.labels,
+        frames=options.frames,
+        interval=options.interval,
+        fps=options.fps,
+        size=options.size,
+        sampling=options.sampling,
+        order=options.order,
+        input=options.input,
+        batch=options.batch,
+        calibration=calibration,
+        workspace=None if options.workspace is None else int(options.workspace * 2**20),
+        timing_cache=options.timing_cache,
+        progress=progress,
+        failed=failed,
+    )
+    return built, failed
+
+
+def show(built: list[Built]) -> None:
+    """Print the artifacts for people."""
+    for artifact in built:
+        target, precision = artifact.target, artifact.spec.precision
+        print(f"{artifact.path}: {target} {precision} {_verdict(artifact)}")
+        print_int8_rows(artifact.spec)
+
+
+def _verdict(artifact: Built) -> str:
+    """Return how an artifact was verified, or why it is a kit."""
+    if artifact.status == "kit":
+        lacks = "MindSpore Lite's converter is not here"
+        if artifact.target == "mindspore":
+            lacks += ' (or pip install "r2p_edge[mindspore]")'
+        elif artifact.target == "tensorrt":
+            lacks = "TensorRT or a GPU for it is not here"
+        return f"kit, because {lacks}; copy the folder to where it is, and run build.py there"
+    parity = artifact.spec.parity
+    if parity is None:
+        return f"{artifact.spec.graph}, not verified: this machine cannot run it"
+    return (
+        f"{artifact.spec.graph}, largest difference to {parity['reference']} "
+        f"{parity['max_rel']:.1e} of the largest logit, top-1 agreement {parity['top1']:.0%}"
+    )

@@ -1,0 +1,119 @@
+"""`r2p-edge info`: show the contract of an artifact, or all artifacts of a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
+from r2p_edge.cli.int8 import int8_rows
+from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.verb import Verbs, add_verb
+from r2p_edge.spec.model_spec import ModelSpec
+
+_SHOWN_LABELS = 4
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    verb = add_verb(
+        verbs,
+        "info",
+        run,
+        "Show the contract that an artifact carries, and check its bytes.",
+        "info model.onnx",
+        "info models/ --json",
+    )
+    verb.add_argument(
+        "path",
+        type=Path,
+        metavar="MODEL|DIR",
+        help="model file, or folder of model files and kits, as export writes it",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Inspect; return 0, or the exit code of the last artifact that cannot be used."""
+    if os.path.isdir(options.path):
+        return _run_on_folder(options.path, options.json)
+    show(open_artifact(options.path), options.json)
+    return 0
+
+
+def _run_on_folder(folder: Path, as_json: bool) -> int:
+    from r2p_edge.info import BrokenModel, inspect_folder
+
+    code, report = 0, inspect_folder(folder)
+    for model in report.models:
+        if isinstance(model, BrokenModel):
+            code = model.error.exit_code
+            complain(model.error)
+            if as_json:
+                print_json({"path": str(model.path), "error": str(model.error)})
+        else:
+            show(model, as_json)
+    for kit in report.kits:
+        if as_json:
+            print_json({"path": str(kit), "status": "kit"})
+        else:
+            print(f"{'kit':>9}  {kit}, built on its target with python {kit / 'build.py'}")
+    # Last, where it is seen.
+    if report.damage is not None:
+        raise report.damage
+    if report.listed is not None and as_json:
+        print_json({"path": str(folder), "files": report.listed})
+    elif report.listed is not None:
+        print(f"{'bundle':>9}  {folder}, {report.listed} files as they were exported")
+    return code
+
+
+def show(artifact: Artifact, as_json: bool) -> None:
+    """Print an artifact's contract, for people or as JSON."""
+    file, spec = artifact.path, artifact.spec
+    if as_json:
+        print_json(
+            {
+                "path": str(file),
+                "size": artifact.size,
+                "verified": artifact.verified,
+                "carrier": artifact.carrier,
+                "digest": spec.contract_digest(),
+                "spec": spec.to_dict(),
+            }
+        )
+        return
+    checked = f"sha256 as in {sidecar_path(file).name}" if artifact.verified else "no sidecar"
+    clip = spec.clip
+    labels = ", ".join(spec.labels[:_SHOWN_LABELS])
+    if len(spec.labels) > _SHOWN_LABELS:
+        labels += ", ..."
+    rows = {
+        "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
+        "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
+        "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
+        "classes": f"{len(spec.labels)}: {labels}",
+        "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
+        f"{clip.order} order",
+        "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
+        f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
+        "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
+        "source": json.dumps(spec.source),
+        "parity": json.dumps(spec.parity),
+        **int8_rows(spec),
+    }
+    for name, value in rows.items():
+        print(f"{name:>9}  {value}")
+
+
+def _resize_text(spec: ModelSpec) -> str:
+    resize = spec.resize
+    if resize.mode == "stretch":
+        return f"resize to {resize.height}x{resize.width}"
+    return f"resize of the short side to {resize.size}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)

@@ -1,0 +1,241 @@
+"""Options that several verbs share: each is spelled and read here, and nowhere else."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from r2p_edge.cli.verb import VerbParser
+from r2p_edge.errors import UsageError
+from r2p_edge.runtimes import RUNTIMES
+from r2p_edge.runtimes.base import PRECISIONS
+
+# The successors of --clips.
+NUM_CLIPS = "--num-clips N, the number of clips in all"
+VIDEOS = "--videos DIR, the folder of videos"
+VIEWS = "--views N, the number of clips per video"
+
+
+def add_model(verb: VerbParser) -> None:
+    """Add MODEL, for verbs that run one model."""
+    verb.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="model file: .onnx, .xml, .engine, .plan, .mindir or .om",
+    )
+
+
+def add_top(verb: VerbParser, text: str) -> None:
+    """Add `--top`."""
+    verb.add_argument("--top", type=int, default=5, metavar="K", help=f"{text} (default: 5)")
+
+
+class RuntimeOptions(TypedDict):
+    """Arguments for `compare` and `evaluate`."""
+
+    runtime: str | None
+    device: str | None
+    threads: int | None
+    precision: Literal["fp32", "fp16", "bf16"] | None
+
+
+def add_runtime_options(verb: VerbParser, models: str) -> argparse._ArgumentGroup:
+    """Add the options that say how models are run.
+
+    Args:
+        verb: the parser.
+        models: "the model" or the like, for the help.
+
+    Returns:
+        The group of the options.
+    """
+    group = verb.add_argument_group("runtime")
+    group.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help=f"library that runs {models}: {', '.join(RUNTIMES)} (default: the one that the file "
+        "was made for, or the first installed one that reads it)",
+    )
+    group.add_argument(
+        "--device",
+        metavar="NAME",
+        help="device to run on, for example cpu or cuda:1 (default: the first of the runtime)",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="number of CPU threads (default: one per core that the process may use)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="precision to compute in, which only openvino lets one choose (default: that of the "
+        "file)",
+    )
+    return group
+
+
+def runtime_options(options: argparse.Namespace) -> RuntimeOptions:
+    """Return the options of `add_runtime_options`."""
+    return {
+        "runtime": options.runtime,
+        "device": options.device,
+        "threads": options.threads,
+        "precision": options.precision,
+    }
+
+
+class PredictorOptions(RuntimeOptions):
+    """Arguments for `Predictor`."""
+
+    cache: Path | None
+    spec: Path | None
+
+
+def add_predictor_options(verb: VerbParser) -> None:
+    """Add the options that say how one model is opened."""
+    group = add_runtime_options(verb, "the model")
+    group.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="existing folder in which openvino keeps compiled models, to start faster the next "
+        "time (default: none)",
+    )
+    group.add_argument(
+        "--spec",
+        type=Path,
+        metavar="FILE",
+        help="JSON file with the contract of a model that carries none (default: the model's own)",
+    )
+
+
+def predictor_options(options: argparse.Namespace) -> PredictorOptions:
+    """Return the options of `add_predictor_options`."""
+    return {**runtime_options(options), "cache": options.cache, "spec": options.spec}
+
+
+def add_videos(group: Any, text: str, *, required: bool = False) -> None:
+    """Add `--videos`."""
+    group.add_argument("--videos", type=Path, required=required, metavar="DIR", help=text)
+
+
+def add_split(group: Any, text: str) -> None:
+    """Add `--split`."""
+    group.add_argument("--split", type=Path, metavar="FILE", help=text)
+
+
+def add_num_clips(group: Any, text: str, default: int | None = None) -> None:
+    """Add `--num-clips`."""
+    group.add_argument("--num-clips", type=int, default=default, metavar="N", help=text)
+
+
+def add_views(verb: VerbParser, text: str) -> None:
+    """Add `--views`."""
+    verb.add_argument("--views", type=int, default=1, metavar="N", help=text)
+
+
+class CalibrationOptions(TypedDict):
+    """Fields of `Calibration`."""
+
+    folder: Path | None
+    split: Path | None
+    num_clips: int
+    seed: int
+    strict: bool
+    force: bool
+    method: Literal["minmax", "percentile", "entropy"]
+    max_drop: float | None
+
+
+def add_calibration_options(verb: VerbParser, title: str) -> None:
+    """Add the options that say how an int8 model is calibrated, in a group of that title."""
+    group = verb.add_argument_group(title)
+    add_videos(
+        group,
+        "folder of videos to calibrate on, with a folder for each class (default: clips that are "
+        "drawn, for the bundled model only)",
+    )
+    add_split(
+        group,
+        "list of the videos to calibrate on, such as UCF101's trainlist01.txt (default: all)",
+    )
+    add_num_clips(group, "calibrate on N clips in all (default: 200)", 200)
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number that decides which clips are sampled (default: 0)",
+    )
+    group.add_argument(
+        "--method",
+        choices=("minmax", "percentile", "entropy"),
+        default="minmax",
+        help="way to choose the range of each tensor (default: minmax)",
+    )
+    group.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="fail if INT8 loses more than POINTS percentage points of top-1 accuracy (default: "
+        "any loss is accepted)",
+    )
+    group.add_argument(
+        "--test-list",
+        action="store_true",
+        help="accept a --split of test videos, which would spoil a later measurement on them",
+    )
+    group.add_argument(
+        "--complete",
+        action="store_true",
+        help="fail if the folder lacks a video of the --split (default: leave it out)",
+    )
+
+
+def calibration_options(options: argparse.Namespace) -> CalibrationOptions:
+    """Return the options of `add_calibration_options`."""
+    return {
+        "folder": options.videos,
+        "split": options.split,
+        "num_clips": options.num_clips,
+        "seed": options.seed,
+        "strict": options.complete,
+        "force": options.test_list,
+        "method": options.method,
+        "max_drop": options.max_drop,
+    }
+
+
+def check_no_calibration(options: argparse.Namespace) -> None:
+    """Raise UsageError where an option of a calibration is given that will not take place."""
+    given = {
+        "--videos": options.videos is not None,
+        "--split": options.split is not None,
+        "--max-drop": options.max_drop is not None,
+        "--test-list": options.test_list,
+        "--complete": options.complete,
+    }
+    for option in filter(given.__getitem__, given):
+        raise UsageError(f"{option} is for int8; add --precision int8, or leave it out")
+
+
+def check_files(options: argparse.Namespace) -> None:
+    """Raise UsageError where a file that an option names does not exist."""
+    for option in ("spec", "labels", "split"):
+        path: Path | None = getattr(options, option, None)
+        if path is not None and not os.path.exists(path):
+            raise UsageError(f"there is no file {path} for --{option}; check the path")
+
+
+def check_counts(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Raise UsageError where one of these options is given as a number below 1."""
+    for name in names:
+        number: int | None = getattr(options, name)
+        if number is not None and number < 1:
+            raise UsageError(f"{name.replace('_', '-')} is {number}; it must be 1 or more")

@@ -1,0 +1,146 @@
+"""Output of the command line: JSON, messages, and the progress of long work."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO, cast
+
+from r2p_edge.errors import LowFrameRateWarning
+
+Progress = Callable[[str, int, int], None]
+"""Takes the name of a task, and how many of how many of its steps are done."""
+
+_PASSWORD = re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@")
+
+
+class StdoutError(Exception):
+    """stdout cannot be written to. No OSError, which is about any other file.
+
+    Attributes:
+        cause: the reason that the system gives.
+    """
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _GuardedStdout:
+    """A text stream whose failures are `StdoutError`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text; return its number of characters."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise StdoutError(error) from error
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise StdoutError(error) from error
+
+
+@contextlib.contextmanager
+def guarded_stdout() -> Iterator[None]:
+    """Raise `StdoutError` where stdout fails, so that it is not taken for another file's error."""
+    with contextlib.redirect_stdout(cast(TextIO, _GuardedStdout(sys.stdout))):
+        yield
+
+
+@contextlib.contextmanager
+def shown_messages(*, verbose: bool) -> Iterator[None]:
+    """Show the warnings of Python and of the package's logger on stderr.
+
+    Args:
+        verbose: show what the logger says at level INFO too.
+    """
+    logger, handler = logging.getLogger("r2p_edge"), _MessageHandler()
+    former = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", LowFrameRateWarning)
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        logger.setLevel(former)
+        logger.removeHandler(handler)
+
+
+class _MessageHandler(logging.Handler):
+    """Prints records as the command line's other messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record on the stderr of the moment, which a progress bar may have replaced."""
+        _print_message(record.levelname.lower(), record.getMessage())
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    warn(message)
+
+
+def warn(message: object) -> None:
+    """Print a warning on stderr."""
+    _print_message("warning", message)
+
+
+def complain(message: object) -> None:
+    """Print an error on stderr."""
+    _print_message("error", message)
+
+
+def _print_message(kind: str, message: object) -> None:
+    print(f"r2p-edge: {kind}: {redacted(str(message))}", file=sys.stderr)
+
+
+def redacted(text: str) -> str:
+    """Return a text whose URLs have `***` in place of their passwords."""
+    return _PASSWORD.sub(r"\1:***@", text)
+
+
+def print_json(data: Any) -> None:
+    """Print plain JSON types as one line, in ASCII where stdout's encoding lacks a letter."""
+    text = json.dumps(data, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(data)
+    print(redacted(text), flush=True)
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Show a bar for each task on stderr, where that is a terminal, until the block ends.
+
+    Yields:
+        The function that updates the bars; a task's bar appears with its first update.
+    """
+    from rich import progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with progress.Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def update(task: str, done: int, total: int) -> None:
+            if task not in tasks:
+                tasks[task] = bar.add_task(task)
+            bar.update(tasks[task], completed=done, total=total)
+
+        yield update

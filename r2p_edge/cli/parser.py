@@ -1,0 +1,33 @@
+"""The parser of the whole command line.
+
+Verbs import the functions that they call when they run, so that parsing and `--help` are quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from r2p_edge._version import __version__
+from r2p_edge.cli import calibrate, compare, demo, doctor, evaluate, export, info, predict, stream
+from r2p_edge.cli.verb import VerbParser, add_verbose
+
+# In the order in which the help lists them.
+_VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibrate)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `r2p-edge` with all its verbs; each sets `run` to its function."""
+    parser = argparse.ArgumentParser(
+        prog="r2p-edge",
+        description="R(2+1)D video action recognition on edge devices.",
+        epilog="See 'r2p-edge VERB --help' for the options of a verb.",
+        allow_abbrev=False,  # an abbreviation works until an option is added that begins alike
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"r2p-edge {__version__}", help="print the version"
+    )
+    add_verbose(parser, default=False)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=VerbParser)
+    for module in _VERBS:
+        module.add(verbs)
+    return parser

@@ -1,0 +1,79 @@
+"""`r2p-edge predict`: name the action in videos."""
+
+from __future__ import annotations
+
+import argparse
+
+from r2p_edge.cli import options as shared
+from r2p_edge.cli.output import complain, print_json, redacted
+from r2p_edge.cli.verb import Verbs, add_verb
+from r2p_edge.errors import R2PError
+from r2p_edge.prediction import Prediction
+from r2p_edge.predictor import Predictor
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    verb = add_verb(
+        verbs,
+        "predict",
+        run,
+        "Name the action in videos.",
+        "predict r2p-edge-demo/motion-fp32.onnx video.mp4",
+        "predict model.xml one.mp4 two.avi --views 10 --json",
+    )
+    shared.add_model(verb)
+    verb.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="video file, URL, or folder of images"
+    )
+    shared.add_views(verb, "average over N clips per video (default: 1, the clip in the middle)")
+    verb.add_former_clips(shared.VIEWS)
+    shared.add_top(verb, "list the K most probable classes")
+    verb.add_argument(
+        "--fps",
+        type=float,
+        metavar="RATE",
+        help="rate of a folder of images, in frames per second (default: the rate of the videos "
+        "that the model was trained on)",
+    )
+    shared.add_predictor_options(verb)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer each video; return 0, or the exit code of the last failure."""
+    shared.check_counts(options, ["views", "top"])
+    code = 0
+    with Predictor(options.model, **shared.predictor_options(options)) as predictor:
+        for video in options.videos:
+            try:
+                prediction = predictor.predict(video, clips=options.views, fps=options.fps)
+            except R2PError as error:
+                # The other videos still get their answer.
+                code = error.exit_code
+                complain(error)
+                if options.json:
+                    print_json({"video": video, "error": str(error)})
+                continue
+            if options.json:
+                print_json({"video": video, **prediction.to_dict(options.top)})
+            else:
+                show(video, prediction, options.top)
+    return code
+
+
+def show(video: str, prediction: Prediction, top: int) -> None:
+    """Print the answer to one video for people."""
+    notes = []
+    if prediction.coverage < 1:
+        notes.append(f"shorter than a clip: {prediction.coverage:.0%} of the frames are real")
+    if prediction.truncated:
+        notes.append("truncated")
+    print(redacted(video) + (f"  ({', '.join(notes)})" if notes else ""))
+    for label, score in prediction.top(top):
+        print(f"  {score:7.2%}  {label}")
+    timing = prediction.timing
+    print(
+        f"  {timing.total:.0f} ms: decode {timing.decode:.1f}, preprocess {timing.preprocess:.1f}, "
+        f"inference {timing.inference:.1f} ({prediction.runtime} on {prediction.device}, "
+        f"{prediction.precision})"
+    )

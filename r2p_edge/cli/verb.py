@@ -1,0 +1,88 @@
+"""The parser of one verb, with `--json`, `--verbose` and examples, which every verb has."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from r2p_edge.errors import UsageError
+
+Verbs: TypeAlias = "argparse._SubParsersAction[VerbParser]"
+"""The verbs of the command line, to which a verb's `add` adds its parser."""
+
+
+class VerbParser(argparse.ArgumentParser):
+    """The parser of one verb."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            **options, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self._bare: dict[str, str] = {}
+
+    def add_flag_with_number(self, group: Any, option: str, default: float, **more: Any) -> None:
+        """Add an option that is given as `--option`, for the default, or as `--option=NUMBER`.
+
+        By itself argparse would take whatever follows `--option` for the number.
+        """
+        group.add_argument(option, type=float, nargs="?", **more)
+        self._bare[option] = f"{option}={default}"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments as `argparse.ArgumentParser` does."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([self._bare.get(each, each) for each in words], namespace)
+
+    def add_former_clips(self, successor: str) -> None:
+        """Add `--clips`, which is gone, as an error that names its successor."""
+        self.add_argument(
+            "--clips", action=_Gone, nargs="?", help=argparse.SUPPRESS, const=successor
+        )
+
+
+class _Gone(argparse.Action):
+    """An option that is no longer there."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Raise UsageError."""
+        verb = parser.prog.split()[-1]
+        raise UsageError(f"{verb} has no option --clips; give {self.const}")
+
+
+def add_verb(
+    verbs: Verbs,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    *examples: str,
+) -> VerbParser:
+    """Add a verb with the options that every verb has.
+
+    Args:
+        verbs: the parser's verbs.
+        name: the verb.
+        run: takes the parsed options and returns the exit code.
+        summary: a sentence for the help.
+        examples: what a user may type after `r2p-edge`.
+    """
+    lines = "\n".join(f"    r2p-edge {example}" for example in examples)
+    verb = verbs.add_parser(
+        name, help=summary, description=summary, epilog=f"Examples:\n\n{lines}\n"
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON, one object per line")
+    # A default here would undo the option that stands before the verb.
+    add_verbose(verb, default=argparse.SUPPRESS)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def add_verbose(parser: argparse.ArgumentParser, default: Any) -> None:
+    """Add `--verbose`."""
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        default=default,
+        help="say on stderr what is done, for example which runtime and device are used",
+    )

@@ -1,0 +1,55 @@
+"""`r2p-edge info`: contracts of artifacts and folders of them."""
+
+import json
+
+import pytest
+from exit_codes import MODEL
+
+from r2p_edge.artifact import bundle
+from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.calibration import motion
+from r2p_edge.errors import ModelNotFoundError
+from r2p_edge.info import inspect_folder
+
+
+def test_info_goes_on_after_a_file_that_it_cannot_read(run, model, tmp_path):
+    (tmp_path / "a-project.xml").write_text("<project/>")
+    code, output, errors = run("info", tmp_path, "--json")
+    assert code == MODEL
+    assert "its outermost element is <project>" in errors
+    first, second = map(json.loads, output.splitlines())
+    assert first["path"].endswith("a-project.xml")
+    assert "not a whole OpenVINO file" in first["error"]
+    assert second["path"] == str(model)
+
+
+def test_info_of_a_few_labels(run, model, motion_model):
+    assert "classes  4: frame 0, frame 1, frame 2, frame 3\n" in run("info", model)[1]
+    shown = ", ".join(motion.CLASSES[:4])
+    assert f"classes  {len(motion.CLASSES)}: {shown}, ...\n" in run("info", motion_model)[1]
+
+
+def test_a_folder_for_python_users(model, tmp_path):
+    (tmp_path / "a-project.xml").write_text("<project/>")
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit" / "kit.json").write_text("{}")
+    report = inspect_folder(tmp_path)
+    broken, whole = report.models
+    assert broken.path == tmp_path / "a-project.xml"
+    assert "not a whole OpenVINO file" in str(broken.error)
+    assert whole.path == model
+    assert report.kits == [tmp_path / "kit"]
+    assert (report.listed, report.damage) == (None, None)
+    write_sidecar(model, whole.spec)
+    bundle.record(tmp_path, [model])
+    assert inspect_folder(tmp_path).listed == 2
+    model.with_name("model.onnx.json").write_text("{}")
+    report = inspect_folder(tmp_path)
+    assert report.listed is None
+    assert "model.onnx.json has 2 bytes instead of" in str(report.damage)
+
+
+def test_a_folder_without_anything(fails, tmp_path):
+    fails(MODEL, "has no model file (.engine, .mindir", "info", tmp_path)
+    with pytest.raises(ModelNotFoundError, match="there is no folder"):
+        inspect_folder(tmp_path / "absent")

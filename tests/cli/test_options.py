@@ -1,0 +1,74 @@
+"""The options of all verbs: their help, and spellings that are gone."""
+
+import argparse
+import re
+import shlex
+
+import pytest
+from exit_codes import USAGE
+
+from r2p_edge.cli import build_parser
+
+(VERBS,) = (
+    action.choices
+    for action in build_parser()._actions
+    if isinstance(action, argparse._SubParsersAction)
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "successor"),
+    [
+        ("predict m.onnx v.mp4 --clips 3", "--views N"),
+        ("predict --clips=3 m.onnx v.mp4", "--views N"),
+        ("demo --clips 24", "--num-clips N"),
+        ("eval m.onnx --clips videos --split list.txt", "--videos DIR"),
+        ("compare a.onnx b.onnx --clips videos", "--videos DIR"),
+        ("export m.onnx --precision int8 --clips videos --out out", "--videos DIR"),
+        ("calibrate m.onnx --clips videos --out int8.onnx", "--videos DIR"),
+    ],
+)
+def test_clips_names_its_successor(fails, command, successor):
+    verb = command.split()[0]
+    fails(USAGE, f"{verb} has no option --clips; give {successor}", *shlex.split(command))
+
+
+def test_verbs():
+    assert list(VERBS) == [
+        *("demo", "predict", "stream", "compare", "eval"),
+        *("doctor", "info", "export", "calibrate"),
+    ]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_option_has_a_phrase(verb):
+    parser = VERBS[verb]
+    for action in parser._actions:
+        if action.help is argparse.SUPPRESS:
+            continue
+        # A phrase in lower case without a full stop; a name may come first.
+        assert re.match(r"[a-z]|JSON|ONNX|GPU", action.help), action.help
+        assert not action.help.endswith("."), action.help
+        assert not re.match(r"(of|to|as|what) ", action.help), action.help
+    assert parser.description.endswith(".")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_parse(verb):
+    parser = build_parser()
+    examples = re.findall(r"^    r2p-edge (.*)$", VERBS[verb].epilog, re.MULTILINE)
+    assert examples
+    for example in examples:
+        words = shlex.split(example)
+        assert words[0] == verb
+        parser.parse_args(words)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_defaults_in_the_help_are_the_real_ones(verb):
+    for action in VERBS[verb]._actions:
+        told = re.search(r"\(default: ([\w.-]+)", action.help or "")
+        if told and action.default not in (None, False, argparse.SUPPRESS):
+            default = action.default
+            expected = f"{default:g}" if isinstance(default, float) else str(default)
+            assert told[1] == expected, action.help
