@@ -169,7 +169,7 @@ def test_what_is_no_manifest(listing):
         changed(manifest, videos=[{**video, "sha256": "0"}]),
         changed(manifest, videos=["a/v_0.avi"]),
     ):  # fmt: skip
-        with pytest.raises(VideoError, match=r"m.json is no manifest of calibration clips"):
+        with pytest.raises(VideoError, match=r"m.json is not a manifest of calibration clips"):
             Manifest.from_json(text, "m.json")
 
 

@@ -8,8 +8,8 @@ from quantisation import CLIPS, SPEC, named, small_artifact
 from requirements import needs
 
 from r2p_edge.calibration.placement import place
+from r2p_edge.calibration.qdq import PROFILES, qdq_from_float
 from r2p_edge.calibration.qdq_rules import broken_rules, require_rules
-from r2p_edge.calibration.quantize import PROFILES, qdq_from_float
 from r2p_edge.calibration.ranges import observe
 from r2p_edge.errors import ModelError
 
@@ -213,7 +213,7 @@ def test_each_damage_is_told(model, damage):
     damage(model)
     found = broken_rules(model)
     assert any(BROKEN[damage] in text for text in found), found
-    with pytest.raises(ModelError, match="TensorRT would not take the model"):
+    with pytest.raises(ModelError, match="TensorRT would reject the quantised model"):
         require_rules(model)
 
 

@@ -14,12 +14,13 @@ from r2p_edge.agreement import agreement
 from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.placement import place
+from r2p_edge.calibration.qdq import PROFILES
 from r2p_edge.calibration.qdq_rules import broken_rules
-from r2p_edge.calibration.quantize import PROFILES, quantize_onnx
+from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, VideoError
-from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.builder import embed_spec
 from r2p_edge.export.graph.float16 import half_from_float
+from r2p_edge.export.graph.model import load_onnx
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), needs("cv2")]
 
@@ -104,7 +105,7 @@ def test_so_does_every_method_and_rendering(
 
 def test_the_typed_form_of_the_tensorrt_rendering_answers_alike(float_model, out):
     quantize_onnx(float_model, out / "m.onnx", lambda: CLIPS, profile="tensorrt")
-    typed = half_from_float(load(out / "m.onnx"))
+    typed = half_from_float(load_onnx(out / "m.onnx"))
     assert broken_rules(typed) == []
     onnx.save(typed, out / "typed.onnx")
     answers = [logits(out / name, CLIPS) for name in ("m.onnx", "typed.onnx")]
@@ -284,9 +285,9 @@ def test_what_cannot_be_quantised_is_refused(float_model, tmp_path, out, damage,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "mse"}, "there is minmax, percentile, entropy"),
-        ({"profile": "gpu"}, "there is cpu, cpu-avx2, arm, tensorrt"),
-        ({"keep_float": ["conv9"]}, "no layer is named conv9; there is conv1, conv2, layer1"),
+        ({"method": "mse"}, "choose one of minmax, percentile, entropy"),
+        ({"profile": "gpu"}, "choose one of cpu, cpu-avx2, arm, tensorrt"),
+        ({"keep_float": ["conv9"]}, "no layer is named conv9; choose from conv1, conv2, layer1"),
     ],
 )
 def test_unknown_names_are_refused(float_model, out, options, message):

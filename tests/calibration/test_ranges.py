@@ -11,8 +11,9 @@ import pytest
 from quantisation import CLIPS, SPEC, named, small_artifact
 from requirements import needs
 
+from r2p_edge.calibration.histograms import BINS, entropy_range, percentile_range
 from r2p_edge.calibration.placement import place
-from r2p_edge.calibration.ranges import BINS, PASSES, entropy_range, observe, percentile_range
+from r2p_edge.calibration.ranges import PASSES, observe
 from r2p_edge.errors import ModelError, OutputError, VideoError
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -76,7 +77,7 @@ def test_minmax_is_what_onnx_runtime_finds(model, tensors, calibrated):
 
 
 def test_percentile_is_what_onnx_runtime_finds(model, tensors, calibrated, monkeypatch):
-    monkeypatch.setattr("r2p_edge.calibration.ranges.PERCENTILE", 99.0)
+    monkeypatch.setattr("r2p_edge.calibration.histograms.PERCENTILE", 99.0)
     expected = calibrated("Percentile", num_bins=BINS, percentile=99.0, symmetric=False)
     found = observe(model, SPEC, tensors, lambda: CLIPS, method="percentile").ranges
     extremes = observe(model, SPEC, tensors, lambda: CLIPS).ranges
@@ -135,7 +136,7 @@ def test_entropy_is_not_misled_by_a_rectifier():
 
 @pytest.mark.parametrize("percentile", [90.0, 99.0])
 def test_percentile_of_counted_values(percentile, monkeypatch):
-    monkeypatch.setattr("r2p_edge.calibration.ranges.PERCENTILE", percentile)
+    monkeypatch.setattr("r2p_edge.calibration.histograms.PERCENTILE", percentile)
     values = np.random.default_rng(1).gamma(2.0, size=100_000)
     bound = values.max()
     histogram = np.histogram(values, BINS, range=(-bound, bound))[0]

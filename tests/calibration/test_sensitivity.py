@@ -9,10 +9,11 @@ from requirements import needs
 
 from r2p_edge.agreement import agreement
 from r2p_edge.calibration.placement import place
-from r2p_edge.calibration.quantize import PROFILES, qdq_from_float, quantize_onnx
+from r2p_edge.calibration.qdq import PROFILES, qdq_from_float
+from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import observe
 from r2p_edge.calibration.sensitivity import choose_float_layers, layer_noise
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]

@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from r2p_edge.calibration.ucf101 import check_unreadable, class_finder, list_videos
+from r2p_edge.calibration.class_names import class_finder
+from r2p_edge.calibration.ucf101 import check_unreadable, list_videos
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.export.presets import preset, read_labels
 
@@ -228,7 +229,7 @@ def test_one_level_too_high_or_too_deep(tmp_path, split, frames, listed):
 
 
 def test_folders_without_videos(tmp_path):
-    with pytest.raises(VideoError, match="holds no video in a folder of a class"):
+    with pytest.raises(VideoError, match="has no video in a folder of a class"):
         list_videos(tmp_path, LABELS)
     for absent in (tmp_path / "absent", tmp_path / ("a" * 300)):
         with pytest.raises(VideoNotFoundError, match="there is no folder"):

@@ -16,7 +16,7 @@ from requirements import needs
 from r2p_edge.agreement import agreement
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.reference import reference_logits
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore import MindSpore

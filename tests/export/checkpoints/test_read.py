@@ -118,7 +118,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool) -
     [
         (lambda: __import__("torch").nn.Linear(2, 2), r"torch\.nn\.modules\.linear\.Linear"),
         (lambda: {"args": argparse.Namespace(lr=1), "model": state()}, r"argparse\.Namespace"),
-        (lambda: [1, 2], "holds a list and no parameters"),
+        (lambda: [1, 2], "contains a list and no parameters"),
         (lambda: {"epoch": 1, "best": 2.0}, "a dict of epoch, best and no parameters"),
         (lambda: {"w": state()["fc.bias"].to_sparse()}, "tensor w is"),
     ],

@@ -11,7 +11,7 @@ from tensorrt_models import quantise
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 from r2p_edge.spec.model_spec import InputSpec
 
@@ -124,7 +124,8 @@ def test_every_input(input):
 def own_export(spec, batch=1):
     """A small R(2+1)D as this package exports it."""
     from r2p_edge.export.checkpoints.dialects import canonical_parameters
-    from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
+    from r2p_edge.export.checkpoints.network import network_from_parameters
+    from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 
     named = canonical_parameters(random_parameters(**SMALL))
     network = network_from_parameters(named.parameters, named.bn_eps)

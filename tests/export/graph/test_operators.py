@@ -11,18 +11,19 @@ from networks import SMALL, random_parameters, spec_for
 from requirements import needs, require
 
 from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
-from r2p_edge.export.graph.operator_limits import TARGETS
+from r2p_edge.export.graph.operator_limits import OPERATOR_LIMITS
 from r2p_edge.export.graph.operators import check_ops, require_ops
-from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
+from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 from r2p_edge.spec.model_spec import InputSpec
 
 pytestmark = needs("onnx")
 
 ASCEND = ("ascend310", "ascend310p", "ascend310b")
 NO_3D = ("mindspore-lite", "ascend310b", "dla", "xnnpack", "coreml")
-TABLES = sorted(TARGETS.keys() - {"mindspore"})  # whose operators our own export decides
-WITH_3D = sorted(TARGETS.keys() - set(NO_3D))
+TABLES = sorted(OPERATOR_LIMITS.keys() - {"mindspore"})  # whose operators our own export decides
+WITH_3D = sorted(OPERATOR_LIMITS.keys() - set(NO_3D))
 
 
 def model_of(*nodes, shape=(1, 4, 16, 16), constants=(), opset=17, name="x", kind=1, **more):
@@ -62,7 +63,7 @@ def reasons(model, target, **arguments):
     return [problem.reason for problem in check_ops(model, target, **arguments)]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OPERATOR_LIMITS)
 def test_a_plain_2d_network_fits_every_target(target):
     model = model_of(
         ("Conv", "x w", "a", {"pads": [1, 1, 1, 1]}),
@@ -128,7 +129,7 @@ def test_norms_of_5d_tensors():
     assert check_ops(model_of(node, constants=constants), target) == []
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OPERATOR_LIMITS)
 def test_a_5d_input_that_is_only_reshaped_is_fine(target):
     nodes = [
         ("Transpose", "x", "a", {"perm": [0, 2, 1, 3, 4]}),
@@ -225,10 +226,10 @@ def test_width(target):
     assert check_ops(one("Relu", (1, 4, 1, 9000)), target) == []
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OPERATOR_LIMITS)
 def test_opsets(target):
-    low, high = TARGETS[target].opsets
-    title = TARGETS[target].title
+    low, high = OPERATOR_LIMITS[target].opsets
+    title = OPERATOR_LIMITS[target].title
     assert check_ops(one("Relu", opset=low), target) == []
     if low > 1:
         (problem,) = check_ops(one("Relu", opset=low - 1), target)
@@ -348,7 +349,7 @@ def test_rank_of_any_tensor(target):
     ]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OPERATOR_LIMITS)
 def test_unknown_operators_and_domains(target):
     (problem,) = check_ops(one("Nonsense"), target)
     assert (problem.node, problem.reason) == ("it", "not known to run there")
@@ -359,7 +360,7 @@ def test_unknown_operators_and_domains(target):
     assert problem.remedy == "replace it by operators of the ONNX standard"
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OPERATOR_LIMITS)
 def test_quantised_graphs(target):
     model = model_of(
         ("QuantizeLinear", "x s z", "a", {"name": "q"}),
@@ -474,7 +475,7 @@ def test_a_batch_and_float_input():
 
 def test_the_conv2d_form_of_our_export_fits_every_target(exported):
     model = conv2d_from_conv3d(exported)
-    for name, target in TARGETS.items():
+    for name, target in OPERATOR_LIMITS.items():
         # The Reshape in front of it is of pixels.
         pixels = ["of a uint8 tensor, which can only be cast there"]
         assert reasons(model, name) == (pixels if target.only_casts_uint8 else []), name

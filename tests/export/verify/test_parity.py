@@ -11,9 +11,11 @@ from requirements import needs
 
 from r2p_edge.agreement import agreement
 from r2p_edge.errors import ModelError, ParityError
-from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
-from r2p_edge.export.verify import parity as verify
-from r2p_edge.export.verify.parity import parity, verify_onnx
+from r2p_edge.export.checkpoints.network import network_from_parameters
+from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
+from r2p_edge.export.verify import first_difference
+from r2p_edge.export.verify.ort_session import open_session
+from r2p_edge.export.verify.parity import parity_record, verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
 from r2p_edge.runtimes.base import usable_cores
@@ -83,7 +85,7 @@ def test_a_right_model_agrees_whatever_its_input(parameters, input, batch):
 )
 @pytest.mark.parametrize("chunk", [1, 1 << 28])
 def test_the_first_tensor_that_differs_is_named(parameters, changed, first, chunk, monkeypatch):
-    monkeypatch.setattr(verify, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(first_difference, "_CHUNK_BYTES", chunk)
     value = parameters[changed].copy()
     value += 0.5
     model = exported({**parameters, changed: value})
@@ -168,11 +170,11 @@ def test_each_precision_has_its_own_tolerance():
         (far, "int8", True),
     ]:
         if passes:
-            record = parity(found, precision, reference="onnx", what="model.xml")
+            record = parity_record(found, precision, reference="onnx", artifact="model.xml")
             assert ("tolerance" in record) == (precision != "int8")
         else:
             with pytest.raises(ParityError, match=r"model\.xml .*" + precision):
-                parity(found, precision, reference="onnx", what="model.xml")
+                parity_record(found, precision, reference="onnx", artifact="model.xml")
 
 
 def test_what_is_no_model_and_what_has_another_input_are_model_errors(parameters):
@@ -184,6 +186,6 @@ def test_what_is_no_model_and_what_has_another_input_are_model_errors(parameters
 
 
 def test_a_model_is_proven_with_the_options_that_a_predictor_has(parameters):
-    options = verify.open_session(exported(parameters)).get_session_options()
+    options = open_session(exported(parameters)).get_session_options()
     assert options.intra_op_num_threads == usable_cores()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

@@ -8,7 +8,7 @@ from networks import SMALL, random_parameters, spec_for, torch_network, torchvis
 from requirements import needs
 
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
-from r2p_edge.export.verify.reference import convolution, reference_activations, reference_logits
+from r2p_edge.export.verify.reference import convolve, reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 from r2p_edge.spec.model_spec import InputSpec
 
@@ -45,7 +45,7 @@ def test_convolution_is_torchs(kernel, stride, padding):
     expected = torch.nn.functional.conv3d(
         torch.from_numpy(x), torch.from_numpy(weight), stride=stride, padding=padding
     ).numpy()
-    found = np.moveaxis(convolution(np.moveaxis(x, 1, -1), weight, stride, padding), -1, 1)
+    found = np.moveaxis(convolve(np.moveaxis(x, 1, -1), weight, stride, padding), -1, 1)
     assert found.shape == expected.shape
     assert largest_difference(expected, found) < 1e-14
 

@@ -180,7 +180,8 @@ def test_own_export(batch, input):
 def own_export(spec, batch):
     """A small R(2+1)D as this package exports it."""
     from r2p_edge.export.checkpoints.dialects import canonical_parameters
-    from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
+    from r2p_edge.export.checkpoints.network import network_from_parameters
+    from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 
     named = canonical_parameters(random_parameters(**SMALL))
     network = network_from_parameters(named.parameters, named.bn_eps)
@@ -778,7 +779,7 @@ def test_onnx_is_needed():
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}; sys.modules['onnx'] = None\n"
         "from r2p_edge.errors import MissingDependencyError\n"
-        "from r2p_edge.export.conv2d import conv2d_from_conv3d\n"
+        "from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d\n"
         "try: conv2d_from_conv3d(None)\n"
         "except MissingDependencyError as error: print(error)\n"
     )
