@@ -12,13 +12,14 @@ angles are in radians (clockwise on the screen), time is in seconds.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.calibration.motion_textures import silhouette, texture
+from r2p_edge.calibration.motion_look import Look, draw_look
 
 CLASSES = (
     "slide left",
@@ -57,7 +58,7 @@ DURATION = 1.6
 BACKGROUND_CONTRAST = (0.05, 0.5)
 """Range of the background's contrast: 0 is flat, 1 as strong as the patch can be."""
 
-_CHANNEL = {
+_MOTION = {
     "slide left": ("x", -1.0),
     "slide right": ("x", 1.0),
     "slide up": ("y", -1.0),
@@ -72,9 +73,7 @@ _CHANNEL = {
     "still": ("", 0.0),
 }
 _CHANNELS = ("x", "y", "angle", "log_scale", "shake", "nod", "opacity")
-_TEXTURE = 64  # side of a patch's texture in texels
-_BACKGROUND = 384  # side of the background's texture in texels
-_BACKGROUND_SPAN = 3.0  # and in frame heights
+_BACKGROUND_SPAN = 3.0  # side of the background's texture in frame heights
 
 
 @dataclass(frozen=True)
@@ -106,13 +105,13 @@ class Scene:
         seed: int | list[int],
         background_contrast: tuple[float, float] = BACKGROUND_CONTRAST,
     ) -> None:
-        if label not in _CHANNEL:
+        if label not in _MOTION:
             raise ValueError(
                 f"motion class {label!r} is unknown; it is one of {', '.join(CLASSES)}"
             )
         self.label = label
         rng = np.random.default_rng(seed)
-        self._moving, self._sign = _CHANNEL[label]
+        self._moving, self._sign = _MOTION[label]
 
         self._home = rng.uniform(-0.06, 0.06, 2)
         self._turn = rng.uniform(-math.pi, math.pi)
@@ -134,15 +133,12 @@ class Scene:
         self._moment = dict(zip(_CHANNELS, rng.uniform(-SPAN / 2, SPAN / 2, len(_CHANNELS))))
         self._side = dict(zip(_CHANNELS, rng.choice([-1.0, 1.0], len(_CHANNELS))))
 
-        contrast = rng.uniform(*background_contrast)
-        self._background = texture(rng, _BACKGROUND, int(rng.integers(12, 40)), contrast)
-        direction, speed = rng.uniform(0, 2 * math.pi), rng.uniform(0.0, 0.08)
-        self._drift = speed * math.cos(direction), speed * math.sin(direction)
-        patch = texture(rng, _TEXTURE, int(rng.integers(3, 7)), rng.uniform(0.7, 1.0))
-        self._patch = np.dstack([patch, silhouette(rng, _TEXTURE)])
-        self._gain = rng.uniform(0.75, 1.15)
-        self._noise = rng.uniform(0.0, 3.0)
-        self._noise_seed = int(rng.integers(2**31))
+        self._rng, self._background_contrast = rng, background_contrast
+
+    @functools.cached_property
+    def _look(self) -> Look:
+        # Drawn when it is first needed, as poses need no textures.
+        return draw_look(self._rng, self._background_contrast)
 
     def pose(self, time: float) -> Pose:
         """Return the patch's pose `time` seconds after the first moment of the video."""
@@ -204,14 +200,14 @@ class Scene:
             )
             return np.asarray(warped, dtype=np.uint8)
 
-        pose = self.pose(time)
-        drift = Pose(self._drift[0] * time, self._drift[1] * time, 0.0, 1.0, 1.0)
-        background = warp(self._background, drift, _BACKGROUND_SPAN, cv2.BORDER_REFLECT_101)
-        patch = warp(self._patch, pose, 2 * pose.scale, cv2.BORDER_CONSTANT)
+        look, pose = self._look, self.pose(time)
+        drift = Pose(look.drift[0] * time, look.drift[1] * time, 0.0, 1.0, 1.0)
+        background = warp(look.background, drift, _BACKGROUND_SPAN, cv2.BORDER_REFLECT_101)
+        patch = warp(look.patch, pose, 2 * pose.scale, cv2.BORDER_CONSTANT)
         alpha = patch[:, :, 3:].astype(np.float32) * np.float32(pose.opacity / 255)
         image = background + (patch[:, :, :3].astype(np.float32) - background) * alpha
         # Sensor noise differs from frame to frame, but not between two drawings of one moment.
-        rng = np.random.default_rng([self._noise_seed, round(time * 1e6)])
-        noise = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(self._noise)
-        pixels = np.clip(image * np.float32(self._gain) + noise, 0, 255)
+        rng = np.random.default_rng([look.noise_seed, round(time * 1e6)])
+        noise = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(look.noise)
+        pixels = np.clip(image * np.float32(look.gain) + noise, 0, 255)
         return np.asarray(pixels, dtype=np.uint8)

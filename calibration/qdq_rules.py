@@ -65,6 +65,7 @@ class _Checker:
         self._known = follow(model.graph)
 
     def problems(self) -> Iterator[str]:
+        """Yield the complaints of all rules, in graph order."""
         rules = {
             _QUANTISE: [self._parameters, self._followed_by_its_counterpart, self._reads],
             _DEQUANTISE: [self._parameters, self._follows_its_counterpart],

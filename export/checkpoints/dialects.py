@@ -122,7 +122,7 @@ _CANONICAL = re.compile(
     rf"|downsample\.(0\.weight|1\.{_BN}))"
 )
 
-# Networks that look like an R(2+1)D and are not, by the name of a convolution that tells.
+# Networks that look like an R(2+1)D and are not, by the name of a convolution in them.
 _OTHERS = (
     (r"layer\d\.\d+\.conv3\.(features\.)?(\d\.)?weight", "a network with bottleneck blocks"),
     (r"layer\d\.\d+\.conv1\.0\.weight", "an R3D or MC3 (3-D convolutions, torchvision's names)"),

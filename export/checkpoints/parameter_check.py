@@ -11,7 +11,7 @@ from r2p_edge.errors import CheckpointError
 ParameterShape = tuple[int, ...]
 
 UNKNOWN = -1
-"""Size of an axis that only a missing parameter could tell; it fits any size."""
+"""Size of an axis that depends on a missing parameter; it fits any size."""
 
 
 def check_parameters(

@@ -123,6 +123,7 @@ class _Reader:
         self.crc32 = 0
 
     def fill(self, view: memoryview) -> None:
+        """Read bytes until `view` is full."""
         done = 0
         while done < len(view):
             # A raw file may return fewer bytes than requested.
@@ -133,6 +134,7 @@ class _Reader:
             done += count
 
     def rest(self, scratch: memoryview) -> None:
+        """Read the rest of the file for its hash, through `scratch`."""
         while count := self._file.readinto(scratch):  # type: ignore[attr-defined]
             self._account(scratch[:count])
 

@@ -1,4 +1,4 @@
-"""What both test modules of checkpoint files ask of a damaged one."""
+"""The error of a damaged checkpoint file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from r2p_edge.export.checkpoints.read import read_checkpoint
 
 
 def refusal(path: Path) -> str:
-    """Why the file is not read, empty where it is."""
+    """Return the reason why the file is rejected; "" if it is read."""
     try:
         read_checkpoint(path)
     except CheckpointError as error:

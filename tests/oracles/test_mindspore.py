@@ -1,4 +1,4 @@
-"""A checkpoint that MindSpore wrote, exported by us, against the cell that it was saved from."""
+"""Checkpoints that MindSpore wrote, exported, against the cells that they were saved from."""
 
 from __future__ import annotations
 
@@ -26,31 +26,53 @@ pytestmark = [needs("mindspore"), needs("onnx"), needs("onnxruntime")]
 CLASSES = 13  # of the narrow networks of mindspore_network.py
 
 
-def run_mindspore(folder, depth, shape, clips):
-    """The checkpoint that MindSpore saved, and its own logits for normalised clips."""
-    checkpoint, given, logits = (folder / name for name in ("m.ckpt", "clips.npy", "logits.npy"))
-    np.save(given, clips)
+def run_mindspore(folder, depth, shape, *clips):
+    """Return the checkpoint that MindSpore saved, and its own logits for each of the clips."""
+    checkpoint, files = folder / "m.ckpt", [folder / f"{i}.npy" for i in range(len(clips))]
+    for file, each in zip(files, clips):
+        np.save(file, each)
     program = HELPERS / "mindspore_network.py"
     subprocess.run(
-        [sys.executable, program, str(depth), shape, given, checkpoint, logits],
+        [sys.executable, program, str(depth), shape, checkpoint, *files],
         # With AVX-512, oneDNN has no fast 3-D convolution for MindSpore's layout and takes minutes.
         env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
         check=True,
         capture_output=True,
         timeout=600,
     )
-    return checkpoint, np.load(logits)
+    return checkpoint, [np.load(f"{file}.logits.npy") for file in files]
 
 
-@pytest.mark.parametrize(
-    ("depth", "frames", "size"),
-    [(18, 8, 32), (34, 16, 56), (18, 5, 37)],  # and odd sizes, where "same" could pad
-)
-def test_mindspores_cell_and_our_artifact_answer_alike(tmp_path, depth, frames, size):
+# Depth, frames and size; among them odd sizes, at which "same" could pad.
+CASES = [(18, 8, 32), (18, 5, 37), (34, 16, 56)]
+
+
+def normal_clips(depth, frames, size):
+    rng = np.random.default_rng(depth)
+    return rng.normal(0, 1, (2, 3, frames, size, size)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=[18, 34])
+def narrow(request, tmp_path_factory):
+    """The cases of one depth, its checkpoint, and MindSpore's logits for each case."""
+    cases = [case for case in CASES if case[0] == request.param]
+    folder = tmp_path_factory.mktemp("mindspore")
+    return cases, *run_mindspore(
+        folder, request.param, "narrow", *(normal_clips(*c) for c in cases)
+    )
+
+
+def test_mindspores_cell_and_our_artifact_answer_alike(narrow, tmp_path):
+    cases, checkpoint, logits = narrow
+    for case, expected in zip(cases, logits, strict=True):
+        check_case(case, checkpoint, expected, tmp_path / "model.onnx")
+
+
+def check_case(case, checkpoint, expected, path):
     from r2p_edge.export import onnx_from_checkpoint
 
-    clips = np.random.default_rng(depth).normal(0, 1, (2, 3, frames, size, size)).astype(np.float32)
-    checkpoint, expected = run_mindspore(tmp_path, depth, "narrow", clips)
+    depth, frames, size = case
+    clips = normal_clips(*case)
 
     named = canonical_parameters(read_checkpoint(checkpoint).parameters)
     assert named.dialect == "mindspore"
@@ -65,7 +87,6 @@ def test_mindspores_cell_and_our_artifact_answer_alike(tmp_path, depth, frames, 
         size=size,
         input=InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False),
     )
-    path = tmp_path / "model.onnx"
     spec = onnx_from_checkpoint(checkpoint, spec, path)
     assert spec.arch == f"r2plus1d_{depth}"
     assert spec.source["dialect"] == "mindspore"
@@ -84,7 +105,7 @@ def test_the_published_network_on_pixels(tmp_path, depth):
     # mindspore-ai/models: research/cv/r2plus1d/src/dataset_process.py divides by 255 first.
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     clips = ((pixels / 255 - mean) / std).transpose(0, 4, 1, 2, 3).astype(np.float32)
-    checkpoint, expected = run_mindspore(tmp_path, depth, "full", clips)
+    checkpoint, (expected,) = run_mindspore(tmp_path, depth, "full", clips)
 
     built, mindir = build(
         checkpoint, targets=["onnx", "mindspore"], out=tmp_path, preset="ucf101-mindspore"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import re
 import warnings
 
 import numpy as np
 import pytest
-from networks import SMALL, random_parameters, spec_for
+from networks import small_network, spec_for
 from requirements import needs, require
 
 from r2p_edge.errors import ModelError, UsageError
-from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.operator_limits import OPERATOR_LIMITS
 from r2p_edge.export.graph.operators import check_ops, require_ops
-from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 from r2p_edge.spec.model_spec import InputSpec
 
 pytestmark = needs("onnx")
@@ -27,7 +27,7 @@ WITH_3D = sorted(OPERATOR_LIMITS.keys() - set(NO_3D))
 
 
 def model_of(*nodes, shape=(1, 4, 16, 16), constants=(), opset=17, name="x", kind=1, **more):
-    """A model from `x` to `y`, of the nodes (operator, inputs, outputs, attributes)."""
+    """Make a model from `x` to `y` of the nodes (operator, inputs, outputs, attributes)."""
     from onnx import helper
 
     protos = [
@@ -375,14 +375,14 @@ def test_quantised_graphs(target):
             require_ops(model, target)
 
 
-def test_nodes_without_a_name_are_told_by_their_output():
+def test_nodes_without_a_name_are_named_by_their_output():
     model = conv(**CONV3D)
     model.graph.node[0].name = ""
     assert [p.node for p in check_ops(model, "mindspore-lite")] == ["Conv of y"]
 
 
 def branches():
-    """An If whose branches hold a 3-D pool of an outer tensor each."""
+    """Make an If, each of whose branches has a 3-D pool of an outer tensor."""
     import onnx
     from onnx import helper
 
@@ -417,12 +417,21 @@ def test_local_functions_are_expanded():
 
 
 def test_shapes_are_inferred_through_computed_ones():
-    """The rank of a pool's input that a Reshape to a small constant makes."""
+    """A Reshape to a small constant gives the rank of a pool's input."""
     import onnx
 
     model = model_of(("Reshape", "x s", "a", {}), ("GlobalAveragePool", "a", "y", {"name": "pool"}))
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 4, 4, 8, 8]), "s"))
     assert [problem.node for problem in check_ops(model, "coreml")] == ["pool"]
+
+
+def test_the_docstring_names_the_table_of_targets():
+    """`r2p_edge.export.TARGETS` is another table, without "tensorrt10", "dla" and others."""
+    named = re.search(r"target: a (?:key of|name in) `([\w.]+)`", check_ops.__doc__)[1]
+    module, _, name = named.rpartition(".")
+    table = getattr(importlib.import_module(module or "r2p_edge.export"), name)
+    with pytest.raises(UsageError, match=rf"known are {', '.join(table)}$"):
+        check_ops(conv(), "tpu")
 
 
 def test_unknown_targets_and_broken_models():
@@ -442,9 +451,7 @@ def test_the_model_is_left_alone():
 
 @pytest.fixture(scope="module")
 def exported():
-    parameters = random_parameters(**SMALL)
-    network = network_from_parameters(parameters, 1e-5)
-    return onnx_from_parameters(parameters, network, spec_for(7), batch=1)
+    return small_network(spec_for(7))
 
 
 def convolutions(model):
@@ -466,10 +473,8 @@ def test_our_own_export(exported):
 
 
 def test_a_batch_and_float_input():
-    parameters = random_parameters(**SMALL)
-    network = network_from_parameters(parameters, 1e-5)
     spec = spec_for(7, input=InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False))
-    model = onnx_from_parameters(parameters, network, spec, batch=2)
+    model = small_network(spec, batch=2)
     assert [check_ops(model, target) for target in WITH_3D] == [[]] * len(WITH_3D)
 
 
