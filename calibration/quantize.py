@@ -127,6 +127,7 @@ def quantize_onnx(
         precision="int8",
         calibration=calibration,
         parity=None,
+        accuracy=None,  # that of the source, if it has one
         built_with=built_with("onnx", "onnxruntime"),
     )
     logits = parity_reference(source).outputs

@@ -83,7 +83,13 @@ def irregular(seed):
     return times[times < motion.DURATION]
 
 
-@pytest.mark.parametrize("number", range(len(motion.CLASSES)))
+@pytest.mark.parametrize(
+    "number",
+    [  # two classes in the fast tests
+        pytest.param(number, marks=pytest.mark.slow if number > 1 else ())
+        for number in range(len(motion.CLASSES))
+    ],
+)
 def test_any_frame_rate_shows_the_same_motion(predictor, tmp_path, number):
     answers = {}
     for rate in (25, 12.5, 30, 50, 60, "irregular"):

@@ -119,6 +119,14 @@ def test_the_spec_says_how_it_was_calibrated(float_model, out):
     assert spec.source == embedded_spec(float_model).source
 
 
+def test_an_accuracy_of_the_source_is_not_kept(float_model, tmp_path, out):
+    model = onnx.load(float_model)
+    embed_spec(model, embedded_spec(float_model).replace(accuracy={"top1": 0.5}))
+    onnx.save(model, tmp_path / "measured.onnx")
+    spec = quantize_onnx(tmp_path / "measured.onnx", out / "m.onnx", lambda: CLIPS)
+    assert spec.accuracy is None
+
+
 @pytest.mark.slow
 def test_the_same_clips_give_the_same_bytes(float_model, out):
     for name in ("one", "two"):

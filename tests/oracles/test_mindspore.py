@@ -22,7 +22,7 @@ from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore import MindSpore
 from r2p_edge.spec.model_spec import InputSpec
 
-pytestmark = [needs("mindspore"), needs("onnx"), needs("onnxruntime")]
+pytestmark = [needs("mindspore"), needs("onnx"), needs("onnxruntime"), pytest.mark.slow]
 CLASSES = 13  # of the narrow networks of mindspore_network.py
 
 

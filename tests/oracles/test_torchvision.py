@@ -16,6 +16,7 @@ from r2p_edge.video.source import open_source, videos_in
 
 pytestmark = [
     needs("torchvision"),
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::r2p_edge.errors.LowFrameRateWarning"),
 ]
 
