@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -52,27 +53,28 @@ def normal_clips(depth, frames, size):
     return rng.normal(0, 1, (2, 3, frames, size, size)).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=[18, 34])
-def narrow(request, tmp_path_factory):
-    """The cases of one depth, its checkpoint, and MindSpore's logits for each case."""
-    cases = [case for case in CASES if case[0] == request.param]
-    folder = tmp_path_factory.mktemp("mindspore")
-    return cases, *run_mindspore(
-        folder, request.param, "narrow", *(normal_clips(*c) for c in cases)
-    )
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A function that returns the checkpoint of a depth, and MindSpore's logits by case."""
+
+    @functools.cache
+    def narrow(depth):
+        cases = [case for case in CASES if case[0] == depth]
+        clips = (normal_clips(*case) for case in cases)
+        folder = tmp_path_factory.mktemp("mindspore")
+        checkpoint, logits = run_mindspore(folder, depth, "narrow", *clips)
+        return checkpoint, dict(zip(cases, logits, strict=True))
+
+    return narrow
 
 
-def test_mindspores_cell_and_our_artifact_answer_alike(narrow, tmp_path):
-    cases, checkpoint, logits = narrow
-    for case, expected in zip(cases, logits, strict=True):
-        check_case(case, checkpoint, expected, tmp_path / "model.onnx")
-
-
-def check_case(case, checkpoint, expected, path):
+@pytest.mark.parametrize(("depth", "frames", "size"), CASES)
+def test_mindspores_cell_and_our_artifact_answer_alike(narrow, tmp_path, depth, frames, size):
     from r2p_edge.export import onnx_from_checkpoint
 
-    depth, frames, size = case
-    clips = normal_clips(*case)
+    clips = normal_clips(depth, frames, size)
+    checkpoint, logits = narrow(depth)
+    expected = logits[depth, frames, size]
 
     named = canonical_parameters(read_checkpoint(checkpoint).parameters)
     assert named.dialect == "mindspore"
@@ -87,6 +89,7 @@ def check_case(case, checkpoint, expected, path):
         size=size,
         input=InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False),
     )
+    path = tmp_path / "model.onnx"
     spec = onnx_from_checkpoint(checkpoint, spec, path)
     assert spec.arch == f"r2plus1d_{depth}"
     assert spec.source["dialect"] == "mindspore"
