@@ -221,7 +221,7 @@ def torch_export(module, shape, dynamo):
 
 @needs("torchvision")
 @pytest.mark.parametrize("name", ["r2plus1d_18", "r3d_18", "mc3_18"])
-@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_torchvisions_models_by_both_exporters(torchvision, name, dynamo):
     if dynamo:
         require("onnxscript")

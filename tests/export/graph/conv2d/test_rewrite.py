@@ -59,7 +59,10 @@ def test_torchvisions_networks(torchvision, name, dynamo, opset):
 
 
 @needs("torch")
-@pytest.mark.parametrize(("dynamo", "opset"), [(False, 13), (False, 17), (True, 18), (True, 20)])
+@pytest.mark.parametrize(
+    ("dynamo", "opset"),
+    [(False, 13), (False, 17), pytest.param(True, 18, marks=pytest.mark.slow), (True, 20)],
+)
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize(
     ("name", "shape"), [("InflatedInception", (16, 64, 64)), ("Depthwise", (8, 32, 32))]
