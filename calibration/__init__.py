@@ -1,1 +1,1 @@
-"""Clips to calibrate, test and train on."""
+"""Calibration of int8 models and evaluation of models on data sets."""

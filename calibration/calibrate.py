@@ -16,17 +16,17 @@ from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration.accuracy import judge, objections
 from r2p_edge.calibration.clipset import ClipSet
 from r2p_edge.calibration.quantize import quantize_onnx
-from r2p_edge.calibration.ranges import PASSES, Method
+from r2p_edge.calibration.ranges import PASSES, RangeMethod
 from r2p_edge.errors import ParityError, UsageError
 from r2p_edge.export.build import Calibration as Calibration
-from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.builder import embed_spec
+from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.spec import ModelSpec
 
 
 def profile_of_this_cpu() -> str:
-    """The profile for ONNX Runtime and OpenVINO on this machine; see `quantize.PROFILES`."""
+    """The profile for ONNX Runtime and OpenVINO on this machine; see `qdq.PROFILES`."""
     if platform.machine() in ("aarch64", "arm64"):
         return "arm"
     return "cpu-avx2" if read_cpu().int8 == "saturating" else "cpu"
@@ -48,7 +48,7 @@ class Quantizer:
         self,
         clips: ClipSet,
         *,
-        method: Method = "minmax",
+        method: RangeMethod = "minmax",
         max_drop: float | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
@@ -101,7 +101,7 @@ class Quantizer:
     def measured(self, source: Path, draft: Path, spec: ModelSpec, path: Path) -> ModelSpec:
         """Writes a Q/DQ form that is there with its accuracy; see `onnx`."""
         spec = spec.replace(accuracy=self.accuracy(source, draft, spec, "onnxruntime"))
-        model = load(draft)
+        model = load_onnx(draft)
         embed_spec(model, spec)
         atomic_write(path, model.SerializeToString(deterministic=True))
         write_sidecar(path, spec)

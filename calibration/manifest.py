@@ -1,4 +1,4 @@
-"""Which clips a model is calibrated on, written down so that they can be had again."""
+"""The record of the clips that a model is calibrated on, from which they can be read again."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.artifact.files import sha256_of_file
-from r2p_edge.calibration.ucf101 import Listing, Video, check_unreadable, fold, video_key
+from r2p_edge.calibration.class_names import fold, video_key
+from r2p_edge.calibration.ucf101 import Listing, Video, check_unreadable
 from r2p_edge.errors import CalibrationWarning, UsageError, VideoError, VideoNotFoundError
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.source import IMAGE_SUFFIXES
 
-FORMAT = 1
+MANIFEST_FORMAT = 1
 """Version of the manifest's JSON."""
 
 
 @dataclass(frozen=True)
 class SampledVideo:
-    """A video and how many of its clips are used.
+    """A video, and the number of clips used of it.
 
     Attributes:
         name: of the file or folder of frames, relative to the data set's, with forward slashes.
         label: its class in the model's spelling.
-        clips: the ones that `Predictor.predict(clips=...)` looks at. A number of clips means
-            the same frames on every machine, and to models of any clip length; a moment in
-            seconds does not.
+        clips: their number, as in `Predictor.predict(clips=...)`. A number of clips means the
+            same frames on every machine, and for models of any clip length; times in seconds
+            would not.
         sha256: of the file; of a folder, of its images' names and sha256.
     """
 
@@ -53,7 +54,7 @@ class SampledVideo:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The clips, and what they were chosen from; see `Listing` for the fields not named here.
+    """The clips, and the videos they were chosen from; see `Listing` for the fields not named here.
 
     Attributes:
         videos: in the order in which they were drawn, so that the first ones are a sample too.
@@ -77,40 +78,41 @@ class Manifest:
 
     @property
     def classes_covered(self) -> int:
-        """How many of the model's classes the clips show."""
+        """Number of the model's classes that the clips show."""
         return len({video.label for video in self.videos})
 
     def to_json(self) -> str:
-        """One JSON object in ASCII; the same text for the same manifest."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
+        """Return one JSON object in ASCII, always the same for the same manifest."""
+        return json.dumps({"format": MANIFEST_FORMAT, **asdict(self)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str = "the manifest") -> Manifest:
-        """The manifest that `to_json` wrote; `where` names it in errors.
+        """Parse the text that `to_json` wrote; `where` names it in errors.
 
         Raises:
-            VideoError: the text is none, or of another version.
+            VideoError: the text is not a manifest, or of another version.
         """
         try:
             data = json.loads(text)
-            if data.pop("format") != FORMAT:
-                raise VideoError(f"this version of r2p_edge reads format {FORMAT}")
+            if data.pop("format") != MANIFEST_FORMAT:
+                raise VideoError(f"this version of r2p_edge reads format {MANIFEST_FORMAT}")
             videos = tuple(SampledVideo(**video) for video in data.pop("videos"))
             return cls(videos=videos, **data)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise VideoError(
-                f"{where} is no manifest of calibration clips ({error!r:.200}); sample them again"
+                f"{where} is not a manifest of calibration clips ({error!r:.200}); sample them "
+                "again"
             ) from error
 
     def digest(self) -> str:
-        """sha256 of `to_json`."""
+        """Return the sha256 of `to_json`, in hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def record(self, unreadable: int = 0) -> dict[str, Any]:
-        """What a spec says of the clips (`ModelSpec.calibration`), plain JSON types.
+        """Return the record of the clips for a spec (`ModelSpec.calibration`), of plain JSON types.
 
         Args:
-            unreadable: how many of the videos `read_clips` had to leave out.
+            unreadable: number of videos that `read_clips` had to leave out.
         """
         fields = asdict(self)
         del fields["videos"]
@@ -127,15 +129,21 @@ class Manifest:
 def sample_clips(
     listing: Listing, *, num_clips: int, seed: int = 0, force: bool = False
 ) -> Manifest:
-    """A sample of clips in which the classes take turns.
+    """Draw a sample of clips in which the classes take turns.
 
-    Each video gives its centre clip; only where there are fewer videos than clips do videos give
-    several, spread uniformly. The sample depends on the seed and on the videos' names, not on
-    their containers, the machine or the version of a random number generator.
+    Each video gives its centre clip; if there are fewer videos than clips, videos give several,
+    spread uniformly. The sample depends on the seed and on the videos' names, not on their
+    containers, the machine or the version of a random number generator.
+
+    Args:
+        listing: the videos to draw from.
+        num_clips: number of clips in all.
+        seed: another seed draws another sample.
+        force: allow test videos.
 
     Raises:
-        UsageError: `num_clips` is not positive, or the videos are test videos, whose accuracy
-            would no longer mean anything; `force` allows it.
+        UsageError: `num_clips` is not positive, or the videos are test videos, on which accuracy
+            would no longer mean anything.
         VideoError: a file cannot be read.
 
     Warns:
@@ -146,7 +154,7 @@ def sample_clips(
     if listing.subset == "test" and not force:
         raise UsageError(
             f"{listing.split} is a test list (its name says so, or its lines have no class ids); "
-            "a model that was calibrated on it cannot be measured on it, so give the train list"
+            "a model calibrated on it cannot be evaluated on it, so give the train list"
         )
     order = stratified(listing.videos, seed)
     each, more = divmod(num_clips, len(order))
@@ -166,8 +174,8 @@ def sample_clips(
     if manifest.classes_covered < manifest.classes:
         warnings.warn(
             f"the {num_clips} calibration clips show {manifest.classes_covered} of the model's "
-            f"{manifest.classes} classes; what the others need may be clipped, so use more clips "
-            "or a complete folder",
+            f"{manifest.classes} classes; int8 may clip values of the others, so use more clips or "
+            "a complete folder",
             CalibrationWarning,
             stacklevel=2,
         )
@@ -181,18 +189,20 @@ def read_clips(
     *,
     failed: list[tuple[str, VideoError]] | None = None,
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """The clips as a model is shown them, uint8 (T, H, W, 3), before any normalisation.
+    """Yield the clips as the model sees them, uint8 (T, H, W, 3), before any normalisation.
 
     There are `manifest.clips` of them, less those of videos that cannot be read. Only the clips
     of one video are in memory at a time.
 
     Args:
-        folder: the data set's.
-        failed: gets the name of each video that cannot be read, and why.
+        manifest: names the clips.
+        folder: of the data set.
+        spec: of the model.
+        failed: receives the name of each video that cannot be read, and its error.
 
     Raises:
-        VideoNotFoundError: a file is not there.
-        VideoError: it is not the one that was sampled, or more than 5 % cannot be read.
+        VideoNotFoundError: a file is missing.
+        VideoError: a file is not the one that was sampled, or more than 5 % cannot be read.
     """
     reader = ClipReader(spec)
     failed = [] if failed is None else failed
@@ -200,7 +210,7 @@ def read_clips(
         path = Path(folder) / video.name
         if _sha256(path) != video.sha256:
             raise VideoError(
-                f"{path} is not the file that was sampled, its sha256 is another; use the original "
+                f"{path} is not the file that was sampled, as its sha256 differs; use the original "
                 "or sample again"
             )
         try:
@@ -213,7 +223,7 @@ def read_clips(
 
 
 def stratified(videos: Sequence[Video], seed: int) -> list[Video]:
-    """All videos, shuffled by the seed, the classes taking turns as long as they have some."""
+    """Shuffle all videos by the seed, with the classes taking turns while they have videos."""
 
     def shuffled(key: str) -> bytes:
         return hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogateescape")).digest()

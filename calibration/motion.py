@@ -1,19 +1,11 @@
 """Procedural motion clips: the training, calibration and test data of the bundled model.
 
-A clip shows a textured patch over a textured, drifting background. The patch has seven channels
-(x, y, angle, log-scale, opacity, shake, nod); a class moves exactly one of them, as a function
-that is continuous in time, so the same scene can be drawn at any frame rate. Every channel that
-a class does not move stands still at a value that its motion would show at a random moment:
-one frame therefore has the same distribution in every class, and only motion tells them apart.
-
-Scene units: lengths are in frame heights, the origin is the centre of the frame, y points down,
-angles are in radians (clockwise on the screen), time is in seconds.
+`Scene` draws a clip at any moment; `scene` numbers the clips of each split; `write_video` writes
+one as a file.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,211 +13,51 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-CLASSES = (
-    "slide left",
-    "slide right",
-    "slide up",
-    "slide down",
-    "rotate clockwise",
-    "rotate counter-clockwise",
-    "grow",
-    "shrink",
-    "shake",
-    "nod",
-    "blink",
-    "still",
+from r2p_edge.calibration.motion_scene import (
+    BACKGROUND_CONTRAST,
+    CLASSES,
+    DURATION,
+    FPS,
+    FRAMES,
+    INTERVAL,
+    REVERSED,
+    SIZE,
+    SPAN,
+    Pose,
+    Scene,
 )
-"""The labels of the bundled model, in its output order."""
 
-REVERSED = {
-    "slide left": "slide right",
-    "slide up": "slide down",
-    "rotate clockwise": "rotate counter-clockwise",
-    "grow": "shrink",
-}
-"""Pairs of classes that playing a clip backwards exchanges."""
-
-FRAMES, FPS, INTERVAL, SIZE = 16, 25.0, 2, 112
-"""What the bundled model sees: frames per clip, training rate, frames per tick, pixels."""
-
-SPAN = (FRAMES - 1) * INTERVAL / FPS
-"""Seconds from a clip's first frame to its last."""
-
-DURATION = 1.6
-"""Length in seconds of a drawn video; the motion is centred on its middle."""
-
-BACKGROUND_CONTRAST = (0.05, 0.5)
-"""Range of the background's contrast: 0 is flat, 1 as strong as the patch can be."""
+__all__ = [
+    "BACKGROUND_CONTRAST",
+    "CLASSES",
+    "DURATION",
+    "FPS",
+    "FRAMES",
+    "INTERVAL",
+    "REVERSED",
+    "SIZE",
+    "SPAN",
+    "SPLITS",
+    "Pose",
+    "Scene",
+    "frame_times",
+    "scene",
+    "write_video",
+]
 
 SPLITS = {"train": 0, "calibration": 1, "test": 2}
 """First word of the seed of every clip, so that no two splits share one."""
-
-_CHANNEL = {
-    "slide left": ("x", -1.0),
-    "slide right": ("x", 1.0),
-    "slide up": ("y", -1.0),
-    "slide down": ("y", 1.0),
-    "rotate clockwise": ("angle", 1.0),
-    "rotate counter-clockwise": ("angle", -1.0),
-    "grow": ("log_scale", 1.0),
-    "shrink": ("log_scale", -1.0),
-    "shake": ("shake", 1.0),
-    "nod": ("nod", 1.0),
-    "blink": ("opacity", 1.0),
-    "still": ("", 0.0),
-}
-_STILL = ("x", "y", "angle", "log_scale", "shake", "nod", "opacity")
-_TEXTURE = 64  # side of a patch's texture in texels
-_BACKGROUND = 384  # side of the background's texture in texels
-_BACKGROUND_SPAN = 3.0  # and in frame heights
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where the patch is at one moment (scene units, radians, opacity in 0..1)."""
-
-    x: float
-    y: float
-    angle: float
-    scale: float
-    opacity: float
-
-
-class Scene:
-    """One clip: textures and motion, drawn from a seed.
-
-    Args:
-        label: one of `CLASSES`.
-        seed: anything `numpy.random.default_rng` takes; the same seed draws the same scene.
-        background_contrast: instead of `BACKGROUND_CONTRAST`; training starts easier.
-
-    Raises:
-        ValueError: the label is not one of `CLASSES`.
-    """
-
-    def __init__(
-        self,
-        label: str,
-        seed: int | list[int],
-        background_contrast: tuple[float, float] = BACKGROUND_CONTRAST,
-    ) -> None:
-        if label not in _CHANNEL:
-            raise ValueError(
-                f"motion class {label!r} is unknown; it is one of {', '.join(CLASSES)}"
-            )
-        self.label = label
-        rng = np.random.default_rng(seed)
-        self._moving, self._sign = _CHANNEL[label]
-
-        self._home = rng.uniform(-0.06, 0.06, 2)
-        self._turn = rng.uniform(-math.pi, math.pi)
-        self._radius = rng.uniform(0.15, 0.24)
-        # Rates per second: a clip of 1.2 s slides 0.26 to 0.55 frame heights, turns 60 to 160
-        # degrees, grows by a factor of 1.4 to 2.1, and shakes or blinks at 1.8 to 3.2 Hz,
-        # well under half of the 12.5 Hz at which a model with 80 ms ticks sees it.
-        self._rate = {
-            "x": rng.uniform(0.22, 0.46),
-            "y": rng.uniform(0.22, 0.46),
-            "angle": rng.uniform(0.9, 2.4),
-            "log_scale": rng.uniform(0.28, 0.62),
-        }
-        self._amplitude = rng.uniform(0.045, 0.09, 2)
-        self._frequency = rng.uniform(1.8, 3.2)
-        self._phase = rng.uniform(0, 2 * math.pi)
-        self._dimmest = rng.uniform(0.4, 0.6)
-        # The moment and the direction at which each channel that does not move stands still.
-        self._moment = dict(zip(_STILL, rng.uniform(-SPAN / 2, SPAN / 2, len(_STILL))))
-        self._side = dict(zip(_STILL, rng.choice([-1.0, 1.0], len(_STILL))))
-
-        contrast = rng.uniform(*background_contrast)
-        self._background = _texture(rng, _BACKGROUND, int(rng.integers(12, 40)), contrast)
-        direction, speed = rng.uniform(0, 2 * math.pi), rng.uniform(0.0, 0.08)
-        self._drift = speed * math.cos(direction), speed * math.sin(direction)
-        patch = _texture(rng, _TEXTURE, int(rng.integers(3, 7)), rng.uniform(0.7, 1.0))
-        self._patch = np.dstack([patch, _silhouette(rng)])
-        self._gain = rng.uniform(0.75, 1.15)
-        self._noise = rng.uniform(0.0, 3.0)
-        self._noise_seed = int(rng.integers(2**31))
-
-    def pose(self, time: float) -> Pose:
-        """The patch's pose `time` seconds after the first moment of the video."""
-        value = {name: self._channel(name, time - DURATION / 2) for name in _STILL}
-        return Pose(
-            x=self._home[0] + value["x"] + value["shake"],
-            y=self._home[1] + value["y"] + value["nod"],
-            angle=self._turn + value["angle"],
-            scale=self._radius * math.exp(value["log_scale"]),
-            opacity=value["opacity"],
-        )
-
-    def _channel(self, name: str, time: float) -> float:
-        moving = name == self._moving
-        time = time if moving else self._moment[name]
-        sign = self._sign if moving else self._side[name]
-        wave = math.sin(2 * math.pi * self._frequency * time + self._phase)
-        if name == "shake":
-            return float(self._amplitude[0] * wave)
-        if name == "nod":
-            return float(self._amplitude[1] * wave)
-        if name == "opacity":
-            return float(self._dimmest + (1 - self._dimmest) * (0.5 + 0.5 * wave))
-        return sign * self._rate[name] * time
-
-    def draw(
-        self, time: float, *, height: int = 240, width: int = 320, unit: float | None = None
-    ) -> npt.NDArray[np.uint8]:
-        """The scene `time` seconds after the first moment, as uint8 RGB of (height, width, 3).
-
-        Args:
-            time: in seconds; any number, so that any frame rate can be drawn.
-            height: of the picture, in pixels.
-            width: of the picture, in pixels.
-            unit: pixels per scene unit; by default the height. A larger one draws the centre
-                crop of a larger frame.
-        """
-        import cv2
-
-        unit = float(height) if unit is None else unit
-        centre = np.array([(width - 1) / 2, (height - 1) / 2])
-
-        def warp(
-            texture: npt.NDArray[np.uint8], pose: Pose, span: float, border: int
-        ) -> npt.NDArray[np.uint8]:
-            # Output pixel -> texel: what cv2 calls the inverse map.
-            texels = texture.shape[0] / (span * unit)
-            cos, sin = math.cos(pose.angle) * texels, math.sin(pose.angle) * texels
-            linear = np.array([[cos, sin], [-sin, cos]])
-            origin = centre + unit * np.array([pose.x, pose.y])
-            offset = (texture.shape[0] - 1) / 2 - linear @ origin
-            matrix = np.column_stack([linear, offset])
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            warped = cv2.warpAffine(
-                texture, matrix, (width, height), flags=flags, borderMode=border
-            )
-            return np.asarray(warped, dtype=np.uint8)
-
-        pose = self.pose(time)
-        drift = Pose(self._drift[0] * time, self._drift[1] * time, 0.0, 1.0, 1.0)
-        background = warp(self._background, drift, _BACKGROUND_SPAN, cv2.BORDER_REFLECT_101)
-        patch = warp(self._patch, pose, 2 * pose.scale, cv2.BORDER_CONSTANT)
-        alpha = patch[:, :, 3:].astype(np.float32) * np.float32(pose.opacity / 255)
-        image = background + (patch[:, :, :3].astype(np.float32) - background) * alpha
-        # Sensor noise: new in every frame, the same again for the same moment.
-        rng = np.random.default_rng([self._noise_seed, round(time * 1e6)])
-        noise = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(self._noise)
-        pixels = np.clip(image * np.float32(self._gain) + noise, 0, 255)
-        return np.asarray(pixels, dtype=np.uint8)
 
 
 def scene(
     split: str, index: int, background_contrast: tuple[float, float] = BACKGROUND_CONTRAST
 ) -> Scene:
-    """Clip number `index` of a split of `SPLITS`; the classes take turns."""
+    """Return clip number `index` of a split, a key of `SPLITS`; the classes take turns."""
     return Scene(CLASSES[index % len(CLASSES)], [SPLITS[split], index], background_contrast)
 
 
 def frame_times(fps: float = FPS) -> npt.NDArray[np.float64]:
-    """Presentation times, in seconds, of the frames of a video of `DURATION` at this rate."""
+    """Return the presentation times of a video of `DURATION`, float64 (n,), in seconds."""
     return np.arange(round(DURATION * fps)) / fps
 
 
@@ -237,12 +69,13 @@ def write_video(
     height: int = 240,
     width: int = 320,
 ) -> None:
-    """Writes a scene as an MPEG-4 file with the given presentation times.
+    """Write a scene as an MPEG-4 file with the given presentation times.
 
     Args:
+        drawn: the scene.
         path: of the file; its suffix chooses the container, `.mp4` or `.mkv`.
-        times: float64 (n,), ascending, in seconds; by default those of 25 fps. They are kept to
-            the millisecond, and need not be even.
+        times: float64 (n,), ascending, in seconds; by default those of 25 fps. They are rounded
+            to milliseconds, and need not be evenly spaced.
 
     Raises:
         OSError: the file cannot be written.
@@ -254,7 +87,7 @@ def write_video(
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(1000))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        # The encoder's rate control counts frames, not time: a constant quantiser does not care.
+        # The encoder's rate control counts frames, not time; a constant quantiser needs neither.
         stream.codec_context.qmin = stream.codec_context.qmax = 3
         stream.codec_context.time_base = Fraction(1, 1000)
         for time in times:
@@ -267,34 +100,6 @@ def write_video(
 
 def _mux(container: Any, packets: list[Any], duration: int) -> None:
     for packet in packets:
-        # Without one the last frame lasts no time, and readers find another frame rate.
+        # Without a duration the last frame takes no time, and readers find another frame rate.
         packet.duration = duration
         container.mux(packet)
-
-
-def _texture(
-    rng: np.random.Generator, size: int, cells: int, contrast: float
-) -> npt.NDArray[np.uint8]:
-    """Smooth colour noise of `cells` x `cells` random colours, (size, size, 3) uint8."""
-    import cv2
-
-    grey = rng.uniform(-1, 1, (cells, cells, 1))
-    colours = 0.7 * grey + 0.5 * rng.uniform(-1, 1, (cells, cells, 3))
-    mean = rng.uniform(70, 185, 3)
-    smooth = cv2.resize(
-        (mean + 110 * contrast * colours).astype(np.float32),
-        (size, size),
-        interpolation=cv2.INTER_CUBIC,
-    )
-    return np.clip(smooth, 0, 255).astype(np.uint8)
-
-
-def _silhouette(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """The patch's alpha: a superellipse between a disc and a square, with a soft edge."""
-    power = rng.uniform(2, 8)
-    aspect = rng.uniform(0.65, 1.0)
-    axis = np.linspace(-1.04, 1.04, _TEXTURE)
-    radius = (np.abs(axis / aspect)[:, None] ** power + np.abs(axis)[None, :] ** power) ** (
-        1 / power
-    )
-    return (255 * np.clip((1 - radius) / 0.08, 0, 1)).astype(np.uint8)

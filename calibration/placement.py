@@ -1,4 +1,4 @@
-"""Which layers and activations of a float model become int8."""
+"""The choice of the layers and activations of a float model that become int8."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.export.graph.model import model_inputs
 
 try:
     import onnx
 except ImportError as error:
     raise missing("onnx", "export") from error
 
-# What a convolution that was taken apart may consist of, quantised or not.
+# The operators of a 3-D convolution that was rewritten as 2-D ones, quantised or not.
 _LINEAR = {
     "Add", "Cast", "Concat", "Conv", "DequantizeLinear", "Identity", "Pad", "QuantizeLinear",
     "Reshape", "Slice", "Transpose",
@@ -21,12 +22,12 @@ _LINEAR = {
 
 
 class Placement(NamedTuple):
-    """What becomes int8.
+    """The parts of a model that become int8.
 
     Attributes:
-        layers: names of the convolutions whose input and weights do.
-        summands: tensors that do because a sum of two branches reads them.
-        tensors: all activations that do, in the order of the graph.
+        layers: names of the convolutions whose input and weights become int8.
+        summands: tensors that become int8 because a sum of two branches reads them.
+        tensors: all activations that become int8, in the order of the graph.
     """
 
     layers: tuple[str, ...]
@@ -35,7 +36,7 @@ class Placement(NamedTuple):
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Gives nodes without a name of their own that of their first output, in place."""
+    """Name nodes without a name of their own after their first output, in place."""
     seen: set[str] = set()
     for node in model.graph.node:
         if not node.name or node.name in seen:
@@ -50,18 +51,20 @@ def place(
     both_summands: bool,
     keep_float: Collection[str] = (),
 ) -> Placement:
-    """What becomes int8 of a model whose nodes have names of their own.
+    """Choose the parts of a model that become int8.
 
-    Outputs of layers stay as they are; where the next layer is int8, its input is. A sum of two
-    branches gets int8 inputs, the sums within a convolution that was taken apart do not.
+    Inputs of int8 layers become int8, and outputs of layers stay as they are. A sum of two branches
+    gets int8 inputs; the sums within a convolution that was rewritten as 2-D ones do not.
 
     Args:
-        stem: whether convolutions become int8 that none comes before.
-        both_summands: whether both branches do, or only the one that bypasses the other.
-        keep_float: names of layers to leave out, with what they read and make.
+        model: its nodes have names of their own, see `name_nodes`.
+        stem: True if convolutions become int8 that no other convolution precedes.
+        both_summands: True if both branches of a sum become int8, False for only the one that
+            bypasses the other.
+        keep_float: names of layers to leave out, with their inputs and outputs.
 
     Raises:
-        UsageError: `keep_float` names what is no layer.
+        UsageError: `keep_float` has a name that is not a layer's.
         ModelError: nothing would become int8.
     """
     known = follow(model.graph)
@@ -74,7 +77,7 @@ def place(
     unknown = sorted(set(keep_float) - {node.name for node in layers})
     if unknown:
         raise UsageError(
-            f"no layer is named {', '.join(unknown)}; there is "
+            f"no layer is named {', '.join(unknown)}; choose from "
             + ", ".join(node.name for node in layers)
         )
     kept = {node.input[0] for node in layers if node.name in keep_float}
@@ -99,12 +102,12 @@ def place(
 
 
 class Activation(NamedTuple):
-    """What a tensor is made from.
+    """The origin of a tensor.
 
     Attributes:
-        sources: positions in the graph of the tensors that it is a linear function of.
+        sources: positions in the graph of the tensors of which it is a linear function.
         layers: names of the convolutions between these and it.
-        follows_layer: whether any convolution comes before it.
+        follows_layer: True if any convolution precedes it.
     """
 
     sources: frozenset[int]
@@ -113,13 +116,9 @@ class Activation(NamedTuple):
 
 
 def follow(graph: onnx.GraphProto) -> dict[str, Activation]:
-    """The tensors that depend on the graph's input, in the order of the graph."""
-    weights = {tensor.name for tensor in graph.initializer}
-    known = {
-        value.name: Activation(frozenset([-1]), frozenset(), False)
-        for value in graph.input
-        if value.name not in weights
-    }
+    """Return the origin of each tensor that depends on the input, in the order of the graph."""
+    start = Activation(frozenset([-1]), frozenset(), False)
+    known = {value.name: start for value in model_inputs(graph)}
     for position, node in enumerate(graph.node):
         inputs = [known[name] for name in node.input if name in known]
         if not inputs:
@@ -137,7 +136,7 @@ def follow(graph: onnx.GraphProto) -> dict[str, Activation]:
 
 
 def branches(node: onnx.NodeProto, known: dict[str, Activation]) -> list[str]:
-    """The inputs of a sum of two branches, first the one that starts earlier; else nothing."""
+    """Return the inputs of a sum of two branches, the one that starts earlier first; else []."""
     if node.op_type != "Add" or not all(name in known for name in node.input):
         return []
     one, other = node.input

@@ -1,9 +1,8 @@
-"""What TensorRT asks of a model with QuantizeLinear and DequantizeLinear, checked on any machine.
+"""TensorRT's rules for models with QuantizeLinear and DequantizeLinear, checked on any machine.
 
 The rules are those of its ONNX parser (NVIDIA's onnx-tensorrt: builtin_op_importers.cpp of 8.6,
 onnxOpImporters.cpp of 10.1), of NvInfer.h, and of the chapter on explicit quantization in its
-developer guide. A model that breaks one does not build, or builds into an engine that is slower
-than it had to be.
+developer guide. A model that breaks one does not build, or builds into a slower engine.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from r2p_edge._optional import missing
 from r2p_edge.calibration.placement import branches, follow
 from r2p_edge.errors import ModelError
-from r2p_edge.export.graph.static import attributes, opset
+from r2p_edge.export.graph.model import attributes, opset
 
 try:
     import onnx
@@ -27,30 +26,33 @@ except ImportError as error:
 
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 
-# Of an axis attribute, and of float16 scales (onnx, docs/Changelog.md).
+# The first opsets with an axis attribute, and with float16 scales (onnx, docs/Changelog.md).
 _OPSET, _HALF_OPSET = 13, 19
 
 
 def require_rules(model: onnx.ModelProto) -> None:
-    """Makes sure that a model breaks none of TensorRT's rules.
+    """Raise an error if a model breaks a rule of TensorRT.
 
     Raises:
-        ModelError: it does; the first of them are told.
+        ModelError: it breaks one or more; the message lists the first.
     """
     found = broken_rules(model)
     if found:
         more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         raise ModelError(
-            f"TensorRT would not take the model as it is quantised: {'; '.join(found[:3])}{more}"
+            f"TensorRT would reject the quantised model: {'; '.join(found[:3])}{more}; keep these "
+            "layers float (keep_float)"
         )
 
 
 def broken_rules(model: onnx.ModelProto) -> list[str]:
-    """One sentence for each place at which a Q/DQ model breaks a rule of TensorRT, in its order."""
+    """Return a sentence for each place at which a Q/DQ model breaks a rule, in graph order."""
     return list(_Checker(model).problems())
 
 
 class _Checker:
+    """The rules, each of which yields its complaints about a node."""
+
     def __init__(self, model: onnx.ModelProto) -> None:
         self._opset = opset(model)
         self._nodes = list(model.graph.node)
@@ -63,6 +65,7 @@ class _Checker:
         self._known = follow(model.graph)
 
     def problems(self) -> Iterator[str]:
+        """Yield the complaints of all rules, in graph order."""
         rules = {
             _QUANTISE: [self._parameters, self._followed_by_its_counterpart, self._reads],
             _DEQUANTISE: [self._parameters, self._follows_its_counterpart],
@@ -79,7 +82,7 @@ class _Checker:
 
     def _parameters(self, node: onnx.NodeProto) -> Iterator[str]:
         if len(node.input) < 3 or not node.input[2]:
-            yield "has no zero point, which 8.6 insists on"
+            yield "has no zero point, which TensorRT 8.6 needs"
             return
         scale, zero = (self._constant(name) for name in node.input[1:3])
         if scale is None or zero is None:
@@ -104,7 +107,7 @@ class _Checker:
         if scale.size == 1:
             return
         if weight is None:
-            yield "has a scale per channel of an activation; only weights may have that"
+            yield "has a scale per channel of an activation; only weights may have one"
             return
         axis = attributes(node).get("axis", 1)
         if scale.ndim != 1 or axis != 0 or scale.size != weight.dims[0]:
@@ -128,7 +131,7 @@ class _Checker:
             yield f"has another scale than {maker.name or maker.output[0]}, which it undoes"
 
     def _reads(self, node: onnx.NodeProto) -> Iterator[str]:
-        """TensorRT fuses what follows a convolution into it, unless Q/DQ stand between them."""
+        """Complain of Q/DQ after a convolution, which keep TensorRT from fusing what follows it."""
         maker = self._makers.get(node.input[0])
         if maker is None or maker.op_type != "Conv":
             return
@@ -154,7 +157,7 @@ class _Checker:
             yield f"has {group} groups; in int8 each needs a multiple of 4 channels"
 
     def _sum(self, node: onnx.NodeProto) -> Iterator[str]:
-        """The main branch must end in float, for the sum to be fused into its last convolution."""
+        """Complain of an int8 main branch, whose last convolution cannot take in the sum."""
         for name in branches(node, self._known)[1:]:
             if self._is_dequantised(name):
                 yield (
@@ -169,7 +172,7 @@ class _Checker:
         return name in self._makers and self._makers[name].op_type == _DEQUANTISE
 
     def _weight(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
-        """The constant that a Q, or the DQ after one, works on."""
+        """Return the constant that a Q, or the DQ after one, quantises."""
         maker = self._makers.get(node.input[0])
         while maker is not None and maker.op_type in (_QUANTISE, _DEQUANTISE):
             node = maker

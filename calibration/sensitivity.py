@@ -1,4 +1,4 @@
-"""Which layers a model cannot have in int8."""
+"""The search for the layers that must stay float for an int8 model to answer as before."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from r2p_edge._optional import missing
 from r2p_edge.agreement import agreement
+from r2p_edge.calibration.clip_feed import ClipFeed
 from r2p_edge.calibration.placement import Placement
-from r2p_edge.calibration.ranges import Feed
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
 from r2p_edge.spec import ModelSpec
 
@@ -24,16 +24,16 @@ try:
 except ImportError as error:
     raise missing("onnx", "export") from error
 
-_TWIN = "int8/"  # in front of the names of what is computed in int8 beside the float model
+_TWIN = "int8/"  # prefix of the tensors that are computed in int8 beside the float model
 
 
 class Sensitivity(NamedTuple):
-    """Layers to leave float, and why.
+    """The layers to leave float, and the measurements behind the choice.
 
     Attributes:
-        float_layers: those with the most noise, as many as it takes.
+        float_layers: those with the most noise, as few as possible.
         cosine: of the logits with the float model's for the worst clip, with these left float.
-        noise: of each layer in int8, the most first; see `layer_noise`. Empty where every layer
+        noise: of each layer in int8, the most first; see `layer_noise`. Empty if every layer
             can be int8.
     """
 
@@ -53,19 +53,20 @@ def choose_float_layers(
     budget: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Sensitivity:
-    """The fewest layers that have to stay float for the model to answer as before.
+    """Find the fewest layers that have to stay float for the model to answer as before.
 
-    Layers are left float in the order of their noise. Where the goal is out of reach or the time
-    is up, those stay float with which the answers came nearest.
+    Layers are left float in the order of their noise. If the goal is out of reach or the time is
+    up, the layers stay float that brought the answers nearest to it.
 
     Args:
-        model: float, of the spec.
-        placement: what becomes int8 of it.
-        quantise: gives the int8 model with the layers of these names left float.
+        model: the float model.
+        spec: its spec.
+        placement: the parts of it that become int8.
+        quantise: returns the int8 model with the layers of these names left float.
         clips: a few, uint8 (T, H, W, 3).
         cosine: the goal; see `Sensitivity`.
         budget: seconds after which no further set of layers is tried.
-        clock: tells the time in seconds.
+        clock: returns the time in seconds.
     """
     end = clock() + budget
     inputs = input_from_clips(np.stack(clips), spec)
@@ -91,11 +92,11 @@ def choose_float_layers(
 
 
 class _TimeIsUpError(Exception):
-    pass
+    """The end of the search for lack of time."""
 
 
 def _search(enough: Callable[[int], bool], most: int) -> None:
-    """Asks for counts from 1 to `most`: twice as many until it is enough, then those between."""
+    """Try counts from 1 to `most`: doubling until one is enough, then bisecting."""
     low, high = 0, min(1, most)
     while low < high and not enough(high):
         low, high = high, min(2 * high, most)
@@ -111,14 +112,17 @@ def layer_noise(
     quantised: onnx.ModelProto,
     clips: Sequence[npt.NDArray[np.uint8]],
 ) -> dict[str, float]:
-    """What int8 adds to the output of each layer by itself, the noisiest layer first.
+    """Measure the noise that int8 adds to the output of each layer by itself.
 
-    It is the energy of the difference in relation to that of the float output or, where this goes
-    into a sum, of the sum. Each layer is computed a second time beside the float model, from its
-    activations, so that one pass over the clips measures all.
+    Noise is the energy of the difference, relative to the energy of the float output or, if a sum
+    reads the output, of the sum. Each layer is computed a second time beside the float model, from
+    the float activations, so that one pass over the clips measures all.
 
     Args:
         quantised: made from the model by the placement.
+
+    Returns:
+        Noise by layer, the most first.
     """
     outputs = {node.output[0]: node.name for node in model.graph.node}
     outputs = {tensor: name for tensor, name in outputs.items() if name in placement.layers}
@@ -136,11 +140,11 @@ def layer_noise(
                 "ReduceSumSquare", [signals[tensor]], [f"{_TWIN}{name}/signal"], keepdims=0
             ),
         ]
-    held = {tensor.name for tensor in model.graph.initializer}
-    constants = [tensor for tensor in quantised.graph.initializer if tensor.name not in held]
-    wanted = [f"{_TWIN}{name}/{what}" for what in ("noise", "signal") for name in outputs.values()]
+    own = {tensor.name for tensor in model.graph.initializer}
+    constants = [tensor for tensor in quantised.graph.initializer if tensor.name not in own]
+    wanted = [f"{_TWIN}{name}/{part}" for part in ("noise", "signal") for name in outputs.values()]
     energy = np.zeros((2, len(outputs)))
-    for _, (_, *values) in Feed(spec, lambda: clips).run(model, wanted, nodes, constants):
+    for _, (_, *values) in ClipFeed(spec, lambda: clips).run(model, wanted, nodes, constants):
         energy += np.array(values, np.float64).reshape(2, -1)
     noise, signal = energy
     relative = dict(zip(outputs.values(), (noise / np.maximum(signal, 1e-30)).tolist()))
@@ -150,10 +154,10 @@ def layer_noise(
 def _twins(
     quantised: onnx.ModelProto, outputs: Collection[str]
 ) -> tuple[list[onnx.NodeProto], dict[str, str]]:
-    """The quantised layers, to be added to the float model, and what there is of each output.
+    """Return the quantised layers to add to the float model, and their outputs by float output.
 
-    They read the float model's activations. An output that becomes int8 right away, for a sum, is
-    what int8 leaves of it.
+    They read the float model's activations. An output that is quantised right away, for a sum, is
+    taken after its quantisation.
     """
     nodes, made, twins = [], set[str](), {}
     for node in quantised.graph.node:

@@ -1,4 +1,4 @@
-"""UCF101 as it lies on disk: a folder per class, and the official lists of which videos are whose.
+"""UCF101 on disk: a folder per class, and the official lists of train and test videos.
 
 Classes and videos are matched by name, never by id: `classInd.txt` sorts the classes ignoring
 case, mindspore-ai/models (research/cv/r2plus1d) in ASCII order, and lists made by others count
@@ -8,19 +8,18 @@ from 0. Names are compared without case, because UCF101 itself spells one class 
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from r2p_edge.calibration.class_names import class_finder, video_key
+from r2p_edge.calibration.split_file import Split, read_split
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.video.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 MAX_UNREADABLE = 0.05
-"""Share of the videos that may be damaged before figures made from the others mean too little."""
+"""Largest share of damaged videos with which the figures of the others are still reported."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Listing:
         missing: names in the list that the folder does not have.
         foreign: names of videos whose class the model does not have.
         classes: number of the model's classes.
-        subset: "train" or "test", what kind of list it is; "all" without one.
+        subset: "train" or "test", the kind of the list; "all" without one.
         split: file name of the list.
         split_sha256: of the list's bytes.
     """
@@ -61,16 +60,6 @@ class Listing:
     split_sha256: str | None = None
 
 
-@dataclass(frozen=True)
-class _Split:
-    """A list file: the names of its videos, and what the listing says of it."""
-
-    names: tuple[str, ...]
-    subset: Literal["train", "test"]
-    name: str
-    sha256: str
-
-
 def list_videos(
     folder: str | Path,
     labels: Sequence[str],
@@ -78,20 +67,18 @@ def list_videos(
     *,
     strict: bool = False,
 ) -> Listing:
-    """The videos of a folder that a list names and whose classes a model has.
+    """List the videos of a folder that a list names and whose classes a model has.
 
     A video is `<Class>/<video>.avi`, a file of another container with the same name, or a folder
-    `<Class>/<video>/` of frames; where several of these are there, the first file counts. Hidden
-    files are left out, links are followed.
-
-    A list is taken for one of test videos where none of its lines ends with a class id, which is
-    how `testlist01.txt` differs from `trainlist01.txt`, or where its name says test or val.
+    `<Class>/<video>/` of frames; if several of these are there, the first file counts. Hidden
+    files are left out, links are followed. See `read_split` for train and test lists.
 
     Args:
         folder: of UCF101, or of any videos in one folder per class.
         labels: the model's classes.
-        split: `trainlist01.txt`, `testlist01.txt` or one like them; without it every video counts.
-        strict: a video of the list that the folder lacks is an error.
+        split: `trainlist01.txt`, `testlist01.txt` or a list like them; without it every video
+            counts.
+        strict: raise an error if the folder lacks a video of the list.
 
     Raises:
         VideoNotFoundError: there is no such folder.
@@ -104,21 +91,21 @@ def list_videos(
         found = False
     if not found:
         raise VideoNotFoundError(f"there is no folder {folder}; give one with a folder per class")
-    wanted = None if split is None else _read_split(Path(split))
+    wanted = None if split is None else read_split(Path(split))
     listing = _match(_entries(folder), labels, wanted)
     if not listing.videos:
         raise _nothing_left(folder, labels, wanted, listing)
     if strict and listing.missing:
         raise VideoError(
             f"{folder} lacks {len(listing.missing)} of the videos of {listing.split}, the first "
-            f"of them {listing.missing[0]}; complete the folder, or be content with what is there "
-            "(strict=False, no --complete)"
+            f"of them {listing.missing[0]}; complete the folder, or use only the videos that are "
+            "there (strict=False, no --complete)"
         )
     return listing
 
 
 def check_unreadable(failed: Sequence[tuple[str, VideoError]], total: int) -> None:
-    """Raises VideoError where more than `MAX_UNREADABLE` of `total` videos cannot be read."""
+    """Raise VideoError if more than `MAX_UNREADABLE` of `total` videos cannot be read."""
     if len(failed) > MAX_UNREADABLE * total:
         raise VideoError(
             f"{len(failed)} of {total} videos cannot be read and no more than "
@@ -126,75 +113,12 @@ def check_unreadable(failed: Sequence[tuple[str, VideoError]], total: int) -> No
         )
 
 
-def class_finder(labels: Sequence[str]) -> Callable[[str], int | None]:
-    """A function from a class's name, in any spelling, to its index in `labels`.
-
-    Case, spaces and punctuation do not count, unless two of the labels differ in nothing else.
-    """
-    exact = {label: index for index, label in enumerate(labels)}
-    folded: dict[str, list[int]] = {}
-    for label, index in exact.items():
-        folded.setdefault(fold(label), []).append(index)
-
-    def find(name: str) -> int | None:
-        if name in exact:
-            return exact[name]
-        like = folded.get(fold(name), [])
-        return like[0] if len(like) == 1 else None
-
-    return find
-
-
-def fold(name: str) -> str:
-    """A class's name as it is compared: letters and digits only, without case."""
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
-
-
-def video_key(name: str) -> str:
-    """What a video is known by, whatever its container and the case of its name.
-
-    Args:
-        name: `<Class>/<video>`, with or without a suffix.
-    """
-    path = PurePosixPath(unicodedata.normalize("NFC", name))
-    stem = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
-    return f"{fold(path.parent.name)}/{stem.casefold()}"
-
-
-def _read_split(path: Path) -> _Split:
-    try:
-        data = path.read_bytes()
-        lines = data.decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise VideoError(f"list {path} cannot be read as UTF-8 text ({error})") from error
-    names, with_id = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name = re.sub(r"\s+\d+$", "", line.strip())
-        with_id.append(name != line.strip())
-        parts = PurePosixPath(name.replace("\\", "/")).parts[-2:]
-        if len(parts) != 2 or with_id[-1] != with_id[0]:
-            raise VideoError(
-                f"line {number} of {path} is {line.strip()!r:.200}; expected <Class>/<video>, with "
-                "a class id behind it in all lines or in none, as in trainlist01.txt"
-            )
-        names.append("/".join(parts))
-    if not names:
-        raise VideoError(f"list {path} names no video; expected lines as in trainlist01.txt")
-    says_test = re.search(r"(?<![a-z])(test|val)", path.stem, re.IGNORECASE)
-    subset: Literal["train", "test"] = "test" if says_test or not with_id[0] else "train"
-    # Specs quote it in UTF-8, in which not every file's name can be written.
-    quoted = path.name.encode(errors="replace").decode()
-    return _Split(tuple(names), subset, quoted, hashlib.sha256(data).hexdigest())
-
-
-def _match(classes: Iterable[Path], labels: Sequence[str], split: _Split | None) -> Listing:
-    """The listing of these class folders; files among them do not count."""
+def _match(classes: Iterable[Path], labels: Sequence[str], split: Split | None) -> Listing:
+    """Match the videos of class folders with a list; files among the folders do not count."""
     find = class_finder(labels)
 
     def by_key(names: Iterable[str]) -> dict[tuple[int | None, str], str]:
-        # The class counts beside the key, which does not tell C from C++.
+        # The key alone does not tell C from C++, the class does.
         found: dict[tuple[int | None, str], str] = {}
         for name in names:
             index = find(PurePosixPath(name).parent.name)
@@ -219,14 +143,14 @@ def _match(classes: Iterable[Path], labels: Sequence[str], split: _Split | None)
 
 
 def _videos_in(classes: Iterable[Path]) -> Iterator[Path]:
-    """The videos in class folders, files before folders of frames."""
+    """Yield the videos in class folders, files before folders of frames."""
     for folder in filter(Path.is_dir, classes):
         entries = sorted(_entries(folder), key=lambda path: (path.is_dir(), path.name))
         yield from filter(_is_video, entries)
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder and not hidden, sorted by name."""
+    """Return the entries of a folder that are not hidden, sorted by name."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
@@ -240,9 +164,9 @@ def _is_video(path: Path) -> bool:
 
 
 def _nothing_left(
-    folder: Path, labels: Sequence[str], split: _Split | None, listing: Listing
+    folder: Path, labels: Sequence[str], split: Split | None, listing: Listing
 ) -> VideoError:
-    """Why a folder and a list have no video in common, and what to give instead."""
+    """Return an error that says why a folder and a list have no video in common."""
     if _match([folder.resolve()], labels, split).videos:
         above = folder.resolve().parent
         return VideoError(f"{folder} is the folder of one class; give the one above it, {above}")
@@ -254,11 +178,12 @@ def _nothing_left(
         whose = folder if split is None else split.name
         return VideoError(
             f"none of the {len(listing.foreign)} videos of {whose} is of a class that the model "
-            f"has ({known}); it is of another data set, so give that of the model"
+            f"has ({known}); it is of another data set, so give the model's data set"
         )
     if split is None:
         return VideoError(
-            f"{folder} holds no video in a folder of a class; expected <Class>/<video>.avi or so"
+            f"{folder} has no video in a folder of a class; expected files such as "
+            "<Class>/<video>.avi"
         )
     return VideoError(
         f"{folder} has none of the {len(listing.missing)} videos that {split.name} lists, "

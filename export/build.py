@@ -32,8 +32,8 @@ from r2p_edge.errors import (
 )
 from r2p_edge.export import TARGETS
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
+from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
-from r2p_edge.export.graph.r2plus1d import network_from_parameters
 from r2p_edge.export.presets import PRESETS, fitting_presets, read_labels
 from r2p_edge.export.presets import preset as find_preset
 from r2p_edge.spec import InputSpec, ModelSpec
@@ -260,9 +260,9 @@ class _Models:
         self._kept: Literal["conv3d", "conv2d"] | None = "conv3d"
         self._free_input = free_input
         if self._foreign:
-            from r2p_edge.export.graph.adapt import graph_kind, load, takes_pixels
+            from r2p_edge.export.graph.model import graph_kind, load_onnx, takes_pixels
 
-            model = load(source)
+            model = load_onnx(source)
             self._kept = graph_kind(model)
             # The normalisation that is in a graph stays there.
             self._free_input = free_input and not takes_pixels(model)
@@ -496,11 +496,11 @@ def _tensorrt(onnx: Built, out: Path, target: str, precision: Any, **options: An
     from r2p_edge.export.targets.kit import write_kit
     from r2p_edge.export.targets.tensorrt.engine import build_engine, can_build
     from r2p_edge.export.targets.tensorrt.export import models_for, plan_tensorrt
-    from r2p_edge.export.verify.parity import proof_of_onnx
+    from r2p_edge.export.verify.parity import parity_reference
 
     planned = plan_tensorrt(onnx.path, precision)
     path = out / f"{_stem(planned)}.engine"
-    proof = proof_of_onnx(onnx.path)
+    proof = parity_reference(onnx.path)
     folder = out / f"{_stem(planned)}-tensorrt-kit"
     with tempfile.TemporaryDirectory() as scratch:
         models = models_for(onnx.path, planned, Path(scratch))
@@ -523,12 +523,12 @@ def _lite(
     from r2p_edge.export.targets.kit import write_kit
     from r2p_edge.export.targets.mindspore_lite.converter import build_lite
     from r2p_edge.export.targets.mindspore_lite.export import plan_lite
-    from r2p_edge.export.verify.parity import proof_of_onnx
+    from r2p_edge.export.verify.parity import parity_reference
 
     device = target if target.startswith("ascend") else "cpu"
     planned = plan_lite(onnx.path, device, "int8" if precision == "int8" else None, **plan)
     name = _stem(planned, "" if device == "cpu" else f"-{device}")
-    proof = proof_of_onnx(onnx.path)
+    proof = parity_reference(onnx.path)
     path = out / f"{name}.mindir"
     try:
         final = build_lite(onnx.path, path, planned, proof, device=device, calibration=clips)
@@ -589,9 +589,9 @@ def _contract(
 def _sizes(path: Path) -> tuple[int | None, int | None, tuple[int, int] | None]:
     """Classes, T and (H, W) of a model that says nothing of its training; None for open ones."""
     if path.suffix.lower() == ".onnx":
-        from r2p_edge.export.graph.adapt import load, sizes
+        from r2p_edge.export.graph.model import load_onnx, network_sizes
 
-        return sizes(load(path))
+        return network_sizes(load_onnx(path))
     named = canonical_parameters(read_checkpoint(path).parameters)
     return network_from_parameters(named.parameters, named.bn_eps).classes, None, None
 

@@ -20,7 +20,7 @@ from r2p_edge.errors import (
     UsageError,
     VideoError,
 )
-from r2p_edge.export.verify.parity import first_difference
+from r2p_edge.export.verify.first_difference import first_difference
 
 
 @pytest.fixture

@@ -39,10 +39,10 @@ def shape(model: str) -> None:
 
 
 def check(model: str, target: str) -> None:
-    from r2p_edge.export.graph.adapt import load
+    from r2p_edge.export.graph.model import load_onnx
     from r2p_edge.export.graph.operators import require_ops
 
-    require_ops(load(Path(model)), target, precision="fp16")
+    require_ops(load_onnx(Path(model)), target, precision="fp16")
 
 
 def mindir(model: str, path: str, soc: str, target: Any) -> None:

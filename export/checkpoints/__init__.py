@@ -1,1 +1,1 @@
-"""Trained models as files: checkpoints of every framework, read into named arrays."""
+"""Readers of checkpoints of every framework, which return arrays by name."""

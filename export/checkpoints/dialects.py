@@ -1,4 +1,4 @@
-"""The names that frameworks give the parameters of an R(2+1)D, turned into one set of names.
+"""The mapping of each framework's names of R(2+1)D parameters to canonical names.
 
 Canonical names are those of GluonCV's r2plus1d_v1 with torch's batch-norm leaves::
 
@@ -27,8 +27,8 @@ class NamedParameters:
     """Parameters under their canonical names.
 
     Attributes:
-        dialect: whose names they had; see `DIALECTS`.
-        parameters: arrays by canonical name; names that the dialect does not know are unchanged.
+        dialect: the key in `DIALECTS` of the names that they had.
+        parameters: arrays by canonical name; names that the dialect does not have are unchanged.
         bn_eps: the epsilon of the dialect's batch norms, which no checkpoint records.
     """
 
@@ -39,14 +39,14 @@ class NamedParameters:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one source names an R(2+1)D.
+    """One source's naming of the parameters of an R(2+1)D.
 
     Attributes:
         bn_eps: the epsilon of its batch norms.
-        signature: names that its checkpoints have, all of them, and no other dialect's have.
+        signature: names that all of its checkpoints have, and those of no other dialect.
         modules: (its name, canonical name) of the modules named differently; each # stands for
             a number, the same in both.
-        leaves: its leaf names, and the canonical ones.
+        leaves: canonical leaf names by its own.
     """
 
     bn_eps: float
@@ -113,7 +113,7 @@ DIALECTS = {
         _MINDSPORE_LEAVES,
     ),
 }
-"""The sources whose checkpoints are understood."""
+"""The supported sources of checkpoints, by name."""
 
 _BN = r"(weight|bias|running_mean|running_var)"
 _CANONICAL = re.compile(
@@ -122,8 +122,7 @@ _CANONICAL = re.compile(
     rf"|downsample\.(0\.weight|1\.{_BN}))"
 )
 
-# Networks that look like an R(2+1)D and are none of these, by the name of a
-# convolution that gives them away.
+# Networks that look like an R(2+1)D and are not, by the name of a convolution in them.
 _OTHERS = (
     (r"layer\d\.\d+\.conv3\.(features\.)?(\d\.)?weight", "a network with bottleneck blocks"),
     (r"layer\d\.\d+\.conv1\.0\.weight", "an R3D or MC3 (3-D convolutions, torchvision's names)"),
@@ -136,10 +135,10 @@ _OTHERS = (
 def canonical_parameters(
     parameters: Mapping[str, npt.NDArray[np.generic]],
 ) -> NamedParameters:
-    """The parameters under canonical names; batch norms' `num_batches_tracked` is dropped.
+    """Rename parameters to their canonical names, without the `num_batches_tracked` counters.
 
     Raises:
-        CheckpointError: the names are of no known dialect, or two of them become one.
+        CheckpointError: the names match no dialect, or two of them become the same name.
     """
     name = _dialect_of(parameters)
     dialect = DIALECTS[name]
@@ -160,13 +159,13 @@ def canonical_parameters(
 
 
 def _dialect_of(parameters: Mapping[str, npt.NDArray[np.generic]]) -> str:
-    advice = "bring other networks in as ONNX, or with r2p_edge.export.onnx_from_torch"
+    advice = "export other networks from ONNX, or with r2p_edge.export.onnx_from_torch"
     known = ", ".join(DIALECTS)
-    for pattern, what in _OTHERS:
+    for pattern, other in _OTHERS:
         if any(re.fullmatch(pattern, name) and a.ndim == 5 for name, a in parameters.items()):
             raise CheckpointError(
-                f"the checkpoint is of {what}; only R(2+1)D with basic blocks can be read, as "
-                f"named by {known}; {advice}"
+                f"the checkpoint is of {other}; expected an R(2+1)D with basic blocks, as named by "
+                f"{known}; {advice}"
             )
     for name, dialect in DIALECTS.items():
         if all(part in parameters for part in dialect.signature):
@@ -174,8 +173,8 @@ def _dialect_of(parameters: Mapping[str, npt.NDArray[np.generic]]) -> str:
             return "vmz" if name == "torchvision" and _mid_channels_differ(parameters) else name
     some = ", ".join(list(parameters)[:6]) or "none"
     raise CheckpointError(
-        f"the parameter names ({some}, ...) are of no known dialect; known are R(2+1)D networks as "
-        f"named by {known}; {advice}"
+        f"the parameter names ({some}, ...) match no known dialect; expected an R(2+1)D as named "
+        f"by {known}; {advice}"
     )
 
 

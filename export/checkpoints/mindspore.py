@@ -1,6 +1,6 @@
-"""MindSpore's `.ckpt` files, read without MindSpore and without loading training state.
+"""A reader of MindSpore's `.ckpt` files that needs no MindSpore and skips training state.
 
-A file is a row of protobuf messages, one per tensor, with neither header nor length::
+A file is a sequence of protobuf messages, one per tensor, with neither header nor length::
 
     Checkpoint   repeated Value value = 1
     Value        string tag = 1, and one of TensorProto tensor = 2, MapTensorProto maptensor = 3
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from r2p_edge.artifact import protobuf
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.tensor_file import ReadResult, StoredTensor, read_tensors
+from r2p_edge.export.checkpoints.training_state import training_state
 
 ENCRYPTED = (0x7F3A5ED8, 0x7F3A5ED9, 0x7F3A5EDA)
 """First four bytes, little-endian, of a file saved with `enc_key`: AES-GCM, AES-CBC, SM4-CBC."""
@@ -28,7 +28,7 @@ ENCRYPTED = (0x7F3A5ED8, 0x7F3A5ED9, 0x7F3A5EDA)
 _CRC_MARK = b"crc_num"
 _CRC_DIGITS = 10  # big-endian CRC-32 after the mark, padded to ten bytes
 _NAME_LIMIT = 1 << 16  # bytes; no parameter name is this long, a damaged length may be
-_DIMS_LIMIT = 32  # as many as NumPy has axes
+_DIMS_LIMIT = 32  # the most axes that NumPy allows
 
 _DTYPES = (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -36,31 +36,20 @@ _DTYPES = (
 )
 _NOT_TENSORS = ("str", "random_op")
 
-# What optimisers and training wrappers of MindSpore 2.10 (nn/optim, nn/wrap/loss_scale.py,
-# train/callback/_checkpoint.py) store beside the network: copies of each parameter under a prefix,
-# and counters.
-_COPIES = re.compile(
-    r"(?:(?:accum|accum_update|stat|moment|moments|moment1|moment2|vhat|adam_m|adam_v|lamb_m|lamb_v"
-    r"|mean_grad|mean_square|linear|prev|step_size|exp_avg|ax_)\."
-    r"|(?:mu|eta|exp_avg_sq|exp_avg_sq_row|exp_avg_sq_col)_)(?P<parameter>.+)"
-)
-_COUNTERS = re.compile(
-    r"learning_rate(_group_\d+)?|momentum|global_step|beta[12]_power|scale_sense|afactor_step"
-    r"|cov_step|current_iterator_step|last_overflow_iterator_step|epoch_num|step_num"
-)
-
 
 def read_mindspore_ckpt(file: BinaryIO) -> ReadResult:
-    """The network parameters of a `.ckpt` file, and the file's sha256.
+    """Read the network's parameters from a `.ckpt` file.
 
-    Training state is dropped while reading, so that its size costs no memory. The CRC-32 that
+    Training state is skipped while reading, so its size costs no memory. The CRC-32 that
     `save_checkpoint(crc_check=True)` appends is verified.
 
     Returns:
-        Arrays of the stored shapes, floating-point ones as float32, others as stored.
+        Arrays of the stored shapes, floating-point ones as float32, others as stored; and the
+        file's sha256.
 
     Raises:
-        CheckpointError: the file is encrypted, damaged, cut off, or holds what is no tensor.
+        CheckpointError: the file is encrypted, damaged, truncated, or contains something other
+            than tensors.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -71,30 +60,16 @@ def read_mindspore_ckpt(file: BinaryIO) -> ReadResult:
     end, expected = _trailer(file, size)
     tensors = list(_stored_tensors(file, end))
     if not tensors:
-        raise CheckpointError("there is no tensor in the file; it must be a MindSpore checkpoint")
+        raise CheckpointError("there is no tensor in the file; give a MindSpore checkpoint")
     state = training_state({tensor.name for tensor in tensors})
     wanted = [tensor for tensor in tensors if tensor.name not in state]
     result = read_tensors(file, wanted, crc_end=end)
     if expected is not None and result.crc32 != expected:
         raise CheckpointError(
             f"the file's CRC-32 is {result.crc32:08x} but it was saved with {expected:08x}; "
-            "the file is damaged, get it again"
+            "the file is damaged, download it again"
         )
     return result
-
-
-def training_state(names: Collection[str]) -> set[str]:
-    """Those of the names that MindSpore's optimisers and training wrappers added.
-
-    A prefixed name counts only if the parameter it copies is there too: a network may well call
-    a layer of its own `linear` or `moments`.
-    """
-    found = set()
-    for name in names:
-        copy = _COPIES.fullmatch(name)
-        if _COUNTERS.fullmatch(name) or (copy and copy["parameter"] in names):
-            found.add(name)
-    return found
 
 
 class _Value(NamedTuple):
@@ -105,7 +80,7 @@ class _Value(NamedTuple):
 
 
 def _trailer(file: BinaryIO, size: int) -> tuple[int, int | None]:
-    """End of the messages, and the CRC-32 after them if there is one."""
+    """Return the end of the messages, and the CRC-32 after them if there is one."""
     length = len(_CRC_MARK) + _CRC_DIGITS
     file.seek(max(0, size - length))
     tail = file.read(length)
@@ -122,8 +97,8 @@ def _stored_tensors(file: BinaryIO, end: int) -> Iterator[StoredTensor]:
         raise
     except ValueError as error:
         raise CheckpointError(
-            f"the file cannot be read as a MindSpore checkpoint ({error}); it is damaged or cut "
-            "off, get it again"
+            f"the file cannot be read as a MindSpore checkpoint ({error}); it is damaged or "
+            "truncated, download it again"
         ) from error
     seen = set()
     # A large tensor is several values in a row under one tag, each with the shape of the whole.
@@ -131,7 +106,9 @@ def _stored_tensors(file: BinaryIO, end: int) -> Iterator[StoredTensor]:
         slices = list(group)
         dtype, dims = slices[0].dtype, slices[0].dims
         if tag in seen or any((s.dtype, s.dims) != (dtype, dims) for s in slices):
-            raise CheckpointError(f"tensor {tag} is there twice, differently; the file is damaged")
+            raise CheckpointError(
+                f"tensor {tag} is there twice, differently; the file is damaged, download it again"
+            )
         seen.add(tag)
         if dtype in _NOT_TENSORS:
             continue

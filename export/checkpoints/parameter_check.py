@@ -1,28 +1,32 @@
-"""Are these the parameters of that network? Every way in which they are not is listed."""
+"""A check of a checkpoint's parameters against the names and shapes that a network needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
 from r2p_edge.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from r2p_edge.export.graph.r2plus1d import VideoResNet
+ParameterShape = tuple[int, ...]
 
 UNKNOWN = -1
-"""Number of channels where only a missing parameter could tell it; fits any number."""
+"""Size of an axis that depends on a missing parameter; it fits any size."""
 
 
-def check_parameters(parameters: Mapping[str, np.ndarray], network: VideoResNet) -> None:
-    """Checks names, shapes and numbers.
+def check_parameters(
+    parameters: Mapping[str, np.ndarray], expected: Mapping[str, ParameterShape]
+) -> None:
+    """Check names, shapes, dtypes and values, and report every problem at once.
+
+    Args:
+        parameters: arrays by canonical name.
+        expected: shape of every parameter of the network; `UNKNOWN` sizes fit any.
 
     Raises:
-        CheckpointError: see `video_resnet.network_from_parameters`.
+        CheckpointError: a parameter is missing, unknown, has another shape or dtype, contains NaN
+            or infinity, or is a negative variance.
     """
-    expected = dict(_shapes(network))
     problems = [
         f"{name} is missing, expected {_text(shape)}"
         for name, shape in expected.items()
@@ -53,32 +57,6 @@ def check_parameters(parameters: Mapping[str, np.ndarray], network: VideoResNet)
         )
 
 
-def _shapes(network: VideoResNet) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every parameter of the network, in the order of execution."""
-
-    def norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for field in ("weight", "bias", "running_mean", "running_var"):
-            yield f"{name}.{field}", (channels,)
-
-    yield "conv1.weight", (network.stem, 3, 1, 7, 7)
-    yield from norm("bn1", network.stem)
-    yield "conv2.weight", (network.width, network.stem, 3, 1, 1)
-    yield from norm("bn2", network.width)
-    for block in network.blocks:
-        for i, inputs in ((1, block.inputs), (2, block.outputs)):
-            name, mid = f"{block.name}.conv{i}", block.mids[i - 1]
-            yield f"{name}.conv1.weight", (mid, inputs, 1, 3, 3)
-            yield from norm(f"{name}.bn1", mid)
-            yield f"{name}.conv2.weight", (block.outputs, mid, 3, 1, 1)
-            yield from norm(f"{block.name}.bn{i}", block.outputs)
-        if block.downsample:
-            name = f"{block.name}.downsample"
-            yield f"{name}.0.weight", (block.outputs, block.inputs, 1, 1, 1)
-            yield from norm(f"{name}.1", block.outputs)
-    yield "fc.weight", (network.classes, network.blocks[-1].outputs)
-    yield "fc.bias", (network.classes,)
-
-
 def _bad_value(name: str, value: np.ndarray) -> str | None:
     if value.dtype.kind != "f":
         return f"{name} is of dtype {value.dtype}, expected floating point"
@@ -90,13 +68,13 @@ def _bad_value(name: str, value: np.ndarray) -> str | None:
     return None
 
 
-def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+def _fits(shape: ParameterShape, expected: ParameterShape) -> bool:
     return len(shape) == len(expected) and all(
         want in (have, UNKNOWN) for have, want in zip(shape, expected, strict=True)
     )
 
 
-def _text(shape: tuple[int, ...]) -> str:
+def _text(shape: ParameterShape) -> str:
     numbers = ", ".join("?" if n == UNKNOWN else str(n) for n in shape)
     return f"({numbers}{',' if len(shape) == 1 else ''})"
 

@@ -1,6 +1,6 @@
-"""A checkpoint file becomes named arrays: `.ckpt` (MindSpore), `.pth`, `.pt`, `.safetensors`.
+"""The reader of checkpoint files: `.ckpt` (MindSpore), `.pth`, `.pt` and `.safetensors`.
 
-The content decides what a file is, not its name: PyTorch Lightning writes `.ckpt` files too.
+The content decides the format of a file, not its name: PyTorch Lightning writes `.ckpt` files too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from r2p_edge.export.checkpoints.torch import read_torch_file
 
 Format = Literal["mindspore", "torch", "safetensors"]
 
-# What is often found under a checkpoint's name instead of a checkpoint.
+# Other files that are often found under a checkpoint's name.
 _FOREIGN = (
     (b"version https://git-lfs", "is a Git LFS pointer; run git lfs pull"),
     (b"<", "is a web page; download the file itself"),
@@ -35,7 +35,7 @@ _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The contents of a checkpoint file.
 
     Attributes:
         parameters: arrays by name, in the file's order; floating-point ones are float32.
@@ -50,15 +50,16 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The parameters of a checkpoint file.
+    """Read the parameters from a checkpoint file.
 
-    Training state (optimiser, counters) is left out, and so is a prefix that all names share.
+    Training state (optimiser, counters) is left out, and a prefix that all names share is removed.
     A PyTorch file is opened with `weights_only=True`: code in it is never run.
 
     Raises:
         ModelNotFoundError: there is no such file.
-        MissingDependencyError: it is a PyTorch file and PyTorch is not installed.
-        CheckpointError: it is no checkpoint, or damaged, cut off, encrypted, or holds code.
+        MissingDependencyError: the file is PyTorch's and PyTorch is not installed.
+        CheckpointError: the file is not a checkpoint, or it is damaged, truncated, encrypted, or
+            contains code.
     """
     path = Path(path)
     if not path.exists():
@@ -87,13 +88,13 @@ def _read(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], str, Format]:
 
 def _recognise(head: bytes) -> Format:
     if not head:
-        raise CheckpointError("the file is empty; get it again")
-    # Before the others: the length of a safetensors header may look like anyone's first bytes.
+        raise CheckpointError("the file is empty; download it again")
+    # First: the length of a safetensors header may look like the first bytes of any other format.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER:
         return "safetensors"
-    for magic, what in _FOREIGN:
+    for magic, description in _FOREIGN:
         if head.startswith(magic):
-            raise CheckpointError(f"the file {what}")
+            raise CheckpointError(f"the file {description}")
     # A zip archive, or the pickle that torch wrote before version 1.6.
     if head.startswith(b"PK\x03\x04") or (head[0] == 0x80 and head[1:2] in _PICKLE_PROTOCOLS):
         return "torch"
@@ -102,14 +103,14 @@ def _recognise(head: bytes) -> Format:
         return "mindspore"
     raise CheckpointError(
         "the file does not start as a .ckpt (MindSpore), .pth, .pt or .safetensors file does; give "
-        "one of these, or an ONNX model as such"
+        "one of these, or export an ONNX model as it is"
     )
 
 
 def _without_prefix(
     parameters: Mapping[str, npt.NDArray[np.generic]],
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Names without wrappers and without the leading components that all of them share.
+    """Remove wrappers' prefixes and the leading components that all names share.
 
     A network's own parameters have at least two components (`fc.weight`), so the last two stay.
     """

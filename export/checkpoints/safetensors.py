@@ -1,7 +1,7 @@
-"""`.safetensors` files: a JSON header that says where each tensor's bytes are.
+"""A reader of `.safetensors` files: a JSON header that says where each tensor's bytes are.
 
-Format: https://github.com/huggingface/safetensors#format. Read here rather than with the
-safetensors package because NumPy, which that package returns, has no bfloat16.
+Format: https://github.com/huggingface/safetensors#format. The safetensors package is not used
+because it returns NumPy arrays, and NumPy has no bfloat16.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 from typing import Any, BinaryIO
 
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.mindspore import training_state
 from r2p_edge.export.checkpoints.tensor_file import ReadResult, StoredTensor, read_tensors
+from r2p_edge.export.checkpoints.training_state import training_state
 
 _DTYPES = {
     "BOOL": "bool",
@@ -32,18 +32,19 @@ _DTYPES = {
 
 
 def read_safetensors(file: BinaryIO) -> ReadResult:
-    """The parameters of a `.safetensors` file, and the file's sha256.
+    """Read the parameters of a `.safetensors` file, and the file's sha256.
 
-    MindSpore writes this format too, with its optimiser state, which is dropped.
+    MindSpore writes this format too, with its optimiser state, which is skipped.
 
     Raises:
-        CheckpointError: the file is damaged, cut off, or of a type without a NumPy equivalent.
+        CheckpointError: the file is damaged, truncated, or has a tensor of a dtype that NumPy
+            lacks.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > size - 8:
-        raise CheckpointError("the file ends in the middle of its header; get it again")
+        raise CheckpointError("the file ends in the middle of its header; download it again")
     try:
         header = json.loads(file.read(length))
         tensors = [
@@ -54,7 +55,9 @@ def read_safetensors(file: BinaryIO) -> ReadResult:
     except CheckpointError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError("the header is damaged or not safetensors'; get it again") from error
+        raise CheckpointError(
+            "the header is damaged or not of a safetensors file; download it again"
+        ) from error
     state = training_state({tensor.name for tensor in tensors})
     return read_tensors(file, [tensor for tensor in tensors if tensor.name not in state])
 
@@ -69,5 +72,7 @@ def _stored(name: str, entry: dict[str, Any], base: int, size: int) -> StoredTen
             f"tensor {name} is of type {dtype}; save the checkpoint with floating-point weights"
         )
     if not 0 <= begin <= end or base + end > size:
-        raise CheckpointError(f"tensor {name} ends after the file, which is cut off; get it again")
+        raise CheckpointError(
+            f"tensor {name} ends after the file, which is truncated; download it again"
+        )
     return StoredTensor(name, _DTYPES[dtype], shape, ((base + begin, end - begin),))

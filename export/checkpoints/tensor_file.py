@@ -1,6 +1,6 @@
-"""Tensors that lie as raw bytes in a file: read and hashed in one streaming pass.
+"""A reader of tensors stored as raw bytes, which hashes the file in the same pass.
 
-Only the tensors asked for are held in memory; the rest of the file passes through a small buffer
+Only the requested tensors are kept in memory; the rest of the file passes through a small buffer
 into the hash.
 """
 
@@ -23,11 +23,11 @@ _CHUNK = 1 << 18  # bytes
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor's bytes are.
+    """The place of one tensor's bytes in a file.
 
     Attributes:
         dtype: a NumPy dtype name, or "bfloat16"; little-endian, C order.
-        spans: (start, length) of the pieces in bytes, in file order; together they are the tensor.
+        spans: (start, length) of the tensor's pieces in bytes, in file order.
     """
 
     name: str
@@ -41,13 +41,19 @@ class StoredTensor:
         if min(self.shape, default=0) < 0 or math.prod(self.shape) * itemsize != found:
             raise CheckpointError(
                 f"tensor {self.name} is {self.dtype} of shape {self.shape} but has {found} bytes; "
-                "the file is damaged, get it again"
+                "the file is damaged, download it again"
             )
 
 
 @dataclass(frozen=True)
 class ReadResult:
-    """Arrays by name, sha256 of the whole file, CRC-32 of its first `crc_end` bytes."""
+    """Tensors and checksums of a file.
+
+    Attributes:
+        arrays: by name.
+        sha256: of the whole file, in hexadecimal.
+        crc32: of the first `crc_end` bytes, see `read_tensors`.
+    """
 
     arrays: dict[str, npt.NDArray[np.generic]]
     sha256: str
@@ -57,9 +63,14 @@ class ReadResult:
 def read_tensors(
     file: BinaryIO, tensors: Sequence[StoredTensor] = (), crc_end: int = 0
 ) -> ReadResult:
-    """Reads the whole file once, keeping the tensors asked for.
+    """Read the whole file once and keep the given tensors.
 
-    Floating-point tensors come out as float32, whatever they are stored as; others as they are.
+    Floating-point tensors are returned as float32, whatever they are stored as; others as stored.
+
+    Args:
+        file: opened for reading in binary mode.
+        tensors: to keep; the others are only hashed.
+        crc_end: number of bytes that the CRC-32 covers.
 
     Raises:
         CheckpointError: the file is shorter than its tensors, or two of them share bytes.
@@ -75,7 +86,9 @@ def read_tensors(
     scratch = memoryview(bytearray(_CHUNK))
     for start, piece in sorted(pieces, key=lambda item: item[0]):
         if start < reader.position:
-            raise CheckpointError("two tensors share the same bytes; the file is damaged")
+            raise CheckpointError(
+                "two tensors share the same bytes; the file is damaged, download it again"
+            )
         while (gap := start - reader.position) > 0:
             reader.fill(scratch[: min(gap, _CHUNK)])
         for offset in range(0, len(piece), _CHUNK):
@@ -88,9 +101,9 @@ def read_tensors(
 
 
 def as_float32(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Floating-point arrays as float32, others unchanged.
+    """Return floating-point arrays as float32, and others unchanged.
 
-    A double beyond float32's range becomes infinite, as in any cast; that is not reported here.
+    A double beyond float32's range becomes infinite, as in any cast, without a warning.
     """
     if not np.issubdtype(array.dtype, np.floating):
         return array
@@ -99,7 +112,7 @@ def as_float32(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 
 class _Reader:
-    """Reads a file from its start, hashing all that passes."""
+    """A file read from its start, with a running hash of all bytes read."""
 
     def __init__(self, file: BinaryIO, crc_end: int) -> None:
         file.seek(0)
@@ -110,16 +123,18 @@ class _Reader:
         self.crc32 = 0
 
     def fill(self, view: memoryview) -> None:
+        """Read bytes until `view` is full."""
         done = 0
         while done < len(view):
-            # A raw file may give less than asked for.
+            # A raw file may return fewer bytes than requested.
             count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
             if not count:
-                raise CheckpointError("the file ends in the middle of a tensor; get it again")
+                raise CheckpointError("the file ends in the middle of a tensor; download it again")
             self._account(view[done : done + count])
             done += count
 
     def rest(self, scratch: memoryview) -> None:
+        """Read the rest of the file for its hash, through `scratch`."""
         while count := self._file.readinto(scratch):  # type: ignore[attr-defined]
             self._account(scratch[:count])
 
@@ -145,6 +160,7 @@ def _decode(data: bytearray, tensor: StoredTensor) -> npt.NDArray[np.generic]:
         array = array.reshape(tensor.shape)
     except ValueError as error:  # an empty tensor with impossible dimensions beside the zero
         raise CheckpointError(
-            f"tensor {tensor.name} has the impossible shape {tensor.shape}; the file is damaged"
+            f"tensor {tensor.name} has the impossible shape {tensor.shape}; the file is damaged, "
+            "download it again"
         ) from error
     return as_float32(array)

@@ -1,4 +1,4 @@
-"""`.pth` and `.pt` files, opened without running the code that a pickle may carry."""
+"""A reader of `.pth` and `.pt` files that never runs the code that a pickle may carry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from r2p_edge._optional import missing
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.tensor_file import as_float32
 
-# Under which keys training scripts keep the parameters, those meant for inference first.
+# Keys under which training scripts store the parameters, those meant for inference first.
 _PARAMETER_KEYS = (
     "state_dict",
     "model_state_dict",
@@ -26,21 +26,19 @@ _PARAMETER_KEYS = (
     "params",
     "weights",
 )
-_SAVE_STATE_DICT = (
-    "where you trust it, load it and save torch.save(model.state_dict(), 'weights.pth')"
-)
+_SAVE_STATE_DICT = "if you trust it, load it and call torch.save(model.state_dict(), 'weights.pth')"
 
 
 def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """The parameters in a file that `torch.save` wrote, of the stored shapes.
+    """Read the parameters from a file that `torch.save` wrote, in the stored shapes.
 
-    A training script's dict is opened and its parameters taken; floating-point tensors come out
-    as float32, others as they are stored.
+    The parameters are found inside a training script's dict too. Floating-point tensors are
+    returned as float32, others as stored.
 
     Raises:
         MissingDependencyError: torch is not installed.
-        CheckpointError: the file is damaged, holds Python objects other than plain containers
-            and tensors, or no parameters.
+        CheckpointError: the file is damaged, contains Python objects other than plain containers
+            and tensors, or has no parameters.
     """
     try:
         import torch
@@ -49,7 +47,7 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... depending on where a
-    # file is damaged; every one of them means that it cannot be read.
+    # file is damaged; each of them means that it cannot be read.
     except Exception as error:
         raise CheckpointError(_reason(str(error))) from error
     parameters = {}
@@ -60,7 +58,7 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
             parameters[name] = as_float32(tensor.detach().numpy())
         except (TypeError, RuntimeError) as error:
             raise CheckpointError(
-                f"tensor {name} is {tensor.dtype} ({tensor.layout}), which NumPy does not know; "
+                f"tensor {name} is {tensor.dtype} ({tensor.layout}), which NumPy lacks; "
                 "save the checkpoint with dense floating-point weights"
             ) from error
     return parameters
@@ -71,14 +69,17 @@ def _reason(message: str) -> str:
         return f"the file is a TorchScript program, not a checkpoint; {_SAVE_STATE_DICT}"
     if refused := re.search(r"GLOBAL ([\w.]+)", message):
         return (
-            f"the file holds the Python object {refused[1]}, and opening it could run code, so it "
-            f"was not opened; {_SAVE_STATE_DICT}"
+            f"the file contains the Python object {refused[1]}, and opening it could run code, so "
+            f"it was not opened; {_SAVE_STATE_DICT}"
         )
-    return "the file cannot be read as a PyTorch checkpoint; it is damaged or cut off, get it again"
+    return (
+        "the file cannot be read as a PyTorch checkpoint; it is damaged or truncated, download it "
+        "again"
+    )
 
 
 def _parameters(content: Any, tensor_type: type) -> dict[str, Any]:
-    """The dict of tensors somewhere inside what a training script saved."""
+    """Return the dict of tensors from inside the object that a training script saved."""
     found = _search(content, tensor_type)
     if found is None:
         what = (
@@ -87,7 +88,7 @@ def _parameters(content: Any, tensor_type: type) -> dict[str, Any]:
             else f"a {type(content).__name__}"
         )
         raise CheckpointError(
-            f"the file holds {what} and no parameters by name; save model.state_dict() instead"
+            f"the file contains {what} and no parameters by name; save model.state_dict() instead"
         )
     return found
 

@@ -1,1 +1,1 @@
-"""ONNX graphs: built, adapted, rewritten and checked against what a target can run."""
+"""ONNX graphs: building, adapting, rewriting, and checking against the limits of a target."""

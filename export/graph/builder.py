@@ -1,8 +1,8 @@
-"""A small ONNX graph builder: the operators that a video ResNet needs, and their names.
+"""A small ONNX graph builder with the operators that a video ResNet needs.
 
-Every tensor is named for the module of the source network whose output it is: `layer2.0.bn1` is
-a convolution with batch norm `layer2.0.bn1` folded into it, `layer2.0.bn1.relu` what follows.
-The same network, spec and versions give the same bytes.
+Every tensor is named after the module of the source network whose output it is: `layer2.0.bn1` is
+a convolution with batch norm `layer2.0.bn1` folded into it, `layer2.0.bn1.relu` the ReLU
+after it. The same network, spec and versions give the same bytes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ except ImportError as error:
     raise missing("onnx", "export") from error
 
 OPSET = 17
-"""What TensorRT 8.6, OpenVINO, ONNX Runtime 1.12 and all later ones read."""
+"""The newest opset that TensorRT 8.6, ONNX Runtime 1.12, OpenVINO and all later releases read."""
 
 IR_VERSION = 8
-"""That of onnx 1.12, the release that brought opset 17 (onnx, docs/Versioning.md): whatever knows
-the opset reads it, while the number that a new onnx package writes by default is refused by
-runtimes older than that package."""
+"""The IR version of onnx 1.12, which brought opset 17 (onnx, docs/Versioning.md). A runtime that
+knows the opset reads it, while runtimes older than the installed onnx package reject the version
+that the package writes by default."""
 
 NORMALIZED = "normalized"
-"""Name of the tensor that enters the network proper: float32 (N, 3, T, H, W)."""
+"""Name of the network's normalised input tensor: float32 (N, 3, T, H, W)."""
 
 
 class BatchNorm(NamedTuple):
@@ -46,10 +46,10 @@ class BatchNorm(NamedTuple):
 
 
 class GraphBuilder:
-    """Collects nodes in the order of execution; every method returns its output's name.
+    """An ONNX graph under construction, to which every method adds nodes in execution order.
 
     Attributes:
-        nodes, constants, inputs: what was added so far.
+        nodes, constants, inputs: added so far.
         names: of all tensors so far.
     """
 
@@ -60,10 +60,16 @@ class GraphBuilder:
         self.names: set[str] = set()
 
     def input(self, spec: ModelSpec, batch: int) -> str:
-        """The model's input as `spec` describes it, turned into normalised float32 NCTHW.
+        """Add the input that `spec` describes, and its conversion to normalised float32 NCTHW.
 
-        Channels are taken in the order in which `spec.input.color`, `mean` and `std` list them;
-        the graph swaps none.
+        Channels stay in the order in which `spec.input.color`, `mean` and `std` list them; the
+        graph does not swap them.
+
+        Returns:
+            The name of the normalised tensor.
+
+        Raises:
+            UsageError: `batch` is not positive.
         """
         check_batch(batch)
         name, layout = spec.input.name, spec.input.layout
@@ -100,14 +106,14 @@ class GraphBuilder:
         stride: Sequence[int] = (1, 1, 1),
         padding: Sequence[int] = (0, 0, 0),
     ) -> str:
-        """A bias-free convolution and the batch norm after it, as one Conv.
+        """Add a bias-free convolution and the batch norm after it as one Conv; return its output.
 
         Args:
             name: of the convolution in the source network.
-            x: the input tensor, (N, C, T, H, W).
+            x: name of the input tensor, (N, C, T, H, W).
             weight: (O, C, kt, kh, kw).
-            norm: of O channels; folded in float64, rounded to float32 once.
-            output: name of the result.
+            norm: of O channels; folded in float64 and rounded to float32 once.
+            output: name of the output tensor.
             stride: along T, H and W.
             padding: zeros on both sides of T, H and W.
         """
@@ -126,19 +132,21 @@ class GraphBuilder:
         )
 
     def relu(self, x: str, output: str) -> str:
+        """Add a Relu of `x` and return its output."""
         return self._node("Relu", [x], output)
 
     def add(self, a: str, b: str, output: str) -> str:
+        """Add the sum of `a` and `b` and return its output."""
         return self._node("Add", [a, b], output)
 
     def head(self, x: str, weight: np.ndarray, bias: np.ndarray, output: str) -> str:
-        """Mean over T, H and W, then the classifier `fc`: (N, C, T, H, W) to (N, classes)."""
+        """Add the mean over T, H and W and the classifier `fc`: (N, C, T, H, W) to (N, classes)."""
         pooled = self._node("ReduceMean", [x], "pool", axes=[2, 3, 4], keepdims=0)
         constants = [self._constant("fc.weight", weight), self._constant("fc.bias", bias)]
         return self._node("Gemm", [pooled, *constants], output, name="fc", transB=1)
 
     def model(self, name: str, output: str, shape: Sequence[int | str]) -> onnx.ModelProto:
-        """The finished model, with the one float32 output `output` of the given shape."""
+        """Return the finished model, with one float32 output named `output` of the given shape."""
         outputs = [onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, shape)]
         graph = onnx.helper.make_graph(
             self.nodes, name, self.inputs, outputs, initializer=self.constants
@@ -175,7 +183,7 @@ class GraphBuilder:
 
 
 def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Puts `spec` into the model's metadata in place, instead of one that was there."""
+    """Write `spec` to the model's metadata in place, over an older one."""
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
             entry.value = spec.to_json()
@@ -184,6 +192,6 @@ def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
 
 
 def check_batch(batch: int) -> None:
-    """Raises UsageError where `batch` cannot be the size of a batch axis."""
+    """Raise UsageError unless `batch` can be the size of a batch axis."""
     if batch < 1:
         raise UsageError(f"batch is {batch}; it must be 1 or more")

@@ -1,4 +1,4 @@
-"""What each target is known to run of ONNX, with where that is known from."""
+"""The parts of ONNX that each target is known to run, with the source of each limit."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ try:
 except ImportError as error:
     raise missing("onnx", "export") from error
 
-Limits = Mapping[str, "range | tuple[str, ...]"]
-"""Attribute of an operator: the values that it, or each of its elements, may have."""
+AttributeLimits = Mapping[str, "range | tuple[str, ...]"]
+"""Allowed values of an operator's attributes, or of each of their elements, by attribute."""
 
 
 @dataclass(frozen=True)
-class Target:
+class OperatorLimits:
     """The limits of a target; by default there are none.
 
     Attributes:
-        title: for messages.
-        opsets: first and last that are read; None is open.
-        operators: those known to run; None for all of the ONNX standard but `without`.
-        domains: further operator domains.
-        rank: the most axes of any tensor.
-        ranks: operator: the most axes of its input.
-        attributes: (operator, axes of its input): limits. Those of kernels, strides and dilations
-            are for the last two axes.
-        width: the most that a convolution's or pool's input may be wide.
-        types: element types of a convolution.
-        precisions_3d: what a 3-D convolution can be compiled to; empty for all.
-        open_axes: how many of an input's leading axes may be open; None for all.
-        reserved: characters that the input's name must not have.
-        only_casts_uint8: uint8 tensors can be cast and nothing else.
+        title: name of the target in messages.
+        opsets: first and last readable opset; None for no last one.
+        operators: known to run; None for all of the ONNX standard except `without`.
+        without: operators of the ONNX standard that do not run.
+        domains: further operator domains that run.
+        rank: highest rank of any tensor.
+        ranks: highest rank of an operator's input, by operator.
+        attributes: limits by (operator, rank of its input). The limits of kernels, strides and
+            dilations apply to the last two axes.
+        width: largest width of a convolution's or pool's input.
+        types: element types of a convolution; empty for all.
+        precisions_3d: precisions that a 3-D convolution can be compiled to; empty for all.
+        open_axes: number of an input's leading axes that may be open; None for all.
+        reserved: characters that the input's name must not contain.
+        only_casts_uint8: True if uint8 tensors can only be cast.
     """
 
     title: str
@@ -44,7 +45,7 @@ class Target:
     domains: tuple[str, ...] = ()
     rank: int | None = None
     ranks: Mapping[str, int] = field(default_factory=dict)
-    attributes: Mapping[tuple[str, int], Limits] = field(default_factory=dict)
+    attributes: Mapping[tuple[str, int], AttributeLimits] = field(default_factory=dict)
     width: int | None = None
     types: tuple[int, ...] = ()
     precisions_3d: tuple[str, ...] = ()
@@ -60,9 +61,9 @@ _NORMS_2D = dict.fromkeys(("BatchNormalization", "InstanceNormalization"), 4)
 _F32, _F16, _F64 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE
 _NO_DILATION, _NO_SAME_LOWER = range(1, 2), ("NOTSET", "SAME_UPPER", "VALID")
 
-# What occurs in video CNNs and is in each of these lists: onnx-tensorrt 8.4, docs/operators.md;
-# CANN 8.0 and 8.5, "supported ONNX operators"; OpenHarmony's list of MindSpore Lite's CPU
-# operators, with the ONNX parsers that the converter's source registers.
+# Operators that occur in video CNNs and are in each of these lists: onnx-tensorrt 8.4,
+# docs/operators.md; CANN 8.0 and 8.5, "supported ONNX operators"; OpenHarmony's list of MindSpore
+# Lite's CPU operators, with the ONNX parsers that the converter's source registers.
 _NAMES = """
 Abs Add AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose
 Div Dropout Elu Equal Erf Exp Expand Flatten Gather Gemm GlobalAveragePool GlobalMaxPool Identity
@@ -74,7 +75,7 @@ _CNN = frozenset(_NAMES.split())
 # onnx-tensorrt, docs/operators.md: 8.6 reads opsets up to 17, 10.0 from 9 to 20; convolutions and
 # pools are 2-D or 3-D; DOUBLE is cast. NvInferRuntime.h: Dims::MAX_DIMS. "ONNX Opset Guide" of
 # TensorRT 11: 9 to 25. Uint8 inputs: NVIDIA/TensorRT, issues 2809 and 3985.
-_TENSORRT = Target(
+_TENSORRT = OperatorLimits(
     "TensorRT 8.6",
     opsets=(9, 17),
     operators=_CNN | {"DequantizeLinear", "Loop", "QuantizeLinear"},
@@ -87,15 +88,15 @@ _TENSORRT = Target(
 
 # CANN 8.0 to 9.0, "supported ONNX operators", pages of Conv, MaxPool and AveragePool; ATC manual,
 # --input_shape. The page of Conv asks for one group at every rank; Ascend's ModelZoo compiles
-# depthwise 4-D ones (MobileNet), so that only 5-D ones are held to it. The pages of the pools
+# depthwise 4-D ones (MobileNet), so only 5-D ones are limited to it. The pages of the pools
 # describe 4-D ones; the ModelZoo compiles C3D and I3D on 310 and 310P. AMCT quantises Conv3d.
-_ASCEND_CONV: Limits = {
+_ASCEND_CONV: AttributeLimits = {
     "kernel_shape": range(1, 256),
     "strides": range(1, 64),
     "pads": range(256),
     "dilations": range(1, 256),
 }
-_ASCEND = Target(
+_ASCEND = OperatorLimits(
     "Ascend 310P (ATC)",
     opsets=(9, 18),
     operators=_CNN | {"HardSwish"},
@@ -113,17 +114,17 @@ _ASCEND = Target(
     reserved=":;",
 )
 
-# NvInfer.h 8, what IConvolutionLayer and IPoolingLayer say of DLA.
-_DLA_CONV: Limits = {
+# NvInfer.h 8, notes on DLA of IConvolutionLayer and IPoolingLayer.
+_DLA_CONV: AttributeLimits = {
     "kernel_shape": range(1, 33),
     "strides": range(1, 9),
     "pads": range(32),
     "dilations": range(1, 33),
 }
-_DLA_POOL: Limits = {"kernel_shape": range(1, 9)}
+_DLA_POOL: AttributeLimits = {"kernel_shape": range(1, 9)}
 
 # mindspore-lite 2.7 source, converter's pool parsers.
-_LITE_POOL: Limits = {"dilations": _NO_DILATION, "auto_pad": _NO_SAME_LOWER}
+_LITE_POOL: AttributeLimits = {"dilations": _NO_DILATION, "auto_pad": _NO_SAME_LOWER}
 
 _MINDSPORE = """
 Abs Add AveragePool BatchNormalization Cast Clip Concat Conv Div Dropout Erf Exp Flatten Gather Gemm
@@ -132,11 +133,11 @@ MaxPool Min Mul Neg PRelu Pad Pow ReduceMax ReduceMean ReduceMin ReduceSum Relu 
 Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze
 Constant ConstantOfShape Equal Expand If Range Shape Size Tile Where"""
 
-TARGETS: dict[str, Target] = {
+OPERATOR_LIMITS: dict[str, OperatorLimits] = {
     # ONNX Runtime 1.31: its registry of kernels, and models of one node run in it (no Relu below
     # opset 6, pools of three axes at most, Conv in float32 with float16 cast to it). The newest
-    # opset is a matter of the release, and every export to ONNX is run anyway.
-    "onnx": Target(
+    # opset depends on the release, and every export to ONNX is run anyway.
+    "onnx": OperatorLimits(
         "ONNX Runtime (CPU)",
         opsets=(6, None),
         without=("ImageDecoder",),
@@ -145,15 +146,15 @@ TARGETS: dict[str, Target] = {
         types=(_F32, _F16),
     ),
     # OpenVINO, src/frontends/onnx/docs/supported_ops.md; models of one node compiled by 2026.4.
-    "openvino": Target(
+    "openvino": OperatorLimits(
         "OpenVINO",
         without=("Bernoulli", "DeformConv", "Det", "ImageDecoder", "MaxUnpool"),
         domains=("com.microsoft",),
         ranks=dict.fromkeys(("Conv", "ConvTranspose", "MaxPool", "AveragePool"), 5),
     ),
-    # What `_mindspore_cell.py` has a form for, and what is folded before it: MindSpore 2.10, whose
+    # The operators of `targets/mindspore/cell.py`, and those folded before it. MindSpore 2.10's
     # export fixes every shape.
-    "mindspore": Target(
+    "mindspore": OperatorLimits(
         "MindSpore (CPU)",
         opsets=(13, None),
         operators=frozenset(_MINDSPORE.split()),
@@ -165,7 +166,7 @@ TARGETS: dict[str, Target] = {
     # for the channels, and only 4-D tensors are brought to that layout; nnacl's MAX_SHAPE_SIZE;
     # converter_lite splits --inputShape at : and ; and calibrate_path at : and , too. Operator
     # list of 2.10: convolutions in FP32 and FP16. OpenHarmony's list is of ONNX opset 18.
-    "mindspore-lite": Target(
+    "mindspore-lite": OperatorLimits(
         "MindSpore Lite (CPU)",
         opsets=(1, 18),
         operators=_CNN | {"HardSwish"},
@@ -196,10 +197,12 @@ TARGETS: dict[str, Target] = {
         width=8192,
         open_axes=0,
     ),
-    # ONNX Runtime, core/providers/xnnpack/nn/conv_base.cc. What this provider and CoreML's leave
-    # runs on the CPU's, so that they are only checked for the layers that they are there for.
-    "xnnpack": Target("XNNPACK", opsets=(11, None), ranks=_UP_TO_2D, types=(_F32,), open_axes=1),
+    # ONNX Runtime, core/providers/xnnpack/nn/conv_base.cc. Nodes that this provider and CoreML's
+    # leave run on the CPU's, so only the layers are checked that they exist for.
+    "xnnpack": OperatorLimits(
+        "XNNPACK", opsets=(11, None), ranks=_UP_TO_2D, types=(_F32,), open_axes=1
+    ),
     # ONNX Runtime, coreml_supported_ops.md and coreml_supported_mlprogram_ops.md.
-    "coreml": Target("CoreML", ranks=_UP_TO_2D, types=(_F32, _F16)),
+    "coreml": OperatorLimits("CoreML", ranks=_UP_TO_2D, types=(_F32, _F16)),
 }
-"""The targets by name; "tensorrt" has the limits of the oldest release that is supported."""
+"""The limits by target; those of "tensorrt" are of the oldest supported release."""

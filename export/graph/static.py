@@ -1,23 +1,24 @@
-"""What a model with static shapes holds once all that depends on shapes alone is computed."""
+"""Models with static shapes, after everything that is constant has been computed."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper, reference, shape_inference
 
 from r2p_edge.errors import ModelError
-from r2p_edge.export.graph.conv2d.layout import Shape
+from r2p_edge.export.graph.ceil_mode import without_ceil_mode
+from r2p_edge.export.graph.model import Shape, opset
 
 
 class StaticGraph(NamedTuple):
-    """The live nodes of a model, in order of execution, and what is known of its tensors.
+    """The nodes of a model that its output depends on, and the shapes and types of its tensors.
 
     Attributes:
-        nodes: that depend on the model's input, or dequantise weights.
-        constants: weights and computed constants by name.
+        nodes: those that depend on the model's input or dequantise weights, in execution order.
+        constants: weights and computed constants, by name.
         shapes: of the tensors whose shape is known before the model runs, constants included.
         types: TensorProto.DataType of the tensors.
     """
@@ -28,26 +29,8 @@ class StaticGraph(NamedTuple):
     types: dict[str, int]
 
 
-def opset(model: onnx.ModelProto) -> int:
-    """Version of ONNX's own operators in the model."""
-    versions = {entry.domain: int(entry.version) for entry in model.opset_import}
-    return versions.get("", versions.get("ai.onnx", 1))
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of a node as Python values; strings are str."""
-    found = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    return {n: v.decode() if isinstance(v, bytes) else v for n, v in found.items()}
-
-
-def fed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """What has to be fed: the inputs that are not weights."""
-    weights = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]
-
-
 def highest_rank(model: onnx.ModelProto) -> int:
-    """The most axes that any tensor of the model is known to have."""
+    """Return the highest rank among the model's tensors of known shape."""
     graph = _inferred(model).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     ranks = [len(value.type.tensor_type.shape.dim) for value in values]
@@ -55,20 +38,20 @@ def highest_rank(model: onnx.ModelProto) -> int:
 
 
 def static_graph(model: onnx.ModelProto) -> StaticGraph:
-    """Computes what is constant in the model, in place, until every shape that can be is known.
+    """Compute what is constant in the model, in place, until no more shapes become known.
 
-    Branches that a constant decides become part of the graph. Quantised weights stay quantised
-    where only convolutions read them.
+    Branches that a constant decides become part of the graph. Quantised weights stay quantised if
+    only convolutions read them.
 
     Raises:
-        ModelError: onnx cannot tell what the model's operators give.
+        ModelError: onnx cannot infer the shapes of the model.
     """
     while True:
         graph = _inferred(model).graph
         values = [*graph.input, *graph.value_info, *graph.output]
         shapes = {value.name: shape for value in values if (shape := _static(value)) is not None}
-        # Both in any case: what one changes may be all that the other lacked.
-        if not any([_fold(model, shapes), _without_ceil_mode(model, shapes)]):
+        # Both run each time: a change by one can make the other possible.
+        if not any([_fold(model, shapes), without_ceil_mode(model, shapes)]):
             break
     _drop_unused(model.graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -81,7 +64,7 @@ def static_graph(model: onnx.ModelProto) -> StaticGraph:
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # onnx's or protobuf's, by what is wrong
+    except Exception as error:  # onnx's or protobuf's, depending on the fault
         raise ModelError(
             f"onnx cannot infer the shapes of the model ({error}); check it with onnx.checker"
         ) from error
@@ -98,10 +81,10 @@ def _static(value: onnx.ValueInfoProto) -> Shape | None:
 
 
 def _fold(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
-    """Replaces constant nodes by constants and decided branches by theirs; whether there were."""
+    """Replace constant nodes by constants and decided Ifs by their branch; True if any were."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    # The network's results stay computed, be they constant.
+    # The model's outputs stay computed even if they are constant.
     results = {value.name for value in graph.output}
     kept: list[onnx.NodeProto] = []
     folded = False
@@ -131,7 +114,7 @@ def _fold(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
 def _taken_branch(
     node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> onnx.GraphProto | None:
-    """The branch of an If whose condition is constant."""
+    """Return the branch that an If with a constant condition takes; else None."""
     if node.op_type != "If" or node.input[0] not in constants:
         return None
     condition = numpy_helper.to_array(constants[node.input[0]]).item()
@@ -140,71 +123,17 @@ def _taken_branch(
     return branch
 
 
-def _without_ceil_mode(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
-    """Gives pools the padding that ceil_mode stands for; whether that changed what is inferred.
-
-    Shape inference and runtimes differ about a last window that would start in the padding. It is
-    left out here, as by PyTorch and ONNX Runtime.
-    """
-    nodes: list[onnx.NodeProto] = []
-    changed = False
-    for node in model.graph.node:
-        found = attributes(node) if node.op_type in ("AveragePool", "MaxPool") else {}
-        rounds_up = found.get("ceil_mode", 0) and set(found.get("dilations", ())) <= {1}
-        if not rounds_up or node.input[0] not in shapes or changed:
-            nodes.append(node)
-            continue
-        replacement, sizes = _padded_pool(node, shapes[node.input[0]][2:])
-        nodes += replacement
-        changed = len(replacement) > 1 or shapes.get(node.output[0], ())[2:] != sizes
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return changed
-
-
-def _padded_pool(node: onnx.NodeProto, sizes: Shape) -> tuple[list[onnx.NodeProto], Shape]:
-    """A pool without ceil_mode, and the sizes that it gives; `sizes` are what it slides over."""
-    given, rank = attributes(node), len(sizes)
-    kernel, strides = given["kernel_shape"], given.get("strides", [1] * rank)
-    pads = list(given.get("pads", [0] * 2 * rank))
-    auto_pad = given.get("auto_pad", "NOTSET")
-    results, more = [], []
-    for size, k, stride, before, after in zip(sizes, kernel, strides, pads, pads[rank:]):
-        count = -(-(size + before + after - k) // stride) + 1
-        if (count - 1) * stride >= size + before:
-            count -= 1
-        if auto_pad.startswith("SAME"):
-            count = -(-size // stride)
-        results.append(count)
-        more.append(max((count - 1) * stride + k - size - before - after, 0))
-    changes: dict[str, Any] = {"ceil_mode": 0}
-    nodes, data = [], node.input[0]
-    if not auto_pad.startswith("SAME"):
-        changes["auto_pad"] = "NOTSET"
-        if given.get("count_include_pad", 0) and any(more):
-            # The model's own padding counts in the mean, this does not.
-            data, amounts = f"{node.output[0]}.padded", f"{node.output[0]}.pads"
-            around = [0, 0, *pads[:rank], 0, 0, *pads[rank:]]
-            nodes.append(helper.make_node("Constant", [], [amounts], value_ints=around))
-            nodes.append(helper.make_node("Pad", [node.input[0], amounts], [data]))
-            changes["count_include_pad"] = 0
-            pads = [0] * 2 * rank
-        changes["pads"] = [*pads[:rank], *(a + b for a, b in zip(pads[rank:], more))]
-    pool = helper.make_node(node.op_type, [data], node.output, node.name, **{**given, **changes})
-    return [*nodes, pool], tuple(results)
-
-
 def _constant_outputs(
     node: onnx.NodeProto,
     constants: dict[str, onnx.TensorProto],
     shapes: dict[str, Shape],
     version: int,
 ) -> list[np.ndarray] | None:
-    """What the node gives, where that is known before the model runs."""
+    """Compute the node's outputs if they are known before the model runs; else return None."""
     if node.domain not in ("", "ai.onnx") or node.op_type.startswith(("Random", "Bernoulli")):
         return None
     if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
-        # A tensor of that shape without memory behind it.
+        # A view of that shape, which takes no memory.
         known = {node.input[0]: np.broadcast_to(np.float32(0), shapes[node.input[0]])}
     elif all(name in constants for name in node.input if name):
         known = {name: numpy_helper.to_array(constants[name]) for name in node.input if name}
@@ -215,7 +144,7 @@ def _constant_outputs(
     graph = helper.make_graph([node], "constant", inputs, outputs)
     try:
         return list(reference.ReferenceEvaluator(graph, opsets={"": version}).run(None, known))
-    except Exception:  # whatever an operator of the reference raises; the node stays
+    except Exception:  # onnx's reference operators raise anything; then the node stays
         return None
 
 
@@ -231,7 +160,7 @@ def _is_quantised_weight(
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Drops the nodes and constants that no output of the graph depends on."""
+    """Remove the nodes and constants that no output of the graph depends on."""
     used = {value.name for value in graph.output}
     live: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
@@ -245,6 +174,6 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:
-    """The names a node reads, those of its inner graphs included."""
+    """Return the names that a node reads, in its inner graphs too."""
     inner = [graph for each in node.attribute for graph in (each.g, *each.graphs)]
     return set(node.input).union(*(_reads(each) for graph in inner for each in graph.node))

@@ -25,13 +25,13 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import ModelError, OutputError, R2PError
 from r2p_edge.export.targets.mindspore_lite.converter import build_lite, calibrated_on
 from r2p_edge.export.targets.tensorrt.engine import TYPED, build_engine_of_kit
-from r2p_edge.export.verify.parity import Proof
+from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import ModelSpec
 
 _CALIBRATION = "calibration.npy"
 
 
-def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: Proof) -> ModelSpec:
+def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: ParityReference) -> ModelSpec:
     assert planned.target is not None
     clips = model.with_name(_CALIBRATION)
     return build_lite(
@@ -46,7 +46,7 @@ def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: Proof) -> Mo
 
 _BUILDERS = {"mindspore_lite": _build_lite, "tensorrt": build_engine_of_kit}
 """Runtime of the artifact -> what builds it there: called with the ONNX file, the artifact's path,
-its planned spec, and the `Proof`."""
+its planned spec, and the `ParityReference`."""
 
 _TOOLS = {
     "mindspore_lite": "mindspore_lite or converter_lite",
@@ -96,7 +96,7 @@ sys.exit(main(folder, sys.argv[1:]))
 def write_kit(
     source: Path,
     planned: ModelSpec,
-    proof: Proof,
+    proof: ParityReference,
     folder: Path,
     name: str,
     typed: Path | None = None,
@@ -178,7 +178,7 @@ def build_kit(folder: Path) -> dict[str, Any]:
     path = folder / kit["artifact"]
     check_folder(path)
     with np.load(folder / "clips.npz") as clips:
-        proof = Proof(clips["inputs"], clips["outputs"], kit["of_source"])
+        proof = ParityReference(clips["inputs"], clips["outputs"], kit["of_source"])
     build = _BUILDERS[kit["runtime"]]
     spec = build(folder / "model.onnx", path, kit["spec"], proof)
     return {

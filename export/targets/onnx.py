@@ -18,14 +18,18 @@ from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
+from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
-from r2p_edge.export.graph.adapt import adapt, check_normalisation, graph_kind, load, takes_pixels
+from r2p_edge.export.graph.adapt import adapt, check_normalisation
 from r2p_edge.export.graph.builder import OPSET, check_batch, embed_spec
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
+from r2p_edge.export.graph.model import graph_kind, load_onnx, takes_pixels
 from r2p_edge.export.graph.operators import require_ops
-from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
+from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 from r2p_edge.export.packages import built_with
-from r2p_edge.export.verify.parity import Activations, open_session, run_session, verify_onnx
+from r2p_edge.export.verify.first_difference import Activations
+from r2p_edge.export.verify.ort_session import open_session, run_session
+from r2p_edge.export.verify.parity import verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 from r2p_edge.spec import ModelSpec
@@ -132,7 +136,7 @@ def onnx_from_onnx(
     if batch is not None:
         check_batch(batch)
     source = Path(source)
-    model = load(source)
+    model = load_onnx(source)
     carried = embedded_spec(source)
     if carried is not None:
         check_normalisation(carried, spec)

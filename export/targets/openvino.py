@@ -12,10 +12,10 @@ from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
 from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.errors import ModelError, SpecError, UsageError, one_line
-from r2p_edge.export.graph.adapt import load
+from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
-from r2p_edge.export.verify.parity import proof_of_onnx, prove
+from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
 
@@ -57,7 +57,7 @@ def openvino_from_onnx(
         check_folder(file)
     openvino = OpenVino.library()
     original = open_artifact(source).spec
-    require_ops(load(source), "openvino")
+    require_ops(load_onnx(source), "openvino")
     if precision not in (None, original.precision) and (
         original.precision != "fp32" or precision not in PRECISIONS
     ):
@@ -71,7 +71,7 @@ def openvino_from_onnx(
         parity=None,
         accuracy=None,
     )
-    proof = proof_of_onnx(source)
+    proof = parity_reference(source)
     model = read_model(openvino, new_core(openvino), source, spec)
     if "framework" in model.rt_info:
         # The ONNX file's metadata, an outdated spec among them.
@@ -90,7 +90,9 @@ def openvino_from_onnx(
                 ) from error
 
         save()
-        spec = spec.replace(parity=prove(draft, spec, proof, OpenVino, what="the OpenVINO model"))
+        spec = spec.replace(
+            parity=check_parity(draft, spec, proof, OpenVino, artifact="the OpenVINO model")
+        )
         if accuracy is not None:
             spec = spec.replace(accuracy=accuracy(draft, spec))
         model.set_rt_info(spec.to_json(), list(RT_INFO))

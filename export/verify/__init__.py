@@ -1,1 +1,1 @@
-"""Parity checks: an artifact answers as its source does."""
+"""Parity checks of artifacts against their sources."""

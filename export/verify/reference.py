@@ -1,11 +1,12 @@
-"""R(2+1)D in NumPy, batch norm and all, straight from the named parameters.
+"""A reference implementation of R(2+1)D in NumPy, straight from the named parameters.
 
-What exported models are compared with. It is written for reading, shares nothing with the code
-that builds graphs, and folds nothing.
+Exported models are compared with it. It is written for reading, shares no code with the builder of
+graphs, and does not fold batch norms.
 
-Arithmetic has the dtype of the clips. The callers choose float32: its logits differ from those
-in float64 by a few 1e-7 of the largest, far below the tolerance they serve, at half the time and
-memory. Sums over long axes (the pooling and the classifier) are float64 always.
+The dtype of the clips is that of the arithmetic. The callers choose float32: its logits differ
+from those in float64 by a few 1e-7 of the largest, far below the tolerance they are compared with,
+at half the time and memory. Sums over long axes (the pooling and the classifier) are always
+float64.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 
 def reference_logits(
     parameters: Mapping[str, np.ndarray], bn_eps: float, clips: np.ndarray
 ) -> np.ndarray:
-    """The network's logits, float64 (N, classes).
+    """Compute the network's logits.
 
     Args:
-        parameters: canonically named, checked by `video_resnet.network_from_parameters`.
-        bn_eps: of every batch norm.
+        parameters: canonically named, checked by `checkpoints.network.network_from_parameters`.
+        bn_eps: epsilon of every batch norm.
         clips: normalised, (N, 3, T, H, W), float32 or float64. They are computed one after the
             other, so that memory does not grow with N.
+
+    Returns:
+        float64 (N, classes).
     """
     logits = []
     for clip in clips:
@@ -40,12 +44,12 @@ def reference_logits(
 def reference_activations(
     parameters: Mapping[str, np.ndarray], bn_eps: float, clips: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Runs the network and yields its named activations on the way, in order.
+    """Run the network and yield its named activations, in order.
 
-    A name is that of the module whose output it is, `.relu` added after a ReLU, and the block's
-    own name for a block's output; the last is "logits". Arguments are those of
-    `reference_logits`. Arrays are (N, C, T, H, W), the logits (N, classes); they are valid until
-    the next one is taken.
+    An activation has the name of the module whose output it is, with `.relu` added after a ReLU;
+    a block's output has the block's name, and the last one is "logits". Arguments are those of
+    `reference_logits`. Arrays are (N, C, T, H, W), the logits (N, classes); each is valid until
+    the next one is yielded.
     """
     network = _Network(parameters, bn_eps, clips.dtype)
     # Channels last, so that a convolution is a matrix product of the C axis.
@@ -80,7 +84,7 @@ def reference_activations(
 
 
 class _Network:
-    """The parameters, and the two modules that use them."""
+    """The parameters, and the module that uses them."""
 
     def __init__(
         self, parameters: Mapping[str, np.ndarray], bn_eps: float, dtype: np.dtype
@@ -90,6 +94,7 @@ class _Network:
         self._dtype = dtype
 
     def blocks(self, stage: int) -> int:
+        """Return the number of blocks in a stage."""
         count = 0
         while f"layer{stage}.{count}.conv1.conv1.weight" in self._parameters:
             count += 1
@@ -100,10 +105,11 @@ class _Network:
         x: np.ndarray,
         conv: str,
         bn: str,
-        stride: Triple = (1, 1, 1),
-        padding: Triple = (0, 0, 0),
+        stride: _Triple = (1, 1, 1),
+        padding: _Triple = (0, 0, 0),
     ) -> np.ndarray:
-        x = convolution(x, self._parameters[f"{conv}.weight"].astype(self._dtype), stride, padding)
+        """Apply a convolution and the batch norm after it."""
+        x = convolve(x, self._parameters[f"{conv}.weight"].astype(self._dtype), stride, padding)
         x -= self._parameters[f"{bn}.running_mean"].astype(self._dtype)
         variance = self._parameters[f"{bn}.running_var"].astype(np.float64)
         x /= np.sqrt(variance + self._bn_eps).astype(self._dtype)
@@ -112,11 +118,11 @@ class _Network:
         return x
 
 
-def convolution(x: np.ndarray, weight: np.ndarray, stride: Triple, padding: Triple) -> np.ndarray:
-    """Cross-correlation of x (N, T, H, W, C) with weight (O, C, kt, kh, kw), without a bias.
+def convolve(x: np.ndarray, weight: np.ndarray, stride: _Triple, padding: _Triple) -> np.ndarray:
+    """Cross-correlate x (N, T, H, W, C) with weight (O, C, kt, kh, kw), without a bias.
 
-    One matrix product per row of the kernel, summed in place: the rows' windows are copied one
-    at a time, so memory stays at kw times the input.
+    There is one matrix product per row of the kernel, summed in place: the rows' windows are
+    copied one at a time, so memory stays at kw times the input.
 
     Returns:
         (N, T', H', W', O), of x's dtype.
@@ -137,7 +143,7 @@ def convolution(x: np.ndarray, weight: np.ndarray, stride: Triple, padding: Trip
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """In place."""
+    """Apply a ReLU in place."""
     np.maximum(x, 0, out=x)
     return x
 

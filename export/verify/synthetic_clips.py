@@ -1,4 +1,4 @@
-"""Generated clips to compare models on, and a clip as a model's input tensor."""
+"""Synthetic clips for comparing models, and the conversion of clips to a model's input."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from r2p_edge.spec import ModelSpec
 
 
 def verification_clips(spec: ModelSpec, count: int = 3, seed: int = 0) -> np.ndarray:
-    """Clips of smooth moving structure with sensor-like noise, uint8 (count, T, H, W, 3).
+    """Draw clips of smooth moving structure with sensor-like noise.
 
     Waves of a few periods per frame drift at different speeds through each colour, as large
-    objects do in videos, over a brightness that differs from clip to clip; noise alone would
-    average out in the first layer and leave the later ones almost idle.
+    objects do in videos, over a brightness that differs from clip to clip. Noise alone would
+    average out in the first layer and leave the later layers almost idle.
 
     Args:
         spec: gives T, H and W.
         count: number of clips.
         seed: the same seed gives the same clips.
+
+    Returns:
+        uint8 (count, T, H, W, 3).
     """
     rng = np.random.default_rng(seed)
     t = np.linspace(0, 1, spec.clip.frames)[:, None, None, None]
@@ -37,13 +40,17 @@ def verification_clips(spec: ModelSpec, count: int = 3, seed: int = 0) -> np.nda
 
 
 def normalized(clips: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """float32 (N, 3, T, H, W): (p * scale - mean) / std of uint8 (N, T, H, W, 3), in float64."""
+    """Normalise uint8 clips (N, T, H, W, 3) as (p * scale - mean) / std, in float64.
+
+    Returns:
+        float32 (N, 3, T, H, W).
+    """
     pixels = (clips.astype(np.float64) * spec.scale - spec.mean) / spec.std
     return np.ascontiguousarray(pixels.transpose(0, 4, 1, 2, 3), dtype=np.float32)
 
 
 def input_from_clips(clips: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """uint8 (N, T, H, W, 3) as the tensor that a model with this spec takes."""
+    """Convert uint8 clips (N, T, H, W, 3) to the input tensor of a model with this spec."""
     if not spec.input.normalized_in_graph:
         tensor = normalized(clips, spec)
         return tensor if spec.input.layout == "NCTHW" else tensor.transpose(0, 2, 3, 4, 1).copy()

@@ -9,7 +9,7 @@ from r2p_edge.cli import options as shared
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
 from r2p_edge.cli.output import print_json, progress_bars
 from r2p_edge.cli.verb import Verbs, add_verb
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 
 def add(verbs: Verbs) -> None:

@@ -91,7 +91,7 @@ def _first_difference(reference: dict[str, Any], result: dict[str, Any], clips: 
         return None
     worst = result["worst"] if isinstance(clips, list) else clips[int(result["worst"])]
     try:
-        from r2p_edge.export.verify.parity import first_difference
+        from r2p_edge.export.verify.first_difference import first_difference
 
         return first_difference(one.path, two.path, worst)
     except R2PError as error:

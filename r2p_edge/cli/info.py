@@ -12,7 +12,7 @@ from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
 from r2p_edge.cli.int8 import int8_rows
 from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.verb import Verbs, add_verb
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 _SHOWN_LABELS = 4
 

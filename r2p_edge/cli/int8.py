@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from r2p_edge.cli.output import warn
-from r2p_edge.spec.model_spec import ModelSpec
+from r2p_edge.spec import ModelSpec
 
 _MEASURED = {"clips", "held_out", "top1", "fp32_top1", "agreement", "speedup", "runtime"}
 

@@ -52,7 +52,7 @@ from r2p_edge.export.build import build
 from r2p_edge.export.presets import preset
 from r2p_edge.export.targets.onnx import onnx_from_checkpoint
 from r2p_edge.export.targets.openvino import openvino_from_onnx
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized
 from r2p_edge.video.clip_reader import ClipReader
 

@@ -20,7 +20,7 @@ from r2p_edge.calibration.accuracy import judge, objections
 from r2p_edge.calibration.calibrate import profile_of_this_cpu, warning_of
 from r2p_edge.calibration.clipset import clips_for
 from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
-from r2p_edge.calibration.quantize import PROFILES
+from r2p_edge.calibration.qdq import PROFILES
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import BackendError, UsageError, VideoError
 from r2p_edge.export.build import Calibration, build
@@ -320,7 +320,7 @@ def test_clips_that_cannot_be_used(fails, motion_model, videos, tmp_path):
 def test_a_model_that_cannot_be_calibrated(fails, int8, tmp_path):
     out = ("--out", tmp_path / "again.onnx")
     fails(MODEL, "is quantised already", "calibrate", int8["onnx"].path, *FEW, *out)
-    fails(MODEL, "is no ONNX file", "calibrate", int8["openvino"].path, *FEW, *out)
+    fails(MODEL, "is not an ONNX file", "calibrate", int8["openvino"].path, *FEW, *out)
     other = brightness_model(tmp_path / "other.onnx")
     fails(USAGE, "int8 needs clips to calibrate on", "calibrate", other, *out)
     again = ("export", int8["onnx"].path, "--to", "tensorrt", "--precision", "int8")

@@ -1,9 +1,8 @@
-"""`r2p-edge eval`: figures held against answers that are known beforehand."""
+"""`r2p-edge eval`: figures compared with answers that are known beforehand."""
 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from models import FRAMES, brightness_model, grey_frames, spec_of_brightness
 
 from r2p_edge import Predictor
 from r2p_edge.calibration import motion
-from r2p_edge.calibration.evaluate import evaluate, wilson_interval
+from r2p_edge.calibration.evaluate import evaluate
 from r2p_edge.errors import VideoError
 from r2p_edge.export.presets import preset
 from r2p_edge.spec import InputSpec
@@ -26,7 +25,7 @@ SIX = tuple(f"frame {number}" for number in range(6))
 
 
 def write_frames(folder, *brightest):
-    """A video whose clips, one after the other, are brightest at these of their four frames."""
+    """Write a video whose clips, in turn, are brightest at these of their four frames."""
     levels = []
     for frame in brightest:
         clip = [100, 103, 101, 102]  # ranks of the frames where no other is brightest: 1 3 2 0
@@ -264,23 +263,3 @@ def test_scores_of_pixels_in_any_memory_order(tmp_path):
     with Predictor(path) as predictor:
         expected = predictor.scores(pixels)
         np.testing.assert_array_equal(predictor.scores(np.asfortranarray(pixels)), expected)
-
-
-@pytest.mark.parametrize(
-    ("right", "total", "low", "high"),
-    [
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson_interval(right, total, low, high):
-    """R. G. Newcombe, Statistics in Medicine 17 (1998), 857-872, table I, method 3."""
-    assert wilson_interval(right, total) == pytest.approx((low, high), abs=5e-5)
-    mirrored = wilson_interval(total - right, total)
-    assert mirrored == pytest.approx((1 - high, 1 - low), abs=5e-5)
-    for end in wilson_interval(right, total):
-        if end > 1e-9:  # there the share seen is just 1.96 standard errors away
-            error = math.sqrt(end * (1 - end) / total)
-            assert abs(right / total - end) / error == pytest.approx(1.959964, abs=1e-6)

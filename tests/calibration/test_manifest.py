@@ -1,4 +1,4 @@
-"""Which clips are drawn for a calibration, and that the same ones come back."""
+"""The clips drawn for a calibration, and reading the same ones again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_more_clips_than_videos(listing):
     assert many.clips == 21
 
 
-def test_classes_without_clips_are_told(listing, folder):
+def test_classes_without_clips_are_reported(listing, folder):
     with pytest.warns(CalibrationWarning, match="the 2 calibration clips show 2 of the model's 3"):
         manifest = sample_clips(listing, num_clips=2)
     assert manifest.record()["classes_covered"] == 2
@@ -169,7 +169,7 @@ def test_what_is_no_manifest(listing):
         changed(manifest, videos=[{**video, "sha256": "0"}]),
         changed(manifest, videos=["a/v_0.avi"]),
     ):  # fmt: skip
-        with pytest.raises(VideoError, match=r"m.json is no manifest of calibration clips"):
+        with pytest.raises(VideoError, match=r"m.json is not a manifest of calibration clips"):
             Manifest.from_json(text, "m.json")
 
 

@@ -31,12 +31,14 @@ def videos():
     return [(motion.CLASSES[n % len(motion.CLASSES)], drawn(n)) for n in range(CLIPS)]
 
 
+@pytest.mark.slow
 def test_held_out_clips(predictor, videos):
     right = [predictor.predict(video).label == label for label, video in videos]
     assert np.mean(right) >= 0.95
 
 
-def test_a_frozen_frame_tells_nothing(predictor, videos):
+@pytest.mark.slow
+def test_a_frozen_frame_does_not_show_its_class(predictor, videos):
     """Chance is 1 in 11 moving classes: 44 clips at chance give 9 or fewer 99 % of the time."""
     moving = [(label, video) for label, video in videos if label in MOVING]
     for position in (0.1, 0.5, 0.9):
@@ -65,6 +67,7 @@ def test_one_frame_looks_alike_in_every_class():
             assert np.abs(difference / spread).max() < 0.45, (label, quantile)
 
 
+@pytest.mark.slow
 def test_played_backwards_the_opposite_is_seen(predictor, videos):
     opposite = motion.REVERSED | {other: label for label, other in motion.REVERSED.items()}
     pairs = [(opposite[label], video) for label, video in videos if label in opposite]
@@ -74,13 +77,19 @@ def test_played_backwards_the_opposite_is_seen(predictor, videos):
 
 
 def irregular(seed):
-    """Times of a camera that takes 16 to 48 ms per frame, unevenly."""
+    """Draw the times of a camera that takes 16 to 48 ms per frame, unevenly."""
     steps = np.random.default_rng(seed).uniform(0.016, 0.048, 200)
     times = np.cumsum(steps) - steps[0]
     return times[times < motion.DURATION]
 
 
-@pytest.mark.parametrize("number", range(len(motion.CLASSES)))
+@pytest.mark.parametrize(
+    "number",
+    [  # two classes in the fast tests
+        pytest.param(number, marks=pytest.mark.slow if number > 1 else ())
+        for number in range(len(motion.CLASSES))
+    ],
+)
 def test_any_frame_rate_shows_the_same_motion(predictor, tmp_path, number):
     answers = {}
     for rate in (25, 12.5, 30, 50, 60, "irregular"):

@@ -4,12 +4,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from quantisation import CLIPS, SPEC, named, small_artifact
+from quantisation import CLIPS, SPEC, named
 from requirements import needs
 
 from r2p_edge.calibration.placement import place
+from r2p_edge.calibration.qdq import PROFILES, qdq_from_float
 from r2p_edge.calibration.qdq_rules import broken_rules, require_rules
-from r2p_edge.calibration.quantize import PROFILES, qdq_from_float
 from r2p_edge.calibration.ranges import observe
 from r2p_edge.errors import ModelError
 
@@ -21,18 +21,18 @@ CONV, ACTIVATION = "layer1.0.conv1.conv2", "layer1.0.conv1.bn1.relu"
 WEIGHT = f"{CONV}.weight"
 
 
-@pytest.fixture(scope="module", params=["conv3d", "conv2d"])
-def any_rendering(request, tmp_path_factory):
-    return rendering("tensorrt", tmp_path_factory.mktemp("any"), request.param)
+@pytest.fixture(scope="module", params=["float_model", "float_conv2d_model"])
+def any_rendering(request):
+    return rendering("tensorrt", request.getfixturevalue(request.param))
 
 
 @pytest.fixture(scope="module")
-def right(tmp_path_factory):
-    return rendering("tensorrt", tmp_path_factory.mktemp("right"))
+def right(float_model):
+    return rendering("tensorrt", float_model)
 
 
-def rendering(profile, folder, graph="conv3d"):
-    model = named(small_artifact(folder, graph=graph))
+def rendering(profile, path):
+    model = named(path)
     made = PROFILES[profile]
     placement = place(model, stem=made.stem, both_summands=made.both_summands)
     ranges = observe(model, SPEC, placement.tensors, lambda: CLIPS[:2]).ranges
@@ -68,7 +68,7 @@ def constant(model, name):
 
 
 def pair(model, tensor, operator):
-    """Puts a copy of ACTIVATION's Q/DQ between a tensor and the node that reads it."""
+    """Put a copy of ACTIVATION's Q/DQ between a tensor and the node that reads it."""
     target = reader(model, tensor, operator)
     scale, zero = reader(model, ACTIVATION, "QuantizeLinear").input[1:]
     nodes = [
@@ -209,11 +209,11 @@ def test_the_rendering_breaks_no_rule(any_rendering):
 
 
 @pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)
-def test_each_damage_is_told(model, damage):
+def test_each_damage_is_reported(model, damage):
     damage(model)
     found = broken_rules(model)
     assert any(BROKEN[damage] in text for text in found), found
-    with pytest.raises(ModelError, match="TensorRT would not take the model"):
+    with pytest.raises(ModelError, match="TensorRT would reject the quantised model"):
         require_rules(model)
 
 
@@ -223,7 +223,7 @@ def test_half_scales_are_fine_from_opset_19_on(model):
     assert broken_rules(model) == []
 
 
-def test_what_cpus_want_is_not_what_tensorrt_wants(tmp_path):
-    found = " ".join(broken_rules(rendering("cpu", tmp_path)))
+def test_what_cpus_want_is_not_what_tensorrt_wants(float_model):
+    found = " ".join(broken_rules(rendering("cpu", float_model)))
     for text in ("uint8 zero points", "reads stored integers", "quantised bias", "ends in int8"):
         assert text in found

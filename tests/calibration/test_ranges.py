@@ -1,7 +1,5 @@
 """Ranges of activations are those of ONNX Runtime's calibrators, in memory that does not grow."""
 
-import itertools
-import math
 import subprocess
 import sys
 
@@ -11,21 +9,17 @@ import pytest
 from quantisation import CLIPS, SPEC, named, small_artifact
 from requirements import needs
 
+from r2p_edge.calibration.histograms import BINS
 from r2p_edge.calibration.placement import place
-from r2p_edge.calibration.ranges import BINS, PASSES, entropy_range, observe, percentile_range
+from r2p_edge.calibration.ranges import PASSES, observe
 from r2p_edge.errors import ModelError, OutputError, VideoError
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return small_artifact(tmp_path_factory.mktemp("float"))
-
-
-@pytest.fixture(scope="module")
-def model(path):
-    return named(path)
+def model(float_model):
+    return named(float_model)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +28,8 @@ def tensors(model):
 
 
 @pytest.fixture(scope="module")
-def calibrated(path, tmp_path_factory):
-    """Ranges of ONNX Runtime's own calibrators, by tensor."""
+def calibrated(float_model, tmp_path_factory):
+    """A function that returns the ranges of ONNX Runtime's own calibrators, by tensor."""
 
     def calibrated(method, **options):
         from onnxruntime.quantization.calibrate import (
@@ -53,7 +47,7 @@ def calibrated(path, tmp_path_factory):
                 return None if clip is None else {"frames": clip[None]}
 
         calibrator = create_calibrator(
-            str(path),
+            str(float_model),
             ["Conv", "Add"],
             str(tmp_path_factory.mktemp("augmented") / "model.onnx"),
             CalibrationMethod[method],
@@ -76,7 +70,7 @@ def test_minmax_is_what_onnx_runtime_finds(model, tensors, calibrated):
 
 
 def test_percentile_is_what_onnx_runtime_finds(model, tensors, calibrated, monkeypatch):
-    monkeypatch.setattr("r2p_edge.calibration.ranges.PERCENTILE", 99.0)
+    monkeypatch.setattr("r2p_edge.calibration.histograms.PERCENTILE", 99.0)
     expected = calibrated("Percentile", num_bins=BINS, percentile=99.0, symmetric=False)
     found = observe(model, SPEC, tensors, lambda: CLIPS, method="percentile").ranges
     extremes = observe(model, SPEC, tensors, lambda: CLIPS).ranges
@@ -88,64 +82,10 @@ def test_percentile_is_what_onnx_runtime_finds(model, tensors, calibrated, monke
     assert narrower > len(tensors) / 2
 
 
-def divergence_of_steps(magnitudes, width, levels):
-    """Of the first `width` bins, the others clipped into the last, from their `levels` steps."""
-    inside = list(magnitudes[:width])
-    p = [*inside[:-1], sum(magnitudes[width - 1 :])]
-    q = [0.0] * width
-    edges = [step * width // levels for step in range(levels + 1)]
-    for start, end in itertools.pairwise(edges):
-        filled = [i for i in range(start, end) if p[i]]
-        for i in filled:
-            q[i] = sum(inside[start:end]) / len(filled)
-    p, q = ([max(count, 1e-4) for count in counts] for counts in (p, q))
-    shares = [(a / sum(p), b / sum(q)) for a, b in zip(p, q)]
-    return sum(a * math.log(a / b) for a, b in shares)
-
-
-@pytest.mark.parametrize("rectified", [False, True])
-@pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
-def test_entropy_takes_the_least_divergence(power, rectified):
-    values = np.random.default_rng(0).normal(size=20_000)
-    values = np.sign(values) * np.abs(values) ** power
-    if rectified:
-        values = np.maximum(values, 0)
-    bound = np.abs(values).max()
-    histogram = np.histogram(values, 128, range=(-bound, bound))[0]
-    # A zero belongs to neither side; numpy counts it on the right one.
-    magnitudes = [int(a + b) for a, b in zip(histogram[64:], histogram[:64][::-1])]
-    magnitudes[0] = magnitudes[1]
-    widths = range(16, 65)
-    best = min(widths, key=lambda width: divergence_of_steps(magnitudes, width, 16))
-    low, high = entropy_range(histogram, bound, levels=16)
-    assert -low == high == pytest.approx(bound * best / 64)
-
-
-def test_entropy_is_not_misled_by_a_rectifier():
-    """Zeros are zeros in any steps: a thousand times as many leave the range as it is."""
-    values = np.abs(np.random.default_rng(0).normal(size=200_000))
-    found = []
-    for zeros in (0, 1000 * len(values)):
-        histogram = np.histogram(values, BINS, range=(-5, 5))[0]
-        histogram[BINS // 2] += zeros
-        found.append(entropy_range(histogram, 5.0))
-    assert found[0] == found[1]
-    assert 3.0 < found[0][1] < values.max()
-
-
-@pytest.mark.parametrize("percentile", [90.0, 99.0])
-def test_percentile_of_counted_values(percentile, monkeypatch):
-    monkeypatch.setattr("r2p_edge.calibration.ranges.PERCENTILE", percentile)
-    values = np.random.default_rng(1).gamma(2.0, size=100_000)
-    bound = values.max()
-    histogram = np.histogram(values, BINS, range=(-bound, bound))[0]
-    outside = (100 - percentile) / 2
-    expected = np.percentile(values, [outside, 100 - outside])
-    found = percentile_range(histogram, bound)
-    np.testing.assert_allclose(found, expected, atol=2 * bound / BINS)
-
-
-@pytest.mark.parametrize("method", PASSES)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=pytest.mark.slow if name == "entropy" else ()) for name in PASSES],
+)
 def test_ranges_are_within_the_extremes_and_progress_counts_every_pass(model, tensors, method):
     ticks = []
     found = observe(
@@ -201,7 +141,7 @@ def test_another_clip_than_the_model_is_shown_is_refused(model, tensors, clip, w
 
 
 def peak(script, *arguments):
-    """The most memory that a Python of its own has had; the script prints it."""
+    """Run a script that prints its peak memory, in a Python of its own."""
     command = [sys.executable, "-c", script, sys.path[0], *map(str, arguments)]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
@@ -222,12 +162,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
 @pytest.mark.parametrize("method", ["minmax", "percentile"])
-def test_memory_does_not_grow_with_the_clips(path, method):
+def test_memory_does_not_grow_with_the_clips(float_model, method):
     """Keeping the activations of 150 more clips would take 150 MB; entropy counts as percentile."""
 
-    assert peak(PEAK, path, method, 200) <= 1.05 * peak(PEAK, path, method, 50)
+    assert peak(PEAK, float_model, method, 200) <= 1.05 * peak(PEAK, float_model, method, 50)
 
 
 DEEP_PEAK = """
@@ -255,9 +196,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
 def test_memory_does_not_grow_with_the_layers():
-    """Each of the 40 activations more has 16 MB, and none is held once its extremes are known."""
+    """Each of 40 more activations has 16 MB, and is freed once its extremes are known."""
 
     assert peak(DEEP_PEAK, 50) <= 1.05 * peak(DEEP_PEAK, 10)
 

@@ -4,15 +4,16 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from quantisation import CLIPS, SPEC, logits, named, small_artifact
+from quantisation import CLIPS, SPEC, logits, named
 from requirements import needs
 
 from r2p_edge.agreement import agreement
 from r2p_edge.calibration.placement import place
-from r2p_edge.calibration.quantize import PROFILES, qdq_from_float, quantize_onnx
+from r2p_edge.calibration.qdq import PROFILES, qdq_from_float
+from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import observe
 from r2p_edge.calibration.sensitivity import choose_float_layers, layer_noise
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -21,13 +22,8 @@ BEFORE, SPOILT = "layer2.0.conv2.conv1", "layer2.0.conv2.conv2"
 
 
 @pytest.fixture(scope="module")
-def float_model(tmp_path_factory):
-    return small_artifact(tmp_path_factory.mktemp("float"))
-
-
-@pytest.fixture(scope="module")
 def spoilt(float_model, tmp_path_factory):
-    """The same network: a channel between two layers is large, and taken back by the second."""
+    """The same network, with a channel between two layers scaled up and down again."""
     model = onnx.load(float_model)
     for tensor in model.graph.initializer:
         value = numpy_helper.to_array(tensor).copy()
@@ -44,7 +40,7 @@ def spoilt(float_model, tmp_path_factory):
 
 
 class Case:
-    """A model, and what its int8 forms are made from."""
+    """A model, and the placement and ranges of its int8 forms."""
 
     def __init__(self, path, profile="cpu"):
         self.model, self._made = named(path), PROFILES[profile]
@@ -67,7 +63,7 @@ class Case:
 
 @pytest.mark.parametrize("profile", ["cpu", "tensorrt"])
 def test_noise_of_a_layer_is_that_of_the_layer_alone(float_model, profile):
-    """Measured again one layer at a time, in models of which nothing else is int8."""
+    """The noise is measured again one layer at a time, with all others float."""
     case = Case(float_model, profile)
     noise = layer_noise(case.model, SPEC, case.placement, case.quantise(()), CLIPS[:2])
     assert sorted(noise) == sorted(case.placement.layers)

@@ -1,4 +1,4 @@
-"""Lists and folders of UCF101 and of data sets like it: what is found, and what is said."""
+"""The videos that are found in folders of UCF101 and of data sets like it, and the errors."""
 
 from __future__ import annotations
 
@@ -6,40 +6,12 @@ import shutil
 from collections import Counter
 
 import pytest
+from video_folders import LABELS, LIST, NAMES, touch
 
-from r2p_edge.calibration.ucf101 import check_unreadable, class_finder, list_videos
+from r2p_edge.calibration.class_names import class_finder
+from r2p_edge.calibration.ucf101 import check_unreadable, list_videos
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.export.presets import preset, read_labels
-
-LABELS = ("HandStandPushups", "Yo Yo", "Diving")
-NAMES = (
-    "HandstandPushups/v_HandStandPushups_g01_c01.avi",
-    "YoYo/v_YoYo_g01_c01.avi",
-    "YoYo/v_YoYo_g01_c02.avi",
-)
-
-
-def touch(folder, *names):
-    for name in names:
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(name)
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return touch(tmp_path / "UCF-101", *NAMES)
-
-
-@pytest.fixture
-def split(tmp_path):
-    def split(text, name="trainlist01.txt"):
-        file = tmp_path / name
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return file
-
-    return split
 
 
 def names(listing):
@@ -67,9 +39,6 @@ def test_every_class_of_the_official_lists_is_in_every_preset_and_index(data):
     classes = {line.split("/")[0] for line in lines if "/" in line}
     for labels in (preset("ucf101-mindspore").labels, read_labels(data / "splits/classInd.txt")):
         assert sorted(map(class_finder(labels), classes)) == list(range(101))
-
-
-LIST = "".join(f"{name} {number}\n" for number, name in enumerate(NAMES))
 
 
 @pytest.mark.parametrize(
@@ -101,8 +70,8 @@ LIST = "".join(f"{name} {number}\n" for number, name in enumerate(NAMES))
         "tab",
     ],
 )
-def test_forms_of_a_list(folder, split, text):
-    listing = list_videos(folder, LABELS, split(text))
+def test_forms_of_a_list(ucf101_folder, split, text):
+    listing = list_videos(ucf101_folder, LABELS, split(text))
     assert names(listing) == list(NAMES)
     assert [video.label for video in listing.videos] == ["HandStandPushups", "Yo Yo", "Yo Yo"]
     assert [video.path.read_text() for video in listing.videos] == list(NAMES)
@@ -140,13 +109,6 @@ def test_forms_of_a_folder(tmp_path, split):
     assert names(listed) == [everything[index] for index in (4, 3, 1, 0)]
 
 
-def test_labels_that_differ_in_punctuation_alone():
-    find = class_finder(["C", "C++", "long jump"])
-    found = [find(name) for name in ("C", "C++", "c", "Long_Jump", "LONGJUMP", "long")]
-    assert found == [0, 1, None, 2, 2, None]
-    assert class_finder(["Caf\u00e9"])("cafe\u0301") == 0  # as macOS spells file names
-
-
 @pytest.mark.parametrize("listed", [False, True], ids=["folder", "list"])
 @pytest.mark.parametrize("labels", [("C", "C++"), ("+", "-"), ("\u0915\u093e", "\u0915\u093f")])
 def test_videos_of_such_classes_are_told_apart(tmp_path, split, labels, listed):
@@ -157,60 +119,17 @@ def test_videos_of_such_classes_are_told_apart(tmp_path, split, labels, listed):
     assert {(video.name, video.label) for video in videos} == set(zip(every, labels))
 
 
-@pytest.mark.parametrize(
-    ("name", "with_ids", "subset"),
-    [
-        ("trainlist01.txt", True, "train"),
-        ("mine.txt", True, "train"),
-        ("latest.txt", True, "train"),
-        ("interval.txt", True, "train"),
-        ("testlist01.txt", True, "test"),
-        ("ucf101_val_split_1.txt", True, "test"),
-        ("UCF101Test.txt", True, "test"),
-        ("trainlist01.txt", False, "test"),
-        ("mine.txt", False, "test"),
-    ],
-)
-def test_what_is_a_test_list(folder, split, name, with_ids, subset):
-    text = LIST if with_ids else "\n".join(NAMES)
-    listing = list_videos(folder, LABELS, split(text, name))
-    assert (listing.subset, listing.split) == (subset, name)
-
-
-def test_what_is_missing_and_what_is_foreign(folder, split):
+def test_what_is_missing_and_what_is_foreign(ucf101_folder, split):
     text = LIST + "YoYo/v_YoYo_g09_c01.avi 1\nArchery/v_Archery_g01_c01.avi 5\n"
-    listing = list_videos(folder, LABELS, split(text))
+    listing = list_videos(ucf101_folder, LABELS, split(text))
     assert names(listing) == list(NAMES)
     assert listing.missing == ("YoYo/v_YoYo_g09_c01.avi",)
     assert listing.foreign == ("Archery/v_Archery_g01_c01.avi",)
     with pytest.raises(VideoError, match=r"lacks 1 of the videos of trainlist01.txt.*g09_c01"):
-        list_videos(folder, LABELS, split(text), strict=True)
-    assert list_videos(folder, LABELS, split(LIST), strict=True).missing == ()
-    touch(folder, "Archery/v_Archery_g01_c01.avi")
-    assert list_videos(folder, LABELS).foreign == ("Archery/v_Archery_g01_c01.avi",)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (b"", "names no video"),
-        (b"\xef\xbb\xbf\r\n \r\n", "names no video"),
-        (b"1 ApplyEyeMakeup\n2 ApplyLipstick\n", "line 1 of .* is '1 ApplyEyeMakeup'; expected"),
-        (b"YoYo/a.avi 1\n\nYoYo/b.avi\n", "line 3 of .* is 'YoYo/b.avi'; expected"),
-        (LIST.encode("utf-16"), "cannot be read as UTF-8 text"),
-        (b"Archery/a.avi 1\nBowling/b.avi 2\n", r"none of the 2 videos of .* \(HandStandPushups, "),
-        (b"YoYo/a.avi 1\nBowling/b.avi 2\n", "has none of the 1 videos that trainlist01.txt lists"),
-    ],
-)
-def test_bad_lists(folder, split, text, message):
-    with pytest.raises(VideoError, match=message):
-        list_videos(folder, LABELS, split(text))
-
-
-def test_a_list_that_is_not_there(folder, tmp_path):
-    for absent in (tmp_path / "absent.txt", tmp_path):
-        with pytest.raises(VideoError, match="cannot be read"):
-            list_videos(folder, LABELS, absent)
+        list_videos(ucf101_folder, LABELS, split(text), strict=True)
+    assert list_videos(ucf101_folder, LABELS, split(LIST), strict=True).missing == ()
+    touch(ucf101_folder, "Archery/v_Archery_g01_c01.avi")
+    assert list_videos(ucf101_folder, LABELS).foreign == ("Archery/v_Archery_g01_c01.avi",)
 
 
 @pytest.mark.parametrize("frames", [False, True], ids=["files", "frame folders"])
@@ -228,7 +147,7 @@ def test_one_level_too_high_or_too_deep(tmp_path, split, frames, listed):
 
 
 def test_folders_without_videos(tmp_path):
-    with pytest.raises(VideoError, match="holds no video in a folder of a class"):
+    with pytest.raises(VideoError, match="has no video in a folder of a class"):
         list_videos(tmp_path, LABELS)
     for absent in (tmp_path / "absent", tmp_path / ("a" * 300)):
         with pytest.raises(VideoNotFoundError, match="there is no folder"):
@@ -239,7 +158,7 @@ def test_folders_without_videos(tmp_path):
 
 
 def test_real_clips_as_other_containers_and_frames(data, tmp_path):
-    """What a list finds does not depend on how the videos are stored."""
+    """A list finds the same videos in any container, and as frames."""
     source = data / "ucf101"
     for number, path in enumerate(sorted((source / "YoYo").iterdir())):
         name = tmp_path / "yoyo" / path.name

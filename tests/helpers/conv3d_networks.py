@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 def random_statistics(network: nn.Module) -> nn.Module:
-    """The network in evaluation mode, its batch norms as if it had been trained."""
+    """Return the network in evaluation mode, with random batch-norm statistics."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -24,7 +24,7 @@ def random_statistics(network: nn.Module) -> nn.Module:
 
 
 def exported(network: nn.Module, example: torch.Tensor, *, dynamo: bool, opset: int) -> Any:
-    """The network as torch.onnx.export writes it."""
+    """Export the network with torch.onnx.export."""
     import onnx
 
     file = io.BytesIO()
@@ -44,7 +44,7 @@ def exported(network: nn.Module, example: torch.Tensor, *, dynamo: bool, opset: 
 
 
 class Unit(nn.Module):
-    """Convolution, batch norm and ReLU; padded as TensorFlow's SAME is."""
+    """A convolution, batch norm and ReLU, with TensorFlow's SAME padding."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Inception(nn.Module):
 
 
 class InflatedInception(nn.Module):
-    """In the manner of I3D."""
+    """A small network in the manner of I3D."""
 
     def __init__(self, classes: int = 5) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Bottleneck(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """In the manner of X3D; of Slow and Fast pathways, shuffled channels and shifts besides."""
+    """A small network with parts of X3D, SlowFast, ShuffleNet and TSM."""
 
     def __init__(self, classes: int = 5) -> None:
         super().__init__()

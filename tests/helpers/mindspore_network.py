@@ -1,11 +1,11 @@
-"""Writes a MindSpore R(2+1)D checkpoint and what MindSpore itself answers for some clips.
+"""A program that writes a MindSpore R(2+1)D checkpoint and MindSpore's own logits for clips.
 
-    python tests/mindspore_network.py DEPTH SHAPE CLIPS CKPT LOGITS
+    python tests/helpers/mindspore_network.py DEPTH SHAPE CKPT CLIPS...
 
 Run as a program, because the environment that MindSpore needs on some chips must not reach other
 libraries. The cells follow mindspore-ai/models: research/cv/r2plus1d/src/models.py; weights and
-batch-norm statistics are random. SHAPE is one of `SHAPES`, CLIPS a .npy file of normalised float32
-(N, 3, T, H, W), LOGITS the one that gets the answers.
+batch-norm statistics are random. SHAPE is one of `SHAPES`, each CLIPS a .npy file of normalised
+float32 (N, 3, T, H, W), whose logits are written beside it as CLIPS.logits.npy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from mindspore import nn, ops
 
 LAYERS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
-SHAPES = {  # width of each stage, of the stem, classes
+SHAPES = {  # width of each stage, mid channels of the stem, classes
     "narrow": ((16, 24, 32, 48), 11, 13),
     "full": ((64, 128, 256, 512), 45, 101),
 }
@@ -107,13 +107,14 @@ def randomise(network, rng):
         parameter.set_data(ms.Tensor(value.astype(np.float32)))
 
 
-def main(depth, shape, clips, checkpoint, logits):
+def main(depth, shape, checkpoint, *files):
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     network = R2Plus1D(LAYERS[depth], *SHAPES[shape])
     randomise(network, np.random.default_rng(depth))
     network.set_train(False)
     ms.save_checkpoint(network, checkpoint)
-    np.save(logits, network(ms.Tensor(np.load(clips))).asnumpy())
+    for clips in files:
+        np.save(f"{clips}.logits.npy", network(ms.Tensor(np.load(clips))).asnumpy())
 
 
 if __name__ == "__main__":

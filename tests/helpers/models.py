@@ -1,4 +1,4 @@
-"""Tiny ONNX models whose answers tell what they were shown."""
+"""Tiny ONNX models whose answers show their input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRAMES, SIZE = 4, 8
 
 
 def spec_of_brightness(**changes: Any) -> ModelSpec:
-    """The contract of `brightness_model`: 4 frames of 8x8 pixels, every second one at 25 fps."""
+    """Return the contract of `brightness_model`: 4 frames of 8x8, every second one at 25 fps."""
     spec = ModelSpec(
         name="brightness",
         labels=tuple(f"frame {number}" for number in range(FRAMES)),
@@ -40,7 +40,7 @@ def brightness_model(
     factor: float = 1.0,
     embed: bool = True,
 ) -> Path:
-    """Writes a model whose logit t is the mean level (0 to 255, times `factor`) of frame t.
+    """Write a model whose logit t is the mean level (0 to 255, times `factor`) of frame t.
 
     Args:
         channel: look at one channel of the model's input only.
@@ -87,12 +87,12 @@ def brightness_model(
 
 
 def levels(prediction: Any) -> list[int]:
-    """The level of each frame that a `brightness_model` was shown, up to the softmax's shift."""
+    """Return the level of each frame that a `brightness_model` saw, up to the softmax's shift."""
     logits = np.log(np.maximum(prediction.scores.astype(np.float64), 1e-300))
     return [round(float(value)) for value in logits - logits.min()]
 
 
 def grey_frames(values: Any, height: int = 10, width: int = 12) -> np.ndarray:
-    """uint8 (n, height, width, 3): frame k is all `values[k]`."""
+    """Return uint8 (n, height, width, 3) whose frame k is all `values[k]`."""
     column = np.asarray(list(values), np.uint8)[:, None, None, None]
     return np.broadcast_to(column, (len(column), height, width, 3)).copy()

@@ -1,6 +1,6 @@
 """R(2+1)D networks with random weights and random batch-norm statistics, for many tests.
 
-`random_parameters` makes canonically named arrays; `GluonNet` is the same network as a torch
+`random_parameters` makes canonically named arrays; `torch_network` is the same network as a torch
 module, written from the layout of GluonCV's r2plus1d_v1 rather than from this package.
 """
 
@@ -25,6 +25,12 @@ def random_parameters(
     per_conv: bool = False,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
+    """Draw the parameters of an R(2+1)D under their canonical names.
+
+    Args:
+        counts, widths: blocks and channels of each stage.
+        per_conv: compute mid channels anew for each convolution, as VMZ does.
+    """
     rng = np.random.default_rng(seed)
     parameters: dict[str, np.ndarray] = {}
 
@@ -72,6 +78,7 @@ def random_parameters(
 def spec_for(
     classes: int, *, frames: int = 4, size: int = 32, input: InputSpec | None = None, **changes: Any
 ) -> ModelSpec:
+    """Return a spec for clips of `frames` frames of `size` x `size` pixels."""
     spec = ModelSpec(
         name="test",
         labels=tuple(f"class {i}" for i in range(classes)),
@@ -86,10 +93,22 @@ def spec_for(
     return spec.replace(**changes)
 
 
+def small_network(
+    spec: ModelSpec, batch: int = 1, parameters: Any = None, eps: float = 1e-5
+) -> Any:
+    """Build a small R(2+1)D as the package exports it, by default of the shape `SMALL`."""
+    from r2p_edge.export.checkpoints.network import network_from_parameters
+    from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
+
+    parameters = random_parameters(**SMALL) if parameters is None else parameters
+    network = network_from_parameters(parameters, eps)
+    return onnx_from_parameters(parameters, network, spec, batch=batch)
+
+
 def torch_network(
     parameters: dict[str, np.ndarray], counts: Sequence[int], eps: float = 1e-5
 ) -> Any:
-    """A torch module in evaluation mode that holds `parameters`."""
+    """Return a torch module in evaluation mode with these parameters."""
     import torch
     from torch import nn
 
@@ -166,7 +185,7 @@ def torch_network(
 
 
 def torchvision_network(**arguments: Any) -> Any:
-    """torchvision's r2plus1d_18 with random statistics, and its state dict as arrays."""
+    """Return torchvision's r2plus1d_18 with random statistics, and its state dict as arrays."""
     import torch
 
     import_torchvision()

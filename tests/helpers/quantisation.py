@@ -1,4 +1,4 @@
-"""Small float artifacts to quantise, and what an int8 one answers."""
+"""Small float artifacts to quantise, and the logits of artifacts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIPS = verification_clips(SPEC, 6, seed=5)
 
 
 def small_artifact(folder: Path, *, batch: int = 1, graph: str = "conv3d", **changes: Any) -> Path:
-    """R(2+1)D of 21 layers; `changes` replace parameters."""
+    """Export an R(2+1)D of 21 layers; `changes` replace parameters."""
     from safetensors.numpy import save_file
 
     parameters = random_parameters(**SMALL) | changes
@@ -30,13 +30,14 @@ def small_artifact(folder: Path, *, batch: int = 1, graph: str = "conv3d", **cha
 
 
 def named(path: Path) -> onnx.ModelProto:
+    """Load an artifact and name its nodes."""
     model = onnx.load(path)
     name_nodes(model)
     return model
 
 
 def logits(path: Path, clips: np.ndarray, runtime: str = "onnxruntime") -> np.ndarray:
-    """What a Predictor's runtime gives, (N, classes)."""
+    """Return the output of a Predictor's runtime, (N, classes)."""
     from r2p_edge import Predictor
 
     with Predictor(path, runtime=runtime) as predictor:

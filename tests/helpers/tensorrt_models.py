@@ -16,7 +16,7 @@ from onnx import helper
 
 from r2p_edge.artifact.onnx_metadata import METADATA_KEY
 from r2p_edge.export.build import build
-from r2p_edge.export.verify.parity import open_session
+from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.spec import ModelSpec
 

@@ -16,6 +16,7 @@ from r2p_edge.video.source import open_source, videos_in
 
 pytestmark = [
     needs("torchvision"),
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::r2p_edge.errors.LowFrameRateWarning"),
 ]
 
@@ -54,7 +55,7 @@ def test_same_pixels_same_logits(network, artifact):
 
 
 def centre_clip(path, spec):
-    """The frames, uint8 (16, H, W, 3), that a predictor would look at."""
+    """Return the frames, uint8 (16, H, W, 3), that a predictor would look at."""
     with contextlib.closing(open_source(path, spec.clip.fps)) as source:
         for _ in range(2):
             (plan,) = plan_clips(spec.clip, source.times, 1)

@@ -1,47 +1,54 @@
-"""Which axes of a tensor lie where, when fewer axes hold it."""
+"""Layouts: the axes of a tensor, as a stored tensor of fewer axes runs over them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
 
-Shape = tuple[int, ...]
+from r2p_edge.export.graph.model import Shape
 
 MAX_RANK = 4
+"""The highest rank of a stored tensor."""
 
 Groups = list[list[int]]
+"""Original axes, grouped by stored axis."""
 
 Layout = tuple[tuple[int, ...], ...]
-"""For each axis of a held tensor, the original axes that it runs over, outermost first."""
+"""For each axis of a stored tensor, the original axes that it runs over, outermost first."""
 
-FRAMES: Layout = ((2, 0), (1,), (3,), (4,))
-"""Of a video (N, C, T, H, W): the images (T*N, C, H, W). With T outside of N, a piece of time is
-a contiguous piece of the tensor."""
+IMAGES: Layout = ((2, 0), (1,), (3,), (4,))
+"""Layout of a video (N, C, T, H, W) as images (T*N, C, H, W). T is outside of N so that a range of
+frames is contiguous in memory."""
 
 
-def held_dims(layout: Layout, shape: Shape) -> Shape:
-    """Shape of what holds a tensor of `shape` in `layout`."""
+def stored_shape(layout: Layout, shape: Shape) -> Shape:
+    """Return the shape of the tensor that stores one of `shape` in `layout`."""
     return tuple(math.prod(shape[axis] for axis in group) for group in layout)
 
 
 def contiguous_layout(shape: Shape) -> Layout:
-    """A layout of the original's own order: only a Reshape away from it."""
+    """Return a layout with the elements in their original order, for which a Reshape is enough."""
     rank = len(shape)
-    if rank == len(order(FRAMES)) and moving(order(FRAMES), shape) == moving(range(rank), shape):
-        return FRAMES
+    if rank == len(storage_order(IMAGES)) and moving(storage_order(IMAGES), shape) == moving(
+        range(rank), shape
+    ):
+        return IMAGES
     extra = max(rank - MAX_RANK, 0)
     return (tuple(range(extra + 1)), *((axis,) for axis in range(extra + 1, rank))) if rank else ()
 
 
-def order(layout: Layout) -> tuple[int, ...]:
-    """The original axes in the order in which the held tensor lies in memory."""
+def storage_order(layout: Layout) -> tuple[int, ...]:
+    """Return the original axes in the order in which the stored tensor lies in memory."""
     return tuple(axis for group in layout for axis in group)
 
 
 def refined(layout: Layout, shape: Shape, selected: Collection[int]) -> Layout | None:
-    """`layout` with the selected axes apart from the others; None where that takes five axes.
+    """Split a layout so that the selected axes are apart from the others.
 
     An axis of size 1 that is not selected may lie beside either.
+
+    Returns:
+        The new layout; None if it would need five axes.
     """
 
     def kind(axes: Iterable[int]) -> bool | None:
@@ -74,31 +81,37 @@ def refined(layout: Layout, shape: Shape, selected: Collection[int]) -> Layout |
 
 
 def moving(axes: Iterable[int], shape: Shape) -> list[int]:
-    """The axes whose place matters: those of more than one element."""
+    """Return the axes whose place matters: those with more than one element."""
     return [axis for axis in axes if shape[axis] > 1]
 
 
 def outermost(layout: Layout, shape: Shape, axis: int) -> tuple[int, int] | None:
-    """The held axis that `axis` is the outermost of, and the size of what is inside of it there."""
-    held = next(i for i, group in enumerate(layout) if axis in group)
-    place = layout[held].index(axis)
-    if moving(layout[held][:place], shape):
+    """Find the stored axis whose outermost original axis is `axis`.
+
+    Returns:
+        The stored axis, and the number of its elements in one step of `axis`; None if there is no
+        such stored axis.
+    """
+    stored = next(i for i, group in enumerate(layout) if axis in group)
+    place = layout[stored].index(axis)
+    if moving(layout[stored][:place], shape):
         return None
-    return held, math.prod(shape[inner] for inner in layout[held][place + 1 :])
+    return stored, math.prod(shape[inner] for inner in layout[stored][place + 1 :])
 
 
 def flat(groups: Iterable[list[int]]) -> list[int]:
+    """Return the axes of all groups in one list."""
     return [axis for group in groups for axis in group]
 
 
 def sorting(groups: Groups, goal: list[int]) -> list[int]:
-    """The permutation that puts the groups in the order of their first axes in `goal`."""
+    """Return the permutation that orders the groups as their first axes are in `goal`."""
     return sorted(range(len(groups)), key=lambda i: goal.index(groups[i][0]) if groups[i] else -1)
 
 
 def regrouped(axes: list[int], goal: list[int]) -> tuple[Groups, list[int]]:
-    """At most four groups of `axes`, and a permutation of them that comes nearer to `goal`."""
-    runs: Groups = []  # of axes that stay together
+    """Return at most four groups of `axes`, and a permutation of them that is closer to `goal`."""
+    runs: Groups = []  # axes that stay together
     for axis in axes:
         if runs and goal.index(axis) == goal.index(runs[-1][-1]) + 1:
             runs[-1].append(axis)
@@ -107,7 +120,7 @@ def regrouped(axes: list[int], goal: list[int]) -> tuple[Groups, list[int]]:
     permutation = sorting(runs, goal)
     if len(runs) <= MAX_RANK:
         return runs, permutation
-    # One run moves to its place: the first that is elsewhere.
+    # One run moves to its place: the first that is not there.
     place, now = next((i, j) for i, j in enumerate(permutation) if i != j)
     blocks = [flat(runs[:place]), flat(runs[place:now]), runs[now], flat(runs[now + 1 :])]
     there = [i for i, block in enumerate(blocks) if block]

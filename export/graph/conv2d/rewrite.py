@@ -1,8 +1,8 @@
-"""A video network without 3-D operators, for runtimes that have none.
+"""The rewriting of a video network without 3-D operators, for runtimes that have none.
 
-Each frame is an image and the batch holds the frames, so that what happens in space is a 2-D
-operator on them, and what happens in time is arithmetic on slices of the batch. The network
-computes the same numbers; only the order of its sums differs.
+Each frame becomes an image in the batch. An operator over H and W is then a 2-D operator on the
+images, and an operator over T is arithmetic on slices of the batch. The network computes the same
+numbers; only the order of its sums differs.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from r2p_edge.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-_OLDEST_OPSET = 13  # of the forms in which operators are written here
+_OLDEST_OPSET = 13  # of the operators that are written here
 
 
 def conv2d_from_conv3d(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with no tensor of more than four axes but its own input.
+    """Rewrite a model so that no tensor but its input has more than four axes.
 
-    A Reshape to four axes is all that reads the input. Inputs, outputs, metadata, opset and IR
-    version are the model's own; a tensor has the name of the one that it stands for.
+    Only a Reshape to four axes reads the input. Inputs, outputs, metadata, opset and IR version
+    are the model's own; a tensor has the name of the one that it represents.
 
     Args:
-        model: of opset 13 or later, with static shapes and its weights in it; it stays as it is.
+        model: of opset 13 or later, with static shapes and its weights in it; it is left
+            unchanged.
 
     Returns:
-        A new model; a copy where the model has no tensor of more than four axes.
+        A new model; a copy if the model has no tensor of more than four axes.
 
     Raises:
-        ModelError: an input's shape is open, or nodes have no such form; all are named.
+        ModelError: an input's shape is open, or nodes have no such form; the message names all.
         MissingDependencyError: onnx is not installed.
     """
     try:
@@ -43,7 +44,8 @@ def conv2d_from_conv3d(model: onnx.ModelProto) -> onnx.ModelProto:
 
     from r2p_edge.export.graph.conv2d.layout import MAX_RANK
     from r2p_edge.export.graph.conv2d.lowerings import lowered
-    from r2p_edge.export.graph.static import fed, highest_rank, opset, static_graph
+    from r2p_edge.export.graph.model import model_inputs, opset
+    from r2p_edge.export.graph.static import highest_rank, static_graph
 
     result = onnx.ModelProto()
     result.CopyFrom(inliner.inline_local_functions(model) if model.functions else model)
@@ -57,7 +59,7 @@ def conv2d_from_conv3d(model: onnx.ModelProto) -> onnx.ModelProto:
             f"the model is of opset {version} and must be of {_OLDEST_OPSET} or later; export it "
             "again, or convert it with onnx.version_converter"
         )
-    inputs = fed(result.graph)
+    inputs = model_inputs(result.graph)
     _check_static(inputs)
     names = [[value.name for value in ends] for ends in (inputs, result.graph.output)]
     graph = lowered(static_graph(result), version, *names)

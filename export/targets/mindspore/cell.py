@@ -19,8 +19,8 @@ from mindspore import ops  # noqa: F401  for the source that is written
 from onnx import defs, helper, inliner, numpy_helper
 
 from r2p_edge.errors import ModelError
-from r2p_edge.export.graph.adapt import network_input
-from r2p_edge.export.graph.static import StaticGraph, attributes, opset, static_graph
+from r2p_edge.export.graph.model import attributes, network_input, opset
+from r2p_edge.export.graph.static import StaticGraph, static_graph
 
 Pads = list[tuple[int, int]]
 """Elements before and after those of each axis."""

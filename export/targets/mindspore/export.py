@@ -13,10 +13,10 @@ from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError, OutputError, UsageError
-from r2p_edge.export.graph.adapt import load, network_input
+from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
-from r2p_edge.export.verify.parity import proof_of_onnx, prove
+from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.mindspore import TARGET, MindSpore, reason
 from r2p_edge.spec import ModelSpec
 
@@ -56,13 +56,15 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
             f"{source} is {original.precision}, and a MindIR file is made from fp32; give the "
             "fp32 model"
         )
-    model = load(source)
+    model = load_onnx(source)
     require_ops(model, "mindspore")
     spec = original.replace(target=TARGET, built_with=built_with("mindspore"), parity=None)
-    proof = proof_of_onnx(source)
+    proof = parity_reference(source)
     with tempfile.TemporaryDirectory() as folder:
         draft = _export(mindspore, model, proof.inputs.dtype, Path(folder))
-        spec = spec.replace(parity=prove(draft, spec, proof, MindSpore, what="the MindIR model"))
+        spec = spec.replace(
+            parity=check_parity(draft, spec, proof, MindSpore, artifact="the MindIR model")
+        )
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
     return spec

@@ -32,7 +32,7 @@ from r2p_edge.errors import (
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.mindspore_lite.config import converter_config, full_quant_config
 from r2p_edge.export.targets.program import end_of, find_program, run_program
-from r2p_edge.export.verify.parity import Proof, prove
+from r2p_edge.export.verify.parity import ParityReference, check_parity
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
 from r2p_edge.runtimes.mindspore_lite import DOWNLOADS, MindSporeLite
 from r2p_edge.spec import ModelSpec
@@ -109,7 +109,7 @@ def build_lite(
     model: Path,
     path: Path,
     planned: ModelSpec,
-    proof: Proof,
+    proof: ParityReference,
     *,
     device: str,
     calibration: np.ndarray | None = None,
@@ -162,7 +162,9 @@ def build_lite(
         draft = _convert(converter, model, Path(folder), device, settings, timeout)
         if provable:
             spec = spec.replace(
-                parity=prove(draft, spec, proof, MindSporeLite, what="the MindSpore Lite model")
+                parity=check_parity(
+                    draft, spec, proof, MindSporeLite, artifact="the MindSpore Lite model"
+                )
             )
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)

@@ -11,11 +11,11 @@ import numpy as np
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import UsageError
-from r2p_edge.export.graph.adapt import load, network_input
+from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
 from r2p_edge.export.targets.mindspore_lite.converter import CHIPS, CLIPS, build_lite
-from r2p_edge.export.verify.parity import proof_of_onnx
+from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.spec import ModelSpec
 
 
@@ -67,7 +67,7 @@ def mindspore_lite_from_onnx(
         source,
         path,
         planned,
-        proof_of_onnx(source),
+        parity_reference(source),
         device=device,
         calibration=calibration,
         config=config,
@@ -108,7 +108,7 @@ def plan_lite(
             f"MindSpore Lite has no precision {becomes} on {device}; it has {', '.join(has)}"
         )
     target = "mindspore-lite" if device == "cpu" else device
-    model = load(source)
+    model = load_onnx(source)
     require_ops(model, target, precision=becomes)
     planned = original.replace(
         precision=becomes,

@@ -20,7 +20,7 @@ from r2p_edge.export.targets.tensorrt.trtexec import (
     find_trtexec,
     prove_by_trtexec,
 )
-from r2p_edge.export.verify.parity import Proof, prove
+from r2p_edge.export.verify.parity import ParityReference, check_parity
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx, strongly_typed
 from r2p_edge.runtimes.tensorrt.plan_header import read_plan
@@ -64,7 +64,7 @@ def build_engine(
     models: Models,
     path: Path,
     planned: ModelSpec,
-    proof: Proof,
+    proof: ParityReference,
     *,
     workspace: int | None = None,
     cache: Path | None = None,
@@ -144,7 +144,7 @@ class _Tool(Protocol):
 
     def build(self, model: Path, draft: Path, options: BuildOptions) -> None: ...
 
-    def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]: ...
+    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]: ...
 
 
 class _Module:
@@ -161,8 +161,8 @@ class _Module:
     def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
         draft.write_bytes(plan_from_onnx(model, options))
 
-    def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
-        return prove(draft, spec, proof, TensorRT, what="the TensorRT engine")
+    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]:
+        return check_parity(draft, spec, proof, TensorRT, artifact="the TensorRT engine")
 
 
 class _Program:
@@ -188,7 +188,7 @@ class _Program:
             timing_cache=options.cache,
         )
 
-    def prove(self, draft: Path, spec: ModelSpec, proof: Proof) -> dict[str, Any]:
+    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]:
         return prove_by_trtexec(draft, spec, proof, self._trtexec)
 
 
@@ -217,7 +217,9 @@ def _tool() -> _Tool:
     return _Module()
 
 
-def build_engine_of_kit(model: Path, path: Path, planned: ModelSpec, proof: Proof) -> ModelSpec:
+def build_engine_of_kit(
+    model: Path, path: Path, planned: ModelSpec, proof: ParityReference
+) -> ModelSpec:
     """`build_engine` in a kit's folder, where the next build finds its timing cache too."""
     typed = model.with_name(TYPED)
     models = Models(model, typed if typed.is_file() else None)

@@ -11,11 +11,11 @@ from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import MissingDependencyError, UsageError
-from r2p_edge.export.graph.adapt import load
 from r2p_edge.export.graph.float16 import half_from_float
+from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine
-from r2p_edge.export.verify.parity import proof_of_onnx
+from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
 
@@ -63,7 +63,7 @@ def tensorrt_from_onnx(
         raise UsageError(f"{path} is to become an engine, whose name must end in .engine or .plan")
     check_folder(path)
     planned = plan_tensorrt(source, precision)
-    proof = proof_of_onnx(source)
+    proof = parity_reference(source)
     with tempfile.TemporaryDirectory() as folder:
         return build_engine(
             models_for(source, planned, Path(folder)),
@@ -91,7 +91,7 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
             f"{source} is {original.precision} and cannot become {wanted}; export it in fp32, "
             "which can become fp32 or fp16, or calibrate it for int8"
         )
-    require_ops(load(source), _limits())
+    require_ops(load_onnx(source), _limits())
     return original.replace(
         precision=wanted,
         target={"runtime": "tensorrt", "device": "cuda"},
@@ -114,5 +114,5 @@ def models_for(source: Path, planned: ModelSpec, folder: Path) -> Models:
     if planned.precision == "fp32":
         return Models(source, None)
     typed = folder / TYPED
-    atomic_write(typed, half_from_float(load(source)).SerializeToString())
+    atomic_write(typed, half_from_float(load_onnx(source)).SerializeToString())
     return Models(source, typed)

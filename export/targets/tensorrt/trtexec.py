@@ -23,7 +23,8 @@ import numpy as np
 from r2p_edge.agreement import agreement
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
 from r2p_edge.export.targets.program import end_of, find_program, run_program
-from r2p_edge.export.verify.parity import Proof, batches, parity
+from r2p_edge.export.verify.ort_session import batches
+from r2p_edge.export.verify.parity import ParityReference, parity_record
 from r2p_edge.runtimes.base import position
 from r2p_edge.spec import ModelSpec
 
@@ -249,7 +250,9 @@ class _About(NamedTuple):
     options: str
 
 
-def prove_by_trtexec(draft: Path, spec: ModelSpec, proof: Proof, tool: Trtexec) -> dict[str, Any]:
+def prove_by_trtexec(
+    draft: Path, spec: ModelSpec, proof: ParityReference, tool: Trtexec
+) -> dict[str, Any]:
     """`verify.prove` of an engine, by the tool.
 
     Raises:
@@ -259,7 +262,7 @@ def prove_by_trtexec(draft: Path, spec: ModelSpec, proof: Proof, tool: Trtexec) 
     outputs = tool.run(draft, spec.input.name, proof.inputs, spec.output.name)
     found = agreement(proof.outputs, outputs)
     return {
-        **parity(found, spec.precision, reference="onnx", what="the TensorRT engine"),
+        **parity_record(found, spec.precision, reference="onnx", artifact="the TensorRT engine"),
         "runtime": f"trtexec {'.'.join(map(str, tool.version()))} on cuda",
         "computed_in": spec.precision,
         "onnx": proof.of_source,

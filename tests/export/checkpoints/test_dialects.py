@@ -24,7 +24,7 @@ LEAVES = {
 
 
 def renamed(parameters: Parameters, *rules: tuple[str, str]) -> Parameters:
-    """The names after regular-expression rules, in turn."""
+    """Apply regular-expression rules to the names, in turn."""
     result = {}
     for name, array in parameters.items():
         for pattern, replacement in rules:

@@ -1,4 +1,4 @@
-"""MindSpore's `.ckpt` files: files of MindSpore itself, and the wire format's corners by hand."""
+"""MindSpore's `.ckpt` files: files of MindSpore itself, and handwritten cases of the format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from refusals import refusal
 from requirements import needs
 
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.mindspore import read_mindspore_ckpt, training_state
+from r2p_edge.export.checkpoints.mindspore import read_mindspore_ckpt
 from r2p_edge.export.checkpoints.read import read_checkpoint
 
 
@@ -195,11 +195,6 @@ def test_every_flipped_bit_is_found_where_there_is_a_crc() -> None:
             damaged[position] ^= 1 << bit
             with pytest.raises(CheckpointError):
                 read(bytes(damaged))
-
-
-def test_training_state_goes_only_with_the_parameter_it_copies() -> None:
-    names = {"linear.weight", "linear.linear.weight", "accum.linear.weight", "accum.other.weight"}
-    assert training_state(names) == {"linear.linear.weight", "accum.linear.weight"}
 
 
 def test_training_state_costs_no_memory() -> None:

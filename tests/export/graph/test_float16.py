@@ -1,17 +1,17 @@
-"""Models with float16 in their graph, against ONNX Runtime on them as they were, and torch."""
+"""Models converted to float16, against ONNX Runtime on the float32 ones, and torch."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import SMALL, random_parameters, spec_for, torchvision_network
+from networks import small_network, spec_for, torchvision_network
 from requirements import needs, require
 from tensorrt_models import quantise
 
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 from r2p_edge.spec import InputSpec
 
@@ -32,7 +32,7 @@ def answers(model, tensor):
 
 
 def reference_answers(model, tensor):
-    """By onnx's own evaluator, where older ONNX Runtimes are wrong in float16.
+    """Run onnx's own evaluator, as older ONNX Runtimes are wrong in float16.
 
     Up to 1.23 at least they cut fractions off in QuantizeLinear instead of rounding
     (microsoft/onnxruntime#22741), and crash on weights that are listed as inputs.
@@ -45,7 +45,7 @@ def constants(model):
 
 
 def halved(model):
-    """The model in float16, after checking all about it that does not take running it."""
+    """Return the model in float16, after every check that needs no run of it."""
     before = model.SerializeToString(deterministic=True)
     result = half_from_float(model)
     assert model.SerializeToString(deterministic=True) == before
@@ -78,7 +78,7 @@ def types_of(model):
 
 
 def check(model, tensor, cosine=0.9999, answers_of_half=answers):
-    """The model in float16, which answers as the model does, but not to the last digit."""
+    """Return the model in float16, after checking that it answers nearly as the model does."""
     result = halved(model)
     assert not any(array.dtype == np.float32 for array in constants(result).values())
     want, have = answers(model, tensor), answers_of_half(result, tensor)
@@ -118,24 +118,18 @@ def test_motion(motion_model, graph):
 )
 def test_every_input(input):
     spec = spec_for(7, input=input)
-    check(own_export(spec, batch=2), input_from_clips(verification_clips(spec), spec))
-
-
-def own_export(spec, batch=1):
-    """A small R(2+1)D as this package exports it."""
-    from r2p_edge.export.checkpoints.dialects import canonical_parameters
-    from r2p_edge.export.graph.r2plus1d import network_from_parameters, onnx_from_parameters
-
-    named = canonical_parameters(random_parameters(**SMALL))
-    network = network_from_parameters(named.parameters, named.bn_eps)
-    return onnx_from_parameters(named.parameters, network, spec, batch=batch)
+    check(small_network(spec, batch=2), input_from_clips(verification_clips(spec), spec))
 
 
 @needs("torch")
 @pytest.mark.parametrize("dynamo", [False, True])
 @pytest.mark.parametrize(
     ("name", "opsets"),
-    [("r2plus1d_18", (17, 18)), ("InflatedInception", (13, 20)), ("Depthwise", (13, 20))],
+    [
+        pytest.param("r2plus1d_18", (17, 18), marks=pytest.mark.slow),
+        ("InflatedInception", (13, 20)),
+        ("Depthwise", (13, 20)),
+    ],
 )
 def test_what_torch_exports(name, dynamo, opsets):
     import torch
@@ -161,7 +155,7 @@ def test_what_torch_exports(name, dynamo, opsets):
 
 @needs("torch")
 def test_against_torch():
-    """Numbers whose last digits float16 drops, after which all results are exact."""
+    """Use numbers whose last digits float16 drops, after which all results are exact."""
     import torch
 
     rng = np.random.default_rng(0)
@@ -187,7 +181,7 @@ def test_against_torch():
 
 
 def graph_of(nodes, shape, weights=(), *, opset=17, rank=5):
-    """A model with input x and output y."""
+    """Make a model with input x and output y."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
     axes = [f"axis {i}" for i in range(rank)]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, axes)]
@@ -207,7 +201,7 @@ def quantised(tmp_path):
     """A small R(2+1)D whose convolutions are int8, as TensorRT wants it, and its spec."""
     spec = spec_for(7)
     source, path = tmp_path / "float.onnx", tmp_path / "int8.onnx"
-    onnx.save(own_export(spec), source)
+    onnx.save(small_network(spec), source)
     quantise(source, path, spec)
     return onnx.load(path), spec
 
@@ -236,7 +230,7 @@ def test_quantised(quantised):
 
 @pytest.mark.parametrize(("opset", "expected"), [(13, 19), (18, 19), (19, 19), (21, 21)])
 def test_quantised_numbers_stay(opset, expected):
-    """Where float16 holds all of them the answers are the same."""
+    """If float16 represents all of them, the answers are the same."""
     nodes = [
         helper.make_node(Q, ["x", "s", "z"], ["q"]),
         helper.make_node(DQ, ["q", "s", "z"], ["d"]),
@@ -329,7 +323,7 @@ def test_what_onnx_wants_in_float32_stays(as_node):
 
 
 def test_ends_that_are_read_inside_too():
-    """And weights that are listed as inputs, as old exporters do, and names that are taken."""
+    """Weights are listed as inputs, as old exporters do, and a name is taken already."""
     nodes = [
         helper.make_node("Add", ["x", "w"], ["x.float16"]),
         helper.make_node("Mul", ["x.float16", "x"], ["y"]),

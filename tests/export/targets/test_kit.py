@@ -28,7 +28,7 @@ from r2p_edge.export.targets import kit as kit_module
 from r2p_edge.export.targets.kit import build_kit, write_kit
 from r2p_edge.export.targets.mindspore_lite.converter import build_lite
 from r2p_edge.export.targets.mindspore_lite.export import plan_lite
-from r2p_edge.export.verify.parity import Proof, proof_of_onnx
+from r2p_edge.export.verify.parity import ParityReference, parity_reference
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.spec import InputSpec, ModelSpec
 
@@ -318,7 +318,7 @@ def int8_kit(made, tmp_path):
     """A kit for int8; and what it is made of, without the clips."""
     source = made / "model.onnx"
     planned = plan_lite(source, "cpu", "int8", record={"seed": 7, "clips": 200})
-    arguments = source, planned, proof_of_onnx(source)
+    arguments = source, planned, parity_reference(source)
     clips = verification_clips(planned, 5, seed=2)
     write_kit(*arguments, tmp_path / "int8", "net-int8.mindir", calibration=clips)
     return tmp_path / "int8", arguments, clips
@@ -464,7 +464,7 @@ def planned(tmp_path):
     """The arguments of `write_kit` up to the folder."""
     spec = spec_of_brightness(target={"runtime": "mindspore_lite", "device": "cpu"})
     source = brightness_model(tmp_path / "source.onnx", spec)
-    return source, spec, Proof(np.zeros((1, 4)), np.ones((1, 4)), None)
+    return source, spec, ParityReference(np.zeros((1, 4)), np.ones((1, 4)), None)
 
 
 def test_a_kit_replaces_another_whole(made, planned, tmp_path):

@@ -28,7 +28,7 @@ from r2p_edge.errors import (
     SpecError,
     UsageError,
 )
-from r2p_edge.export.verify.parity import open_session, run_session
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 from r2p_edge.spec import InputSpec
 

@@ -22,7 +22,7 @@ from r2p_edge.export.graph.operators import check_ops
 from r2p_edge.export.targets.mindspore import export as mindspore_export
 from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
 from r2p_edge.export.verify import parity
-from r2p_edge.export.verify.parity import open_session, run_runtime
+from r2p_edge.export.verify.ort_session import open_session, run_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore import MindSpore
 from r2p_edge.spec import InputSpec

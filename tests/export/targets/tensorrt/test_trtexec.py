@@ -13,7 +13,7 @@ from requirements import needs
 
 from r2p_edge.errors import BackendError, ModelError, ParityError, SpecError, UsageError
 from r2p_edge.export.targets.tensorrt.trtexec import Trtexec, find_trtexec, prove_by_trtexec
-from r2p_edge.export.verify.parity import Proof
+from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.runtimes.tensorrt.plan_header import read_plan
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
@@ -87,7 +87,7 @@ ANSWERS = CLIPS[:, :, 0, 0, 0].astype(np.float64) / 3
 
 
 def proof(answers=ANSWERS):
-    return Proof(CLIPS, answers, {"max_rel": 0.0})
+    return ParityReference(CLIPS, answers, {"max_rel": 0.0})
 
 
 def options(call):

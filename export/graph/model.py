@@ -1,0 +1,154 @@
+"""Reading of ONNX models: files, opset, inputs and outputs, attributes of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+from r2p_edge._optional import missing
+from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
+
+try:
+    import onnx
+except ImportError as error:
+    raise missing("onnx", "export") from error
+
+Shape = tuple[int, ...]
+"""Sizes of a tensor's axes."""
+
+_SMALL = 64  # elements; constants of up to as many can be a shape or axes
+
+
+def load_onnx(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        ModelError: the file is not an ONNX model, or damaged.
+    """
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no ONNX file {path}; check the path")
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's, onnx's or the system's, depending on the damage
+        raise ModelError(
+            f"{path} is not a whole ONNX file ({error}); copy or export it again"
+        ) from error
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators in the model."""
+    versions = {entry.domain: int(entry.version) for entry in model.opset_import}
+    return versions.get("", versions.get("ai.onnx", 1))
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return a node's attributes as Python values; strings are str."""
+    found = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    return {n: v.decode() if isinstance(v, bytes) else v for n, v in found.items()}
+
+
+def model_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs that a runtime has to be fed; old exporters list weights there too."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def network_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the model's one input.
+
+    Raises:
+        SpecError: the model has several inputs, or none.
+    """
+    return _only(model_inputs(model.graph), "input")
+
+
+def network_output(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the model's one output.
+
+    Raises:
+        SpecError: the model has several outputs, or none.
+    """
+    return _only(model.graph.output, "output")
+
+
+def axis_sizes(value: onnx.ValueInfoProto) -> list[int | None]:
+    """Return the sizes of a tensor's axes; None for an open axis."""
+    axes = value.type.tensor_type.shape.dim
+    return [axis.dim_value if axis.HasField("dim_value") else None for axis in axes]
+
+
+def network_sizes(
+    model: onnx.ModelProto,
+) -> tuple[int | None, int | None, tuple[int, int] | None]:
+    """Return the number of classes, T and (H, W) of a model; None where the model leaves it open.
+
+    Raises:
+        SpecError: the model has more than one input or output.
+    """
+    found = axis_sizes(network_input(model))
+    result = axis_sizes(network_output(model))
+    t = h = w = None
+    if len(found) == 5 and found[1] == 3:
+        t, h, w = found[2:]
+    elif len(found) == 5 and found[4] == 3:
+        t, h, w = found[1:4]
+    size = None if h is None or w is None else (h, w)
+    return result[1] if len(result) == 2 else None, t, size
+
+
+def takes_pixels(model: onnx.ModelProto) -> bool:
+    """Return True if the model's input is uint8, False if it is float32.
+
+    Raises:
+        SpecError: the input has another dtype.
+    """
+    found = network_input(model).type.tensor_type.elem_type
+    if found not in (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT):
+        raise SpecError(
+            f"the model's input is {onnx.TensorProto.DataType.Name(found)}, which is neither "
+            "FLOAT nor UINT8; convert its input to float32"
+        )
+    return bool(found == onnx.TensorProto.UINT8)
+
+
+def graph_kind(model: onnx.ModelProto) -> Literal["conv3d", "conv2d"] | None:
+    """Return the model's `ModelSpec.graph`; None if no convolution has a constant weight."""
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    found = {ranks[node.input[1]] for node in convolutions if node.input[1] in ranks}
+    if not found:
+        return None
+    return "conv3d" if 5 in found else "conv2d"
+
+
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model without the values of its large constants, which can take gigabytes.
+
+    They keep type and shape, so that shapes can still be inferred.
+    """
+    light = onnx.ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(model.opset_import)
+    light.functions.extend(model.functions)
+    graph, source = light.graph, model.graph
+    graph.name = source.name
+    for part in ("node", "input", "output", "value_info"):
+        getattr(graph, part).extend(getattr(source, part))
+    for weight in source.initializer:
+        if prod(weight.dims) <= _SMALL:
+            graph.initializer.append(weight)
+        else:
+            graph.initializer.add(name=weight.name, dims=weight.dims, data_type=weight.data_type)
+    return light
+
+
+def _only(values: Iterable[onnx.ValueInfoProto], kind: str) -> onnx.ValueInfoProto:
+    values = list(values)
+    if len(values) != 1:
+        names = ", ".join(value.name for value in values)
+        raise SpecError(
+            f"the model has {len(values)} {kind}s ({names}), expected 1; export it with one {kind}"
+        )
+    return values[0]

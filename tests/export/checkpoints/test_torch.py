@@ -1,0 +1,161 @@
+"""Checkpoint files of PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import builtins
+import hashlib
+import random
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from refusals import refusal
+from requirements import needs
+
+from r2p_edge.errors import CheckpointError, MissingDependencyError
+from r2p_edge.export.checkpoints.read import read_checkpoint
+
+ARRAYS = {
+    "conv1.weight": np.arange(54, dtype=np.float32).reshape(2, 3, 1, 3, 3),
+    "fc.bias": np.array([0.5, -1], np.float32),
+}
+
+
+def state() -> dict[str, Any]:
+    import torch
+
+    return OrderedDict((name, torch.from_numpy(array.copy())) for name, array in ARRAYS.items())
+
+
+def assert_arrays(parameters: dict[str, np.ndarray]) -> None:
+    assert list(parameters) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert parameters[name].dtype == array.dtype
+        np.testing.assert_array_equal(parameters[name], array)
+
+
+@needs("torch")
+@pytest.mark.parametrize("name", ["model.pth", "model.pt", "lightning.ckpt", "no_suffix"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torch_files_whatever_their_name(tmp_path: Path, name: str, zipped: bool) -> None:
+    import torch
+
+    path = tmp_path / name
+    torch.save(state(), path, _use_new_zipfile_serialization=zipped)
+    checkpoint = read_checkpoint(str(path))
+    assert_arrays(checkpoint.parameters)
+    assert (checkpoint.file, checkpoint.format) == (name, "torch")
+    assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@needs("torch")
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: {"epoch": 3, "state_dict": s, "optimizer": {"state": {}, "param_groups": []}},
+        lambda s: {"model_state": s, "loss": s["fc.bias"]},
+        lambda s: {"model": {"state_dict": s}, "best": 0.5},
+        lambda s: {f"module.{name}": tensor for name, tensor in s.items()},
+        lambda s: {f"_orig_mod.module.{name}": tensor for name, tensor in s.items()},
+        lambda s: {"state_dict": {f"net.backbone.{name}": tensor for name, tensor in s.items()}},
+        lambda s: {**s, "version": 2},
+    ],
+)
+def test_wrapped_state_dicts_are_opened(tmp_path: Path, wrap: Any) -> None:
+    import torch
+
+    torch.save(wrap(state()), tmp_path / "model.pth")
+    assert_arrays(read_checkpoint(tmp_path / "model.pth").parameters)
+
+
+@needs("torch")
+def test_torch_types(tmp_path: Path) -> None:
+    import torch
+
+    numbers = torch.tensor([1.5, -2.25, 100])
+    kinds = ["float16", "bfloat16", "float32", "float64", "int32", "int64", "uint8", "bool"]
+    saved = {f"a.{kind}": numbers.to(getattr(torch, kind)) for kind in kinds}
+    torch.save(saved, tmp_path / "model.pth")
+    found = read_checkpoint(tmp_path / "model.pth").parameters
+    assert list(found) == list(saved)
+    for name, tensor in saved.items():
+        kind = name[2:]
+        assert found[name].dtype == np.dtype("float32" if "float" in kind else kind)
+        np.testing.assert_array_equal(found[name], tensor.to(torch.float64).numpy())
+
+
+class Harmful:
+    """An object that makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.file), "w")
+
+
+@needs("torch")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
+    import torch
+
+    mark = tmp_path / "mark"
+    content = {"state_dict": state(), "note": Harmful(mark)}
+    torch.save(content, tmp_path / "model.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r"model\.pth: .* was not opened; .*state_dict"):
+        read_checkpoint(tmp_path / "model.pth")
+    assert not mark.exists()
+
+
+@needs("torch")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda: __import__("torch").nn.Linear(2, 2), r"torch\.nn\.modules\.linear\.Linear"),
+        (lambda: {"args": argparse.Namespace(lr=1), "model": state()}, r"argparse\.Namespace"),
+        (lambda: [1, 2], "contains a list and no parameters"),
+        (lambda: {"epoch": 1, "best": 2.0}, "a dict of epoch, best and no parameters"),
+        (lambda: {"w": state()["fc.bias"].to_sparse()}, "tensor w is"),
+    ],
+)
+def test_torch_files_without_a_state_dict(tmp_path: Path, content: Any, message: str) -> None:
+    import torch
+
+    torch.save(content(), tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_checkpoint(tmp_path / "model.pth")
+    assert "\n" not in str(caught.value)
+
+
+@needs("torch")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_torch_files(tmp_path: Path, zipped: bool) -> None:
+    import torch
+
+    path = tmp_path / "model.pth"
+    torch.save(state(), path, _use_new_zipfile_serialization=zipped)
+    content = path.read_bytes()
+    rng = random.Random(0)
+    cuts = sorted(rng.sample(range(1, len(content)), 60))
+    for cut in cuts:
+        path.write_bytes(content[:cut])
+        reason = refusal(path)
+        assert reason
+        assert "\n" not in reason
+
+
+def test_torch_file_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_torch(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "torch":
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without_torch)
+    (tmp_path / "model.pth").write_bytes(b"PK\x03\x04" + bytes(60))
+    with pytest.raises(MissingDependencyError, match=r'pip install "r2p_edge\[torch\]"'):
+        read_checkpoint(tmp_path / "model.pth")

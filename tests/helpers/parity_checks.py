@@ -1,0 +1,31 @@
+"""A parity check of a small network, whose parameters or graph a test has changed."""
+
+from __future__ import annotations
+
+from networks import SMALL, random_parameters, small_network, spec_for
+
+from r2p_edge.export.verify.parity import verify_onnx
+from r2p_edge.export.verify.reference import reference_activations, reference_logits
+from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
+
+EPS = 1e-5
+SPEC = spec_for(7)
+CLIPS = verification_clips(SPEC, 3)
+PARAMETERS = random_parameters(**SMALL)
+
+
+def exported(parameters=PARAMETERS, spec=SPEC, eps=EPS, batch=1):
+    """Return the ONNX file of a network."""
+    return small_network(spec, batch, parameters, eps).SerializeToString()
+
+
+def check(model, parameters=PARAMETERS, spec=SPEC, eps=EPS, clips=CLIPS):
+    """Compare a model with the NumPy reference and return its parity record."""
+    return verify_onnx(
+        model,
+        spec,
+        clips,
+        reference_logits(parameters, eps, normalized(clips, spec)),
+        reference="numpy",
+        activations=lambda clip: reference_activations(parameters, eps, normalized(clip, spec)),
+    )
