@@ -158,6 +158,8 @@ def quantize_onnx(
         precision="int8",
         calibration=calibration,
         parity=None,
+        accuracy=None,
+        target=None,
         built_with=built_with("onnx", "onnxruntime"),
     )
     logits = proof_of_onnx(source).outputs

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, R2PError, UsageError
+from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess import preprocessor
 from r2p_edge.runtimes import RUNTIMES, runtime_type
@@ -50,7 +50,8 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
     from rich.progress import track
 
     from r2p_edge.calibration import motion
-    from r2p_edge.export.build import Calibration, build
+    from r2p_edge.calibration.calibrate import Calibration
+    from r2p_edge.export.build import build
 
     if clips < 1:
         raise UsageError(f"clips is {clips}; it must be 1 or more")
@@ -71,22 +72,22 @@ def run_demo(out: Path, clips: int) -> dict[str, Any]:
         raise BackendError("; ".join(left["reason"] for left in left_out))
     made: list[tuple[str, Path]] = []
     for precision, names in (("fp32", usable), ("int8", [n for n in usable if n in _INT8])):
-        failed: list[tuple[str, R2PError]] = []
         runtimes = {_TARGETS[name]: name for name in names}
-        for artifact in build(
+        report = build(
             "motion",
             targets=list(runtimes),
             out=out,
             precision=None if precision == "fp32" else "int8",
             calibration=Calibration(num_clips=_CALIBRATED, judged=_JUDGED),
-            failed=failed,
-        ):
+            keep_going=True,
+        )
+        for artifact in report.built:
             name = runtimes[artifact.target]
             if artifact.status == "built":
                 made.append((name, artifact.path))
             else:
                 left_out.append({"runtime": name, "reason": f"{name} has no converter here"})
-        left_out += [{"runtime": runtimes[t], "reason": str(error)} for t, error in failed]
+        left_out += [{"runtime": runtimes[t], "reason": str(error)} for t, error in report.failed]
     if not made:
         raise BackendError("; ".join(left["reason"] for left in left_out))
     videos = out / "videos"

@@ -23,7 +23,6 @@ import numpy as np
 
 from r2p_edge._version import __version__
 from r2p_edge.artifact import bundle
-from r2p_edge.artifact.files import check_folder
 from r2p_edge.artifact.open import Artifact, open_artifact, sidecar_path
 from r2p_edge.errors import (
     BackendError,
@@ -260,7 +259,7 @@ def _calibration_options(group: Any) -> None:
 
 
 def _calibration(options: argparse.Namespace) -> Any:
-    from r2p_edge.export.build import Calibration
+    from r2p_edge.calibration.calibrate import Calibration
 
     return Calibration(
         folder=options.clips,
@@ -621,13 +620,12 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.precision != "int8":
         _refuse_calibration(options)
-    failed: list[tuple[str, R2PError]] = []
     targets = [target.strip() for target in options.to.split(",") if target.strip()]
     console = Console(stderr=True)
     busy = console.is_terminal and not options.json
     doing = "exporting and verifying"
     with console.status(doing) if busy else contextlib.nullcontext() as status:
-        built = build(
+        outcome = build(
             options.source,
             targets=targets,
             out=options.out,
@@ -649,8 +647,9 @@ def _export(options: argparse.Namespace) -> int:
             workspace=None if options.workspace is None else int(options.workspace * 2**20),
             timing_cache=options.timing_cache,
             progress=None if status is None else lambda step: status.update(f"{doing}: {step}"),
-            failed=failed,
+            keep_going=True,
         )
+    built, failed = outcome.built, outcome.failed
     kits = [artifact for artifact in built if artifact.status == "kit"]
     code = _ONLY_A_KIT if options.strict and kits else 0
     for _, error in failed:
@@ -675,32 +674,18 @@ def _calibrate(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from r2p_edge.calibration.calibrate import Quantizer, profile_of_this_cpu
-    from r2p_edge.calibration.ranges import PASSES
+    from r2p_edge.calibration.calibrate import calibrate
 
-    spec = open_artifact(options.model).spec
-    check_folder(options.out)
-    if options.out.exists() and options.out.samefile(options.model):
-        raise UsageError(
-            f"--out is the fp32 model itself, {options.out}; name another file, since other int8 "
-            "models are made from that one"
-        )
-    wanted = _calibration(options)
-    clips = wanted.clips(spec)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("calibrating", total=clips.count * PASSES[wanted.method])
-        quantizer = Quantizer(
-            clips,
-            method=wanted.method,
-            max_drop=wanted.max_drop,
-            progress=lambda: bar.advance(task),
+        task = bar.add_task("calibrating", total=None)
+        spec = calibrate(
+            options.model,
+            options.out,
+            calibration=_calibration(options),
+            profile=options.profile,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        profile = options.profile or profile_of_this_cpu()
-        spec = quantizer.onnx(options.model, options.out, profile)
-    stored = clips.store(options.out.parent)
-    if bundle.listed(options.out.parent) is not None:  # of which it may have replaced a file
-        bundle.record(options.out.parent, [options.out], stored)
     _warn_of_int8(options.out, spec)
     if options.json:
         _print_json({"path": str(options.out), **_int8_report(spec)})
