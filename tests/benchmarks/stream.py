@@ -198,7 +198,7 @@ def resident() -> int:
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        (artifact,) = build("motion", targets=["onnx"], out=Path(folder))
+        (artifact,) = build("motion", targets=["onnx"], out=Path(folder)).built
         with Predictor(artifact.path) as predictor:
             return {
                 "benchmark": "stream",

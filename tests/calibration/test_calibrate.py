@@ -1,46 +1,28 @@
 """Int8 from one command: clips, artifacts of every target, what they cost and bring."""
 
-import dataclasses
 import json
-import shutil
 
-import numpy as np
 import pytest
 from fake_tensorrt import installed, plan_of
-from models import brightness_model, grey_frames, spec_of_brightness
+from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
 from requirements import needs, require
 
 from r2p_edge import Predictor, predictor
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.open import open_artifact, sha256_of_file
-from r2p_edge.calibration import motion
-from r2p_edge.calibration.accuracy import judge, objections
-from r2p_edge.calibration.calibrate import profile_of_this_cpu, warning_of
+from r2p_edge.calibration.calibrate import Calibration, profile_of_this_cpu
 from r2p_edge.calibration.clipset import clips_for
-from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips
+from r2p_edge.calibration.manifest import Manifest, read_clips
 from r2p_edge.calibration.quantize import PROFILES
-from r2p_edge.calibration.ucf101 import list_videos
-from r2p_edge.errors import BackendError, UsageError, VideoError
-from r2p_edge.export.build import Calibration, build
+from r2p_edge.errors import BackendError, UsageError
+from r2p_edge.export.build import build
 from r2p_edge.runtimes import cpu
-from r2p_edge.video.clip_reader import ClipReader
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 FEW = ("--num-clips", "12")
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory):
-    """A folder of short videos of the bundled model's classes, two of each."""
-    folder = tmp_path_factory.mktemp("videos")
-    for number in range(24):
-        scene = motion.scene("train", number)
-        (folder / scene.label).mkdir(exist_ok=True)
-        motion.write_video(scene, folder / scene.label / f"v_{number}.mp4")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +36,7 @@ def int8(tmp_path_factory):
         precision="int8",
         calibration=Calibration(num_clips=24),
         out=out,
-    )
+    ).built
     return {artifact.target: artifact for artifact in built}
 
 
@@ -81,88 +63,6 @@ def test_both_runtimes_answer_alike(int8, motion_model):
             with Predictor(artifact.path) as predictor:
                 assert predictor.precision.startswith("int8")
                 assert predictor.predict(clip).label == label
-
-
-def test_clips_of_a_folder(motion_model, videos):
-    spec = open_artifact(motion_model).spec
-    chosen = clips_for(spec, videos, num_clips=12, judged=6)
-    calibration, judged = list(chosen.calibration()), list(chosen.judged())
-    assert (len(calibration), len(judged), chosen.held_out) == (12, 6, True)
-    assert chosen.record()["manifest_sha256"]
-    shown = {clip.tobytes() for clip in calibration}
-    assert not shown & {clip.tobytes() for clip, _ in judged}
-    again = clips_for(spec, videos, num_clips=12, judged=6)
-    assert {clip.tobytes() for clip in again.calibration()} == shown
-    # Where none are left, they are the same ones, which is told.
-    every = clips_for(spec, videos, num_clips=30, judged=6)
-    assert (every.count, every.held_out, len(list(every.judged()))) == (30, False, 6)
-
-
-def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
-    """Of all clips, whichever part of them was looked at last."""
-    spec = open_artifact(motion_model).spec
-    folder = shutil.copytree(videos, tmp_path / "videos")
-    last = sample_clips(list_videos(folder, spec.labels), num_clips=22).videos[-1]
-    (folder / last.name).write_bytes(b"no video")
-    chosen = clips_for(spec, folder, num_clips=22, judged=2)
-    assert len(list(chosen.calibration())) == 21
-    next(chosen.calibration())
-    assert chosen.record()["unreadable"] == 1
-    assert len(list(chosen.calibration())) == 21
-    assert chosen.record()["unreadable"] == 1
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"frames": 8}, {"frames": 18}, {"interval": 1}], ids=lambda each: str(each)
-)
-def test_the_bundled_models_clips_move_as_fast_as_videos(motion_model, changes):
-    spec = open_artifact(motion_model).spec
-    spec = spec.replace(clip=dataclasses.replace(spec.clip, **changes))
-
-    def smooth(pixels):  # sensors are noisy
-        return pixels.reshape(-1, 14, 8, 14, 8, 3).mean(axis=(2, 4))
-
-    for number, (clip, label) in zip(range(4), clips_for(spec).judged()):
-        scene, fps = motion.scene("test", number), 100.0
-        video = np.stack([scene.draw(float(time)) for time in motion.frame_times(fps)])
-        shown = ClipReader(spec).pixels(video, fps=fps)[0]
-        assert label.startswith("slide")
-        assert np.abs(smooth(clip) - smooth(shown)).mean() < 3
-
-
-def test_judge(tmp_path, monkeypatch):
-    """Of two models of which one sees frame 2 where the other sees frame 1."""
-    spec = spec_of_brightness()
-    one = brightness_model(tmp_path / "one.onnx", spec)
-    swapped = spec.replace(labels=(spec.labels[0], spec.labels[2], spec.labels[1], spec.labels[3]))
-    other = brightness_model(tmp_path / "other.onnx", swapped)
-
-    class Clips:
-        held_out = True
-
-        def judged(self):
-            for brightest in (0, 1, 2, 3, 0, 1, 2, 3):
-                frames = grey_frames([90 * (n == brightest) for n in range(4)], 8, 8)
-                yield frames, spec.labels[brightest]
-
-    found = judge(one, other, swapped, "onnxruntime", Clips())
-    assert (found["fp32_top1"], found["top1"], found["agreement"]) == (1.0, 0.5, 0.5)
-    assert found["recommended"] is False
-    warning = warning_of(swapped.replace(accuracy=found))
-    assert "top-1 falls from 100.0% to 50.0%, it agrees with fp32 on 50.0% of 8 clips" in warning
-    limits = {"top1": 0.99, "fp32_top1": 1.0, "agreement": 0.98, "speedup": 1.1, "clips": 100}
-    assert objections(limits) == []
-    for name, value, reason in (
-        ("top1", 0.98, "top-1 falls from 100.0% to 98.0%"),
-        ("agreement", 0.97, "it agrees with fp32 on 97.0% of 100 clips only"),
-        ("speedup", 1.09, "it is 1.09 times as fast"),
-    ):
-        assert objections({**limits, name: value}) == [reason]
-    good = {**found, "recommended": True}
-    assert warning_of(swapped.replace(accuracy=good)) is None
-    monkeypatch.setattr(Clips, "judged", lambda self: iter(()))
-    with pytest.raises(VideoError, match="none of the clips to compare int8 with fp32 on"):
-        judge(one, other, swapped, "onnxruntime", Clips())
 
 
 def test_calibrate(run, motion_model, videos, tmp_path):
@@ -202,7 +102,7 @@ def test_tensorrt(videos, tmp_path):
                 precision="int8",
                 calibration=Calibration(num_clips=12, judged=12),
                 out=tmp_path / version,
-            )
+            ).built
             plan = plan_of(built.path)
             flags = set(plan["flags"]) & {"INT8", "FP16"}
             assert flags == ({"INT8", "FP16"} if version == "8.6.1" else set())
@@ -233,7 +133,7 @@ def test_the_float_model_is_not_written_over(fails, motion_model, tmp_path):
     link = tmp_path / "link.onnx"
     link.symlink_to(path)
     for out in (path, link):
-        fails(USAGE, "--out is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
+        fails(USAGE, "is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
     assert path.read_bytes() == motion_model.read_bytes()
 
 
@@ -247,7 +147,7 @@ def test_records_of_others_are_shown_as_json_alone(run, tmp_path):
 
 
 def test_what_was_measured_of_another_artifact_is_not_told(int8, tmp_path):
-    (again,) = build(int8["onnx"].path, targets=["openvino"], out=tmp_path)
+    (again,) = build(int8["onnx"].path, targets=["openvino"], out=tmp_path).built
     assert int8["onnx"].spec.accuracy is not None
     assert again.spec.precision == "int8"
     assert open_artifact(again.path).spec.accuracy is None
@@ -275,7 +175,7 @@ def test_a_loss_that_is_not_known(fails, tmp_path):
     options = ("--precision", "int8", *FEW, "--out", out)
     for target in ("tensorrt", "mindspore-lite"):
         to = ("export", "motion", "--to", f"onnx,{target}", *options, "--max-drop", "1")
-        fails(USAGE, f"what int8 costs on {target} is not known before the device", *to)
+        fails(USAGE, f"the loss of int8 on {target} can only be measured on the device", *to)
     fails(
         USAGE, "max_drop is nan", "export", "motion", "--to", "onnx", *options, "--max-drop", "nan"
     )
@@ -368,12 +268,13 @@ def test_clips_are_asked_for(tmp_path):
 
     save_file(random_parameters(**SMALL), tmp_path / "net.safetensors")
     spec = spec_for(SMALL["classes"], name="net")
-    with pytest.raises(UsageError, match="--clips"):
+    with pytest.raises(UsageError, match="--videos"):
         build(
             tmp_path / "net.safetensors",
             spec=spec,
             targets=["onnx"],
             precision="int8",
+            calibration=Calibration(),
             out=tmp_path / "out",
         )
     assert not (tmp_path / "out").exists()
