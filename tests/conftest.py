@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,33 @@ import pytest
 from requirements import import_torchvision, is_required
 
 from r2p_edge.cli import entry as cli
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--unless-passed",
+        metavar="JUNIT.XML",
+        help="leave out the tests that passed in another run (--junitxml), in which libraries "
+        "that others need were missing",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests that have passed in the run that --unless-passed names."""
+    if (report := config.getoption("--unless-passed")) is None:
+        return
+    passed = {
+        (case.get("classname"), case.get("name"))
+        for case in ElementTree.parse(report).iter("testcase")
+        if not case.findall("*[@message]")  # skipped, failure and error have one
+    }
+    left_out = []
+    for item in items.copy():
+        file, _, name = item.nodeid.partition("::")
+        if (file.removesuffix(".py").replace("/", "."), name) in passed:
+            left_out.append(item)
+            items.remove(item)
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(autouse=True)

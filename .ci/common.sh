@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# Sourced by .ci/run and .ci/full: clean clones, their Pythons, and the commands of the README.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+original_path=$PATH
+export R2P_TEST_DATA=${R2P_TEST_DATA:-$(dirname "$root")/shared/data}
+export R2P_REQUIRE=data R2P_REQUIRE_EXT=1
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off PIP_QUIET=1
+
+say() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
+
+# Print the commands under a heading of the README, as they stand there.
+readme_command() { # heading
+    awk -v heading="## $1" '$0 == heading {on = 1} on && /^```/ {if (open) exit; open = 1; next} on && open' \
+        "$root/README.md"
+}
+
+# Print the path of Python 3.N, on the PATH or among pyenv's, which are not on it.
+python3_of() { # minor
+    for candidate in "python3.$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$1".*/bin/python3; do
+        if "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then echo "$candidate"; return; fi
+    done
+    echo "Python 3.$1 with venv is not installed" >&2
+    return 1
+}
+
+# Enter a folder that holds a clone alone, with a python3 of the wanted version first on the PATH.
+fresh() { # name, python
+    export PATH=$original_path
+    mkdir -p "$work/$1/bin"
+    git clone --quiet "$root" "$work/$1/r2p_edge"
+    # Not a link: a virtual environment made through one looks for its library beside the link.
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$("$2" -c 'import sys; print(sys.executable)')" \
+        >"$work/$1/bin/python3"
+    chmod +x "$work/$1/bin/python3"
+    cd "$work/$1/r2p_edge"
+    export PATH="$work/$1/bin:$original_path"
+}
+
+# Install other people's libraries that answers are compared with, into .venv. All have CPU builds
+# for Python 3.11 wherever this runs.
+install_oracles() {
+    .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow
+    .venv/bin/pip install --no-deps torchvision==0.28.0
+    # The real Python modules of TensorRT, without its libraries; see tests/helpers/tensorrt_wheels.py.
+    export R2P_TENSORRT_BINDINGS=$work/tensorrt
+    local wheel
+    for wheel in tensorrt_bindings==8.6.1 tensorrt_cu12_bindings==10.3.0 \
+        tensorrt_cu12_bindings==10.13.3.9 tensorrt_cu13_bindings==10.16.1.11 \
+        tensorrt_cu13_bindings==11.4.0.106; do
+        local version=${wheel#*==}
+        case $version in 10.13.3.9|10.16.1.11) version=${version%.*} ;; 11.*) version=11.4 ;; esac
+        .venv/bin/pip install --no-deps --target "$work/tensorrt/$version" "$wheel"
+    done
+}
+
+# The oracles, and the tools that some tests call, as a value of R2P_REQUIRE.
+all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
+all_required+=,tensorrt_bindings,shellcheck,systemd-analyze
