@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.files import check_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError
-from r2p_edge.export.contract import Source, contract_of, find_source
+from r2p_edge.export.contract import SourceModel, contract_of, find_source
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
@@ -184,7 +184,7 @@ def _check_engine_options(workspace: int | None, timing_cache: str | Path | None
 
 
 def _calibrator(
-    model: Source, precision: str | None, calibration: Calibrator | None
+    model: SourceModel, precision: str | None, calibration: Calibrator | None
 ) -> Calibrator | None:
     """Return the settings for int8; None for other precisions."""
     if precision != "int8":

@@ -22,7 +22,7 @@ _BUNDLED = "motion"  # name of the bundled model, and of its preset
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
 
-class Source(NamedTuple):
+class SourceModel(NamedTuple):
     """The model that is exported.
 
     Attributes:
@@ -36,7 +36,7 @@ class Source(NamedTuple):
     carried: ModelSpec | None
 
 
-def find_source(source: str | Path) -> Source:
+def find_source(source: str | Path) -> SourceModel:
     """Return the model with a path, or the bundled one for "motion".
 
     Raises:
@@ -49,11 +49,13 @@ def find_source(source: str | Path) -> Source:
         path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
     if not path.is_file():
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
-    return Source(path, bundled, embedded_spec(path) if path.suffix.lower() == ".onnx" else None)
+    return SourceModel(
+        path, bundled, embedded_spec(path) if path.suffix.lower() == ".onnx" else None
+    )
 
 
 def contract_of(
-    source: Source,
+    source: SourceModel,
     *,
     preset_name: str | None,
     spec: ModelSpec | str | Path | None,
@@ -102,7 +104,7 @@ def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpe
 
 
 def _chosen(
-    source: Source, preset_name: str | None, spec: ModelSpec | str | Path | None
+    source: SourceModel, preset_name: str | None, spec: ModelSpec | str | Path | None
 ) -> ModelSpec:
     """Return the spec that the caller chose, else the one that the model carries."""
     if preset_name is not None and spec is not None:

@@ -11,7 +11,7 @@ from r2p_edge.spec.model_spec import InputSpec, ModelSpec
 
 
 class _Form(NamedTuple):
-    """What distinguishes one fp32 form from another; a graph of None is the model's own."""
+    """Key of an fp32 form; a graph of None is the model's own."""
 
     graph: GraphForm | None
     input: InputSpec
