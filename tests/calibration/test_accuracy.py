@@ -4,7 +4,7 @@ import pytest
 from models import brightness_model, grey_frames, spec_of_brightness
 from requirements import needs
 
-from r2p_edge.calibration.accuracy import measure_accuracy, objections
+from r2p_edge.calibration.accuracy import is_measurement, measure_accuracy, objections
 from r2p_edge.calibration.calibrate import warning_of
 from r2p_edge.errors import VideoError
 
@@ -44,3 +44,20 @@ def test_measure_accuracy(tmp_path, monkeypatch):
     monkeypatch.setattr(Clips, "judged", lambda self: iter(()))
     with pytest.raises(VideoError, match="none of the clips to compare int8 with fp32 on"):
         measure_accuracy(one, other, swapped, "onnxruntime", Clips())
+
+
+def test_records_of_other_tools_are_known():
+    own = {
+        "runtime": "onnxruntime",
+        "clips": 48,
+        "top1": 1.0,
+        "fp32_top1": 1,
+        "agreement": 0.98,
+        "speedup": 1.5,
+        "recommended": True,
+    }
+    assert is_measurement({**own, "device": "cpu"})
+    assert not is_measurement({})
+    for name in own:
+        assert not is_measurement({**own, name: None})
+        assert not is_measurement({key: own[key] for key in own if key != name})

@@ -6,17 +6,25 @@ import pytest
 from fake_tensorrt import installed, plan_of
 from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
+from quantisation import CLIPS, small_artifact
 from requirements import needs, require
 
 from r2p_edge import Predictor, predictor
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.open import open_artifact, sha256_of_file
-from r2p_edge.calibration.calibrate import Calibration, profile_of_this_cpu
+from r2p_edge.calibration.calibrate import (
+    Calibration,
+    calibrate,
+    profile_of_this_cpu,
+    warning_of,
+)
 from r2p_edge.calibration.clipset import clips_for
 from r2p_edge.calibration.manifest import Manifest, read_clips
-from r2p_edge.calibration.quantize import PROFILES
+from r2p_edge.calibration.quantize import PROFILES, quantize_onnx
+from r2p_edge.calibration.ranges import PASSES
 from r2p_edge.errors import BackendError, UsageError
 from r2p_edge.export.build import build
+from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.runtimes import cpu
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -278,3 +286,28 @@ def test_clips_are_asked_for(tmp_path):
             out=tmp_path / "out",
         )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("foreign", [{"top1": 0.5}, {"recommended": False}, {"recommended": "no"}])
+def test_a_foreign_accuracy_is_no_reason_to_warn(foreign):
+    assert warning_of(spec_of_brightness(precision="int8", accuracy=foreign)) is None
+
+
+def test_records_of_the_float_file_do_not_survive(tmp_path):
+    source = small_artifact(tmp_path)
+    records = {"accuracy": {"top1": 1.0}, "target": {"runtime": "tensorrt", "device": "cuda"}}
+    write_with_spec(source, open_artifact(source).spec.replace(**records), source)
+    spec = quantize_onnx(source, tmp_path / "int8.onnx", lambda: iter(CLIPS[:2]))
+    assert (spec.accuracy, spec.target) == (None, None)
+
+
+def test_progress_counts_the_clips_of_every_pass(motion_model, tmp_path):
+    seen = []
+    calibrate(
+        motion_model,
+        tmp_path / "int8.onnx",
+        calibration=Calibration(num_clips=4, judged=2, method="percentile"),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    total = 4 * PASSES["percentile"]
+    assert seen == [(done, total) for done in range(1, total + 1)]

@@ -115,7 +115,7 @@ class Node:
         return f"ops.StridedSlice()({self.x}, {begin}, {end}, {step})"
 
 
-class Window:
+class SlidingWindow:
     """The window that a node slides over all axes but the first two.
 
     Attributes:

@@ -27,6 +27,7 @@ from r2p_edge.errors import (
     SpecError,
     UsageError,
 )
+from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.export.verify.parity import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 from r2p_edge.spec.model_spec import InputSpec
@@ -468,6 +469,28 @@ def test_an_artifact_that_normalises_float32_is_not_normalised_twice(checkpoint,
     first = onnx_from_checkpoint(checkpoint, spec_for(7, input=input), out / "first.onnx")
     with pytest.raises(SpecError, match="float32 pixels that its graph normalises"):
         onnx_from_onnx(out / "first.onnx", first, out / "second.onnx")
+
+
+@pytest.mark.parametrize("graph", [None, "conv2d"])
+def test_records_of_another_file_do_not_survive(checkpoint, out, graph):
+    """Those of the weights stay with them, whatever recipe is given for the rest."""
+    from r2p_edge.export import onnx_from_checkpoint, onnx_from_onnx
+
+    source = out / "source.onnx"
+    spec = onnx_from_checkpoint(checkpoint, spec_for(7), source)
+    of_weights = {"method": "minmax", "profile": "cpu"}
+    spec = spec.replace(
+        precision="int8",
+        calibration=of_weights,
+        accuracy={"top1": 0.5},
+        target={"runtime": "tensorrt", "device": "cuda"},
+    )
+    write_with_spec(source, spec, source)
+    for given in (spec, spec_for(7)):
+        again = onnx_from_onnx(source, given, out / "again.onnx", graph=graph)
+        assert open_artifact(out / "again.onnx").spec == again
+        assert (again.precision, again.calibration) == ("int8", of_weights)
+        assert (again.accuracy, again.target, again.source) == (None, None, spec.source)
 
 
 def test_the_batch_of_a_foreign_onnx(tmp_path, out):

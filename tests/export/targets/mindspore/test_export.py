@@ -94,6 +94,13 @@ def test_the_record_of_parity(source, tmp_path):
     assert spec.contract_digest() == open_artifact(source).spec.contract_digest()
 
 
+def test_records_of_another_file_do_not_survive(tmp_path):
+    spec = spec_of_brightness(accuracy={"top1": 1.0}, calibration={"by": "hand"})
+    source = brightness_model(tmp_path / "model.onnx", spec)
+    made = mindspore_from_onnx(source, tmp_path / "model.mindir")
+    assert (made.accuracy, made.calibration) == (None, None)
+
+
 def test_a_parity_that_is_missed_writes_nothing(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
