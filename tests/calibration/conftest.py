@@ -1,11 +1,9 @@
 """Fixtures that several test modules of calibration share."""
 
 import pytest
-from requirements import needs
+from networks import SMALL, random_parameters, spec_for
 
 from r2p_edge.calibration import motion
-
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +15,18 @@ def videos(tmp_path_factory):
         (folder / scene.label).mkdir(exist_ok=True)
         motion.write_video(scene, folder / scene.label / f"v_{number}.mp4")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_motion_model(tmp_path_factory):
+    """A small network with random weights and the classes of the bundled model, as an artifact."""
+    from safetensors.numpy import save_file
+
+    from r2p_edge.export.targets.onnx import onnx_from_checkpoint
+
+    folder = tmp_path_factory.mktemp("small_motion")
+    weights, path = folder / "net.safetensors", folder / "net.onnx"
+    save_file(random_parameters(**{**SMALL, "classes": len(motion.CLASSES)}), weights)
+    spec = spec_for(len(motion.CLASSES), name="net").replace(labels=motion.CLASSES)
+    onnx_from_checkpoint(weights, spec, path)
+    return path

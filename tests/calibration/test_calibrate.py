@@ -73,10 +73,10 @@ def test_both_runtimes_answer_alike(int8, motion_model):
                 assert predictor.predict(clip).label == label
 
 
-def test_calibrate(run, motion_model, videos, tmp_path):
+def test_calibrate(run, small_motion_model, videos, tmp_path):
     path = tmp_path / "int8.onnx"
     code, output, errors = run(
-        "calibrate", motion_model, "--clips", videos, *FEW, "--out", path, "--json"
+        "calibrate", small_motion_model, "--clips", videos, *FEW, "--out", path, "--json"
     )
     assert code == 0, errors
     report = json.loads(output)
@@ -97,10 +97,11 @@ def test_calibrate(run, motion_model, videos, tmp_path):
     assert code == 0
     assert "int8  minmax, 12 clips of 12 of 12 classes" in output
     assert "measured  on 12 clips not calibrated on: top-1 " in output
-    fp32 = open_artifact(motion_model).spec
+    fp32 = open_artifact(small_motion_model).spec
     assert spec.contract_digest() != fp32.contract_digest()
 
 
+@pytest.mark.slow
 def test_tensorrt(videos, tmp_path):
     for version in ("8.6.1", "11.4"):
         with installed(version):
@@ -120,9 +121,9 @@ def test_tensorrt(videos, tmp_path):
         assert built.spec.calibration["profile"] == "tensorrt"
 
 
-def test_the_folder_of_an_export_tells_its_clips(run, videos, tmp_path):
+def test_the_folder_of_an_export_tells_its_clips(run, small_motion_model, videos, tmp_path):
     options = ("--precision", "int8", "--clips", videos, *FEW, "--out", tmp_path)
-    code, output, errors = run("export", "motion", "--to", "onnx", *options)
+    code, output, errors = run("export", small_motion_model, "--to", "onnx", *options)
     assert code == 0, errors
     assert "  int8: minmax, 12 clips of 12 of 12 classes\n  measured: on 12 clips not" in output
     (stored,) = tmp_path.glob("clips-*.json")
@@ -135,14 +136,14 @@ def test_the_folder_of_an_export_tells_its_clips(run, videos, tmp_path):
     assert f"{stored.name} is missing" in errors
 
 
-def test_the_float_model_is_not_written_over(fails, motion_model, tmp_path):
+def test_the_float_model_is_not_written_over(fails, small_motion_model, tmp_path):
     path = tmp_path / "m.onnx"
-    path.write_bytes(motion_model.read_bytes())
+    path.write_bytes(small_motion_model.read_bytes())
     link = tmp_path / "link.onnx"
     link.symlink_to(path)
     for out in (path, link):
         fails(USAGE, "is the fp32 model itself", "calibrate", path, *FEW, "--out", out)
-    assert path.read_bytes() == motion_model.read_bytes()
+    assert path.read_bytes() == small_motion_model.read_bytes()
 
 
 def test_records_of_others_are_shown_as_json_alone(run, tmp_path):
@@ -190,20 +191,28 @@ def test_a_loss_that_is_not_known(fails, tmp_path):
     assert not out.exists()
 
 
-def test_a_loss_that_is_not_allowed(fails, motion_model, tmp_path):
+def test_a_loss_that_is_not_allowed(fails, small_motion_model, tmp_path):
     path = tmp_path / "int8.onnx"
     fails(
         MODEL,
         "where --max-drop allows -1",
-        *("calibrate", motion_model, *FEW, "--max-drop", "-1", "--out", path),
+        *("calibrate", small_motion_model, *FEW, "--max-drop", "-1", "--out", path),
     )
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
-def test_clips_that_cannot_be_used(fails, motion_model, videos, tmp_path):
+def test_clips_that_cannot_be_used(fails, small_motion_model, videos, tmp_path):
     def refused(code, message, *options):
-        fails(code, message, "calibrate", motion_model, *options, "--out", tmp_path / "int8.onnx")
+        fails(
+            code,
+            message,
+            "calibrate",
+            small_motion_model,
+            *options,
+            "--out",
+            tmp_path / "int8.onnx",
+        )
         assert list(tmp_path.glob("int8*")) == []
 
     empty = tmp_path / "empty"
@@ -217,7 +226,7 @@ def test_clips_that_cannot_be_used(fails, motion_model, videos, tmp_path):
     refused(USAGE, "is a test list", "--clips", videos, "--split", test_list)
     refused(USAGE, "num_clips is 0", "--num-clips", "0")
     with pytest.raises(UsageError, match="judged is 0"):
-        clips_for(open_artifact(motion_model).spec, judged=0)
+        clips_for(open_artifact(small_motion_model).spec, judged=0)
     broken = tmp_path / "broken" / "grow"
     broken.mkdir(parents=True)
     (broken / "v_1.mp4").write_bytes(b"no video")
@@ -246,9 +255,17 @@ def test_the_profiles_are_known_before_a_clip_is_read(fails, run, tmp_path, prof
         assert caught.value.code == USAGE
 
 
-def test_a_name_that_no_runtime_would_open(fails, motion_model, tmp_path):
+def test_a_name_that_no_runtime_would_open(fails, small_motion_model, tmp_path):
     for name in ("int8", "int8.xml"):
-        fails(USAGE, "must end in .onnx", "calibrate", motion_model, *FEW, "--out", tmp_path / name)
+        fails(
+            USAGE,
+            "must end in .onnx",
+            "calibrate",
+            small_motion_model,
+            *FEW,
+            "--out",
+            tmp_path / name,
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -301,10 +318,10 @@ def test_records_of_the_float_file_do_not_survive(tmp_path):
     assert (spec.accuracy, spec.target) == (None, None)
 
 
-def test_progress_counts_the_clips_of_every_pass(motion_model, tmp_path):
+def test_progress_counts_the_clips_of_every_pass(small_motion_model, tmp_path):
     seen = []
     calibrate(
-        motion_model,
+        small_motion_model,
         tmp_path / "int8.onnx",
         calibration=Calibration(num_clips=4, judged=2, method="percentile"),
         progress=lambda done, total: seen.append((done, total)),

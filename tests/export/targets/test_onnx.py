@@ -126,6 +126,7 @@ def test_a_34_layer_network(tmp_path, per_conv):
 
 
 @needs("torchvision")
+@pytest.mark.slow
 def test_torchvision_at_full_size(tmp_path):
     import torch
 
@@ -143,6 +144,7 @@ def test_torchvision_at_full_size(tmp_path):
 
 
 @needs("torch")
+@pytest.mark.slow
 def test_gluoncvs_names_at_full_size(tmp_path):
     from safetensors.numpy import save_file
 
