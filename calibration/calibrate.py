@@ -1,7 +1,7 @@
 """Int8 artifacts from fp32 ONNX ones, measured before they are called good.
 
-`calibrate` makes a single one; `Calibration` tells `r2p_edge.export.build.build` how to make those
-of its targets.
+`calibrate` makes a single one. `r2p_edge.export.build.build` makes those of its targets by the
+settings of a `Calibration`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class ExportReport:
 
     Attributes:
         built: one artifact per target that could be built, in the order of the targets.
-        failed: the targets that could not; empty unless `build` was told to keep going.
+        failed: the targets that could not; empty unless `keep_going` was set.
     """
 
     built: list[Built]

@@ -11,7 +11,7 @@ from r2p_edge.spec.model_spec import InputSpec, ModelSpec
 
 
 class _Form(NamedTuple):
-    """Key of an fp32 form; a graph of None is the model's own."""
+    """Graph and input of a form; a graph of None is the model's own."""
 
     graph: GraphForm | None
     input: InputSpec
@@ -56,7 +56,7 @@ class OnnxForms:
             self._own = graph_kind(model)
             # The normalisation that is in a graph stays there.
             self._any_input = any_input and not takes_pixels(model)
-        self._fp32: dict[_Form, OnnxForm] = {}
+        self._plain: dict[_Form, OnnxForm] = {}
         self._qdq: dict[tuple[Path, str], OnnxForm] = {}
 
     def get(self, target: Target) -> OnnxForm:
@@ -66,14 +66,14 @@ class OnnxForms:
             R2PError: the form cannot be written or verified; see `onnx_from_checkpoint`,
                 `onnx_from_onnx` and `Quantizer.qdq`.
         """
-        fp32 = self._get_fp32(self._form(target))
+        plain = self._get_plain(self._form(target))
         if self._quantizer is None or target.quantized is None or target.quantized == "tool":
-            return fp32
-        key = fp32.path, target.quantized
+            return plain
+        key = plain.path, target.quantized
         if key not in self._qdq:
             path = self._scratch / f"qdq{len(self._qdq)}.onnx"
-            spec = self._quantizer.qdq(fp32.path, path, target.quantized)
-            self._qdq[key] = OnnxForm(path, spec, fp32.path)
+            spec = self._quantizer.qdq(plain.path, path, target.quantized)
+            self._qdq[key] = OnnxForm(path, spec, plain.path)
         return self._qdq[key]
 
     def _form(self, target: Target) -> _Form:
@@ -87,12 +87,12 @@ class OnnxForms:
             taken = with_input(taken, "float32")
         return _Form(graph, taken)
 
-    def _get_fp32(self, form: _Form) -> OnnxForm:
-        if form not in self._fp32:
+    def _get_plain(self, form: _Form) -> OnnxForm:
+        if form not in self._plain:
             from r2p_edge.export.targets.onnx import onnx_from_checkpoint, onnx_from_onnx
 
             contract = self._contract.replace(input=form.input)
-            path = self._scratch / f"model{len(self._fp32)}.onnx"
+            path = self._scratch / f"model{len(self._plain)}.onnx"
             if self._is_onnx:
                 # A model's own form need not be asked for, and None could not be.
                 own = form.graph == self._own and self._graph == "auto"
@@ -102,5 +102,5 @@ class OnnxForms:
                 batch = 1 if self._batch is None else self._batch
                 graph = form.graph or "conv3d"
                 spec = onnx_from_checkpoint(self._source, contract, path, batch=batch, graph=graph)
-            self._fp32[form] = OnnxForm(path, spec)
-        return self._fp32[form]
+            self._plain[form] = OnnxForm(path, spec)
+        return self._plain[form]

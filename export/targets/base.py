@@ -174,7 +174,7 @@ class Calibrator(Protocol):
 
 
 def fresh_spec(original: ModelSpec, **changes: Any) -> ModelSpec:
-    """Return the spec of a new artifact, without the records that hold for another file only.
+    """Return the spec of a new artifact, without the records about another file.
 
     `parity`, `accuracy` and `target` describe one file; `calibration` describes int8 weights and
     stays with them.

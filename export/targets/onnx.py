@@ -114,7 +114,7 @@ def onnx_from_onnx(
             spec's layout with the normalisation in the graph already. The output is (N, classes),
             of the kind `spec.output.kind`.
         spec: how the model was trained. Its graph, source, built_with and parity are filled in;
-            accuracy and target, which hold for another file, are left out. Where `source` is an
+            accuracy and target, which are about another file, are left out. Where `source` is an
             artifact, precision, calibration and source are that artifact's.
         path: the .onnx file to write; all weights are in it.
         batch: size of the static batch axis; by default the model's own, 1 where that is open.

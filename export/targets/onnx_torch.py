@@ -37,7 +37,7 @@ def onnx_from_torch(
         module: takes normalised float32 (N, 3, T, H, W) and returns (N, classes). Its training
             mode is restored afterwards.
         spec: how the module was trained. Its graph, source, built_with and parity are filled in;
-            accuracy and target, which hold for another file, are left out.
+            accuracy and target, which are about another file, are left out.
         path: the .onnx file to write.
         batch: size of the static batch axis.
 

@@ -112,7 +112,7 @@ def openvino_from_onnx(
                 f"the spec of {source} does not come back from an OpenVINO file; give it labels "
                 "of characters that XML allows"
             )
-        # Whatever interrupts this, the sidecar tells files of two exports from those of one.
+        # Whatever interrupts this, the sidecar shows whether both files are of one export.
         atomic_write(weights_path(path), weights_path(draft).read_bytes())
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
