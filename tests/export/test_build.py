@@ -1,11 +1,13 @@
 """`build`: every target is tried, what was built is recorded, and no failure goes unnoticed."""
 
+import ast
 import json
 import subprocess
 import sys
 
 import pytest
 from networks import SMALL, spec_for
+from paths import ROOT
 from requirements import needs
 
 from r2p_edge.artifact import bundle
@@ -171,3 +173,12 @@ def test_listing_the_targets_imports_no_library():
     names, loaded = done.stdout.splitlines()
     assert tuple(names.split()) == TARGETS
     assert loaded == "[]"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "export").rglob("*.py")), ids=str)
+def test_the_exporter_knows_nothing_of_calibration(path):
+    """It is handed a quantizer, so that not even a type is imported."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not [name for name in names if name.startswith("r2p_edge.calibration")]
