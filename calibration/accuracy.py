@@ -1,4 +1,4 @@
-"""What an int8 model costs in accuracy and brings in time, measured before it is called good."""
+"""Accuracy and speed of an int8 model beside its fp32 one."""
 
 from __future__ import annotations
 
@@ -15,23 +15,41 @@ from r2p_edge.predictor import Predictor
 from r2p_edge.spec import ModelSpec
 
 AGREEMENT, DROP, SPEEDUP = 0.98, 0.01, 1.1
-"""What makes an int8 model worth recommending: at least this share of the clips has the same top-1
-class, top-1 falls by no more than this, and it is at least this much faster."""
+"""Limits for a recommended int8 model: least share of clips with the same top-1 class, most loss of
+top-1 accuracy, least speed over fp32."""
+
+_NUMBER = (int, float)
+_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    "runtime": str,
+    "clips": int,
+    "top1": _NUMBER,
+    "fp32_top1": _NUMBER,
+    "agreement": _NUMBER,
+    "speedup": _NUMBER,
+    "recommended": bool,
+}
 
 
-def judge(
+def measure_accuracy(
     reference: Path, artifact: Path, spec: ModelSpec, runtime: str, clips: ClipSet
 ) -> dict[str, Any]:
-    """Compares an int8 artifact of a spec with its fp32 one on a runtime of this machine.
+    """Compare an int8 artifact with its fp32 one on a runtime of this machine.
+
+    Args:
+        reference: the fp32 artifact.
+        artifact: the int8 artifact.
+        spec: spec of the int8 artifact.
+        runtime: name of the runtime.
+        clips: labelled clips to compare on.
 
     Returns:
-        {"runtime", "device", "clips", "held_out": whether they are others than those calibrated
-        on, "top1", "fp32_top1", "agreement", "latency_ms": {"int8", "fp32"}: median of a clip,
-        "speedup", "recommended"}
+        {"runtime", "device", "clips", "held_out": whether the clips were not calibrated on, "top1",
+        "fp32_top1", "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
+        "recommended"}.
 
     Raises:
         VideoError: there are no clips to compare on.
-        ModelError, BackendError: one of them does not run.
+        ModelError, BackendError: one of the artifacts does not run.
     """
     with (
         Predictor(reference, runtime=runtime) as one,
@@ -42,7 +60,7 @@ def judge(
         labels, answers, times = [], ([], []), ([], [])  # type: ignore[var-annotated]
         for number, (pixels, label) in enumerate(clips.judged()):
             labels.append(label)
-            # In turns, so that neither always comes first.
+            # In turns, as the second one finds warm caches.
             for which, predictor in sorted(enumerate((one, other)), reverse=number % 2 == 1):
                 timing = Timing()
                 scores = predictor.scores(pixels[None], timing=timing)
@@ -72,7 +90,7 @@ def judge(
 
 
 def objections(found: Mapping[str, Any]) -> list[str]:
-    """What keeps an int8 model from being recommended, of what `judge` found."""
+    """Return why an int8 model is not recommended, from a record of `measure_accuracy`."""
     reasons = {
         f"top-1 falls from {found['fp32_top1']:.1%} to {found['top1']:.1%}": (
             round(found["fp32_top1"] - found["top1"], 4) > DROP
@@ -82,4 +100,12 @@ def objections(found: Mapping[str, Any]) -> list[str]:
         ),
         f"it is {found['speedup']:g} times as fast": found["speedup"] < SPEEDUP,
     }
-    return [reason for reason, holds in reasons.items() if holds]
+    return [reason for reason, applies in reasons.items() if applies]
+
+
+def is_measurement(record: Mapping[str, Any]) -> bool:
+    """Return whether an `accuracy` record has the fields of `measure_accuracy`.
+
+    Artifacts of other tools may carry records with other fields.
+    """
+    return all(isinstance(record.get(name), kind) for name, kind in _FIELDS.items())

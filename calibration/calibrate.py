@@ -1,111 +1,189 @@
-"""From an fp32 ONNX artifact to int8 ones that are measured: what `export` and `calibrate` call."""
+"""Int8 artifacts from fp32 ONNX ones, measured before they are called good.
+
+`calibrate` makes a single one. `r2p_edge.export.build.build` makes those of its targets by the
+settings of a `Calibration`.
+"""
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import math
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from r2p_edge.artifact import bundle, open_artifact
-from r2p_edge.artifact.atomic import atomic_write, check_folder
-from r2p_edge.artifact.sidecar import write_sidecar
-from r2p_edge.calibration.accuracy import judge, objections
-from r2p_edge.calibration.clipset import ClipSet
+import numpy as np
+
+from r2p_edge.artifact import bundle
+from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.calibration.accuracy import is_measurement, measure_accuracy, objections
+from r2p_edge.calibration.clipset import ClipSet, clips_for
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import PASSES, RangeMethod
 from r2p_edge.errors import ParityError, UsageError
-from r2p_edge.export.build import Calibration as Calibration
-from r2p_edge.export.graph.builder import embed_spec
-from r2p_edge.export.graph.model import load_onnx
+from r2p_edge.export.targets.base import Progress, Target, ToolClips
+from r2p_edge.export.targets.onnx import write_with_spec
+from r2p_edge.export.targets.table import TABLE
 from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.spec import ModelSpec
 
-
-def profile_of_this_cpu() -> str:
-    """The profile for ONNX Runtime and OpenVINO on this machine; see `qdq.PROFILES`."""
-    if platform.machine() in ("aarch64", "arm64"):
-        return "arm"
-    return "cpu-avx2" if read_cpu().int8 == "saturating" else "cpu"
+ClipProgress = Callable[[int, int], None]
+"""Called after each clip of each pass with the number of clips shown so far, and in all."""
 
 
-class Quantizer:
-    """Makes int8 forms of fp32 artifacts on the same clips, and measures them.
+@dataclass(frozen=True)
+class Calibration:
+    """Settings of a calibration.
 
-    Args:
-        clips: what to calibrate and compare on.
-        method, progress: see `quantize_onnx`.
-        max_drop: points of top-1 that int8 may cost; None for any.
+    Attributes:
+        folder, split, num_clips, judged, seed, strict, force: the clips; see `clips_for`.
+        method: rule for the ranges of activations: "minmax", "percentile" or "entropy".
+        max_drop: points of top-1 accuracy that int8 may lose; None for any number.
 
     Raises:
         UsageError: `max_drop` is NaN.
     """
 
+    folder: str | Path | None = None
+    split: str | Path | None = None
+    num_clips: int = 200
+    judged: int = 48
+    seed: int = 0
+    strict: bool = False
+    force: bool = False
+    method: RangeMethod = "minmax"
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_drop is not None and math.isnan(self.max_drop):
+            raise UsageError("max_drop is nan; it must be a number of points of top-1")
+
+    def clips(self, spec: ModelSpec) -> ClipSet:
+        """Return the clips for a model.
+
+        Raises:
+            UsageError, VideoError: see `clips_for`.
+        """
+        return clips_for(
+            spec,
+            self.folder,
+            self.split,
+            num_clips=self.num_clips,
+            judged=self.judged,
+            seed=self.seed,
+            strict=self.strict,
+            force=self.force,
+        )
+
+    def quantizer(
+        self, spec: ModelSpec, targets: Sequence[Target], progress: Progress | None
+    ) -> ClipQuantizer:
+        """Return the maker of int8 for an export; see `Calibrator` in `export.targets.base`."""
+
+        def report(done: int, total: int) -> None:
+            if progress is not None:
+                progress(f"calibrating, clip {done} of {total}")
+
+        return ClipQuantizer(spec, self, targets, report)
+
+
+class ClipQuantizer:
+    """Maker of the int8 artifacts of one model, all calibrated on the same clips.
+
+    It is the `Quantizer` of `export.targets.base`.
+
+    Args:
+        spec: spec of the model.
+        settings: clips, method, and the loss that is allowed.
+        targets: targets that artifacts are made for.
+        progress: called after each clip.
+
+    Raises:
+        UsageError: `max_drop` is given for a target that is measured on the device only; or see
+            `clips_for`.
+        VideoError: the clips cannot be used.
+    """
+
     def __init__(
         self,
-        clips: ClipSet,
-        *,
-        method: RangeMethod = "minmax",
-        max_drop: float | None = None,
-        progress: Callable[[], None] = lambda: None,
+        spec: ModelSpec,
+        settings: Calibration,
+        targets: Sequence[Target],
+        progress: ClipProgress | None = None,
     ) -> None:
-        if max_drop is not None and math.isnan(max_drop):
-            raise UsageError("max_drop is nan; it is a number of points of top-1")
-        self.clips, self._method, self._max_drop = clips, method, max_drop
-        self._progress = progress
+        unmeasured = [target.name for target in targets if target.quantized != "cpu"]
+        if unmeasured and settings.max_drop is not None:
+            raise UsageError(
+                f"the loss of int8 on {', '.join(unmeasured)} can only be measured on the device; "
+                "leave max_drop (--max-drop) out, and compare there"
+            )
+        self._settings, self._progress = settings, progress
+        counts = {
+            t.name: min(settings.num_clips, t.max_clips or settings.num_clips) for t in targets
+        }
+        # Made before the work, which is long, so that wrong clips are reported first.
+        sets = {n: dataclasses.replace(settings, num_clips=n).clips(spec) for n in counts.values()}
+        self._sets = {name: sets[count] for name, count in counts.items()}
+        self._clips = sets[max(sets)]
 
-    def qdq(self, source: Path, path: Path, profile: str) -> ModelSpec:
-        """Writes the Q/DQ form of an fp32 artifact; see `quantize_onnx`."""
+    def qdq(self, source: Path, path: Path, runtime: Literal["cpu", "tensorrt"]) -> ModelSpec:
+        """Write the Q/DQ form of an fp32 artifact for this machine's CPU or for TensorRT."""
+        return self.quantize(source, path, profile_of_this_cpu() if runtime == "cpu" else runtime)
+
+    def quantize(self, source: Path, path: Path, profile: str) -> ModelSpec:
+        """Write the Q/DQ form of an fp32 artifact; see `quantize_onnx`."""
+        total, done = self._clips.count * PASSES[self._settings.method], 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            if self._progress is not None:
+                self._progress(done, total)
+
         return quantize_onnx(
             source,
             path,
-            self.clips.calibration,
-            method=self._method,
+            self._clips.calibration,
+            method=self._settings.method,
             profile=profile,
-            record=self.clips.record,
-            progress=self._progress,
+            record=self._clips.record,
+            progress=step,
         )
 
     def accuracy(self, source: Path, path: Path, spec: ModelSpec, runtime: str) -> dict[str, Any]:
-        """The `accuracy` record of an int8 artifact's spec; see `judge`.
+        """Return the `accuracy` record of an int8 artifact; see `measure_accuracy`.
 
         Raises:
-            ParityError: it costs more than `max_drop`.
+            ParityError: int8 loses more than `max_drop`.
         """
-        found = judge(source, path, spec, runtime, self.clips)
-        drop = 100 * (found["fp32_top1"] - found["top1"])
-        if self._max_drop is not None and drop > self._max_drop:
+        found = measure_accuracy(source, path, spec, runtime, self._clips)
+        drop, allowed = 100 * (found["fp32_top1"] - found["top1"]), self._settings.max_drop
+        if allowed is not None and drop > allowed:
             raise ParityError(
-                f"int8 costs {drop:.1f} points of top-1 on {runtime} ({found['fp32_top1']:.1%} to "
+                f"int8 loses {drop:.1f} points of top-1 on {runtime} ({found['fp32_top1']:.1%} to "
                 f"{found['top1']:.1%} on {found['clips']} clips), where --max-drop allows "
-                f"{self._max_drop:g}; calibrate on more clips or by another method, or stay float"
+                f"{allowed:g}; calibrate on more clips or by another method, or stay float"
             )
         return found
 
-    def onnx(self, source: Path, path: Path, profile: str) -> ModelSpec:
-        """Writes the Q/DQ form with its accuracy and latency in ONNX Runtime in its spec.
+    def clips(self, target: str) -> ToolClips:
+        """Return the clips that the own tool of a target calibrates on."""
+        clips = self._sets[target]
+        pixels = np.stack(list(clips.calibration()))
+        return ToolClips(pixels, self._settings.method, clips.record())
+
+    def store(self, folder: Path) -> list[Path]:
+        """Write the manifests of the clips into a folder; return the files.
 
         Raises:
-            UsageError: `path` does not end in .onnx. See `quantize_onnx` and `accuracy`, too.
+            OutputError: a manifest cannot be written.
         """
-        if path.suffix.lower() != ".onnx":
-            raise UsageError(f"{path} is to become an ONNX file, whose name must end in .onnx")
-        check_folder(path)
-        with tempfile.TemporaryDirectory() as folder:
-            draft = Path(folder) / "draft.onnx"
-            return self.measured(source, draft, self.qdq(source, draft, profile), path)
-
-    def measured(self, source: Path, draft: Path, spec: ModelSpec, path: Path) -> ModelSpec:
-        """Writes a Q/DQ form that is there with its accuracy; see `onnx`."""
-        spec = spec.replace(accuracy=self.accuracy(source, draft, spec, "onnxruntime"))
-        model = load_onnx(draft)
-        embed_spec(model, spec)
-        atomic_write(path, model.SerializeToString(deterministic=True))
-        write_sidecar(path, spec)
-        return spec
+        sets = {id(clips): clips for clips in self._sets.values()}
+        return [path for clips in sets.values() for path in clips.store(folder)]
 
 
 def calibrate(
@@ -114,27 +192,31 @@ def calibrate(
     *,
     calibration: Calibration | None = None,
     profile: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ClipProgress | None = None,
 ) -> ModelSpec:
-    """Turn an fp32 ONNX artifact into an int8 one that is measured against it.
+    """Write the int8 form of an fp32 ONNX artifact, measured in ONNX Runtime on this machine.
 
-    The manifest of the clips is written beside it, and a manifest of the folder is kept up to date.
+    The manifest of the clips is stored beside it, and both are added to the manifest of an
+    export's folder.
 
     Args:
-        model: the fp32 artifact.
+        model: the fp32 artifact, an .onnx file with a spec.
         out: the .onnx file to write.
-        calibration: settings; by default clips of the bundled model, for that model alone.
+        calibration: settings; by default the clips of the bundled model, for that model alone.
         profile: name in `quantize.PROFILES`; by default that of this machine's CPU.
-        progress: called after each clip that was run with the number of them, and of all runs.
+        progress: called after each clip of each pass with the number so far, and in all.
 
     Returns:
-        The spec of the int8 artifact.
+        The spec as it is in the file.
 
     Raises:
-        UsageError: an argument is wrong in itself, or `out` is the model.
-        VideoError: the folder or the list cannot be used.
-        ModelError: the model cannot be used, or int8 loses more than `calibration.max_drop`.
-        OutputError: `out` cannot be written.
+        UsageError: `out` is `model` itself or does not end in .onnx; or see `clips_for` and
+            `quantize_onnx`.
+        ModelNotFoundError, ModelError, SpecError: `model` cannot be quantized, see `quantize_onnx`.
+        ParityError: int8 loses more than `calibration.max_drop`; nothing is written.
+        VideoError: the clips cannot be used.
+        OutputError: a file cannot be written.
+        MissingDependencyError: onnx or onnxruntime is not installed.
     """
     model, out = Path(model), Path(out)
     spec = open_artifact(model).spec
@@ -144,25 +226,33 @@ def calibrate(
             f"{out} is the fp32 model itself; name another file, since other int8 models are made "
             "from that one"
         )
-    wanted = calibration or Calibration()
-    clips = wanted.clips(spec)
-    done, total = itertools.count(1), clips.count * PASSES[wanted.method]
-
-    def step() -> None:
-        if progress is not None:
-            progress(next(done), total)
-
-    quantizer = Quantizer(clips, method=wanted.method, max_drop=wanted.max_drop, progress=step)
-    spec = quantizer.onnx(model, out, profile or profile_of_this_cpu())
-    stored = clips.store(out.parent)
-    if bundle.listed(out.parent) is not None:  # `out` may have replaced one of its files
+    if out.suffix.lower() != ".onnx":
+        raise UsageError(f"{out} is to become an ONNX file, whose name must end in .onnx")
+    quantizer = ClipQuantizer(spec, calibration or Calibration(), [TABLE["onnx"]], progress)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.onnx"
+        spec = quantizer.quantize(model, draft, profile or profile_of_this_cpu())
+        spec = spec.replace(accuracy=quantizer.accuracy(model, draft, spec, "onnxruntime"))
+        write_with_spec(draft, spec, out)
+    stored = quantizer.store(out.parent)
+    if bundle.listed(out.parent) is not None:  # of which it may have replaced a file
         bundle.record(out.parent, [out], stored)
     return spec
 
 
+def profile_of_this_cpu() -> str:
+    """Return the profile for ONNX Runtime and OpenVINO on this machine; see `quantize.PROFILES`."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return "arm"
+    return "cpu-avx2" if read_cpu().int8 == "saturating" else "cpu"
+
+
 def warning_of(spec: ModelSpec) -> str | None:
-    """What to tell of an int8 artifact that is not worth recommending, in a sentence."""
+    """Return why an int8 artifact is not recommended, in a sentence; None if it is.
+
+    The accuracy record of another tool, which has other fields, gives None.
+    """
     found = spec.accuracy
-    if found is None or found["recommended"]:
+    if found is None or not is_measurement(found) or found["recommended"]:
         return None
     return f"int8 is not recommended on {found['runtime']}: {', '.join(objections(found))}"

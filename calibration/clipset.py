@@ -1,4 +1,4 @@
-"""The clips that a model is calibrated on, and others that its answers are compared on."""
+"""Clips that a model is calibrated on, and others that int8 is compared with fp32 on."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ class ClipSet(Protocol):
     """Clips for one model.
 
     Attributes:
-        count: how many there are to calibrate on.
-        held_out: whether `judged` gives others than `calibration`.
+        count: number of clips to calibrate on.
+        held_out: whether the clips of `judged` are not those of `calibration`.
     """
 
     count: int
     held_out: bool
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """The clips to calibrate on, uint8 (T, H, W, 3), from the first one on at each call."""
+        """Return the clips to calibrate on, uint8 (T, H, W, 3), from the first one on."""
         ...
 
     def judged(self) -> Labelled:
-        """Clips to compare answers on; videos that cannot be read are left out."""
+        """Return the clips to compare on; videos that cannot be read are left out."""
         ...
 
     def record(self) -> dict[str, Any]:
-        """What a spec says of the clips that `calibration` gave."""
+        """Return the record of the clips of `calibration`, for a spec."""
         ...
 
     def store(self, folder: Path) -> list[Path]:
-        """Writes the manifest of the clips, if they have one, under a name made of its sha256.
+        """Write the manifest of the clips, if they have one, under a name made of its sha256.
 
         Returns:
-            What was written.
+            The files that were written.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the manifest cannot be written.
         """
         ...
 
@@ -68,17 +68,17 @@ def clips_for(
     strict: bool = False,
     force: bool = False,
 ) -> ClipSet:
-    """Clips of a data set; of the bundled model's own where none is given.
+    """Return clips of a data set; without one, those drawn for the bundled model.
 
     Args:
-        spec: of the model.
+        spec: spec of the model.
         folder, split, strict: see `list_videos`.
         num_clips, seed, force: see `sample_clips`.
-        judged: how many clips to compare answers on.
+        judged: number of clips to compare on.
 
     Raises:
-        UsageError: no folder is given for a model that is not the bundled one, a number is not
-            positive, or the list is one of test videos.
+        UsageError: the model is not the bundled one and has no folder, a number is not positive,
+            or the list is one of test videos.
         VideoError: the folder or the list cannot be used.
 
     Warns:
@@ -90,11 +90,11 @@ def clips_for(
     if folder is not None:
         listing = list_videos(folder, spec.labels, split, strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
-        # What a larger sample would go on with.
+        # The clips that a larger sample would take next.
         others = stratified(listing.videos, seed)[num_clips : num_clips + judged]
         return _Sampled(Path(folder), spec, manifest, others, judged)
     if split is not None:
-        raise UsageError("a split needs the folder of its videos; give --videos too")
+        raise UsageError("a split was given without the folder of its videos; give --videos too")
     if spec.labels != motion.CLASSES:
         raise UsageError(
             "int8 needs clips to calibrate on; give --videos, a folder with one folder of videos "
@@ -104,7 +104,7 @@ def clips_for(
 
 
 class _Sampled:
-    """Of a folder of videos."""
+    """Clips of a folder of videos."""
 
     def __init__(
         self, folder: Path, spec: ModelSpec, manifest: Manifest, others: Any, judged: int
@@ -119,7 +119,7 @@ class _Sampled:
         failed: list[tuple[str, VideoError]] = []
         try:
             yield from read_clips(self._manifest, self._folder, self._spec, failed=failed)
-        finally:  # of all passes, as the latest need not have seen every clip
+        finally:  # over all passes, as the latest need not have seen every clip
             self._unreadable.update(name for name, _ in failed)
 
     def judged(self) -> Labelled:
@@ -138,7 +138,7 @@ class _Sampled:
 
 
 class _Drawn:
-    """Drawn for the bundled model."""
+    """Clips drawn for the bundled model."""
 
     held_out = True
 

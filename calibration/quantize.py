@@ -129,6 +129,7 @@ def quantize_onnx(
         calibration=calibration,
         parity=None,
         accuracy=None,  # that of the source, if it has one
+        target=None,
         built_with=built_with("onnx", "onnxruntime"),
     )
     logits = parity_reference(source).outputs

@@ -1,4 +1,4 @@
-"""A trained model becomes an artifact: checkpoints in, ONNX and what is built from it out.
+"""Export: a trained checkpoint or ONNX model in, artifacts for runtimes and devices out.
 
 Importing this package imports neither onnx nor torch; using one of its functions does.
 """
@@ -8,21 +8,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from r2p_edge.export.targets.table import TABLE
+
 if TYPE_CHECKING:
     from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
     from r2p_edge.export.graph.operators import check_ops
     from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
     from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx
-    from r2p_edge.export.targets.onnx import onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
+    from r2p_edge.export.targets.onnx import onnx_from_checkpoint, onnx_from_onnx
+    from r2p_edge.export.targets.onnx_torch import onnx_from_torch
     from r2p_edge.export.targets.openvino import openvino_from_onnx
     from r2p_edge.export.targets.tensorrt.export import tensorrt_from_onnx
 
-TARGETS = (
-    "onnx", "openvino", "tensorrt",
-    "mindspore", "mindspore-lite", "ascend310", "ascend310p", "ascend310b",
-)  # fmt: skip
-"""What `r2p-edge export --to` can make; here, because the command line lists them at every start,
-which need not load the exporters."""
+TARGETS = tuple(TABLE)
+"""Names that `r2p-edge export --to` takes."""
 
 _HOMES = {
     "check_ops": "graph.operators",
@@ -31,7 +30,7 @@ _HOMES = {
     "mindspore_lite_from_onnx": "targets.mindspore_lite.export",
     "onnx_from_checkpoint": "targets.onnx",
     "onnx_from_onnx": "targets.onnx",
-    "onnx_from_torch": "targets.onnx",
+    "onnx_from_torch": "targets.onnx_torch",
     "openvino_from_onnx": "targets.openvino",
     "tensorrt_from_onnx": "targets.tensorrt.export",
 }

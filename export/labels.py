@@ -13,14 +13,14 @@ _MAX_DIGITS = 9  # of a class index; Python refuses to convert thousands of them
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
-    """The class names in a file, by class index.
+    """Read the class names in a file, in the order of the class indices.
 
-    Understood are one name a line (blank lines and a header of # lines are skipped), UCF101's
-    classInd.txt (`1 ApplyEyeMakeup`), and JSON: a list, {"0": "name"} or {"name": 0}.
+    The file has one name a line (blank lines and a header of # lines are skipped), or is UCF101's
+    classInd.txt (`1 ApplyEyeMakeup`), or JSON: a list, {"0": "name"} or {"name": 0}.
 
     Raises:
-        SpecError: the file cannot be read or is empty, a name is there twice, or the numbers of
-            a numbered list have gaps or repeat.
+        SpecError: the file cannot be read or is empty, a name occurs twice, or the numbers of a
+            numbered list have gaps or repeat.
     """
     path = Path(path)
     try:
@@ -33,7 +33,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
             raise SpecError("there is no label; give one per output class")
         if len(set(labels)) < len(labels):
             twice = sorted({label for label in labels if labels.count(label) > 1})
-            raise SpecError(f"{', '.join(twice)} is there more than once; names must differ")
+            raise SpecError(f"{', '.join(twice)} occurs more than once; names must differ")
     except SpecError as error:
         raise SpecError(f"labels {path}: {error}") from error
     return tuple(labels)
@@ -59,14 +59,14 @@ def _index(digits: str) -> int:
 
 
 def _is_index(numbers: list[int]) -> bool:
-    """Whether numbers before names count the names: "100 metres" and "200 metres" do not."""
+    """Return whether the numbers before names count them; "100 metres", "200 metres" do not."""
     return min(numbers) in (0, 1) and max(numbers) < 2 * len(numbers)
 
 
 def _from_json(text: str) -> list[str]:
     try:
         data = json.loads(text)
-    # Beside JSONDecodeError, ValueError is a number of thousands of digits.
+    # A number of thousands of digits raises ValueError, too.
     except (ValueError, RecursionError) as error:
         raise SpecError(f"the file starts like JSON and is not valid JSON ({error})") from error
     if isinstance(data, list) and all(isinstance(label, str) for label in data):

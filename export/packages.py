@@ -8,5 +8,5 @@ from r2p_edge._version import __version__
 
 
 def built_with(*packages: str) -> dict[str, str]:
-    """{"r2p_edge": its version, package: its version, ...}, for `ModelSpec.built_with`."""
+    """Return {"r2p_edge": version, package: version, ...}, for `ModelSpec.built_with`."""
     return {"r2p_edge": __version__, **{package: metadata.version(package) for package in packages}}

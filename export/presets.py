@@ -1,7 +1,7 @@
-"""What each published family of R(2+1)D checkpoints expects of its input, and its labels.
+"""Input and labels of each published family of R(2+1)D checkpoints.
 
-A checkpoint holds weights only. How frames were sampled, resized and normalised in training, and
-what the outputs mean, is written down in the code that trained it; the presets restate that.
+A checkpoint has weights only. The presets restate the code that trained it: how frames were
+sampled, resized and normalised, and the meaning of the outputs.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ class Preset:
     """The preprocessing and labels of one family; see `ModelSpec` for the fields and their units.
 
     Attributes:
+        name: name of the preset.
         classes: number of outputs.
-        description: whose weights it is for, in a few words.
-        label_file: its list in the package's assets, or None where `labels` come from elsewhere.
+        description: the weights that it is for, in a few words.
+        label_file: file of class names in the package's assets.
+        clip, mean, std, resize, crop, scale: as in `ModelSpec`.
     """
 
     name: str
     classes: int
     description: str
-    label_file: str | None
+    label_file: str
     clip: ClipSpec
     mean: _Channels
     std: _Channels
@@ -50,12 +52,8 @@ class Preset:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """One name per output, in the order of the family."""
-        if self.label_file is not None:
-            return read_labels(_LABELS / self.label_file)
-        from r2p_edge.calibration.motion import CLASSES
-
-        return CLASSES
+        """Names of the classes, in the order of the outputs."""
+        return read_labels(_LABELS / self.label_file)
 
     def spec(
         self,
@@ -66,11 +64,11 @@ class Preset:
         labels: Sequence[str] | None = None,
         **changes: Any,
     ) -> ModelSpec:
-        """The spec of a model of this family.
+        """Return the spec of a model of this family.
 
         Args:
             name, arch, source: see `ModelSpec`.
-            labels: instead of the family's own, for a model fine-tuned on other classes.
+            labels: names of the classes of a model that was fine-tuned on others.
             changes: any other field of `ModelSpec`.
 
         Raises:
@@ -108,8 +106,8 @@ _ALL = (
     # and gluoncv/torch/data/video_cls/dataset_classification.py (mode "test" takes every second
     # frame, mode "validation" the centre crop). It counts frames of the downloaded files, whose
     # rate the code does not touch; YouTube's, and so most of Kinetics, is 30 frames per second.
-    # Its classes are Kinetics' in the same order (gluoncv/data/kinetics400/classification.py),
-    # there spelled with underscores.
+    # Its classes are those of Kinetics in the same order, there spelled with underscores
+    # (gluoncv/data/kinetics400/classification.py).
     Preset(
         name="kinetics400-gluoncv",
         classes=400,
@@ -143,7 +141,7 @@ _ALL = (
         name="motion",
         classes=12,
         description="the bundled motion model",
-        label_file=None,
+        label_file="motion.txt",
         clip=ClipSpec(frames=16, interval=2, fps=25.0),
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
@@ -156,7 +154,7 @@ PRESETS: Mapping[str, Preset] = {item.name: item for item in _ALL}
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name.
+    """Return the preset of that name.
 
     Raises:
         UsageError: there is none; the message lists those that exist.
@@ -170,12 +168,12 @@ def preset(name: str) -> Preset:
 def fitting_presets(
     classes: int, *, frames: int | None = None, size: tuple[int, int] | None = None
 ) -> list[str]:
-    """Names of the presets that a model of these shapes could be of.
+    """Return the names of the presets that fit the shapes of a model.
 
     Args:
         classes: number of outputs.
         frames: T, where the model fixes it (a checkpoint does not, an ONNX model may).
-        size: (H, W) of its input in pixels, likewise.
+        size: (H, W) of its input in pixels, where the model fixes it.
     """
     return [
         item.name

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, OutputError, R2PError, UsageError
+from r2p_edge.errors import BackendError, OutputError, UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess import preprocessor
 from r2p_edge.runtimes import RUNTIMES, runtime_type
@@ -124,23 +124,24 @@ def _build(
     from r2p_edge.export.build import build
 
     runtimes = {_TARGETS[name]: name for name in names}
-    failed: list[tuple[str, R2PError]] = []
-    built = build(
+    report = build(
         "motion",
         targets=list(runtimes),
         out=out,
         precision=None if precision == "fp32" else precision,
         calibration=Calibration(num_clips=_CALIBRATED, judged=_JUDGED),
-        failed=failed,
+        keep_going=True,
     )
     made, left_out = [], []
-    for artifact in built:
+    for artifact in report.built:
         name = runtimes[artifact.target]
         if artifact.status == "built":
             made.append(_Made(name, artifact.path))
         else:
             left_out.append({"runtime": name, "reason": f"{name} has no converter here"})
-    left_out += [{"runtime": runtimes[target], "reason": str(error)} for target, error in failed]
+    left_out += [
+        {"runtime": runtimes[target], "reason": str(error)} for target, error in report.failed
+    ]
     return made, left_out
 
 

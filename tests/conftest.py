@@ -73,8 +73,29 @@ def motion_model(tmp_path_factory) -> Path:
     """The bundled model as an ONNX artifact."""
     from r2p_edge.export.build import build
 
-    (artifact,) = build("motion", targets=["onnx"], out=tmp_path_factory.mktemp("motion"))
+    (artifact,) = build("motion", targets=["onnx"], out=tmp_path_factory.mktemp("motion")).built
     return artifact.path
+
+
+@pytest.fixture(scope="session")
+def lowered_motion_model(tmp_path_factory) -> Path:
+    """The bundled model as an ONNX artifact without 3-D convolutions."""
+    from r2p_edge.export.build import build
+
+    out = tmp_path_factory.mktemp("lowered")
+    (artifact,) = build("motion", targets=["onnx"], graph="conv2d", out=out).built
+    return artifact.path
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory) -> Path:
+    """A file of the weights of a small R(2+1)D with random weights, `networks.SMALL`."""
+    from networks import SMALL, random_parameters
+    from safetensors.numpy import save_file
+
+    path = tmp_path_factory.mktemp("small") / "net.safetensors"
+    save_file(random_parameters(**SMALL), path)
+    return Path(path)
 
 
 @pytest.fixture(scope="session")

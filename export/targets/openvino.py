@@ -1,9 +1,10 @@
-"""An ONNX artifact becomes an OpenVINO IR: `.xml` with the graph and the spec, `.bin` weights."""
+"""OpenVINO IR of an ONNX artifact: `.xml` with the graph and the spec, `.bin` with the weights."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +16,24 @@ from r2p_edge.errors import ModelError, SpecError, UsageError, one_line
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
 
-PRECISIONS = ("fp32", "fp16")
+_PRECISIONS = ("fp32", "fp16")  # that an fp32 model can become
+
+
+def openvino_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
+    """Build the "openvino" target; an int8 one has its measured accuracy in its spec."""
+    accuracy = None
+    if options.quantizer is not None and source.fp32 is not None:
+        accuracy = partial(options.quantizer.accuracy, source.fp32, runtime="openvino")
+    precision = None if options.precision == "int8" else options.precision
+    planned = source.spec.replace(precision=precision or source.spec.precision)
+    path = out / f"{file_stem(planned)}.xml"
+    spec = openvino_from_onnx(source.path, path, precision=precision, accuracy=accuracy)
+    return Built(options.target, path, spec)
 
 
 def openvino_from_onnx(
@@ -29,24 +43,24 @@ def openvino_from_onnx(
     precision: Literal["fp32", "fp16"] | None = None,
     accuracy: Callable[[Path, ModelSpec], Mapping[str, Any]] | None = None,
 ) -> ModelSpec:
-    """Writes an ONNX artifact as `path`, with its weights in a `.bin` file, and a sidecar.
+    """Write an ONNX artifact as `path`, with its weights in a `.bin` file, and a sidecar.
 
     Args:
         source: an ONNX file with a spec, as `onnx_from_checkpoint` and its like write it.
         path: the .xml file to write.
         precision: "fp16" halves the weights; devices with fp16 arithmetic then compute in it, the
             others in fp32. By default that of `source`.
-        accuracy: called with the IR and its spec before it is written; gives the spec's record.
+        accuracy: called with a draft of the IR and its spec; returns the `accuracy` record.
 
     Returns:
-        The spec as it is in the file. Its parity is that with `source`, and under "onnx" that of
-        `source` with what it was made from.
+        The spec as it is in the file. Its parity compares it with `source`; under "onnx" is the
+        parity record of `source` itself.
 
     Raises:
         UsageError: `path` does not end in .xml, or `source` cannot become that precision.
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`, or
             has an operator that OpenVINO lacks.
-        ParityError: the IR does not answer as `source` does; nothing is written.
+        ParityError: the IR's outputs differ from those of `source`; nothing is written.
         OutputError: a file cannot be written.
         BackendError: openvino or onnxruntime is not installed or does not work.
     """
@@ -59,22 +73,21 @@ def openvino_from_onnx(
     original = open_artifact(source).spec
     require_ops(load_onnx(source), "openvino")
     if precision not in (None, original.precision) and (
-        original.precision != "fp32" or precision not in PRECISIONS
+        original.precision != "fp32" or precision not in _PRECISIONS
     ):
         raise UsageError(
             f"{source} is {original.precision} and cannot become {precision}; fp32 can become "
-            f"{' or '.join(PRECISIONS)}"
+            f"{' or '.join(_PRECISIONS)}"
         )
-    spec = original.replace(
+    spec = fresh_spec(
+        original,
         precision=precision or original.precision,
         built_with=built_with("openvino"),
-        parity=None,
-        accuracy=None,
     )
     proof = parity_reference(source)
     model = read_model(openvino, new_core(openvino), source, spec)
     if "framework" in model.rt_info:
-        # The ONNX file's metadata, an outdated spec among them.
+        # The ONNX file's metadata, with its own spec.
         del model.rt_info["framework"]
     model.set_friendly_name(spec.name)
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +115,7 @@ def openvino_from_onnx(
                 f"the spec of {source} does not come back from an OpenVINO file; give it labels "
                 "of characters that XML allows"
             )
-        # Whatever interrupts this, the sidecar tells files of two exports from those of one.
+        # Whatever interrupts this, the sidecar shows whether both files are of one export.
         atomic_write(weights_path(path), weights_path(draft).read_bytes())
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)

@@ -1,4 +1,4 @@
-"""Tools of others that are run as processes: finding them, and how they ended."""
+"""External programs: finding them, running them, and naming how they ended."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from r2p_edge.errors import BackendError, UsageError
 
 
 def find_program(variable: str, *elsewhere: str) -> Path | None:
-    """The program that an environment variable names, else the first of `elsewhere` that is there.
+    """Return the program that an environment variable names, else the first found elsewhere.
 
     Args:
+        variable: name of the environment variable.
         elsewhere: names to look for on PATH, or paths.
 
     Raises:
-        UsageError: the variable names no program.
+        UsageError: the variable names a file that is not a program.
     """
     if named := os.environ.get(variable):
         if (program := shutil.which(named)) is None:
-            raise UsageError(f"{variable} is {named}, which is no program; correct or unset it")
+            raise UsageError(f"{variable} is {named}, which is not a program; correct or unset it")
         return Path(program).absolute()
     found = next(filter(None, map(shutil.which, elsewhere)), None)
     return Path(found).absolute() if found else None
@@ -39,15 +40,18 @@ def run_program(
     cwd: Path | None = None,
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs a program to its end, with what it prints.
+    """Run a program to its end; return its exit code and output.
 
     Args:
-        name: of the program, for errors.
-        timeout: seconds after which it is killed.
-        by_hand: the command to name to somebody who is to try it.
+        command: program and arguments.
+        name: name of the program, for errors.
+        timeout: seconds after which the program is killed.
+        by_hand: command that an error asks the user to try.
+        cwd: working folder; by default that of this process.
+        environment: its environment; by default that of this process.
 
     Raises:
-        BackendError: it did not end in time, or cannot be started.
+        BackendError: the program did not end in time, or cannot be started.
     """
     try:
         return subprocess.run(
@@ -71,7 +75,7 @@ def run_program(
 
 
 def end_of(code: int) -> str:
-    """How a process ended that did not do what it was to; no line that it prints tells of all."""
+    """Return how a process ended that failed, whatever it printed, from its exit code."""
     if code == 0:
         return "wrote no file"
     if code > 0:

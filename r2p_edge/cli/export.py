@@ -12,10 +12,9 @@ from r2p_edge.cli import options as shared
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
 from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
-from r2p_edge.errors import R2PError
 
 if TYPE_CHECKING:
-    from r2p_edge.export.build import Built
+    from r2p_edge.export.build import Built, ExportReport
 
 _ONLY_A_KIT = 6
 _DOING = "exporting and verifying"
@@ -151,7 +150,8 @@ def run(options: argparse.Namespace) -> int:
     if options.precision != "int8":
         shared.check_no_calibration(options)
     with _status(options) as progress:
-        built, failed = _build(options, progress)
+        outcome = _build(options, progress)
+    built, failed = outcome.built, outcome.failed
     code = 0
     if options.strict and any(artifact.status == "kit" for artifact in built):
         code = _ONLY_A_KIT
@@ -183,10 +183,8 @@ def _status(options: argparse.Namespace) -> Iterator[Callable[[str], None] | Non
         yield lambda step: status.update(f"{_DOING}: {step}")
 
 
-def _build(
-    options: argparse.Namespace, progress: Callable[[str], None] | None
-) -> tuple[list[Built], list[tuple[str, R2PError]]]:
-    """Return the artifacts, and each target that failed with its error."""
+def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) -> ExportReport:
+    """Build what the options ask for, as far as it can be built."""
     from r2p_edge.export.build import build
 
     calibration = None
@@ -194,8 +192,7 @@ def _build(
         from r2p_edge.calibration.calibrate import Calibration
 
         calibration = Calibration(**shared.calibration_options(options))
-    failed: list[tuple[str, R2PError]] = []
-    built = build(
+    return build(
         options.source,
         targets=[target.strip() for target in options.to.split(",") if target.strip()],
         out=options.out,
@@ -217,9 +214,8 @@ def _build(
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,
         progress=progress,
-        failed=failed,
+        keep_going=True,
     )
-    return built, failed
 
 
 def show(built: list[Built]) -> None:

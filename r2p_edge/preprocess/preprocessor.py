@@ -16,7 +16,7 @@ from r2p_edge.frame import Image, Planes
 from r2p_edge.spec import LONGEST_SIDE, ModelSpec
 
 if TYPE_CHECKING:
-    from r2p_edge.preprocess._frames import Resizer
+    from r2p_edge.preprocess._frames_py import Resizer
 
 _EXTENSION = "r2p_edge.preprocess._frames"
 _RESIZERS = 16  # sizes of frames whose tables a Preprocessor keeps

@@ -336,7 +336,7 @@ def measure_motion(count: int, num_clips: int) -> dict[str, object]:
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (built,) = build("motion", targets=["onnx"], out=folder)
+        (built,) = build("motion", targets=["onnx"], out=folder).built
         reader = ClipReader(built.spec)
 
         def drawn(split: str, number: int) -> np.ndarray:

@@ -70,7 +70,7 @@ def measure(clips: Path, checkpoint: Path | None) -> dict[str, object]:
             from safetensors.numpy import save_file
 
             save_file(random_parameters((3, 4, 6, 3)), source)
-        (built,) = build(source, targets=["onnx"], out=name, preset="ucf101-mindspore")
+        (built,) = build(source, targets=["onnx"], out=name, preset="ucf101-mindspore").built
         spec = built.spec
         runtime = open_runtime(built.path, spec, None, Options())
         logits: dict[str, list[np.ndarray]] = {}

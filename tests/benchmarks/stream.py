@@ -202,7 +202,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
     """Return all results, and the machine that they are of."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        (artifact,) = build("motion", targets=["onnx"], out=Path(folder))
+        (artifact,) = build("motion", targets=["onnx"], out=Path(folder)).built
         with Predictor(artifact.path) as predictor:
             return {
                 "benchmark": "stream",

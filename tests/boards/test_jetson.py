@@ -334,7 +334,7 @@ def exported(tmp_path_factory):
                 out=folder / "kits",
                 name="net",
                 precision=precision,
-            )
+            ).built
             assert kit.status == "kit"
     return folder
 

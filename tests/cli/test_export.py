@@ -64,9 +64,8 @@ def test_bad_exports(fails, tmp_path):
     asset = resources.files("r2p_edge") / "assets" / "motion.safetensors"
     weights.write_bytes(asset.read_bytes())
     fails(MODEL, "there is no model", "export", tmp_path / "absent.ckpt", "--out", out)
-    fails(
-        USAGE, "no target tflite; there is onnx", "export", "motion", "--to", "tflite", "--out", out
-    )
+    unknown = ("export", "motion", "--to", "tflite", "--out", out)
+    fails(USAGE, "no target tflite; choose from onnx", *unknown)
     fails(USAGE, "kinetics400-torchvision", "export", weights, "--out", out, "--preset", "ucf")
     # Without a preset, those that fit are listed.
     fails(USAGE, "12 classes but does not say how it was trained", "export", weights, "--out", out)

@@ -142,7 +142,7 @@ def test_a_folder_in_the_way_of_a_kit(fails, neither, network, tmp_path):
     taken.mkdir(parents=True)
     (taken / "mine.txt").touch()
     fails(
-        DATA, "is there and is no kit; remove it, or choose another --out",
+        DATA, "exists and is not a kit; remove it, or choose another --out",
         "export", *network, "--to", "mindspore", "--out", tmp_path / "out",
     )  # fmt: skip
     assert files(taken) == {"mine.txt"}
@@ -270,7 +270,7 @@ def test_a_file_for_another_device_on_the_framework(fails, export, lite, clip, m
         (
             ("ascend910",),
             USAGE,
-            "no target ascend910; there is onnx, openvino, ",
+            "no target ascend910; choose from onnx, openvino, ",
         ),
     ],
 )
@@ -318,7 +318,7 @@ def test_a_converter_that_fails(fails, export, lite, network, tmp_path, monkeypa
 def test_a_converter_that_is_named_wrongly(fails, lite, network, tmp_path, monkeypatch):
     monkeypatch.setenv("R2P_CONVERTER_LITE", str(tmp_path / "absent"))
     fails(
-        USAGE, "absent, which is no program; correct or unset it",
+        USAGE, "absent, which is not a program; correct or unset it",
         "export", *network, "--to", "mindspore", "--out", tmp_path / "out",
     )  # fmt: skip
     assert not (tmp_path / "out").exists()

@@ -38,7 +38,7 @@ def _small(precision: str) -> bytes:
         from safetensors.numpy import save_file
 
         save_file(random_parameters(**SMALL), folder / "net.safetensors")
-        (made,) = build(folder / "net.safetensors", spec=SPEC, targets=["onnx"], out=folder)
+        (made,) = build(folder / "net.safetensors", spec=SPEC, targets=["onnx"], out=folder).built
         return made.path.read_bytes()
 
 

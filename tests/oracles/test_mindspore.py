@@ -112,7 +112,7 @@ def test_the_published_network_on_pixels(tmp_path, depth):
 
     built, mindir = build(
         checkpoint, targets=["onnx", "mindspore"], out=tmp_path, preset="ucf101-mindspore"
-    )
+    ).built
     assert built.spec.arch == f"r2plus1d_{depth}"
     session = open_session(built.path)
     assert session.get_inputs()[0].type == "tensor(uint8)"

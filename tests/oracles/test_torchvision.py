@@ -35,7 +35,7 @@ def artifact(network, tmp_path_factory):
     torch.save(network.state_dict(), folder / "tv.pth")
     (built,) = build(
         folder / "tv.pth", targets=["onnx"], out=folder, preset="kinetics400-torchvision"
-    )
+    ).built
     return built
 
 
@@ -94,9 +94,9 @@ def test_sampling_at_the_rate_of_the_preset(artifact):
 
 @needs("openvino")
 def test_openvino_and_the_other_graph_on_real_clips(artifact, data, tmp_path):
-    built = build(artifact.path, targets=["onnx", "openvino"], out=tmp_path, graph="conv2d")
-    built += build(artifact.path, targets=["openvino"], out=tmp_path)
-    built += build(artifact.path, targets=["openvino"], out=tmp_path, precision="fp16")
+    built = build(artifact.path, targets=["onnx", "openvino"], out=tmp_path, graph="conv2d").built
+    built += build(artifact.path, targets=["openvino"], out=tmp_path).built
+    built += build(artifact.path, targets=["openvino"], out=tmp_path, precision="fp16").built
     assert [each.path.name for each in built] == [
         "tv-fp32-conv2d.onnx",
         "tv-fp32-conv2d.xml",

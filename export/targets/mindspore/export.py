@@ -1,4 +1,4 @@
-"""An ONNX artifact becomes a MindIR file, which MindSpore runs."""
+"""MindIR file of an ONNX artifact, which the MindSpore framework runs."""
 
 from __future__ import annotations
 
@@ -16,31 +16,38 @@ from r2p_edge.errors import ModelError, OutputError, UsageError
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.mindspore import TARGET, MindSpore, reason
 from r2p_edge.spec import ModelSpec
 
-# What mindspore.export takes (mindspore/_checkparam.py, check_file_name_by_regular).
+# Paths that mindspore.export takes (mindspore/_checkparam.py, check_file_name_by_regular).
 _PLAIN = re.compile(r"[0-9a-zA-Z@_\-.:/\\]+")
 
 
+def mindspore_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
+    """Build the "mindspore" target with the framework."""
+    path = out / f"{file_stem(source.spec)}.mindir"
+    return Built(options.target, path, mindspore_from_onnx(source.path, path))
+
+
 def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
-    """Writes an fp32 ONNX artifact as the MindIR file `path`, with its spec in a sidecar.
+    """Write an fp32 ONNX artifact as the MindIR file `path`, with its spec in a sidecar.
 
     Args:
-        source: an ONNX file with a spec, as `onnx_from_checkpoint` and its like write it. Of both
-            forms that a network can have, MindSpore runs "conv3d" faster.
+        source: an ONNX file with a spec, as `onnx_from_checkpoint` and its like write it. MindSpore
+            runs the form "conv3d" faster than "conv2d".
         path: the .mindir file to write.
 
     Returns:
-        The spec of the file. Its parity is that with `source`, and under "onnx" that of `source`
-        with what it was made from.
+        The spec of the file. Its parity compares it with `source`; under "onnx" is the parity
+        record of `source` itself.
 
     Raises:
         UsageError: `path` does not end in .mindir, or `source` is not fp32.
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`, or
-            has an operator that has no form in MindSpore; all are named.
-        ParityError: the MindIR does not answer as `source` does; nothing is written.
+            has operators without a form in MindSpore; all are named.
+        ParityError: the MindIR's outputs differ from those of `source`; nothing is written.
         OutputError: `path` cannot be written.
         BackendError: this process has set MindSpore to another device than the CPU.
         MissingDependencyError: mindspore, onnx or onnxruntime is not installed.
@@ -58,7 +65,7 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
         )
     model = load_onnx(source)
     require_ops(model, "mindspore")
-    spec = original.replace(target=TARGET, built_with=built_with("mindspore"), parity=None)
+    spec = fresh_spec(original, target=TARGET, built_with=built_with("mindspore"))
     proof = parity_reference(source)
     with tempfile.TemporaryDirectory() as folder:
         draft = _export(mindspore, model, proof.inputs.dtype, Path(folder))
@@ -71,7 +78,7 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
 
 
 def _export(mindspore: Any, model: Any, kind: Any, folder: Path) -> Path:
-    """The model, of an input of the dtype `kind`, as a MindIR file in `folder`."""
+    """Write the model, with an input of dtype `kind`, as a MindIR file into `folder`."""
     from r2p_edge.export.targets.mindspore.cell import cell_from_onnx
 
     draft = folder / "model.mindir"
@@ -94,6 +101,6 @@ def _export(mindspore: Any, model: Any, kind: Any, folder: Path) -> Path:
             "rewrite that operator, or choose another target"
         ) from error
     finally:
-        # A failure leaves the exporter's.
+        # A failed export leaves its own level set.
         mindspore.set_context(jit_syntax_level=level)
     return draft

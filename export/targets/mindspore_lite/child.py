@@ -1,7 +1,6 @@
 """A conversion by `mindspore_lite.Converter`, as a program of its own.
 
-Its library has its own protobuf and ONNX definitions, so that nothing of the exporter is imported
-here.
+The library brings its own protobuf and ONNX definitions, so this imports nothing of the exporter.
 """
 
 from __future__ import annotations
@@ -12,14 +11,16 @@ from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
 
 def convert(source: str, output: str, optimize: str, config: str) -> None:
-    """Writes the ONNX file `source` as `<output>.mindir`.
+    """Write the ONNX file `source` as `<output>.mindir`.
 
     Args:
+        source: the ONNX file.
+        output: path of the result, without its suffix.
         optimize: "general" or "ascend_oriented".
         config: file in the converter's INI format, "" for none.
 
     Raises:
-        BackendError: the library is not to be had.
+        BackendError: the library is not installed or cannot be imported.
         RuntimeError: the conversion failed.
     """
     lite = MindSporeLite.library()

@@ -1,4 +1,4 @@
-"""The settings of MindSpore Lite's converter: its INI text, and what wraps an Ascend `.om`.
+"""The settings of MindSpore Lite's converter: its INI text, and the wrapping of an Ascend `.om`.
 
 Read in mindspore-lite 2.7: tools/converter/config_parser/config_file_parser.cc,
 tools/common/parse_config_utils.cc and string_util.cc, tools/converter/parser/om.
@@ -14,7 +14,7 @@ from typing import Literal
 from r2p_edge.errors import UsageError
 from r2p_edge.spec import ModelSpec
 
-# Of [ascend_context] what SetParamByConfigfile reads.
+# Keys by section; of [ascend_context] those that SetParamByConfigfile reads.
 _KEYS = {
     "common_quant_param": "quant_type bit_num min_quant_weight_size min_quant_weight_channel "
     "skip_quant_node debug_info_save_path enable_encode workspace",
@@ -45,20 +45,23 @@ _KEYS = {
 }
 _PASSED_ON = ("acl_init_options", "acl_build_options")  # to ACL, which knows the keys
 
-# Of tools/converter/quantizer/data_distribution.cc; KL's range is symmetric, REMOVAL_OUTLIER's has
-# 99.98 % of a clip's values, averaged over the clips.
+# Names of tools/converter/quantizer/data_distribution.cc; the range of KL is symmetric, that of
+# REMOVAL_OUTLIER has 99.98 % of a clip's values, averaged over the clips.
 _METHODS = {"minmax": "MAX_MIN", "percentile": "REMOVAL_OUTLIER", "entropy": "KL"}
 
 
 def converter_config(sections: Mapping[str, Mapping[str, str]]) -> str:
-    """The converter's INI text.
+    """Return the converter's INI text.
 
-    It refuses a key that it does not know and passes over a section that it does not know, so that
-    a misspelled one would quietly do nothing.
+    The converter refuses an unknown key but ignores an unknown section, so that a misspelled one
+    would do nothing.
+
+    Args:
+        sections: settings by section and key.
 
     Raises:
-        UsageError: there is no such section or key, or a value would not survive the tool's
-            parsing: it splits lines at = and removes quotes and, in old versions, all blanks.
+        UsageError: a section or key is unknown, or a value would not survive the tool's parsing:
+            it splits lines at = and removes quotes and, in old versions, all blanks.
     """
     lines = []
     for section, entries in sections.items():
@@ -88,14 +91,15 @@ def full_quant_config(
     target: Literal["ASCEND"] | None = None,
     bias_correction: bool = True,
 ) -> str:
-    """The config of a post-training quantization to INT8, weights per channel.
+    """Return the config of a post-training quantization to INT8, weights per channel.
 
     Args:
-        spec: of the model.
-        folder: of one `.bin` file a clip, the raw bytes of the model's input.
-        size: how many of them to use, 1 to 65535.
-        method: how the range of an activation is found: "minmax", "percentile" or "entropy".
+        spec: spec of the model.
+        folder: folder of one `.bin` file per clip, the raw bytes of the model's input.
+        size: number of clips to use, 1 to 65535.
+        method: rule for the range of an activation: "minmax", "percentile" or "entropy".
         target: None for the CPU.
+        bias_correction: whether biases make up for the mean error of quantized weights.
 
     Raises:
         UsageError: an argument is out of range or the converter could not read it.
@@ -129,7 +133,11 @@ def full_quant_config(
 
 
 def om_wrap_config(spec: ModelSpec, batch: int = 1) -> str:
-    """The config with which converter_lite wraps an Ascend `.om` of this contract; see below.
+    """Return the config with which converter_lite wraps an Ascend `.om`; see `om_wrap_command`.
+
+    Args:
+        spec: spec of the model.
+        batch: clips per call.
 
     Raises:
         UsageError: the converter could not read a tensor's name.
@@ -150,10 +158,13 @@ def om_wrap_config(spec: ModelSpec, batch: int = 1) -> str:
 def om_wrap_command(
     source: str | Path, output: str | Path, config: str | Path, program: str = "converter_lite"
 ) -> list[str]:
-    """What wraps the `.om` file `source`, made by ATC, into `<output>.mindir` for mindspore_lite.
+    """Return the command that wraps a `.om` file into a `.mindir` for mindspore_lite.
 
     Args:
-        config: a file of what `om_wrap_config` gives.
+        source: the `.om` file, made by ATC.
+        output: path of the result, without its suffix.
+        config: file with the text of `om_wrap_config`.
+        program: the converter.
     """
     files = [f"--modelFile={source}", f"--outputFile={output}", f"--configFile={config}"]
     return [program, "--fmk=OM", "--device=Ascend", *files]

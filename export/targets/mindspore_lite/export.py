@@ -1,4 +1,4 @@
-"""An ONNX artifact becomes MindSpore Lite's own `.mindir`, for one device."""
+"""MindSpore Lite's own `.mindir` of an ONNX artifact, for one device, or a kit that builds it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,35 @@ import numpy as np
 
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.errors import UsageError
+from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
+from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
+from r2p_edge.export.targets.kit import write_kit
+from r2p_edge.export.targets.mindspore_lite.build import CHIPS, CLIP_FOLDER, build_lite
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
-from r2p_edge.export.targets.mindspore_lite.converter import CHIPS, CLIPS, build_lite
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.spec import ModelSpec
+
+
+def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
+    """Build MindSpore Lite's model for the CPU or an Ascend, or a kit without the converter."""
+    device = options.target if options.target in CHIPS else "cpu"
+    if options.quantizer is None:
+        clips, planned = None, plan_lite(source.path, device)
+    else:
+        clips, method, record = options.quantizer.clips(options.target)
+        planned = plan_lite(source.path, device, "int8", method=method, record=record)
+    stem = file_stem(planned, "" if device == "cpu" else f"-{device}")
+    proof = parity_reference(source.path)
+    path = out / f"{stem}.mindir"
+    try:
+        spec = build_lite(source.path, path, planned, proof, device=device, calibration=clips)
+    except MissingDependencyError:
+        folder = out / f"{stem}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
+        write_kit(source.path, planned, proof, folder, path.name, calibration=clips)
+        return Built(options.target, folder, planned, "kit")
+    return Built(options.target, path, spec)
 
 
 def mindspore_lite_from_onnx(
@@ -29,7 +51,7 @@ def mindspore_lite_from_onnx(
     config: str | None = None,
     timeout: float = 3600.0,
 ) -> ModelSpec:
-    """Writes an ONNX artifact as a `.mindir` that is optimised for one device and runs on no other.
+    """Write an ONNX artifact as a `.mindir` that is optimised for one device and runs on no other.
 
     Args:
         source: an fp32 ONNX file with a spec; for "cpu" and "ascend310b" one without 3-D
@@ -37,22 +59,21 @@ def mindspore_lite_from_onnx(
         path: the .mindir file to write, and beside it a sidecar with its spec.
         calibration: clips, uint8 (N, T, H, W, 3), on which the converter calibrates an int8 model;
             for "cpu" only.
-        method: how the ranges of activations follow from them.
+        method: rule for the ranges of activations.
         config: further settings, see `converter_config`.
         timeout: seconds that the converter may take.
 
     Returns:
-        The spec of the file: fp32 or int8 for the CPU, fp16 for Ascend. Its parity is that with
-        `source`, and under "onnx" that of `source` with what it was made from; it is None for an
-        Ascend artifact on a machine that has no Ascend or not the library, where nothing can prove
-        it.
+        The spec of the file: fp32 or int8 for the CPU, fp16 for Ascend. Its parity compares it with
+        `source`, and under "onnx" is the parity record of `source` itself; it is None for an Ascend
+        artifact on a machine without an Ascend or the library, which cannot run it.
 
     Raises:
         UsageError: `path`, `device` or `config` is wrong, `source` is not fp32, or it cannot be
             calibrated, see `plan_lite`.
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`,
-            has what the device lacks, or the converter refuses it.
-        ParityError: the result does not answer as `source` does; nothing is written.
+            has an operator that the device lacks, or the converter refuses it.
+        ParityError: the outputs differ from those of `source`; nothing is written.
         BackendError: the converter does not work; MissingDependencyError where it, or for the CPU
             mindspore_lite, is not installed.
         OutputError: `path` cannot be written.
@@ -83,18 +104,20 @@ def plan_lite(
     method: str = "minmax",
     record: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
-    """The spec that Lite's form of an ONNX artifact for a device will have.
+    """Return the spec that Lite's form of an ONNX artifact for a device is to have.
 
     Args:
+        source: the ONNX artifact.
+        device: "cpu", or a name in `CHIPS`.
         precision: "fp32", the default, or "int8" for the CPU; "fp16" for Ascend.
-        method: of int8, see `full_quant_config`.
-        record: what the spec of int8 shall say of the clips.
+        method: rule for the ranges of int8, see `full_quant_config`.
+        record: origin of the clips, for the spec of int8.
 
     Raises:
-        UsageError: there is no such device, or it has not this precision, or `source` is not fp32;
-            for int8 also: there is no such method, `source` takes several clips at once, or its
-            input has a name that the converter's settings cannot have.
-        ModelError: `source` has what the device lacks.
+        UsageError: the device is unknown or lacks the precision, or `source` is not fp32; for int8
+            also: the method is unknown, `source` takes several clips at once, or the converter's
+            settings cannot name its input.
+        ModelError: `source` has an operator that the device lacks.
     """
     if device != "cpu" and device not in CHIPS:
         raise UsageError(f"device is {device!r}; it must be one of cpu, {', '.join(CHIPS)}")
@@ -110,12 +133,8 @@ def plan_lite(
     target = "mindspore-lite" if device == "cpu" else device
     model = load_onnx(source)
     require_ops(model, target, precision=becomes)
-    planned = original.replace(
-        precision=becomes,
-        target={"runtime": "mindspore_lite", "device": device},
-        parity=None,
-        accuracy=None,
-    )
+    runs_on = {"runtime": "mindspore_lite", "device": device}
+    planned = fresh_spec(original, precision=becomes, target=runs_on)
     if becomes != "int8":
         return planned
     batch = network_input(model).type.tensor_type.shape.dim[0].dim_value
@@ -124,6 +143,6 @@ def plan_lite(
             f"{source} takes {batch or 'any number of'} clips at once, but Lite calibrates on one "
             "at a time; export it with --batch 1"
         )
-    full_quant_config(planned, CLIPS, 1, method=method)  # refuses what it cannot say
+    full_quant_config(planned, CLIP_FOLDER, 1, method=method)  # raises on what it cannot express
     calibration = {**(record or {}), "method": method, "profile": target}
     return planned.replace(calibration=calibration)

@@ -1,6 +1,6 @@
-"""Building a TensorRT engine on the machine that it is for, and proving it.
+"""Building a TensorRT engine on the machine that it is for, and verifying it.
 
-Nothing here needs onnx, because it also runs on the target, out of a kit (`kit.py`).
+Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.py`).
 """
 
 from __future__ import annotations
@@ -8,38 +8,32 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import BackendError, MissingDependencyError
 from r2p_edge.export.packages import built_with
-from r2p_edge.export.targets.tensorrt.trtexec import (
-    PROGRAM,
-    Trtexec,
-    find_trtexec,
-    prove_by_trtexec,
-)
-from r2p_edge.export.verify.parity import ParityReference, check_parity
+from r2p_edge.export.targets.tensorrt.tools import Tool, find_tool
+from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.runtimes.tensorrt import cudart
-from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx, strongly_typed
+from r2p_edge.runtimes.tensorrt.build import BuildOptions
 from r2p_edge.runtimes.tensorrt.plan_header import read_plan
-from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 from r2p_edge.spec import ModelSpec
 
-_SHARED_WORKSPACE = 2 << 30  # where the GPU's memory is the CPU's, and not to be had whole
+_SHARED_WORKSPACE = 2 << 30  # where the GPU shares the CPU's memory, and cannot take all of it
 
 TYPED = "typed.onnx"
-"""What the file of `Models.typed` is called."""
+"""Name of the file `Models.typed`."""
 
 
 class Models(NamedTuple):
     """The ONNX files that an engine can be built from.
 
     Attributes:
-        plain: in fp32, or in int8 with Q/DQ nodes.
-        typed: the same network in the types to compute in, for TensorRT that has no flags for
+        plain: model in fp32, or in int8 with Q/DQ nodes.
+        typed: the same network in the types to compute in, for a TensorRT that has no flags for
             them; None where that is `plain`.
     """
 
@@ -48,13 +42,14 @@ class Models(NamedTuple):
 
 
 def can_build() -> bool:
-    """Whether this machine has a GPU, and TensorRT in one form or another.
+    """Return whether this machine has a GPU, and TensorRT's Python module or trtexec.
 
     Raises:
-        BackendError: there is one, and it does not work.
+        BackendError: TensorRT or CUDA is installed and does not work.
+        UsageError: R2P_TRTEXEC names no program.
     """
     try:
-        _tool()
+        find_tool()
         return cudart.load().device_count() > 0
     except MissingDependencyError:
         return False
@@ -70,22 +65,22 @@ def build_engine(
     cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ModelSpec:
-    """Builds an engine for the first GPU of this machine and writes it and its sidecar.
+    """Build an engine for the first GPU of this machine; write it and its sidecar.
 
     Args:
         models: the ONNX files.
         path: the .engine file to write.
-        planned: the spec that the file is to have, without what only the result shows.
-        proof: what the file must answer to what.
+        planned: the spec that the file is to have, but for the records of the build itself.
+        proof: reference inputs, and the outputs that the engine must reproduce.
         workspace: bytes of GPU memory that kernels may use while they run.
         cache: folder for timing caches, which make the next build faster.
-        progress: called with what TensorRT is doing.
+        progress: called with each step that TensorRT reports.
 
     Returns:
         The spec of the file.
 
     Raises:
-        ModelError: TensorRT refuses the model; ParityError where it answers otherwise.
+        ModelError: TensorRT refuses the model; ParityError where the engine's outputs differ.
         BackendError: TensorRT does not work, or there is no GPU; MissingDependencyError where
             neither its Python module nor trtexec is installed.
         OutputError: `path` cannot be written, or there is no folder for the cache.
@@ -93,7 +88,7 @@ def build_engine(
     check_folder(path)
     if cache is not None:
         check_folder(cache / "timing")
-    tool = _tool()
+    tool = find_tool()
     cuda = cudart.load()
     if cuda.device_count() == 0:
         raise BackendError(
@@ -133,94 +128,19 @@ def build_engine(
     return spec
 
 
-class _Tool(Protocol):
-    """A form of TensorRT that builds engines."""
-
-    name: str
-
-    def version(self) -> str: ...
-
-    def strongly_typed(self) -> bool: ...
-
-    def build(self, model: Path, draft: Path, options: BuildOptions) -> None: ...
-
-    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]: ...
-
-
-class _Module:
-    """TensorRT's Python module."""
-
-    name = "tensorrt"
-
-    def version(self) -> str:
-        return str(TensorRT.library().__version__)
-
-    def strongly_typed(self) -> bool:
-        return strongly_typed()
-
-    def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
-        draft.write_bytes(plan_from_onnx(model, options))
-
-    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]:
-        return check_parity(draft, spec, proof, TensorRT, artifact="the TensorRT engine")
-
-
-class _Program:
-    """trtexec, which tells neither its progress nor the engine our contract."""
-
-    name = "trtexec"
-
-    def __init__(self, program: Path) -> None:
-        self._trtexec = Trtexec(program)
-
-    def version(self) -> str:
-        return ".".join(map(str, self._trtexec.version()))
-
-    def strongly_typed(self) -> bool:
-        return self._trtexec.strongly_typed()
-
-    def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
-        self._trtexec.build(
-            model,
-            draft,
-            precision=options.precision,
-            workspace=options.workspace,
-            timing_cache=options.cache,
-        )
-
-    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]:
-        return prove_by_trtexec(draft, spec, proof, self._trtexec)
-
-
-def _cache_name(tool: _Tool, chip: cudart.Chip, cuda: str) -> str:
-    """Timings hold for one version of everything on one kind of GPU; trtexec takes any."""
-    gpu = f"sm{chip.compute_capability}-{chip.multiprocessors}"
-    return f"{tool.name}-{tool.version()}-{gpu}-cuda{cuda}.timing"
-
-
-def _tool() -> _Tool:
-    """The Python module, which can do more; else trtexec.
-
-    Raises:
-        MissingDependencyError: neither is here.
-        BackendError: the module is here and does not work.
-    """
-    try:
-        TensorRT.library()
-    except MissingDependencyError as error:
-        if (program := find_trtexec()) is None:
-            raise MissingDependencyError(
-                f"there is neither TensorRT's Python module nor its trtexec here: {error}; or set "
-                f"{PROGRAM} to the program"
-            ) from error
-        return _Program(program)
-    return _Module()
-
-
 def build_engine_of_kit(
     model: Path, path: Path, planned: ModelSpec, proof: ParityReference
 ) -> ModelSpec:
-    """`build_engine` in a kit's folder, where the next build finds its timing cache too."""
+    """Build the engine of a kit in its folder, which keeps the timing cache for the next build."""
     typed = model.with_name(TYPED)
     models = Models(model, typed if typed.is_file() else None)
     return build_engine(models, path, planned, proof, cache=model.parent)
+
+
+def _cache_name(tool: Tool, chip: cudart.Chip, cuda: str) -> str:
+    """Return the name of a timing cache: timings are valid for one TensorRT, GPU and CUDA alone.
+
+    The Python module refuses a cache of another machine; trtexec takes any.
+    """
+    gpu = f"sm{chip.compute_capability}-{chip.multiprocessors}"
+    return f"{tool.name}-{tool.version()}-{gpu}-cuda{cuda}.timing"

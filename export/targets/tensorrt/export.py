@@ -1,4 +1,4 @@
-"""An ONNX artifact becomes a TensorRT engine, on the machine that has the GPU."""
+"""TensorRT engine of an ONNX artifact, or a kit that builds it on the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
-from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine
+from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
+from r2p_edge.export.targets.kit import write_kit
+from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine, can_build
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
@@ -23,6 +25,29 @@ try:
     import onnx  # noqa: F401
 except ImportError as error:
     raise missing("onnx", "export") from error
+
+
+def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
+    """Build the "tensorrt" target: an engine for this machine's GPU, or a kit where it has none."""
+    planned = plan_tensorrt(source.path, options.precision)
+    path = out / f"{file_stem(planned)}.engine"
+    proof = parity_reference(source.path)
+    with tempfile.TemporaryDirectory() as scratch:
+        models = models_for(source.path, planned, Path(scratch))
+        if can_build():
+            spec = build_engine(
+                models,
+                path,
+                planned,
+                proof,
+                workspace=options.workspace,
+                cache=options.timing_cache,
+                progress=options.progress,
+            )
+            return Built(options.target, path, spec)
+        folder = out / f"{file_stem(planned)}-tensorrt-kit"
+        write_kit(models.plain, planned, proof, folder, path.name, models.typed)
+    return Built(options.target, folder, planned, "kit")
 
 
 def tensorrt_from_onnx(
@@ -34,26 +59,26 @@ def tensorrt_from_onnx(
     cache: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ModelSpec:
-    """Writes an ONNX artifact as an engine for this machine's first GPU, and a sidecar.
+    """Write an ONNX artifact as an engine for this machine's first GPU, and a sidecar.
 
     Args:
         source: an ONNX file with a spec, in fp32, or in int8 with Q/DQ nodes.
         path: the .engine file to write.
-        precision: by default that of `source`. What is not int8 in an int8 engine is in fp16.
-        workspace: bytes of GPU memory that kernels may use while they run; by default what
-            TensorRT thinks right, and at most 2 GiB where CPU and GPU share their memory.
+        precision: by default that of `source`. Layers of an int8 engine that are not int8 are fp16.
+        workspace: bytes of GPU memory that kernels may use while they run; by default TensorRT's
+            own choice, and at most 2 GiB where CPU and GPU share their memory.
         cache: a folder for timing caches, which make the next build on this machine faster.
-        progress: called with what TensorRT, from 10 on, is doing.
+        progress: called with each step that TensorRT, from 10 on, reports.
 
     Returns:
-        The spec of the file. Its parity is that with `source`, and under "onnx" that of `source`
-        with what it was made from.
+        The spec of the file. Its parity compares it with `source`; under "onnx" is the parity
+        record of `source` itself.
 
     Raises:
         UsageError: `path` or `precision` is wrong.
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`, or
-            has what TensorRT refuses.
-        ParityError: the engine does not answer as `source` does; nothing is written.
+            has an operator that TensorRT refuses.
+        ParityError: the engine's outputs differ from those of `source`; nothing is written.
         BackendError: TensorRT does not work here, or finds no GPU; MissingDependencyError where
             it is not installed.
         OutputError: `path` cannot be written.
@@ -77,11 +102,11 @@ def tensorrt_from_onnx(
 
 
 def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
-    """The spec that the engine of an ONNX artifact will have.
+    """Return the spec that the engine of an ONNX artifact is to have.
 
     Raises:
         UsageError: `source` cannot become that precision.
-        ModelError: `source` has what no TensorRT runs.
+        ModelError: `source` has an operator that no TensorRT runs.
     """
     original = open_artifact(source).spec
     wanted = precision or original.precision
@@ -92,16 +117,12 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
             "which can become fp32 or fp16, or calibrate it for int8"
         )
     require_ops(load_onnx(source), _limits())
-    return original.replace(
-        precision=wanted,
-        target={"runtime": "tensorrt", "device": "cuda"},
-        parity=None,
-        accuracy=None,
-    )
+    target = {"runtime": "tensorrt", "device": "cuda"}
+    return fresh_spec(original, precision=wanted, target=target)
 
 
 def _limits() -> str:
-    """Those of the TensorRT that is here; of the newest where it is not known yet."""
+    """Return the name of the operator limits of the installed TensorRT, else of the newest."""
     try:
         major = str(TensorRT.library().__version__).partition(".")[0]
     except MissingDependencyError:
@@ -110,7 +131,10 @@ def _limits() -> str:
 
 
 def models_for(source: Path, planned: ModelSpec, folder: Path) -> Models:
-    """`source`, and in `folder` its form for TensorRT that takes precision from the file alone."""
+    """Return `source`, and its form for a TensorRT that takes precision from the file alone.
+
+    The latter is written into `folder`; fp32 needs none.
+    """
     if planned.precision == "fp32":
         return Models(source, None)
     typed = folder / TYPED

@@ -1,140 +1,35 @@
-"""Kits: whole folders that build and prove an artifact where neither this package nor onnx is."""
+"""Kits: the folders from which another machine builds and verifies an artifact."""
 
 import ast
-import hashlib
-import json
 import runpy
-import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bare_python import make_python
-from fake_mindspore_lite import FOLDER, install_program, installed
-from models import brightness_model, grey_frames, spec_of_brightness
-from networks import SMALL, random_parameters, spec_for
+from kits import FILES, content, kit_of, names, sha256
+from models import brightness_model, spec_of_brightness
+from networks import SMALL
 from requirements import needs
 
-from r2p_edge import Predictor
-from r2p_edge.artifact import atomic as _files
+from r2p_edge.artifact import files as _files
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.artifact.sidecar import sidecar_path
-from r2p_edge.errors import ModelError, OutputError
-from r2p_edge.export.build import build
+from r2p_edge.errors import OutputError
 from r2p_edge.export.targets import kit as kit_module
-from r2p_edge.export.targets.kit import build_kit, write_kit
-from r2p_edge.export.targets.mindspore_lite.converter import build_lite
-from r2p_edge.export.targets.mindspore_lite.export import plan_lite
-from r2p_edge.export.verify.parity import ParityReference, parity_reference
-from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.export.targets.kit import write_kit
+from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import InputSpec, ModelSpec
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+pytestmark = [
+    needs("onnx"),
+    needs("onnxruntime"),
+    needs("safetensors"),
+    pytest.mark.usefixtures("bare"),
+]
 
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
+BACKEND = 5
 FLOATS = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
-FILES = {"build.py", "clips.npz", "kit.json", "model.onnx", "r2p_edge.zip"}
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch):
-    """Neither the library nor its converter."""
-    monkeypatch.setitem(sys.modules, "mindspore_lite", None)
-    monkeypatch.delenv("R2P_CONVERTER_LITE", raising=False)
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    """A small R(2+1)D as a file of weights, and its contract."""
-    from safetensors.numpy import save_file
-
-    path = tmp_path_factory.mktemp("network") / "net.safetensors"
-    save_file(random_parameters(**SMALL), path)
-    return path, spec_for(SMALL["classes"], name="net")
-
-
-def kit_of(network, target, out, **options):
-    source, spec = network
-    (built,) = build(source, spec=spec, targets=[target], out=out, **options)
-    assert built.status == "kit"
-    return built.path
-
-
-@pytest.fixture(scope="module")
-def made(network, tmp_path_factory):
-    """A kit for the CPU; tests copy it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "mindspore_lite", None)
-        patch.setenv("PATH", "/usr/bin:/bin")
-        return kit_of(network, "mindspore-lite", tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def kit(made, tmp_path):
-    return Path(shutil.copytree(made, tmp_path / "kit"))
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory):
-    """A Python without this package, that has numpy and the stand-in for mindspore_lite."""
-    python = make_python(tmp_path_factory.mktemp("target"))
-    (site,) = python.parents[1].glob("lib/python*/site-packages")
-    (site / "mindspore_lite").symlink_to(FOLDER / "mindspore_lite")
-    return python
-
-
-@pytest.fixture
-def run_kit(target, tmp_path):
-    """Runs a kit's build.py on the target; returns its exit code, output and errors."""
-
-    def run_kit(folder, *arguments, python=(), **environment):
-        done = subprocess.run(
-            [target, *python, folder / "build.py", *arguments],
-            cwd=tmp_path,
-            env={"PATH": "/usr/bin:/bin", **environment},
-            capture_output=True,
-            text=True,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run_kit
-
-
-@pytest.fixture
-def refused(run_kit):
-    """Asserts that a kit ends with this code and one sentence, and has written nothing."""
-
-    def refused(code, message, folder, **environment):
-        before = names(folder)
-        found, output, errors = run_kit(folder, "--json", **environment)
-        assert found == code, errors
-        (line,) = errors.splitlines()
-        assert line.startswith("build.py: error: ")
-        assert message in line
-        assert output == "" or line.endswith(json.loads(output)["error"])
-        assert names(folder) == before
-
-    return refused
-
-
-def names(folder):
-    return {file.name for file in folder.iterdir()}
-
-
-def content(folder):
-    return json.loads((folder / "kit.json").read_text(encoding="utf-8"))
-
-
-def with_content(folder, **changes):
-    (folder / "kit.json").write_text(json.dumps(content(folder) | changes), encoding="utf-8")
-
-
-def sha256(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 # What is in a kit.
@@ -202,260 +97,6 @@ def test_build_py_tells_an_old_python(made, monkeypatch, capsys):
     assert capsys.readouterr().err == error
 
 
-# On the target.
-
-
-def test_a_kit_builds_and_proves_itself_elsewhere(made, run_kit, tmp_path):
-    folder = Path(shutil.copytree(made, tmp_path / "für [das] Gerät"))
-    code, output, errors = run_kit(folder, python=("-v",))
-    assert code == 0, errors
-    path = folder / "net-fp32-conv2d.mindir"
-    assert output.startswith(f"{path}: fp32 for cpu, largest difference ")
-    assert output.endswith(" of the largest logit, top-1 agreement 100% over 3 clips\n")
-    # All of this package came out of the kit.
-    loaded = [line for line in errors.splitlines() if line.startswith("import 'r2p_edge")]
-    assert len(loaded) > 20
-    assert all("zipimporter" in line for line in loaded)
-    assert names(folder) == FILES | {path.name, sidecar_path(path).name}
-
-    artifact, source = open_artifact(path), open_artifact(folder / "model.onnx")
-    assert (artifact.verified, artifact.carrier) == (True, "sidecar")
-    assert artifact.spec.contract_digest() == source.spec.contract_digest()
-    assert artifact.spec.target["converter"] == "mindspore_lite.Converter"
-    assert artifact.spec.built_with["mindspore_lite"] == "2.7.0"
-    parity = artifact.spec.parity
-    assert (parity["reference"], parity["clips"], parity["top1"]) == ("onnx", 3, 1.0)
-    assert parity["max_rel"] <= 1e-5
-    assert parity["runtime"] == "mindspore_lite 2.7.0 on cpu"
-    assert parity["onnx"] == source.spec.parity
-    video = grey_frames(range(0, 250, 20), 40, 50)
-    with installed(), Predictor(path) as one, Predictor(folder / "model.onnx") as other:
-        assert (one.runtime, other.runtime) == ("mindspore_lite", "onnxruntime")
-        np.testing.assert_allclose(
-            one.predict(video).scores, other.predict(video).scores, rtol=1e-4
-        )
-
-
-def test_what_it_reports_to_machines(kit, run_kit):
-    code, output, errors = run_kit(kit, "--json")
-    assert (code, errors) == (0, "")
-    report = json.loads(output)
-    spec = open_artifact(kit / "net-fp32-conv2d.mindir").spec
-    assert report == {
-        "path": str(kit / "net-fp32-conv2d.mindir"),
-        "runtime": "mindspore_lite",
-        "device": "cpu",
-        "precision": "fp32",
-        "parity": spec.to_dict()["parity"],
-    }
-
-
-def test_it_builds_again_over_what_it_built(kit, run_kit):
-    for _ in range(2):
-        assert run_kit(kit)[0] == 0
-    assert open_artifact(kit / "net-fp32-conv2d.mindir").verified
-
-
-def test_a_terminal_that_has_not_the_letters(made, run_kit, tmp_path):
-    folder = Path(shutil.copytree(made, tmp_path / "Gerät"))
-    code, output, errors = run_kit(folder, PYTHONIOENCODING="ascii")
-    assert (code, errors) == (0, "")
-    assert "Ger\\xe4t" in output
-
-
-def test_options(kit, run_kit):
-    code, output, _ = run_kit(kit, "--help")
-    assert (code, output.split()[:2]) == (0, ["usage:", "build.py"])
-    assert run_kit(kit, "--jsno")[0] == USAGE
-    assert names(kit) == FILES
-
-
-@pytest.fixture
-def program(tmp_path, target):
-    """The environment in which R2P_CONVERTER_LITE names the program."""
-    path = install_program(tmp_path / "lite")
-    path.write_text(path.read_text().replace(sys.executable, str(target)))
-    return {"R2P_CONVERTER_LITE": str(path), "FAKE_LITE_WITHOUT_CONVERTER": "1"}
-
-
-def test_with_the_program(kit, run_kit, program):
-    code, _, errors = run_kit(kit, **program)
-    assert (code, errors) == (0, "")
-    spec = open_artifact(kit / "net-fp32-conv2d.mindir").spec
-    assert spec.target["converter"] == "converter_lite"
-    assert spec.parity["max_rel"] <= 1e-5
-
-
-def test_a_source_of_other_batches(network, run_kit, tmp_path):
-    folder = kit_of(network, "mindspore-lite", tmp_path, batch=2)
-    with np.load(folder / "clips.npz") as clips:
-        assert clips["inputs"].shape[0] == 3  # one and a half of them
-    code, output, errors = run_kit(folder, "--json")
-    assert (code, errors) == (0, "")
-    assert json.loads(output)["parity"]["max_rel"] <= 1e-5
-
-
-@pytest.mark.parametrize(
-    ("device", "graph", "chip"),
-    [("ascend310p", "conv3d", "Ascend310P3"), ("ascend310b", "conv2d", "Ascend310B4")],
-)
-def test_for_an_ascend_that_is_elsewhere(network, run_kit, tmp_path, device, graph, chip):
-    folder = kit_of(network, device, tmp_path)
-    name = f"net-fp16-conv2d-{device}" if graph == "conv2d" else f"net-fp16-{device}"
-    assert folder.name == f"{name}-kit"
-    code, output, errors = run_kit(folder)
-    assert (code, errors) == (0, "")
-    path = folder / f"{name}.mindir"
-    assert output == f"{path}: fp16 for {device}, not proven: this machine cannot run it\n"
-    spec = open_artifact(path).spec
-    assert (spec.precision, spec.graph, spec.parity) == ("fp16", graph, None)
-    assert (spec.target["device"], spec.target["chip"]) == (device, chip)
-    assert json.loads(run_kit(folder, "--json")[1])["parity"] is None
-
-
-@pytest.fixture
-def int8_kit(made, tmp_path):
-    """A kit for int8; and what it is made of, without the clips."""
-    source = made / "model.onnx"
-    planned = plan_lite(source, "cpu", "int8", record={"seed": 7, "clips": 200})
-    arguments = source, planned, parity_reference(source)
-    clips = verification_clips(planned, 5, seed=2)
-    write_kit(*arguments, tmp_path / "int8", "net-int8.mindir", calibration=clips)
-    return tmp_path / "int8", arguments, clips
-
-
-def test_int8_is_calibrated_there_as_here(int8_kit, run_kit, tmp_path):
-    folder, arguments, clips = int8_kit
-    calibration = {"seed": 7, "clips": 5, "method": "minmax", "profile": "mindspore-lite"}
-    assert content(folder)["spec"]["calibration"] == calibration
-    assert names(folder) == FILES | {"calibration.npy"}
-    kept = np.load(folder / "calibration.npy")
-    assert kept.dtype == np.uint8  # a quarter of what the model takes
-    np.testing.assert_array_equal(kept, clips)
-    code, output, errors = run_kit(folder)
-    assert code == 0, errors
-    assert output.startswith(f"{folder / 'net-int8.mindir'}: int8 for cpu, largest difference ")
-    spec = open_artifact(folder / "net-int8.mindir").spec
-    assert spec.calibration == calibration
-    assert spec.parity["max_rel"] > 1e-4
-    here = tmp_path / "here.mindir"
-    with installed():
-        build_lite(arguments[0], here, *arguments[1:], device="cpu", calibration=clips)
-    assert here.read_bytes() == (folder / "net-int8.mindir").read_bytes()
-
-
-def test_int8_without_its_clips(int8_kit, refused):
-    folder, _, _ = int8_kit
-    (folder / "calibration.npy").unlink()
-    refused(MODEL, "calibration.npy of the kit", folder)
-    files = content(folder)["files"]
-    with_content(folder, files={name: files[name] for name in files if name != "calibration.npy"})
-    refused(USAGE, "there are no clips to calibrate an int8 model on", folder)
-
-
-# What goes wrong on the target.
-
-
-def test_the_tool_is_missing(kit, refused, target, run_kit):
-    refused(BACKEND, "there is no MindSpore Lite converter", kit, FAKE_LITE_WITHOUT_CONVERTER="1")
-    (site,) = target.parents[1].glob("lib/python*/site-packages")
-    for library, message in (
-        ("mindspore_lite", "mindspore_lite is not installed; it is not on PyPI"),
-        ("numpy", "numpy cannot be imported (No module named 'numpy'); pip install numpy"),
-    ):
-        link = site / library
-        away = link.rename(site / f"{library}.away")
-        try:
-            refused(BACKEND, message, kit)
-        finally:
-            away.rename(link)
-
-
-def test_the_program_is_named_wrongly(kit, refused, tmp_path):
-    refused(USAGE, "which is no program", kit, R2P_CONVERTER_LITE=str(tmp_path / "absent"))
-
-
-@pytest.mark.parametrize("kind", ["class", "program"])
-@pytest.mark.parametrize(
-    ("failure", "message"),
-    [
-        ("exit1", "Unsupported to convert ops: [Wobble]; try "),
-        ("nothing", "wrote no file for "),
-        ("empty", "wrote no file for "),
-        ("abort", "was killed by SIGABRT for "),
-    ],
-)
-def test_the_converter_fails(kit, refused, program, kind, failure, message):
-    environment = program if kind == "program" else {}
-    refused(MODEL, message, kit, FAKE_LITE_CONVERTER=failure, **environment)
-
-
-def test_the_artifact_answers_otherwise(tmp_path, refused):
-    source = brightness_model(tmp_path / "model.onnx")
-    kit = kit_of((source, None), "mindspore-lite", tmp_path / "out")
-    refused(MODEL, "model does not answer as its source (onnx) does", kit, FAKE_LITE_WRONG="1")
-
-
-def test_the_expected_outputs_are_others(kit, refused):
-    with np.load(kit / "clips.npz") as clips:
-        inputs, outputs = clips["inputs"], clips["outputs"]
-    outputs[0, 0] += 0.01 * np.abs(outputs).max()
-    np.savez(kit / "clips.npz", inputs=inputs, outputs=outputs)
-    refused(MODEL, "clips.npz of the kit", kit)
-    with_content(kit, files=content(kit)["files"] | {"clips.npz": sha256(kit / "clips.npz")})
-    refused(MODEL, "model does not answer as its source (onnx) does", kit)
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "clips.npz", "r2p_edge.zip"])
-def test_a_file_that_is_damaged_or_missing(kit, refused, name):
-    file = kit / name
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
-    refused(MODEL, f"{name}", kit)
-    file.write_bytes(whole[:-1])
-    refused(MODEL, f"{name}", kit)
-    file.unlink()
-    refused(MODEL, f"{name}", kit)
-
-
-def test_code_that_is_damaged_where_it_is_not_seen(kit, refused):
-    file = kit / "r2p_edge.zip"
-    whole = file.read_bytes()
-    file.write_bytes(whole.replace(b"Ascend", b"Ascent"))
-    assert file.read_bytes() != whole
-    refused(MODEL, "r2p_edge.zip", kit)
-
-
-def test_a_kit_json_that_is_none(kit, refused):
-    texts = (b"", b"{", b"[]", b'"kit"', b"null", b"{}", b"\xff", b"[" * 10**5)
-    for text in texts:
-        (kit / "kit.json").write_bytes(text)
-        with pytest.raises(ModelError, match=r"kit is no whole kit \(.*\); copy the folder again$"):
-            build_kit(kit)
-    refused(MODEL, f"{kit} is no whole kit (", kit)
-    (kit / "kit.json").unlink()
-    refused(MODEL, "is no whole kit (FileNotFoundError(", kit)
-
-
-def test_a_kit_json_that_lacks_something(kit):
-    whole = content(kit)
-    for name in whole:
-        without = {key: value for key, value in whole.items() if key != name}
-        (kit / "kit.json").write_text(json.dumps(without))
-        with pytest.raises(ModelError, match=rf"is no whole kit \(KeyError\('{name}'\)\)"):
-            build_kit(kit)
-    for changes in ({"files": {}}, {"files": None}, {"spec": {"format": 1}}):
-        (kit / "kit.json").write_text(json.dumps(whole | changes))
-        with pytest.raises(ModelError, match="is no whole kit"):
-            build_kit(kit)
-
-
-def test_the_artifact_cannot_be_written(kit, refused):
-    (kit / "net-fp32-conv2d.mindir").mkdir()
-    # Found before the converter is started.
-    refused(DATA, "cannot be written: it is a folder", kit, FAKE_LITE_CONVERTER="exit1")
-
-
 # Writing a kit.
 
 
@@ -486,7 +127,7 @@ def test_what_is_no_kit_stays(planned, tmp_path, what):
     else:
         folder.mkdir()
         (folder / "cat.jpg").write_bytes(b"mine")
-    with pytest.raises(OutputError, match=r"photos is there and is no kit; remove it, or choose"):
+    with pytest.raises(OutputError, match=r"photos exists and is not a kit; remove it, or choose"):
         write_kit(*planned, folder, "a.mindir")
     assert (folder if what == "file" else folder / "cat.jpg").read_bytes() == b"mine"
     assert names(tmp_path) == {"photos", "source.onnx"}

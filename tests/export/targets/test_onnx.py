@@ -28,6 +28,7 @@ from r2p_edge.errors import (
     SpecError,
     UsageError,
 )
+from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 from r2p_edge.spec import InputSpec
@@ -126,6 +127,7 @@ def test_a_34_layer_network(tmp_path, per_conv):
 
 
 @needs("torchvision")
+@pytest.mark.slow
 def test_torchvision_at_full_size(tmp_path):
     import torch
 
@@ -143,6 +145,7 @@ def test_torchvision_at_full_size(tmp_path):
 
 
 @needs("torch")
+@pytest.mark.slow
 def test_gluoncvs_names_at_full_size(tmp_path):
     from safetensors.numpy import save_file
 
@@ -336,60 +339,6 @@ def test_a_sidecar_is_read_back_and_checked(out):
         write_sidecar(out / "absent.engine", spec_for(3))
 
 
-@needs("torch")
-@pytest.mark.parametrize("input", INPUTS)
-@pytest.mark.parametrize("batch", [1, 2])
-def test_any_torch_module_becomes_an_artifact(out, input, batch):
-    import torch
-    from torch import nn
-
-    from r2p_edge.export import onnx_from_torch
-
-    torch.manual_seed(0)
-    module = nn.Sequential(
-        nn.Conv3d(3, 6, 3, 2, 1),
-        nn.BatchNorm3d(6),
-        nn.GELU(),
-        nn.MaxPool3d(2),
-        nn.AdaptiveAvgPool3d(1),
-        nn.Dropout(0.5),
-        nn.Flatten(),
-        nn.Linear(6, 5),
-    )
-    module.train()
-    module[1].eval()  # a frozen batch norm
-    path = out / "m.onnx"
-    spec = onnx_from_torch(module, spec_for(5, input=input), path, batch=batch)
-    assert [part.training for part in module] == [True, False, *[True] * 6]
-    assert open_artifact(path).spec == spec
-    assert spec.parity["reference"] == f"torch {torch.__version__.partition('+')[0]}"
-    assert spec.source["dialect"] == "torch"
-    assert spec.graph == "conv3d"
-    clips = verification_clips(spec, 3, seed=4)
-    expected = torch_answers(module.eval(), spec, clips)
-    assert agreement(expected, answers(path, spec, clips)).max_rel < 1e-5
-    session = open_session(path)
-    assert session.get_inputs()[0].name == "frames"
-    assert session.get_inputs()[0].shape == [batch, *spec.input_shape[1:]]
-    assert session.get_outputs()[0].shape == [batch, 5]
-
-
-@needs("torch")
-def test_torch_modules_that_do_not_fit_are_refused(out):
-    from torch import nn
-
-    from r2p_edge.export import onnx_from_torch
-
-    module = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 5))
-    with pytest.raises(SpecError, match=r"returns \(3, 5\) .* has 6 labels"):
-        onnx_from_torch(module, spec_for(6), out / "m.onnx")
-    with pytest.raises(UsageError, match="batch is 0"):
-        onnx_from_torch(module, spec_for(5), out / "m.onnx", batch=0)
-    with pytest.raises(ModelError, match="Sequential cannot be run or exported"):
-        onnx_from_torch(nn.Sequential(nn.Linear(7, 7)), spec_for(6), out / "m.onnx")
-    assert list(out.iterdir()) == []
-
-
 def foreign(
     path,
     *,
@@ -525,6 +474,28 @@ def test_an_artifact_that_normalises_float32_is_not_normalised_twice(checkpoint,
         onnx_from_onnx(out / "first.onnx", first, out / "second.onnx")
 
 
+@pytest.mark.parametrize("graph", [None, "conv2d"])
+def test_records_of_another_file_do_not_survive(checkpoint, out, graph):
+    """Those of the weights stay with them, whatever recipe is given for the rest."""
+    from r2p_edge.export import onnx_from_checkpoint, onnx_from_onnx
+
+    source = out / "source.onnx"
+    spec = onnx_from_checkpoint(checkpoint, spec_for(7), source)
+    of_weights = {"method": "minmax", "profile": "cpu"}
+    spec = spec.replace(
+        precision="int8",
+        calibration=of_weights,
+        accuracy={"top1": 0.5},
+        target={"runtime": "tensorrt", "device": "cuda"},
+    )
+    write_with_spec(source, spec, source)
+    for given in (spec, spec_for(7)):
+        again = onnx_from_onnx(source, given, out / "again.onnx", graph=graph)
+        assert open_artifact(out / "again.onnx").spec == again
+        assert (again.precision, again.calibration) == ("int8", of_weights)
+        assert (again.accuracy, again.target, again.source) == (None, None, spec.source)
+
+
 def test_the_batch_of_a_foreign_onnx(tmp_path, out):
     from r2p_edge.export import onnx_from_onnx
 
@@ -585,7 +556,7 @@ def test_what_is_no_module_or_no_spec(tmp_path):
     module, path = torch.nn.Linear(1, 1), tmp_path / "model.onnx"
     with pytest.raises(SpecError, match="the spec is a dict; give a ModelSpec"):
         onnx_from_torch(module, {"labels": []}, path)
-    with pytest.raises(ModelError, match=r"a OrderedDict is no torch\.nn\.Module"):
+    with pytest.raises(ModelError, match=r"is a OrderedDict; expected a torch\.nn\.Module"):
         onnx_from_torch(module.state_dict(), spec_for(7), path)
 
 

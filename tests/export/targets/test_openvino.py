@@ -62,7 +62,7 @@ def test_fp32_keeps_and_fp16_halves_the_weights(tmp_path):
             labels=_labels(tmp_path),
             frames=4,
             size=32,
-        )
+        ).built
     sizes = {name: each.path.with_suffix(".bin").stat().st_size for name, each in built.items()}
     assert sizes["fp16"] < 0.52 * sizes["fp32"]
     assert [each.path.name for each in built.values()] == ["small-fp32.xml", "small-fp16.xml"]

@@ -45,7 +45,7 @@ def kits(tmp_path_factory):
                 out=folder,
                 name="net",
                 precision=None if precision == "int8" else precision,
-            )
+            ).built
             assert (built.status, built.path.name) == ("kit", f"net-{precision}-tensorrt-kit")
             made[precision] = built.path
     return made
@@ -207,7 +207,7 @@ def test_there_is_nothing_to_build_with(kit, refused):
     folder = kit()
     message = "neither TensorRT's Python module nor its trtexec here: tensorrt is not installed; "
     refused(BACKEND, message, folder, None)
-    message = "R2P_TRTEXEC is /absent, which is no program"
+    message = "R2P_TRTEXEC is /absent, which is not a program"
     refused(USAGE, message, folder, None, R2P_TRTEXEC="/absent")
 
 

@@ -1,0 +1,186 @@
+"""The contract of an export: a spec made from preset, spec file, source and changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from r2p_edge.artifact.open import embedded_spec
+from r2p_edge.errors import ModelNotFoundError, SpecError, UsageError
+from r2p_edge.export.checkpoints.dialects import canonical_parameters
+from r2p_edge.export.checkpoints.network import network_from_parameters
+from r2p_edge.export.checkpoints.read import read_checkpoint
+from r2p_edge.export.labels import read_labels
+from r2p_edge.export.presets import PRESETS, fitting_presets, preset
+from r2p_edge.spec import InputSpec, ModelSpec
+
+_BUNDLED = "motion"  # name of the bundled model, and of its preset
+_MAX_NAME = 100  # characters; what is appended to it still fits into any file name
+
+
+class SourceModel(NamedTuple):
+    """The model that is exported.
+
+    Attributes:
+        path: file of a checkpoint or ONNX model.
+        bundled: whether it is the bundled model.
+        carried: spec that an ONNX artifact carries; None for every other file.
+    """
+
+    path: Path
+    bundled: bool
+    carried: ModelSpec | None
+
+
+def find_source(source: str | Path) -> SourceModel:
+    """Return the model with a path, or the bundled one for "motion".
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        SpecError: the spec of an ONNX artifact is damaged.
+    """
+    bundled = str(source) == _BUNDLED
+    path = Path(source)
+    if bundled:
+        path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
+    return SourceModel(
+        path, bundled, embedded_spec(path) if path.suffix.lower() == ".onnx" else None
+    )
+
+
+def contract_of(
+    source: SourceModel,
+    *,
+    preset_name: str | None,
+    spec: ModelSpec | str | Path | None,
+    labels: str | Path | None,
+    name: str | None,
+    clip: Mapping[str, Any],
+    size: int | None,
+    input: Literal["uint8", "float32"] | None,
+) -> ModelSpec:
+    """Return the spec that the artifacts of a model are to have.
+
+    Args:
+        source: the model.
+        preset_name, spec, labels, name, size, input: see `build.build`.
+        clip: fields of `ClipSpec` that the caller changes; None leaves one as it is.
+
+    Raises:
+        UsageError: nothing says how the model was trained, both a preset and a spec do, a change
+            is impossible, or the name cannot be part of a file name.
+        CheckpointError, ModelError: the model is needed for the message and cannot be read.
+        SpecError: the spec or the labels cannot be read.
+    """
+    if source.bundled and preset_name is None and spec is None:
+        preset_name = _BUNDLED
+    contract = _chosen(source, preset_name, spec)
+    contract = _changed(contract, clip, size, input)
+    if labels is not None:
+        contract = contract.replace(labels=read_labels(labels))
+    if name is None and spec is None and not source.bundled:
+        name = source.path.stem if source.carried is None else source.carried.name
+    return contract.replace(name=_file_name(contract.name if name is None else name))
+
+
+def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpec:
+    """Return an input of that dtype, with the layout that goes with it.
+
+    "uint8" is NTHWC with the normalisation in the graph; "float32" is normalised NCTHW.
+    """
+    uint8 = dtype == "uint8"
+    return dataclasses.replace(
+        taken,
+        dtype=dtype,
+        layout="NTHWC" if uint8 else "NCTHW",
+        normalized_in_graph=uint8,
+    )
+
+
+def _chosen(
+    source: SourceModel, preset_name: str | None, spec: ModelSpec | str | Path | None
+) -> ModelSpec:
+    """Return the spec that the caller chose, else the one that the model carries."""
+    if preset_name is not None and spec is not None:
+        raise UsageError(
+            "both a preset and a spec were given; a spec says everything, so choose one"
+        )
+    if isinstance(spec, ModelSpec):
+        return spec
+    if spec is not None:
+        return ModelSpec.from_file(spec)
+    if preset_name is not None:
+        return preset(preset_name).spec(name=preset_name)
+    if source.carried is not None:
+        return source.carried
+    classes, frames, size = _sizes(source.path)
+    fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
+    raise UsageError(
+        f"{source.path} has {classes or 'an open number of'} classes but does not say how it was "
+        "trained; give --preset"
+        + (f" ({', '.join(fitting)} fit)" if fitting else f" of {', '.join(PRESETS)} with --labels")
+        + " or --spec"
+    )
+
+
+def _sizes(path: Path) -> tuple[int | None, int | None, tuple[int, int] | None]:
+    """Return the classes, T and (H, W) that a model's shapes fix; None for open ones."""
+    if path.suffix.lower() == ".onnx":
+        from r2p_edge.export.graph.model import load_onnx, network_sizes
+
+        return network_sizes(load_onnx(path))
+    named = canonical_parameters(read_checkpoint(path).parameters)
+    return network_from_parameters(named.parameters, named.bn_eps).classes, None, None
+
+
+def _changed(
+    contract: ModelSpec,
+    clip: Mapping[str, Any],
+    size: int | None,
+    input: Literal["uint8", "float32"] | None,
+) -> ModelSpec:
+    """Return the contract with the caller's own training settings in it."""
+    given = {name: value for name, value in clip.items() if value is not None}
+    try:
+        contract = contract.replace(clip=dataclasses.replace(contract.clip, **given))
+        if size is not None:
+            contract = _resized(contract, size)
+        if input is not None:
+            contract = contract.replace(input=with_input(contract.input, input))
+    except SpecError as error:
+        # The contract was right before: the caller's setting is wrong.
+        raise UsageError(str(error)) from error
+    return contract
+
+
+def _resized(contract: ModelSpec, size: int) -> ModelSpec:
+    # As published recipes do (128 x 171 for 112, 256 for 224): the resize grows with the crop.
+    crop = dataclasses.replace(contract.crop, height=size, width=size)
+    factor = size / contract.crop.height
+    grown = {
+        name: round(value * factor)
+        for name in ("height", "width", "size")
+        if (value := getattr(contract.resize, name)) is not None
+    }
+    return contract.replace(crop=crop, resize=dataclasses.replace(contract.resize, **grown))
+
+
+def _file_name(name: str) -> str:
+    """Return `name` if it can be part of a file name."""
+    if (
+        not name.strip()
+        or not name.isprintable()
+        or len(name) > _MAX_NAME
+        or set(name) & set("/\\")
+    ):
+        raise UsageError(
+            f"the artifact's name is {reprlib.repr(name)}, which cannot be part of a file name; "
+            f"give a name of at most {_MAX_NAME} printable characters without slashes"
+        )
+    return name

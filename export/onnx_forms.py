@@ -1,0 +1,106 @@
+"""The ONNX files that targets are built from: a model in every form that a target asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from r2p_edge.export.contract import with_input
+from r2p_edge.export.targets.base import GraphForm, OnnxForm, Quantizer, Target
+from r2p_edge.spec import InputSpec, ModelSpec
+
+
+class _Form(NamedTuple):
+    """Graph and input of a form; a graph of None is the model's own."""
+
+    graph: GraphForm | None
+    input: InputSpec
+
+
+class OnnxForms:
+    """Forms of one model, each written and verified once.
+
+    Args:
+        source: file of a checkpoint or ONNX model.
+        contract: spec of the artifacts.
+        scratch: folder for the files.
+        graph: form of all targets; "auto" for what each of them runs best.
+        any_input: whether each target may choose the input that it is known to take.
+        batch: clips per call; None for the model's own, 1 where that is open.
+        quantizer: maker of int8; None where no form is quantized.
+
+    Raises:
+        ModelError: an ONNX model cannot be read.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        contract: ModelSpec,
+        scratch: Path,
+        *,
+        graph: Literal["auto", "conv3d", "conv2d"] = "auto",
+        any_input: bool = False,
+        batch: int | None = None,
+        quantizer: Quantizer | None = None,
+    ) -> None:
+        self._source, self._contract, self._scratch = source, contract, scratch
+        self._graph, self._batch, self._quantizer = graph, batch, quantizer
+        self._is_onnx = source.suffix.lower() == ".onnx"
+        self._own: GraphForm | None = "conv3d"
+        self._any_input = any_input
+        if self._is_onnx:
+            from r2p_edge.export.graph.model import graph_kind, load_onnx, takes_pixels
+
+            model = load_onnx(source)
+            self._own = graph_kind(model)
+            # The normalisation that is in a graph stays there.
+            self._any_input = any_input and not takes_pixels(model)
+        self._plain: dict[_Form, OnnxForm] = {}
+        self._qdq: dict[tuple[Path, str], OnnxForm] = {}
+
+    def get(self, target: Target) -> OnnxForm:
+        """Return the form that a target is built from.
+
+        Raises:
+            R2PError: the form cannot be written or verified; see `onnx_from_checkpoint`,
+                `onnx_from_onnx` and `Quantizer.qdq`.
+        """
+        plain = self._get_plain(self._form(target))
+        if self._quantizer is None or target.quantized is None or target.quantized == "tool":
+            return plain
+        key = plain.path, target.quantized
+        if key not in self._qdq:
+            path = self._scratch / f"qdq{len(self._qdq)}.onnx"
+            spec = self._quantizer.qdq(plain.path, path, target.quantized)
+            self._qdq[key] = OnnxForm(path, spec, plain.path)
+        return self._qdq[key]
+
+    def _form(self, target: Target) -> _Form:
+        graph = self._own
+        if self._graph != "auto":
+            graph = self._graph
+        elif target.graph == "conv2d" and graph == "conv3d":
+            graph = "conv2d"
+        taken = self._contract.input
+        if self._any_input and target.input == "float32":
+            taken = with_input(taken, "float32")
+        return _Form(graph, taken)
+
+    def _get_plain(self, form: _Form) -> OnnxForm:
+        if form not in self._plain:
+            from r2p_edge.export.targets.onnx import onnx_from_checkpoint, onnx_from_onnx
+
+            contract = self._contract.replace(input=form.input)
+            path = self._scratch / f"model{len(self._plain)}.onnx"
+            if self._is_onnx:
+                # A model's own form need not be asked for, and None could not be.
+                own = form.graph == self._own and self._graph == "auto"
+                graph = None if own else form.graph
+                spec = onnx_from_onnx(self._source, contract, path, batch=self._batch, graph=graph)
+            else:
+                batch = 1 if self._batch is None else self._batch
+                graph = form.graph or "conv3d"
+                spec = onnx_from_checkpoint(self._source, contract, path, batch=batch, graph=graph)
+            self._plain[form] = OnnxForm(path, spec)
+        return self._plain[form]

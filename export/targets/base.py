@@ -1,0 +1,192 @@
+"""A target of an export: its facts, what its builder is given, and what it gives back."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.spec import ModelSpec
+
+GraphForm = Literal["conv3d", "conv2d"]
+"""Form of a network: with 3-D convolutions, or the exact form without them."""
+
+Progress = Callable[[str], None]
+"""Called with the step that long work has reached."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime or device that artifacts are built for; a row of `table.TABLE`.
+
+    Attributes:
+        name: as `r2p-edge export --to` spells it.
+        builder: "module:function" in this package, imported when the target is built. The
+            function takes (`OnnxForm`, output folder, `TargetOptions`) and returns `Built`.
+        precisions: precisions that the target can be built in.
+        graph: form of the network that the target runs best.
+        input: dtype of the model's input that the target is known to take.
+        quantized: origin of int8: Q/DQ nodes in the ONNX file, written for the "cpu" or for
+            "tensorrt"; or the target's own "tool", which calibrates on clips. None without int8.
+        max_clips: most clips that the target's own tool is given; None for any number.
+    """
+
+    name: str
+    builder: str
+    precisions: tuple[str, ...]
+    graph: GraphForm = "conv3d"
+    input: Literal["uint8", "float32"] = "uint8"
+    quantized: Literal["cpu", "tensorrt", "tool"] | None = None
+    max_clips: int | None = None
+
+    def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
+        """Build the artifact of this target, or a kit, into the folder `out`.
+
+        Raises:
+            R2PError: the artifact cannot be built, written or verified.
+        """
+        module, _, function = self.builder.partition(":")
+        found = importlib.import_module(f"{__package__}.{module}")
+        built: Built = getattr(found, function)(source, out, options)
+        return built
+
+
+class OnnxForm(NamedTuple):
+    """An ONNX artifact that a target is built from.
+
+    Attributes:
+        path: the .onnx file.
+        spec: its contract.
+        fp32: the fp32 file that a Q/DQ form was made from; None for a form that is not quantized.
+    """
+
+    path: Path
+    spec: ModelSpec
+    fp32: Path | None = None
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Options of one build.
+
+    Attributes:
+        target: name of the target that the user asked for.
+        precision: precision that the user asked for; None for that of the source.
+        quantizer: maker of int8; None unless `precision` is "int8".
+        workspace: bytes of GPU memory that TensorRT's kernels may use.
+        timing_cache: folder of TensorRT's timing caches.
+        progress: called with the step that long work has reached.
+    """
+
+    target: str
+    precision: Literal["fp32", "fp16", "int8"] | None = None
+    quantizer: Quantizer | None = None
+    workspace: int | None = None
+    timing_cache: Path | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """An artifact that was built.
+
+    Attributes:
+        target: name of its target.
+        path: its file; the folder of a kit.
+        spec: its contract, with the record of parity.
+        status: "built"; or "kit" where the target's tool is not installed here, see `kit.py`.
+    """
+
+    target: str
+    path: Path
+    spec: ModelSpec
+    status: Literal["built", "kit"] = "built"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, as `r2p-edge export --json` prints them."""
+        return {
+            "target": self.target,
+            "precision": self.spec.precision,
+            "graph": self.spec.graph,
+            "status": self.status,
+            "path": str(self.path),
+            "parity": self.spec.to_dict()["parity"],
+            **({"accuracy": self.spec.to_dict()["accuracy"]} if self.spec.accuracy else {}),
+        }
+
+
+class ToolClips(NamedTuple):
+    """Clips for a tool that calibrates by itself.
+
+    Attributes:
+        pixels: uint8 (N, T, H, W, 3).
+        method: rule for the ranges of activations: "minmax", "percentile" or "entropy".
+        record: origin of the clips, for the artifact's spec.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    method: str
+    record: Mapping[str, Any]
+
+
+class Quantizer(Protocol):
+    """Maker of the int8 artifacts of one model, all calibrated on the same clips."""
+
+    def qdq(self, source: Path, path: Path, runtime: Literal["cpu", "tensorrt"]) -> ModelSpec:
+        """Write the Q/DQ form of the fp32 ONNX artifact `source`; return its spec."""
+        ...
+
+    def accuracy(self, source: Path, path: Path, spec: ModelSpec, runtime: str) -> dict[str, Any]:
+        """Return the `accuracy` record of an int8 artifact, compared with its fp32 `source`.
+
+        Raises:
+            ParityError: int8 loses more top-1 accuracy than the caller allows.
+        """
+        ...
+
+    def clips(self, target: str) -> ToolClips:
+        """Return the clips that the own tool of a target calibrates on."""
+        ...
+
+    def store(self, folder: Path) -> list[Path]:
+        """Write the manifests of the clips into a folder; return the files."""
+        ...
+
+
+class Calibrator(Protocol):
+    """Settings of a calibration; `r2p_edge.calibration.calibrate.Calibration` is one."""
+
+    def quantizer(
+        self, spec: ModelSpec, targets: Sequence[Target], progress: Progress | None
+    ) -> Quantizer:
+        """Return the maker of int8 for a model and the targets it is exported to.
+
+        Raises:
+            UsageError: the settings do not fit the model or the targets.
+            VideoError: the clips cannot be used.
+        """
+        ...
+
+
+def fresh_spec(original: ModelSpec, **changes: Any) -> ModelSpec:
+    """Return the spec of a new artifact, without the records about another file.
+
+    `parity`, `accuracy` and `target` describe one file; `calibration` describes int8 weights and
+    stays with them.
+
+    Args:
+        original: spec of the model that the artifact is made from.
+        changes: fields of the new spec.
+    """
+    spec = original.replace(**{"parity": None, "accuracy": None, "target": None, **changes})
+    return spec if spec.precision == "int8" else spec.replace(calibration=None)
+
+
+def file_stem(spec: ModelSpec, chip: str = "") -> str:
+    """Return the name of an artifact's file without its suffix."""
+    return f"{spec.name}-{spec.precision}" + ("-conv2d" if spec.graph == "conv2d" else "") + chip

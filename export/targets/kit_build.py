@@ -1,0 +1,130 @@
+"""Building the artifact of a kit on the device, with the code that the kit carries.
+
+Nothing here needs onnx. `kit.py` writes the kits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.files import sha256_of_file
+from r2p_edge.errors import ModelError, R2PError
+from r2p_edge.export.targets.mindspore_lite.build import build_lite
+from r2p_edge.export.targets.tensorrt.engine import build_engine_of_kit
+from r2p_edge.export.verify.parity import ParityReference
+from r2p_edge.spec import ModelSpec
+
+CALIBRATION_FILE = "calibration.npy"
+"""Name of the clips that the tool calibrates on."""
+
+
+def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: ParityReference) -> ModelSpec:
+    """Build a MindSpore Lite model, calibrated on the kit's clips if it has any."""
+    assert planned.target is not None
+    clips = model.with_name(CALIBRATION_FILE)
+    return build_lite(
+        model,
+        path,
+        planned,
+        proof,
+        device=planned.target["device"],
+        calibration=np.load(clips) if clips.is_file() else None,
+    )
+
+
+_BUILDERS = {"mindspore_lite": _build_lite, "tensorrt": build_engine_of_kit}
+"""Function that builds the artifact, by its runtime; called with the ONNX file, the path of the
+artifact, its planned spec, and the `Proof`."""
+
+_FILES = ("build.py", "clips.npz", "model.onnx", "r2p_edge.zip")
+_CONTENT = ("artifact", "device", "runtime", "spec", "of_source", "files")  # of kit.json
+
+
+def build_kit(folder: Path) -> dict[str, Any]:
+    """Build the artifact of a kit, on the machine that it is for.
+
+    Returns:
+        {"path", "runtime", "device", "precision", "parity"}.
+
+    Raises:
+        ModelError: the kit is damaged, or its model cannot be built here; ParityError where the
+            artifact's outputs differ from its source's, and is not written.
+        BackendError: the tool is missing or fails.
+        OutputError: the artifact cannot be written.
+    """
+    kit = _read(folder)
+    path = folder / kit["artifact"]
+    check_folder(path)
+    with np.load(folder / "clips.npz") as clips:
+        proof = ParityReference(clips["inputs"], clips["outputs"], kit["of_source"])
+    build = _BUILDERS[kit["runtime"]]
+    spec = build(folder / "model.onnx", path, kit["spec"], proof)
+    return {
+        "path": str(path),
+        "runtime": kit["runtime"],
+        "device": kit["device"],
+        "precision": spec.precision,
+        "parity": spec.to_dict()["parity"],
+    }
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Return the content of kit.json, with the spec parsed, if the files beside it are intact."""
+    try:
+        kit: dict[str, Any] = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
+        kit = {name: kit[name] for name in _CONTENT}
+        kit["spec"] = ModelSpec.from_dict(kit["spec"])
+        files = {name: kit["files"][name] for name in _FILES} | kit["files"]
+        damaged = [name for name, digest in files.items() if not _is(folder / name, digest)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"{folder} is not a complete kit ({error!r}); copy the folder again"
+        ) from error
+    if damaged:
+        raise ModelError(
+            f"{', '.join(damaged)} of the kit {folder} is missing or damaged; copy the folder again"
+        )
+    return kit
+
+
+def _is(file: Path, digest: str) -> bool:
+    return file.is_file() and sha256_of_file(file) == digest
+
+
+def run_kit(folder: Path, arguments: list[str]) -> int:
+    """Run a kit's build.py: build, verify and report; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="build.py", description="Build the artifact of this kit and verify it."
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The folder's name may have letters that the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        report = build_kit(folder)
+    except R2PError as error:
+        if options.json:
+            print(json.dumps({"error": str(error)}))
+        print(f"build.py: error: {error}", file=sys.stderr)
+        return error.exit_code
+    if options.json:
+        print(json.dumps(report))
+        return 0
+    parity = report["parity"]
+    verified = "not verified: this machine cannot run it"
+    if parity is not None:
+        verified = (
+            f"largest difference {parity['max_rel']:.1e} of the largest logit, top-1 agreement "
+            f"{parity['top1']:.0%} over {parity['clips']} clips"
+        )
+    print(f"{report['path']}: {report['precision']} for {report['device']}, {verified}")
+    return 0

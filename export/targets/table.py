@@ -1,0 +1,63 @@
+"""The table of targets. A new target is a file in this package and a row here."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+
+from r2p_edge.export.targets.base import Target
+
+_ROWS = (
+    Target("onnx", "onnx:onnx_artifact", ("fp32", "int8"), quantized="cpu"),
+    Target("openvino", "openvino:openvino_artifact", ("fp32", "fp16", "int8"), quantized="cpu"),
+    Target(
+        "tensorrt",
+        "tensorrt.export:tensorrt_artifact",
+        ("fp32", "fp16", "int8"),
+        quantized="tensorrt",
+    ),
+    # MindSpore runs 3-D convolutions in two thirds of the time of the other form.
+    Target("mindspore", "mindspore.export:mindspore_artifact", ("fp32",)),
+    # MindSpore Lite and Ascend have not been seen to take uint8 yet. A kit carries the clips.
+    Target(
+        "mindspore-lite",
+        "mindspore_lite.export:lite_artifact",
+        ("fp32", "int8"),
+        graph="conv2d",
+        input="float32",
+        quantized="tool",
+        max_clips=32,
+    ),
+    Target("ascend310", "mindspore_lite.export:lite_artifact", ("fp16",), input="float32"),
+    Target("ascend310p", "mindspore_lite.export:lite_artifact", ("fp16",), input="float32"),
+    Target(
+        "ascend310b",
+        "mindspore_lite.export:lite_artifact",
+        ("fp16",),
+        graph="conv2d",
+        input="float32",
+    ),
+)
+
+TABLE: Mapping[str, Target] = {target.name: target for target in _ROWS}
+"""The targets by name; listing them imports no library."""
+
+
+def target_here(name: str) -> Target:
+    """Return the target that this machine builds under a name of the table.
+
+    "mindspore" is MindSpore Lite where its converter is installed, else the framework, else a kit
+    for the former.
+
+    Raises:
+        UsageError: R2P_CONVERTER_LITE names no program.
+    """
+    if name != "mindspore":
+        return TABLE[name]
+    if importlib.util.find_spec("mindspore_lite"):
+        from r2p_edge.export.targets.mindspore_lite.converter import find_converter
+
+        if find_converter() is not None:
+            return TABLE["mindspore-lite"]
+    framework = importlib.util.find_spec("mindspore") is not None
+    return TABLE["mindspore" if framework else "mindspore-lite"]

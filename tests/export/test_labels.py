@@ -1,0 +1,87 @@
+"""Label files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+from r2p_edge.errors import SpecError
+from r2p_edge.export.labels import read_labels
+from r2p_edge.export.presets import preset
+
+
+def test_ucf101_labels_in_both_orders(data: Path) -> None:
+    official = read_labels(data / "splits" / "classInd.txt")
+    shipped = ROOT / "r2p_edge" / "assets" / "labels" / "ucf101.txt"
+    assert read_labels(shipped) == official
+    mindspore = preset("ucf101-mindspore").labels
+    # research/cv/r2plus1d/src/dataset.py: sorted directory names, so capitals come first.
+    assert mindspore == tuple(sorted(official))
+    swapped = [i for i, pair in enumerate(zip(mindspore, official)) if pair[0] != pair[1]]
+    assert swapped == [34, 35, 46, 47]
+
+
+def test_kinetics_labels_in_the_data_sets_order(data: Path) -> None:
+    expected = read_labels(data / "splits" / "kinetics400_label_map.txt")
+    assert preset("kinetics400-gluoncv").labels == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("walk\nrun\n", ("walk", "run")),
+        ("\ufeff# source: a paper\n# two\n\n walk \r\n\r\n#1 fan\n", ("walk", "#1 fan")),
+        ("1 ApplyEyeMakeup\r\n2 ApplyLipstick\r\n", ("ApplyEyeMakeup", "ApplyLipstick")),
+        ("1 b\n0 a\n", ("a", "b")),
+        ("100 metres\n200 metres\n", ("100 metres", "200 metres")),
+        ("1 mile\n100 metres\n", ("1 mile", "100 metres")),
+        ("3 pointers\n4 pointers\n", ("3 pointers", "4 pointers")),
+        ("1 on 1\n2 on 2\n", ("1 on 1", "2 on 2")),
+        ('["walk", "run"]', ("walk", "run")),
+        ('{"1": "run", "0": "walk"}', ("walk", "run")),
+        ('{"run": 1, "walk": 0}', ("walk", "run")),
+    ],
+)
+def test_label_files(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
+    (tmp_path / "labels.txt").write_bytes(text.encode())
+    assert read_labels(tmp_path / "labels.txt") == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no label"),
+        ("# only a header\n", "no label"),
+        ("[]", "no label"),
+        ("walk\nrun\nwalk\n", "walk occurs more than once"),
+        ("1 walk\n2 run\n4 jump\n", r"number 4 \(jump\) was found where 3 was expected"),
+        ("1 walk\n1 run\n", r"number 1 \(walk\) was found where 2 was expected"),
+        ('{"0": "walk", "2": "run"}', "where 1 was expected"),
+        ('{"walk": 0, "run": 0}', "where 1 was expected"),
+        ('{"walk": 1, "run": 2}', "where 0 was expected"),
+        ('{"walk": true}', "JSON labels are"),
+        ("[1, 2]", "JSON labels are"),
+        ('["walk",', "not valid JSON"),
+        ('{"' + "9" * 5000 + '": "walk"}', "an index has 5000 digits"),
+        ('{"walk": ' + "9" * 5000 + "}", "not valid JSON|where 0 was expected"),
+        ("9" * 5000 + " walk\n", "an index has 5000 digits"),
+    ],
+)
+def test_label_files_with_mistakes(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        read_labels(path)
+    assert "labels.txt" in str(caught.value)
+    assert "\n" not in json.dumps(str(caught.value))
+
+
+def test_label_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_labels(tmp_path / "none.txt")
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_labels(tmp_path / "labels.txt")
