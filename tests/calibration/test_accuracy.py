@@ -12,7 +12,7 @@ pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 
 def test_measure_accuracy(tmp_path, monkeypatch):
-    """Of two models of which one sees frame 2 where the other sees frame 1."""
+    """Two models are compared, of which one sees frame 2 where the other sees frame 1."""
     spec = spec_of_brightness()
     one = brightness_model(tmp_path / "one.onnx", spec)
     swapped = spec.replace(labels=(spec.labels[0], spec.labels[2], spec.labels[1], spec.labels[3]))

@@ -33,7 +33,7 @@ def test_clips_of_a_folder(motion_model, videos):
 
 
 def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
-    """Of all clips, whichever part of them was looked at last."""
+    """All passes count, as the last one need not have read every clip."""
     spec = open_artifact(motion_model).spec
     folder = shutil.copytree(videos, tmp_path / "videos")
     last = sample_clips(list_videos(folder, spec.labels), num_clips=22).videos[-1]

@@ -1,4 +1,4 @@
-"""What targets share: specs of new artifacts, names of files, and the lazy builder."""
+"""Parts that targets share: specs of new artifacts, names of files, and the lazy builder."""
 
 from pathlib import Path
 

@@ -476,7 +476,7 @@ def test_an_artifact_that_normalises_float32_is_not_normalised_twice(checkpoint,
 
 @pytest.mark.parametrize("graph", [None, "conv2d"])
 def test_records_of_another_file_do_not_survive(checkpoint, out, graph):
-    """Those of the weights stay with them, whatever recipe is given for the rest."""
+    """Records about the weights stay with them, whatever recipe is given for the rest."""
     from r2p_edge.export import onnx_from_checkpoint, onnx_from_onnx
 
     source = out / "source.onnx"

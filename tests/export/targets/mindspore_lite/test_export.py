@@ -237,7 +237,7 @@ def floats(tmp_path):
 
 
 def made_of(path):
-    """What the stand-in noted of a conversion."""
+    """Return the notes of the stand-in on a conversion."""
     return json.loads(path.read_bytes().split(b"\n")[0].removeprefix(b"FAKE MINDIR "))
 
 

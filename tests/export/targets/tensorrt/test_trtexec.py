@@ -21,7 +21,7 @@ pytestmark = [needs("onnx"), needs("onnxruntime"), pytest.mark.usefixtures("no_t
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    """What the program was called with, so far."""
+    """The calls of the program, so far."""
     log = tmp_path / "calls"
     monkeypatch.setenv("FAKE_TRTEXEC_LOG", str(log))
     return lambda: [json.loads(line) for line in log.read_text().splitlines()]
