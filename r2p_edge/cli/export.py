@@ -14,7 +14,8 @@ from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
 
 if TYPE_CHECKING:
-    from r2p_edge.export.build import Built, ExportReport
+    from r2p_edge.export.build import ExportReport
+    from r2p_edge.export.targets.base import Built
 
 _ONLY_A_KIT = 6
 _DOING = "exporting and verifying"
