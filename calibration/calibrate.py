@@ -25,7 +25,7 @@ from r2p_edge.calibration.clipset import ClipSet, clips_for
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import PASSES, RangeMethod
 from r2p_edge.errors import ParityError, UsageError
-from r2p_edge.export.targets.base import Progress, Target, ToolClips
+from r2p_edge.export.targets.base import StepProgress, Target, ToolClips
 from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.export.targets.table import TABLE
 from r2p_edge.runtimes.cpu import read_cpu
@@ -80,7 +80,7 @@ class Calibration:
         )
 
     def quantizer(
-        self, spec: ModelSpec, targets: Sequence[Target], progress: Progress | None
+        self, spec: ModelSpec, targets: Sequence[Target], progress: StepProgress | None
     ) -> ClipQuantizer:
         """Return the maker of int8 for an export; see `Calibrator` in `export.targets.base`."""
 

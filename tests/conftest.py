@@ -100,7 +100,7 @@ def small_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> tuple[dict[str, Any], Path]:
-    """What `demo` reports of every runtime that is installed, and the folder that it leaves."""
+    """Run `demo`; return its report on every installed runtime, and the folder that it leaves."""
     from r2p_edge.demo import run_demo
 
     folder = tmp_path_factory.mktemp("demo") / "r2p-edge-demo"

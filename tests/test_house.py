@@ -23,8 +23,12 @@ OUTSIDE_TESTS = [file for file in FILES if file.parts[0] != "tests"]
 # A docstring says what a function does or a thing is, in a sentence that stands by itself.
 NOT_AN_OPENING = {"what", "of", "whether", "those", "which", "also"}
 
-# Public names that stand in two modules for a reason.
-SHARED_NAMES = {}
+# Public names that stand in several modules for a reason.
+SHARED_NAMES = {
+    "add": "adds its verb to the parser, in each module of cli that is a verb",
+    "run": "runs the verb",
+    "show": "shows its result to people",
+}
 
 
 def public_names(tree):

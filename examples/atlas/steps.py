@@ -1,4 +1,4 @@
-"""What build_mindir.sh, build_om.sh and run_camera.sh ask of r2p_edge beyond its command line.
+"""The steps of build_mindir.sh, build_om.sh and run_camera.sh for which r2p-edge has no verb.
 
 steps.py name MODEL.onnx TARGET            the model's name; fails where it cannot be prepared
 steps.py shape MODEL.onnx                  its input's shape, once it is, as ATC wants it

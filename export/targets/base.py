@@ -16,7 +16,7 @@ from r2p_edge.spec import ModelSpec
 GraphForm = Literal["conv3d", "conv2d"]
 """Form of a network: with 3-D convolutions, or the exact form without them."""
 
-Progress = Callable[[str], None]
+StepProgress = Callable[[str], None]
 """Called with the step that long work has reached."""
 
 
@@ -88,7 +88,7 @@ class TargetOptions:
     quantizer: Quantizer | None = None
     workspace: int | None = None
     timing_cache: Path | None = None
-    progress: Progress | None = None
+    progress: StepProgress | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Calibrator(Protocol):
     """Settings of a calibration; `r2p_edge.calibration.calibrate.Calibration` is one."""
 
     def quantizer(
-        self, spec: ModelSpec, targets: Sequence[Target], progress: Progress | None
+        self, spec: ModelSpec, targets: Sequence[Target], progress: StepProgress | None
     ) -> Quantizer:
         """Return the maker of int8 for a model and the targets it is exported to.
 

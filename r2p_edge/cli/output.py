@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 from r2p_edge.errors import LowFrameRateWarning
 
-Progress = Callable[[str, int, int], None]
+BarProgress = Callable[[str, int, int], None]
 """Takes the name of a task, and how many of how many of its steps are done."""
 
 _PASSWORD = re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@")
@@ -125,7 +125,7 @@ def print_json(data: Any) -> None:
 
 
 @contextlib.contextmanager
-def progress_bars() -> Iterator[Progress]:
+def progress_bars() -> Iterator[BarProgress]:
     """Show a bar for each task on stderr, where that is a terminal, until the block ends.
 
     Yields:

@@ -1,4 +1,4 @@
-"""What a stream reports beside its predictions: warnings, dropped frames, names for the log."""
+"""Reports of a stream beside its predictions: warnings, dropped frames, names for the log."""
 
 from __future__ import annotations
 

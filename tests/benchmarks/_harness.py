@@ -38,7 +38,7 @@ def interleaved(
 
 
 def machine() -> dict[str, object]:
-    """What a figure was measured on: processor, cores, Python and the libraries compared."""
+    """Return the machine of a measurement: processor, cores, Python and the libraries compared."""
     versions = {}
     for library in LIBRARIES:
         try:

@@ -1,4 +1,4 @@
-"""What int8 brings and costs: latency, likeness to float, and calibration.
+"""Gains and costs of int8: latency, likeness to float, and calibration.
 
     python tests/benchmarks/int8.py [--json] [--videos DIR] [--split FILE] [--num-clips 50]
                                     [--depth 18 34] [--rounds 15] [--calibration] [--motion N]

@@ -1,4 +1,4 @@
-"""What `Predictor` costs around the model: against the bare session and a bare file reader.
+"""The cost of `Predictor` around the model: against the bare session and a bare file reader.
 
     python tests/benchmarks/overhead.py [--json] [--pairs 100]
 

@@ -1,4 +1,4 @@
-"""What each runtime takes for one clip: PyTorch, ONNX Runtime, OpenVINO and MindSpore.
+"""Time of each runtime for one clip: PyTorch, ONNX Runtime, OpenVINO and MindSpore.
 
     python tests/benchmarks/runtimes.py [--json] [--rounds 15] [--depth 18 34]
 

@@ -1,4 +1,4 @@
-"""What the preset `ucf101-mindspore` leaves out of its model's pipeline, in logits.
+"""The steps of its model's pipeline that the preset `ucf101-mindspore` leaves out, in logits.
 
     python tests/benchmarks/seed_pipeline.py CLIPS [--checkpoint FILE] [--json]
 

@@ -320,7 +320,7 @@ def test_what_the_system_lacks(tmp_path, opencv, gstreamer, block, changes, mess
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """What a PC exports: ONNX files in one folder, and in another the kits made of them."""
+    """Export on a PC: ONNX files into one folder, and into another the kits made of them."""
     folder = tmp_path_factory.mktemp("exported")
     (folder / "onnx").mkdir()
     models = [small(folder / "onnx" / f"net-{kind}.onnx", kind) for kind in ("fp32", "int8")]

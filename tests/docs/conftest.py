@@ -79,7 +79,7 @@ def camera(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _demo(folder: Path, model: Path) -> None:
-    """What `r2p-edge demo` leaves, as far as the pages use it."""
+    """Make the files of `r2p-edge demo` that the pages use."""
     (folder / "videos").mkdir(parents=True)
     for file in model.parent.iterdir():
         shutil.copy(file, folder)

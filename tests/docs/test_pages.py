@@ -1,4 +1,4 @@
-"""What the pages promise of themselves: length, order, completeness, pictures, commands."""
+"""Promises of the pages about themselves: length, order, completeness, pictures, commands."""
 
 from __future__ import annotations
 

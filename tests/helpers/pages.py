@@ -45,7 +45,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 @dataclass
 class Reader:
-    """What has been seen of a page so far."""
+    """The state of reading a page from its top."""
 
     page: Path
     heading: str = ""

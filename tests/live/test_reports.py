@@ -1,4 +1,4 @@
-"""What a stream reports beside its predictions."""
+"""Reports of a stream beside its predictions."""
 
 import warnings
 

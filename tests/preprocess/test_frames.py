@@ -289,7 +289,7 @@ def converted(planes, colorspace=5, color_range=1):
 def test_planes_become_what_ffmpeg_and_opencv_make_of_them(
     kernel, source, size, colorspace, color_range
 ):
-    """Of colours that RGB has. Each sample of u and v is for four pixels in both."""
+    """Compare on colours that RGB has; each sample of u and v is for four pixels in both."""
     from r2p_edge.frame import _SHARES, _matrix
 
     y, u, v = planes_of(*source)

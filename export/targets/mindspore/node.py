@@ -116,7 +116,7 @@ class Node:
         return f"ops.StridedSlice()({self.x}, {begin}, {end}, {step})"
 
 
-class SlidingWindow:
+class WindowAttributes:
     """The window that a node slides over all axes but the first two.
 
     Attributes:

@@ -9,12 +9,12 @@ from functools import reduce
 import numpy as np
 from onnx import helper
 
-from r2p_edge.export.targets.mindspore.node import Node, SlidingWindow, UnsupportedError
+from r2p_edge.export.targets.mindspore.node import Node, UnsupportedError, WindowAttributes
 
 
 def _conv(node: Node) -> str:
     outputs, _, *kernel = node.shape_of(node.names[1])
-    window = SlidingWindow(node, tuple(kernel))
+    window = WindowAttributes(node, tuple(kernel))
     rank, pads = len(kernel), tuple(amount for both in window.pads for amount in both)
     y = (
         f"ops.Conv{rank}D({outputs}, {window.kernel}, pad_mode='pad', pad={pads}, "
@@ -26,11 +26,13 @@ def _conv(node: Node) -> str:
 
 def _max_pool(node: Node) -> str:
     # Padded before, as MindSpore's own pools pad only as "same" does.
-    return _pool(node, SlidingWindow(node, tuple(node.given["kernel_shape"])), "MaxPool", -math.inf)
+    return _pool(
+        node, WindowAttributes(node, tuple(node.given["kernel_shape"])), "MaxPool", -math.inf
+    )
 
 
 def _average_pool(node: Node) -> str:
-    window = SlidingWindow(node, tuple(node.given["kernel_shape"]))
+    window = WindowAttributes(node, tuple(node.given["kernel_shape"]))
     y = _pool(node, window, "AvgPool", 0.0)
     if node.given["count_include_pad"] or not any(map(any, window.pads)):
         return y
@@ -44,7 +46,7 @@ def _average_pool(node: Node) -> str:
     return f"{y} * {node.body.weight(factor)}"
 
 
-def _pool(node: Node, window: SlidingWindow, name: str, fill: float) -> str:
+def _pool(node: Node, window: WindowAttributes, name: str, fill: float) -> str:
     if set(window.dilations) != {1} or node.given["ceil_mode"]:
         raise UnsupportedError("it has dilations")
     x = node.padded([(0, 0), (0, 0), *window.pads], fill)

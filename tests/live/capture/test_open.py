@@ -1,4 +1,4 @@
-"""What reads which source."""
+"""The choice of a capture for a source."""
 
 import shutil
 import tempfile
