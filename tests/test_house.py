@@ -24,7 +24,8 @@ OUTSIDE_TESTS = [file for file in FILES if file.parts[0] != "tests"]
 NOT_AN_OPENING = {"what", "of", "whether", "those", "which", "also"}
 
 # Public names that stand in two modules for a reason.
-SHARED_NAMES = {}
+SHARED_NAMES = {
+}
 
 
 def public_names(tree):
