@@ -15,7 +15,7 @@ from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 
 
 def main() -> None:
-    """Ends the process with a sentence where something is missing."""
+    """End the process with a sentence where something is missing."""
     try:
         import cv2
     except ImportError as error:

@@ -53,7 +53,7 @@ class Candidate:
 
 
 def choose(candidates: Sequence[Candidate], judged: bool) -> tuple[Candidate, str]:
-    """The engine to keep, and why.
+    """Return the engine to keep, and why.
 
     Args:
         candidates: the FP16 engine, the INT8 engine, or both in this order.
@@ -129,7 +129,7 @@ def measure(
 
 
 def keep(engine: Path, out: Path) -> None:
-    """Moves an engine and its sidecar; a pair that does not fit together is refused when opened.
+    """Move an engine and its sidecar; a pair that does not fit together is refused when opened.
 
     Raises:
         OutputError: they cannot be moved.
@@ -142,7 +142,7 @@ def keep(engine: Path, out: Path) -> None:
 
 
 def main() -> int:
-    """Runs the program; returns its exit code."""
+    """Run the program; return its exit code."""
     parser = argparse.ArgumentParser(description="Keeps the best of some engines.")
     parser.add_argument("engines", nargs="+", type=Path, metavar="ENGINE")
     parser.add_argument("--reference", type=Path, required=True, help="ONNX model")

@@ -250,7 +250,7 @@ def likeness(folder: Path, files: Iterable[str], clips: np.ndarray) -> dict[str,
 
 
 def calibration(folder: Path, manifests: dict[int, Manifest], clips: Path) -> dict[str, object]:
-    """What each method costs, minmax for two numbers of clips, and the rules that it shall keep."""
+    """Measure each method, minmax for two numbers of clips, and the rules that it shall keep."""
     costs = {}
     for method, count in COSTS:
         read = functools.partial(read_clips, manifests[count], clips, SPEC)

@@ -774,7 +774,7 @@ def test_what_the_camera_needs(board, camera, exported, tmp_path):
 
 @pytest.fixture
 def opt(board):
-    """What the README calls /opt/r2p-edge, with the scripts."""
+    """Lay out the folder that the README calls /opt/r2p-edge, with the scripts."""
     shutil.copytree(JETSON, board.root / "opt" / "r2p-edge" / "jetson")
     return board.root / "opt" / "r2p-edge"
 
