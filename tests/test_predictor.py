@@ -207,7 +207,7 @@ def test_arguments(predictor, tmp_path, data):
 
 def test_runtimes_and_devices(tmp_path):
     path = brightness_model(tmp_path / "model.onnx")
-    with pytest.raises(UsageError, match="no runtime 'tflite'; there is onnxruntime"):
+    with pytest.raises(UsageError, match="unknown runtime 'tflite'; choose one of onnxruntime"):
         Predictor(path, runtime="tflite")
     with pytest.raises(BackendError, match=r"no device 'npu' here; it has .*cpu"):
         Predictor(path, device="npu")
