@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
-from r2p_edge.live.open import open_streams
 from r2p_edge.live.predictions import PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.prediction import Prediction, Timing
@@ -351,6 +350,8 @@ class Predictor:
         They take turns. A source that is lost for good is a `StreamWarning` while there are
         others. All other arguments, and the errors, are those of `stream`.
         """
+        from r2p_edge.live.open import open_streams  # with all that reads live sources
+
         return open_streams(
             sources,
             self.spec.clip,

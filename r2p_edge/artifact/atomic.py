@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +46,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     path = Path(path)
     check_folder(path)
     # Not tempfile: its files are readable by their owner alone, and an artifact is for others.
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name[:80]}.{os.urandom(4).hex()}.part")
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -72,7 +70,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         R2PError: raised by the block itself, unchanged.
     """
     path = Path(path)
-    token = secrets.token_hex(4)
+    token = os.urandom(4).hex()
     draft, old = (path.with_name(f".{path.name[:80]}.{token}.{end}") for end in ("part", "old"))
     try:
         draft.mkdir()
@@ -89,6 +87,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             old.replace(path)
         for left in (draft, old):
+            import shutil
+
             shutil.rmtree(left, ignore_errors=True)
 
 

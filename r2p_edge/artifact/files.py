@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,8 @@ def sha256_of_file(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
+    import hashlib
+
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

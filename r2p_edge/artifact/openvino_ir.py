@@ -7,7 +7,6 @@ its place in the `.bin`; `Model.set_rt_info(value, ["r2p_edge", "spec"])` become
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +29,8 @@ def describe(path: Path) -> Description:
     Raises:
         ModelError: the file cannot be read, or is not a whole IR.
     """
+    import xml.etree.ElementTree as ElementTree
+
     try:
         net = ElementTree.parse(path).getroot()
         if net.tag != "net":

@@ -8,14 +8,16 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from r2p_edge.errors import R2PError, StreamWarning, VideoError
-from r2p_edge.live.capture.open import Capture
 from r2p_edge.live.reports import DropReport, warn_caller
 from r2p_edge.live.stream import Stream
-from r2p_edge.live.systemd import Notifier
 from r2p_edge.prediction import Prediction
+
+if TYPE_CHECKING:
+    from r2p_edge.live.capture.open import Capture
+    from r2p_edge.live.systemd import Notifier
 
 CLOSE_SECONDS = 2.0
 """How long `close` waits for a reader that is stuck in a read. It ends by itself when that does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,6 +113,8 @@ def _text(path: str) -> str:
 
 def _sysctl() -> str:
     """Return the output of `sysctl -a`; "" if it cannot be run."""
+    import subprocess
+
     try:
         done = subprocess.run(["sysctl", "-a"], capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

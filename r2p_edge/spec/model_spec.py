@@ -7,7 +7,6 @@ some, in a sidecar file beside the others.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -213,6 +212,8 @@ class ModelSpec:
 
     def contract_digest(self) -> str:
         """Return the sha256 of the canonical JSON of the fields that decide the answer."""
+        import hashlib
+
         data = self.to_dict()
         contract = {name: data[name] for name in _CONTRACT}
         text = json.dumps(contract, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
