@@ -58,4 +58,4 @@ install_oracles() {
 
 # The oracles, and the tools that some tests call, as a value of R2P_REQUIRE.
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
-all_required+=,tensorrt_bindings,shellcheck,systemd-analyze
+all_required+=,tensorrt_bindings,shellcheck,systemd-analyze,mkdocs

@@ -502,7 +502,7 @@ def test_sources_that_cannot_be_built(exported, built, tmp_path, board):
         refused(done, message, BUILD)
     done, out = built(tmp_path / "empty")
     assert done.returncode == 4
-    assert "empty holds no model" in done.stderr
+    assert "empty has no model file" in done.stderr
     (tmp_path / "only").mkdir()
     kit = kit.rename(tmp_path / "only" / "net-fp32-tensorrt-kit")
     done, out = built(tmp_path / "only")
