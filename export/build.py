@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def _check_engine_options(workspace: int | None, timing_cache: str | Path | None
     """Return the folder of the timing cache."""
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace is {workspace} bytes; it must be 1 or more")
-    if timing_cache is not None and not Path(timing_cache).is_dir():
+    if timing_cache is not None and not os.path.isdir(timing_cache):
         raise UsageError(f"there is no folder {timing_cache} for the timing cache; create it")
     return None if timing_cache is None else Path(timing_cache)
 
@@ -205,7 +206,7 @@ def _calibrator(
 @contextlib.contextmanager
 def _output_folder(folder: Path) -> Iterator[Path]:
     """Make the folder if it does not exist; remove it again if it stays empty after an error."""
-    made = not folder.exists()
+    made = not os.path.exists(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import reprlib
 from collections.abc import Mapping
 from importlib import resources
@@ -47,7 +48,7 @@ def find_source(source: str | Path) -> SourceModel:
     path = Path(source)
     if bundled:
         path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
     return SourceModel(
         path, bundled, embedded_spec(path) if path.suffix.lower() == ".onnx" else None
