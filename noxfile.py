@@ -7,7 +7,7 @@ import nox
 nox.options.sessions = ["test", "lint", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 
-BENCHMARKS = ("preprocess", "overhead", "runtimes", "stream", "decode")
+BENCHMARKS = ("startup", "preprocess", "overhead", "decode", "stream", "runtimes", "int8")
 
 
 @nox.session(python=False)

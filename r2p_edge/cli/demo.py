@@ -32,7 +32,7 @@ def add(verbs: Verbs) -> None:
         type=Path,
         default=_OUT,
         metavar="DIR",
-        help=f"output folder for models and videos, made if need be (default: {_OUT})",
+        help=f"output folder for models and videos, made if it does not exist (default: {_OUT})",
     )
 
 

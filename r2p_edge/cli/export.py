@@ -44,13 +44,17 @@ def add(verbs: Verbs) -> None:
         "--to",
         default="onnx",
         metavar="LIST",
-        help=f"targets, with commas between them: {', '.join(TARGETS)} (default: onnx)",
+        help=f"targets, separated by commas: {', '.join(TARGETS)} (default: onnx)",
     )
     verb.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="output folder, made if need be"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="output folder, made if it does not exist",
     )
     verb.add_argument(
-        "--name", help="name of the artifacts (default: that of the spec, else the source's)"
+        "--name", help="name of the artifacts (default: that of the spec, or else of the source)"
     )
     verb.add_argument(
         "--precision",
@@ -76,7 +80,7 @@ def add(verbs: Verbs) -> None:
         help=f"exit with code {_ONLY_A_KIT} if only a kit can be made for a target",
     )
     _add_contract_options(verb)
-    shared.add_calibration_options(verb, "calibration of --precision int8")
+    shared.add_calibration_options(verb, "calibration, for --precision int8")
     verb.add_former_clips(shared.VIDEOS)
     engine = verb.add_argument_group("TensorRT")
     engine.add_argument(
@@ -94,6 +98,8 @@ def add(verbs: Verbs) -> None:
 
 
 def _add_contract_options(verb: VerbParser) -> None:
+    from r2p_edge.export.presets import PRESETS
+
     group = verb.add_argument_group(
         "how the model was trained",
         "Settings that are left out come from the preset, the spec or the source.",
@@ -101,7 +107,8 @@ def _add_contract_options(verb: VerbParser) -> None:
     group.add_argument(
         "--preset",
         metavar="NAME",
-        help="recipe of a published model, which the other options of this group change",
+        help=f"recipe of a published family of models: {', '.join(PRESETS)}; the other options of "
+        "this group change it",
     )
     group.add_argument(
         "--spec",

@@ -63,7 +63,7 @@ def add_runtime_options(verb: VerbParser, models: str) -> argparse._ArgumentGrou
     group.add_argument(
         "--device",
         metavar="NAME",
-        help="device to run on, for example cpu or cuda:1 (default: the first of the runtime)",
+        help="device to run on, for example cpu or cuda:1 (default: the runtime's first device)",
     )
     group.add_argument(
         "--threads",
@@ -74,8 +74,7 @@ def add_runtime_options(verb: VerbParser, models: str) -> argparse._ArgumentGrou
     group.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="precision to compute in, which only openvino lets one choose (default: that of the "
-        "file)",
+        help="precision to compute in; only openvino offers a choice (default: that of the file)",
     )
     return group
 
@@ -158,8 +157,8 @@ def add_calibration_options(verb: VerbParser, title: str) -> None:
     group = verb.add_argument_group(title)
     add_videos(
         group,
-        "folder of videos to calibrate on, with a folder for each class (default: clips that are "
-        "drawn, for the bundled model only)",
+        "folder of videos to calibrate on, with a folder for each class (default: generated "
+        "clips, for the bundled model only)",
     )
     add_split(
         group,

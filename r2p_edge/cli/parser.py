@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `r2p-edge` with all its verbs; each sets `run` to its function."""
     parser = argparse.ArgumentParser(
         prog="r2p-edge",
-        description="R(2+1)D video action recognition on edge devices.",
+        description="Run R(2+1)D video action recognition on edge devices.",
         epilog="See 'r2p-edge VERB --help' for the options of a verb.",
         allow_abbrev=False,  # an abbreviation works until an option is added that begins alike
     )

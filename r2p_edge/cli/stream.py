@@ -56,8 +56,8 @@ def _add_answer_options(verb: VerbParser) -> None:
         "--smoothing",
         type=float,
         metavar="WEIGHT",
-        help="average the scores over time, where those of the newest clip count WEIGHT, above 0 "
-        "to 1 (default: no average)",
+        help="average the scores over time; WEIGHT is the share of the newest clip, above 0 and at "
+        "most 1 (default: no average)",
     )
     group.add_argument(
         "--majority",
@@ -70,28 +70,29 @@ def _add_answer_options(verb: VerbParser) -> None:
         type=float,
         default=0.0,
         metavar="LEAD",
-        help="keep a label until another one's probability is higher by LEAD, 0 to 1 (default: 0)",
+        help="keep a label until another is more probable by LEAD, from 0 to 1 (default: 0)",
     )
     group.add_argument(
         "--min-score",
         type=float,
         default=0.0,
         metavar="SCORE",
-        help="give no label whose probability is below SCORE, 0 to 1 (default: 0)",
+        help="give no label whose probability is below SCORE, from 0 to 1 (default: 0)",
     )
     verb.add_flag_with_number(
         group,
         "--motion",
         MOTION,
         metavar="=LEVELS",
-        help="ask the model only while something moves, by LEVELS grey levels of 255; the number "
-        f"follows an equals sign, as in --motion=20 (default: off; {MOTION:g} without a number)",
+        help="run the model only while something moves, that is, changes by LEVELS of 255 grey "
+        "levels; write a number after an equals sign, as in --motion=20 (default: off; "
+        f"{MOTION:g} without a number)",
     )
     group.add_argument(
         "--policy",
         choices=("latest", "all"),
-        help="skip answers that come too late, or let the source wait for all (default: latest for "
-        "a live source, all for a file)",
+        help="latest skips answers that would come too late; all lets the source wait for every "
+        "answer (default: latest for a live source, all for a file)",
     )
     shared.add_top(verb, "list the K most probable classes in JSON")
 

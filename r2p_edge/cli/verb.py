@@ -84,5 +84,5 @@ def add_verbose(parser: argparse.ArgumentParser, default: Any) -> None:
         "--verbose",
         action="store_true",
         default=default,
-        help="say on stderr what is done, for example which runtime and device are used",
+        help="report on stderr what is done, for example which runtime and device are used",
     )

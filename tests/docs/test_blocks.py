@@ -33,10 +33,14 @@ def parameters() -> list[object]:
 
 
 @pytest.mark.parametrize("block", parameters())
-def test_block(block: Block, workshop: Path, camera: Path, tmp_path: Path) -> None:
+def test_block(
+    block: Block, workshop: Path, camera: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     skip_without(block.marks.get("needs"))
     folder = tmp_path / "here"
     shutil.copytree(workshop, folder, symlinks=True)
+    if ".pth" in block.code:
+        shutil.copy(request.getfixturevalue("torch_checkpoint"), folder)
     programs = Path(sys.executable).parent
     paths = [camera, HELPERS] if re.search(r"\b0\b", block.code) else [HELPERS]
     if block.language == "sh":
