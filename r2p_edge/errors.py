@@ -1,4 +1,4 @@
-"""Errors and warnings that r2p_edge raises on purpose, and helpers that word them.
+"""Errors and warnings that r2p_edge raises on purpose, and helpers that word and issue them.
 
 Each error class is also the builtin that it is a kind of, so callers may catch either, and carries
 the exit code of the command line. A message is one sentence of three parts: what was found, what
@@ -8,6 +8,8 @@ was expected, and what to do.
 from __future__ import annotations
 
 import errno
+import sys
+import warnings
 from pathlib import Path
 
 
@@ -85,6 +87,14 @@ class StreamWarning(UserWarning):
 
 class CalibrationWarning(UserWarning):
     """The calibration clips leave out some of the model's classes."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Issue a warning that points to the line outside this package that led to it."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] == "r2p_edge":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def one_line(error: BaseException) -> str:

@@ -1,16 +1,25 @@
-"""Error classes, and the helpers that word errors."""
+"""Error classes, and the helpers that word errors and issue warnings."""
 
 from __future__ import annotations
 
 import errno
 import inspect
 import os
+import warnings
 from pathlib import Path
 
 import pytest
 
 from r2p_edge import errors
-from r2p_edge.errors import ModelError, ModelNotFoundError, R2PError, one_line, unreadable_model
+from r2p_edge.errors import (
+    ModelError,
+    ModelNotFoundError,
+    R2PError,
+    StreamWarning,
+    one_line,
+    unreadable_model,
+    warn_caller,
+)
 
 CLASSES = [one for _, one in inspect.getmembers(errors, inspect.isclass)]
 
@@ -43,3 +52,11 @@ def test_a_model_that_the_system_does_not_open(code, expected):
 def test_a_message_is_one_line():
     assert one_line(RuntimeError("driver\n  too\told ")) == "driver too old"
     assert one_line(KeyError()) == "KeyError"
+
+
+def test_a_warning_points_to_its_caller():
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        warn_caller("of the test", StreamWarning)
+    (warning,) = shown
+    assert (warning.filename, warning.category) == (__file__, StreamWarning)

@@ -1,6 +1,8 @@
 """Who may import whom, and what an import may cost."""
 
 import ast
+import functools
+import graphlib
 import json
 import subprocess
 import sys
@@ -8,26 +10,41 @@ import sys
 import pytest
 from paths import ROOT
 
-# The command line in two lines, __main__, stands above all.
-DEVICE = sorted(set((ROOT / "r2p_edge").rglob("*.py")) - {ROOT / "r2p_edge" / "__main__.py"})
-HOST = sorted([*(ROOT / "export").rglob("*.py"), *(ROOT / "calibration").rglob("*.py")])
-
-# A module imports only from ranks below its own, or from its own package.
-RANKS = (
-    {"_version", "errors", "prediction"},
-    {"spec", "frame", "_optional"},
-    {"artifact", "preprocess", "agreement", "_isolated"},
-    {"runtimes", "video"},
-    {"live", "doctor"},
-    {"predictor"},
-    {"compare", "demo", "info", "__init__"},
-    {"cli"},
-)
+# Rooms from the ground up: each imports from rooms before the last "<", and from itself.
+RANKS = {
+    "r2p_edge": "_version errors prediction < spec frame _optional"
+    " < artifact preprocess agreement _isolated < runtimes video < live doctor < predictor"
+    " < compare demo info __init__ < cli < __main__",
+    "export": "checkpoints labels packages < graph presets < contract verify < targets"
+    " < onnx_forms < build __init__",
+    "calibration": "class_names split_file histograms motion_look placement __init__"
+    " < ucf101 motion_scene clip_feed qdq qdq_rules < manifest tally motion ranges sensitivity"
+    " < clipset evaluate quantize < accuracy < calibrate",
+}
+PACKAGES = list(RANKS)  # each stands on those before it, and only the command line reaches up
+RANK = {
+    (package, room): rank
+    for package, law in RANKS.items()
+    for rank, rooms in enumerate(law.split(" < "))
+    for room in rooms.split()
+}
 RUNTIMES = {"onnxruntime", "openvino", "tensorrt", "mindspore", "mindspore_lite", "ais_bench"}
+FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 
-def imports(path):
-    """(module, inside a function, names) of each import statement of a file."""
+def name_of(path):
+    """Return the name under which a file is imported, that of a package with `__init__`."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name if name.startswith("r2p_edge.") else f"r2p_edge.{name}"
+
+
+MODULES = {name_of(path): path for path in FILES}
+each_module = pytest.mark.parametrize("module", MODULES)
+
+
+@functools.cache
+def imports(module):
+    """Return (name, inside a function) of all that a module imports, except for type checkers."""
 
     def walk(node, inside):
         for child in ast.iter_child_nodes(node):
@@ -35,58 +52,55 @@ def imports(path):
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
                 continue
             if isinstance(child, ast.Import):
-                yield from ((alias.name, inside, ()) for alias in child.names)
+                yield from ((alias.name, inside) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                names = tuple(alias.name for alias in child.names)
-                yield "." * child.level + (child.module or ""), inside, names
+                source = "." * child.level + (child.module or "")
+                yield from ((module_in(source, alias.name), inside) for alias in child.names)
             else:
                 yield from walk(child, deeper)
 
-    return list(walk(ast.parse(path.read_text()), False))
+    return list(walk(ast.parse(MODULES[module].read_text()), False))
 
 
-def module_of(path):
-    return path.relative_to(ROOT / "r2p_edge").parts[0].removesuffix(".py")
+def module_in(source, name):
+    """Return the module that `from source import name` reads, with `__init__` for a package."""
+    found = (f"{source}.{name}", f"{source}.{name}.__init__", f"{source}.__init__", source)
+    return next((module for module in found if module in MODULES), source)
 
 
-def rank(module):
-    return next(i for i, modules in enumerate(RANKS) if module in modules)
+def room_of(module):
+    """Return the package and the room of a module of ours."""
+    first, *rest = module.split(".")[1:]
+    return (first, rest[0]) if first in PACKAGES else ("r2p_edge", first)
 
 
-@pytest.mark.parametrize("path", DEVICE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_device_side_imports_from_below(path):
-    mine = module_of(path)
-    for module, _, names in imports(path):
-        if not module.startswith("r2p_edge"):
+@each_module
+def test_a_room_imports_from_below(module):
+    package, room = room_of(module)
+    for name, inside in imports(module):
+        assert not name.startswith("."), f"{module} imports {name}"
+        if name not in MODULES or room_of(name) == (package, room):
             continue
-        below = module.split(".")[1:2] or list(names)
-        for other in below:
-            if other in ("export", "calibration") or other == mine:
-                continue
-            assert rank(other) < rank(mine), f"{path.name} imports {other}"
+        other, below = room_of(name)
+        if PACKAGES.index(other) > PACKAGES.index(package):
+            assert inside, f"{module} imports {name} outside a function"
+            assert (package, room) in {("r2p_edge", "cli"), ("r2p_edge", "demo")}
+        elif other == package:
+            assert RANK[other, below] < RANK[package, room], f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("path", DEVICE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_cli_and_demo_reach_for_the_host_side(path):
-    for module, inside, _ in imports(path):
-        if module.startswith(("r2p_edge.export", "r2p_edge.calibration")):
-            assert module_of(path) in ("cli", "demo"), f"{path.name} imports {module}"
-            assert inside, f"{path.name} imports {module} outside a function"
+def test_there_is_no_circle():
+    graph = {module: {name for name, _ in imports(module)} - {module} for module in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("path", DEVICE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_runtime_is_imported_in_its_own_file_only(path):
-    for module, inside, _ in imports(path):
-        library = module.split(".")[0]
-        if library in RUNTIMES:
-            assert module_of(path) == "runtimes"
-            assert inside, f"{path.name} imports {module} before it is asked for"
-
-
-@pytest.mark.parametrize("path", HOST, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_are_absolute_on_the_host_side(path):
-    for module, _, _ in imports(path):
-        assert not module.startswith("."), f"{path} imports {module}"
+@each_module
+def test_a_runtime_is_imported_in_its_own_file_only(module):
+    package, room = room_of(module)
+    for name, inside in imports(module):
+        if package == "r2p_edge" and name.split(".")[0] in RUNTIMES:
+            assert room == "runtimes"
+            assert inside, f"{module} imports {name} before it is asked for"
 
 
 def modules_after(statement):

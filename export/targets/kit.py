@@ -73,7 +73,7 @@ sys.exit(run_kit(folder, sys.argv[1:]))
 def write_kit(
     source: Path,
     planned: ModelSpec,
-    proof: ParityReference,
+    reference: ParityReference,
     folder: Path,
     name: str,
     typed: Path | None = None,
@@ -84,7 +84,7 @@ def write_kit(
     Args:
         source: the ONNX file.
         planned: the spec that the artifact is to have; its target says the runtime and device.
-        proof: reference inputs, and the outputs that the artifact must reproduce.
+        reference: reference inputs, and the outputs that the artifact must reproduce.
         folder: the folder to write.
         name: name of the artifact's file.
         typed: the ONNX file for tools that take the precision from the file alone.
@@ -101,7 +101,7 @@ def write_kit(
     assert planned.target is not None
     with atomic_folder(folder) as draft:
         shutil.copyfile(source, draft / "model.onnx")
-        np.savez(draft / "clips.npz", inputs=proof.inputs, outputs=proof.outputs)
+        np.savez(draft / "clips.npz", inputs=reference.inputs, outputs=reference.outputs)
         (draft / "r2p_edge.zip").write_bytes(_package())
         if typed is not None:
             shutil.copyfile(typed, draft / TYPED)
@@ -115,7 +115,7 @@ def write_kit(
             "device": planned.target["device"],
             "runtime": planned.target["runtime"],
             "spec": planned.to_dict(),
-            "of_source": None if proof.of_source is None else dict(proof.of_source),
+            "of_source": None if reference.of_source is None else dict(reference.of_source),
             "files": files,
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

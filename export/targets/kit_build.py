@@ -26,7 +26,9 @@ CALIBRATION_FILE = "calibration.npy"
 """Name of the clips that the tool calibrates on."""
 
 
-def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: ParityReference) -> ModelSpec:
+def _build_lite(
+    model: Path, path: Path, planned: ModelSpec, reference: ParityReference
+) -> ModelSpec:
     """Build a MindSpore Lite model, calibrated on the kit's clips if it has any."""
     assert planned.target is not None
     clips = model.with_name(CALIBRATION_FILE)
@@ -34,7 +36,7 @@ def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: ParityRefere
         model,
         path,
         planned,
-        proof,
+        reference,
         device=planned.target["device"],
         calibration=np.load(clips) if clips.is_file() else None,
     )
@@ -42,7 +44,7 @@ def _build_lite(model: Path, path: Path, planned: ModelSpec, proof: ParityRefere
 
 _BUILDERS = {"mindspore_lite": _build_lite, "tensorrt": build_engine_of_kit}
 """Function that builds the artifact, by its runtime; called with the ONNX file, the path of the
-artifact, its planned spec, and the `Proof`."""
+artifact, its planned spec, and the `ParityReference`."""
 
 _FILES = ("build.py", "clips.npz", "model.onnx", "r2p_edge.zip")
 _CONTENT = ("artifact", "device", "runtime", "spec", "of_source", "files")  # of kit.json
@@ -64,9 +66,9 @@ def build_kit(folder: Path) -> dict[str, Any]:
     path = folder / kit["artifact"]
     check_folder(path)
     with np.load(folder / "clips.npz") as clips:
-        proof = ParityReference(clips["inputs"], clips["outputs"], kit["of_source"])
+        reference = ParityReference(clips["inputs"], clips["outputs"], kit["of_source"])
     build = _BUILDERS[kit["runtime"]]
-    spec = build(folder / "model.onnx", path, kit["spec"], proof)
+    spec = build(folder / "model.onnx", path, kit["spec"], reference)
     return {
         "path": str(path),
         "runtime": kit["runtime"],

@@ -84,7 +84,7 @@ def openvino_from_onnx(
         precision=precision or original.precision,
         built_with=built_with("openvino"),
     )
-    proof = parity_reference(source)
+    reference = parity_reference(source)
     model = read_model(openvino, new_core(openvino), source, spec)
     if "framework" in model.rt_info:
         # The ONNX file's metadata, with its own spec.
@@ -104,7 +104,7 @@ def openvino_from_onnx(
 
         save()
         spec = spec.replace(
-            parity=check_parity(draft, spec, proof, OpenVino, artifact="the OpenVINO model")
+            parity=check_parity(draft, spec, reference, OpenVino, artifact="the OpenVINO model")
         )
         if accuracy is not None:
             spec = spec.replace(accuracy=accuracy(draft, spec))

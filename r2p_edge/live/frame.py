@@ -1,9 +1,9 @@
-"""A frame of live video on its way from its source to the clip buffer."""
+"""A frame of live video on its way to the clip buffer, and the interface of what gives it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from r2p_edge.frame import Image, Planes
 
@@ -40,6 +40,41 @@ class LiveFrame(NamedTuple):
         if isinstance(picture, Planes):
             return picture.rgb()
         return picture if self.color == "RGB" else picture[:, :, ::-1]
+
+
+class Capture(Protocol):
+    """A source of frames in the order of their times.
+
+    Attributes:
+        name: name for messages.
+        live: True if the source goes on whether or not its frames are read.
+        timeout: seconds that a live source may take to give the next frame.
+    """
+
+    name: str
+    live: bool
+    timeout: float
+
+    @property
+    def truncated(self) -> bool:
+        """True if the source ended before the end that it declares."""
+        ...
+
+    def frames(self) -> Iterator[LiveFrame]:
+        """Yield the frames; a live source is opened again where it breaks off.
+
+        Raises:
+            VideoError: it is lost for good.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Make `frames` end soon; from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Release the source; from the thread that reads it, or after it."""
+        ...
 
 
 def decoded(picture: _Picture) -> Callable[[], _Picture]:

@@ -1,18 +1,30 @@
-"""Opening the sources of a `PredictionStream`."""
+"""Live sources: what reads each of them, and a `PredictionStream` of several.
+
+PyAV reads files and network streams, because it gives their timestamps; OpenCV reads cameras and
+GStreamer pipelines.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from r2p_edge.errors import UsageError
-from r2p_edge.live.arguments import check_number
-from r2p_edge.live.capture.open import open_capture
+from r2p_edge.live.arguments import check_number, is_whole
+from r2p_edge.live.capture.file import FileCapture
+from r2p_edge.live.capture.network import AddressCapture
+from r2p_edge.live.capture.opencv import CameraCapture, PipelineCapture
+from r2p_edge.live.frame import Capture
 from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.live.systemd import Notifier
 from r2p_edge.spec import ClipSpec
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 _GRACE_SECONDS = 1.0
 """Time for a reader that gives up by itself, and then says why, before it counts as hung."""
@@ -70,3 +82,65 @@ def open_streams(
             feed.capture.close()
         raise
     return PredictionStream(feeds, notifier=Notifier() if notify else None)
+
+
+def open_capture(
+    source: Any,
+    clip: ClipSpec,
+    tick: float,
+    *,
+    timeout: float,
+    reconnect: float,
+    transport: Literal["tcp", "udp"],
+    clock: Callable[[], float] = time.monotonic,
+) -> Capture:
+    """Open the source behind a camera's number or device, an address, a pipeline, or a path.
+
+    Args:
+        clip: how the model wants its frames.
+        tick: seconds from one frame that is wanted of a file to the next.
+        timeout, reconnect, transport: see `Predictor.stream`.
+        clock: returns seconds of a monotonic clock.
+
+    Raises:
+        VideoNotFoundError: there is no such camera or file.
+        VideoError: it cannot be opened, or has no frames.
+        UsageError: it is none of these.
+        MissingDependencyError: OpenCV, or its GStreamer, is not installed.
+    """
+    if is_whole(source):
+        return CameraCapture(int(source), reconnect=reconnect, clock=clock)
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(
+            f"{source!r:.80} cannot be streamed; give a camera's number, an address, a pipeline "
+            "or a file, or push frames of your own into a Stream"
+        )
+    name = os.fsdecode(source)
+    if _ADDRESS.match(name):
+        address = AddressCapture(
+            name,
+            timeout=timeout,
+            reconnect=reconnect,
+            transport=transport,
+            patience=clip.frames * clip.tick / 2,
+            clock=clock,
+        )
+        if address.live:
+            return address
+        return FileCapture(name, clip, tick, clock=clock, container=address.container)
+    # A file that exists is a file, also in /dev/shm or with " ! " in its name.
+    if not _is_video(name):
+        if " ! " in name:
+            return PipelineCapture(name, reconnect=reconnect, clock=clock)
+        if name.startswith("/dev/"):
+            return CameraCapture(name, reconnect=reconnect, clock=clock)
+    return FileCapture(name, clip, tick, clock=clock)
+
+
+def _is_video(name: str) -> bool:
+    """Return True for the path of a file, or of a folder of images."""
+    path = Path(name)
+    try:
+        return path.is_file() or path.is_dir()
+    except (OSError, ValueError):  # a name that is too long, as pipelines are, or has a zero byte
+        return False

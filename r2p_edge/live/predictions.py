@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from r2p_edge.errors import R2PError, StreamWarning, VideoError
-from r2p_edge.live.reports import DropReport, warn_caller
+from r2p_edge.errors import R2PError, StreamWarning, VideoError, warn_caller
+from r2p_edge.live.frame import Capture
+from r2p_edge.live.reports import DropReport
 from r2p_edge.live.stream import Stream
 from r2p_edge.prediction import Prediction
 
 if TYPE_CHECKING:
-    from r2p_edge.live.capture.open import Capture
     from r2p_edge.live.systemd import Notifier
 
 CLOSE_SECONDS = 2.0

@@ -1,12 +1,10 @@
-"""Reports of a stream beside its predictions: warnings, dropped frames, names for the log."""
+"""The log of a stream: its dropped frames, and names without passwords."""
 
 from __future__ import annotations
 
 import logging
 import math
 import re
-import sys
-import warnings
 
 DROPPED_SECONDS = 60.0
 """Least time from one log message about dropped frames to the next."""
@@ -45,14 +43,6 @@ class DropReport:
                 self._count,
             )
             self._count = 0
-
-
-def warn_caller(message: str, category: type[Warning]) -> None:
-    """Issue a warning that points to the line outside this package that led to it."""
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] == "r2p_edge":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
 
 
 def without_password(source: str) -> str:

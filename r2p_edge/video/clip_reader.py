@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import numbers
 import os
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError
+from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError, warn_caller
 from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
@@ -138,7 +136,7 @@ class ClipReader:
         if clip.sampling == "time" and len(video.times) > 1:
             step = float(np.median(np.diff(video.times)))
             if step > 1.01 * clip.tick:
-                _warn_caller(
+                warn_caller(
                     f"{video.name} has {1 / step:.3g} frames a second but the model looks at "
                     f"{1 / clip.tick:.3g}; frames are repeated and the answer may suffer",
                     LowFrameRateWarning,
@@ -172,15 +170,6 @@ def _arrange(plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]]) ->
     return clips.reshape(*times.shape, *clips.shape[1:])
 
 
-def _warn_caller(message: str, category: type[Warning]) -> None:
-    """Warn at the line outside this package that led here, however deep the call."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
-
-
-_PACKAGE = __name__.split(".")[0] + "."
 _END = object()  # of an iterable; None is a frame, and a wrong one
 
 

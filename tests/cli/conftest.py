@@ -28,7 +28,9 @@ def exported(tmp_path_factory):
     from r2p_edge.export.build import build
 
     out = tmp_path_factory.mktemp("exported")
-    built = build("motion", targets=["onnx", "openvino"], out=out)
-    built += build("motion", targets=["openvino"], out=out, precision="fp16")
-    built += build("motion", targets=["onnx", "openvino"], out=out, graph="conv2d")
-    return {each.path.name: each.path for each in built}
+    reports = (
+        build("motion", targets=["onnx", "openvino"], out=out),
+        build("motion", targets=["openvino"], out=out, precision="fp16"),
+        build("motion", targets=["onnx", "openvino"], out=out, graph="conv2d"),
+    )
+    return {each.path.name: each.path for report in reports for each in report.built}

@@ -87,7 +87,7 @@ def test_compare_refuses(fails, exported, tmp_path):
     (tmp_path / "empty").mkdir()
     fails(USAGE, "num-clips is 0", "compare", reference, reference, "--num-clips", 0)
     fails(DATA, "there is no folder", "compare", reference, reference, "--videos", tmp_path / "no")
-    fails(DATA, "holds no videos", "compare", reference, reference, "--videos", tmp_path / "empty")
+    fails(DATA, "has no videos", "compare", reference, reference, "--videos", tmp_path / "empty")
     fails(MODEL, "does not exist", "compare", tmp_path / "no.onnx", reference, "--num-clips", 1)
 
 

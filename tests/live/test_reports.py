@@ -1,19 +1,8 @@
-"""Reports of a stream beside its predictions."""
-
-import warnings
+"""The log of a stream."""
 
 import pytest
 
-from r2p_edge.errors import StreamWarning
-from r2p_edge.live.reports import DropReport, warn_caller, without_password
-
-
-def test_a_warning_points_to_its_caller():
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        warn_caller("of the test", StreamWarning)
-    (warning,) = told
-    assert (warning.filename, warning.category) == (__file__, StreamWarning)
+from r2p_edge.live.reports import DropReport, without_password
 
 
 def test_dropped_frames_are_reported_once_a_minute(caplog):

@@ -66,11 +66,11 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
     model = load_onnx(source)
     require_ops(model, "mindspore")
     spec = fresh_spec(original, target=TARGET, built_with=built_with("mindspore"))
-    proof = parity_reference(source)
+    reference = parity_reference(source)
     with tempfile.TemporaryDirectory() as folder:
-        draft = _export(mindspore, model, proof.inputs.dtype, Path(folder))
+        draft = _export(mindspore, model, reference.inputs.dtype, Path(folder))
         spec = spec.replace(
-            parity=check_parity(draft, spec, proof, MindSpore, artifact="the MindIR model")
+            parity=check_parity(draft, spec, reference, MindSpore, artifact="the MindIR model")
         )
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)

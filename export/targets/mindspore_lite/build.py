@@ -41,7 +41,7 @@ def build_lite(
     model: Path,
     path: Path,
     planned: ModelSpec,
-    proof: ParityReference,
+    reference: ParityReference,
     *,
     device: str,
     calibration: np.ndarray | None = None,
@@ -54,7 +54,7 @@ def build_lite(
         model: the ONNX file.
         path: the .mindir file to write.
         planned: the spec that the file is to have, but for the records of the build itself.
-        proof: reference inputs, and the outputs that the file must reproduce.
+        reference: reference inputs, and the outputs that the file must reproduce.
         device: "cpu", or a name in `CHIPS`.
         calibration: for "int8": clips, uint8 (N, T, H, W, 3), on which the converter calibrates by
             the method `planned.calibration["method"]`.
@@ -75,7 +75,7 @@ def build_lite(
     if planned.precision == "int8":
         planned = calibrated_on(calibration, planned)
         config = _quantization(planned) + (config or "")
-    provable = _runs_here(device)
+    runs_here = _runs_here(device)
     converter = find_converter()
     if converter is None:
         raise MissingDependencyError(
@@ -92,10 +92,10 @@ def build_lite(
         if calibration is not None:
             _write_clips(calibration, spec, Path(folder) / CLIP_FOLDER)
         draft = run_converter(converter, model, Path(folder), device, settings, timeout)
-        if provable:
+        if runs_here:
             spec = spec.replace(
                 parity=check_parity(
-                    draft, spec, proof, MindSporeLite, artifact="the MindSpore Lite model"
+                    draft, spec, reference, MindSporeLite, artifact="the MindSpore Lite model"
                 )
             )
         atomic_write(path, draft.read_bytes())

@@ -30,13 +30,13 @@ def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         clips, method, record = options.quantizer.clips(options.target)
         planned = plan_lite(source.path, device, "int8", method=method, record=record)
     stem = file_stem(planned, "" if device == "cpu" else f"-{device}")
-    proof = parity_reference(source.path)
+    reference = parity_reference(source.path)
     path = out / f"{stem}.mindir"
     try:
-        spec = build_lite(source.path, path, planned, proof, device=device, calibration=clips)
+        spec = build_lite(source.path, path, planned, reference, device=device, calibration=clips)
     except MissingDependencyError:
         folder = out / f"{stem}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
-        write_kit(source.path, planned, proof, folder, path.name, calibration=clips)
+        write_kit(source.path, planned, reference, folder, path.name, calibration=clips)
         return Built(options.target, folder, planned, "kit")
     return Built(options.target, path, spec)
 

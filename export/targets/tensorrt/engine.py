@@ -59,7 +59,7 @@ def build_engine(
     models: Models,
     path: Path,
     planned: ModelSpec,
-    proof: ParityReference,
+    reference: ParityReference,
     *,
     workspace: int | None = None,
     cache: Path | None = None,
@@ -71,7 +71,7 @@ def build_engine(
         models: the ONNX files.
         path: the .engine file to write.
         planned: the spec that the file is to have, but for the records of the build itself.
-        proof: reference inputs, and the outputs that the engine must reproduce.
+        reference: reference inputs, and the outputs that the engine must reproduce.
         workspace: bytes of GPU memory that kernels may use while they run.
         cache: folder for timing caches, which make the next build faster.
         progress: called with each step that TensorRT reports.
@@ -122,19 +122,19 @@ def build_engine(
             built_with={**(planned.built_with or {}), **built_with()},
             parity=None,
         )
-        spec = spec.replace(parity=tool.prove(draft, spec, proof))
+        spec = spec.replace(parity=tool.check_parity(draft, spec, reference))
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
     return spec
 
 
 def build_engine_of_kit(
-    model: Path, path: Path, planned: ModelSpec, proof: ParityReference
+    model: Path, path: Path, planned: ModelSpec, reference: ParityReference
 ) -> ModelSpec:
     """Build the engine of a kit in its folder, which keeps the timing cache for the next build."""
     typed = model.with_name(TYPED)
     models = Models(model, typed if typed.is_file() else None)
-    return build_engine(models, path, planned, proof, cache=model.parent)
+    return build_engine(models, path, planned, reference, cache=model.parent)
 
 
 def _cache_name(tool: Tool, chip: cudart.Chip, cuda: str) -> str:

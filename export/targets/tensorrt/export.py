@@ -31,7 +31,7 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
     """Build the "tensorrt" target: an engine for this machine's GPU, or a kit where it has none."""
     planned = plan_tensorrt(source.path, options.precision)
     path = out / f"{file_stem(planned)}.engine"
-    proof = parity_reference(source.path)
+    reference = parity_reference(source.path)
     with tempfile.TemporaryDirectory() as scratch:
         models = models_for(source.path, planned, Path(scratch))
         if can_build():
@@ -39,14 +39,14 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
                 models,
                 path,
                 planned,
-                proof,
+                reference,
                 workspace=options.workspace,
                 cache=options.timing_cache,
                 progress=options.progress,
             )
             return Built(options.target, path, spec)
         folder = out / f"{file_stem(planned)}-tensorrt-kit"
-        write_kit(models.plain, planned, proof, folder, path.name, models.typed)
+        write_kit(models.plain, planned, reference, folder, path.name, models.typed)
     return Built(options.target, folder, planned, "kit")
 
 
@@ -88,13 +88,13 @@ def tensorrt_from_onnx(
         raise UsageError(f"{path} is to become an engine, whose name must end in .engine or .plan")
     check_folder(path)
     planned = plan_tensorrt(source, precision)
-    proof = parity_reference(source)
+    reference = parity_reference(source)
     with tempfile.TemporaryDirectory() as folder:
         return build_engine(
             models_for(source, planned, Path(folder)),
             path,
             planned,
-            proof,
+            reference,
             workspace=workspace,
             cache=None if cache is None else Path(cache),
             progress=progress,

@@ -64,7 +64,9 @@ class Tool(Protocol):
         """
         ...
 
-    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]:
+    def check_parity(
+        self, draft: Path, spec: ModelSpec, reference: ParityReference
+    ) -> dict[str, Any]:
         """Run an engine and compare its outputs; return the `parity` record.
 
         Raises:
@@ -88,8 +90,10 @@ class _Module:
     def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
         draft.write_bytes(plan_from_onnx(model, options))
 
-    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]:
-        return check_parity(draft, spec, proof, TensorRT, artifact="the TensorRT engine")
+    def check_parity(
+        self, draft: Path, spec: ModelSpec, reference: ParityReference
+    ) -> dict[str, Any]:
+        return check_parity(draft, spec, reference, TensorRT, artifact="the TensorRT engine")
 
 
 class _Program:
@@ -115,14 +119,16 @@ class _Program:
             timing_cache=options.cache,
         )
 
-    def prove(self, draft: Path, spec: ModelSpec, proof: ParityReference) -> dict[str, Any]:
-        return prove_by_trtexec(draft, spec, proof, self._trtexec)
+    def check_parity(
+        self, draft: Path, spec: ModelSpec, reference: ParityReference
+    ) -> dict[str, Any]:
+        return check_parity_by_trtexec(draft, spec, reference, self._trtexec)
 
 
-def prove_by_trtexec(
-    draft: Path, spec: ModelSpec, proof: ParityReference, tool: Trtexec
+def check_parity_by_trtexec(
+    draft: Path, spec: ModelSpec, reference: ParityReference, tool: Trtexec
 ) -> dict[str, Any]:
-    """Run an engine with trtexec and compare its outputs; see `parity.prove`.
+    """Run an engine with trtexec and compare its outputs; see `check_parity`.
 
     Returns:
         The `parity` record of its spec.
@@ -131,11 +137,11 @@ def prove_by_trtexec(
         ParityError: the tolerance of `spec.precision` is exceeded.
         ModelError, BackendError, SpecError, UsageError: see `Trtexec.run`.
     """
-    outputs = tool.run(draft, spec.input.name, proof.inputs, spec.output.name)
-    found = agreement(proof.outputs, outputs)
+    outputs = tool.run(draft, spec.input.name, reference.inputs, spec.output.name)
+    found = agreement(reference.outputs, outputs)
     return {
         **parity_record(found, spec.precision, reference="onnx", artifact="the TensorRT engine"),
         "runtime": f"trtexec {'.'.join(map(str, tool.version()))} on cuda",
         "computed_in": spec.precision,
-        "onnx": proof.of_source,
+        "onnx": reference.of_source,
     }

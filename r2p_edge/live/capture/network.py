@@ -15,7 +15,7 @@ from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Timing
-from r2p_edge.video.container import open_container
+from r2p_edge.video.container import cause_of, open_container
 
 if TYPE_CHECKING:
     from av import Packet, VideoStream
@@ -155,4 +155,4 @@ class AddressCapture(LiveCapture):
 
         if isinstance(error, av.ExitError):
             return f"nothing came for {self.timeout:g} s"  # FFmpeg was made to give up
-        return str(getattr(error, "strerror", None) or error)
+        return cause_of(error)

@@ -14,7 +14,7 @@ from models import spec_of_brightness
 
 from r2p_edge.errors import VideoError
 from r2p_edge.live.capture.network import AddressCapture
-from r2p_edge.live.capture.open import open_capture
+from r2p_edge.live.open import open_capture
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 

@@ -4,8 +4,8 @@ import pytest
 from live import TICK, watch
 
 from r2p_edge.errors import MissingDependencyError, VideoError, VideoNotFoundError
-from r2p_edge.live.capture.open import open_capture
 from r2p_edge.live.capture.opencv import CameraCapture
+from r2p_edge.live.open import open_capture
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 

@@ -109,7 +109,7 @@ def test_a_network_of_2d_convolutions_runs_on_the_cpu(tmp_path, lite, lowered_mo
     path = tmp_path / "motion.mindir"
     spec = mindspore_lite_from_onnx(lowered_motion_model, path)
     assert (spec.graph, spec.parity["clips"]) == ("conv2d", 3)
-    # The proof of what it was made from stays.
+    # The parity record of what it was made from stays.
     assert spec.parity["onnx"] == open_artifact(lowered_motion_model).spec.parity
     model = MindSporeLite.open(path, spec, Options())
     batch = np.random.default_rng(0).integers(0, 256, model.input_shape, np.uint8)
