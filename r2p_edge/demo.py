@@ -18,7 +18,7 @@ from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, OutputError, UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess import preprocessor
-from r2p_edge.runtimes import RUNTIMES, runtime_type
+from r2p_edge.runtimes import runtime_type
 
 # The export target that makes the file of each runtime.
 _TARGETS = {
@@ -102,7 +102,7 @@ class _Made(NamedTuple):
 def _usable_runtimes() -> tuple[list[str], list[dict[str, str]]]:
     """Return the names of the runtimes that work here, and why the others are left out."""
     usable, left_out = [], []
-    for name in RUNTIMES:
+    for name in _TARGETS:
         try:
             if runtime_type(name).devices():
                 usable.append(name)

@@ -10,6 +10,8 @@ import sys
 import pytest
 from paths import ROOT
 
+from r2p_edge.runtimes import RUNTIMES
+
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
     "r2p_edge": "_version errors prediction < spec frame _optional"
@@ -28,7 +30,7 @@ RANK = {
     for rank, rooms in enumerate(law.split(" < "))
     for room in rooms.split()
 }
-RUNTIMES = {"onnxruntime", "openvino", "tensorrt", "mindspore", "mindspore_lite", "ais_bench"}
+LIBRARIES = {*RUNTIMES, "ais_bench"}
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 
@@ -98,7 +100,7 @@ def test_there_is_no_circle():
 def test_a_runtime_is_imported_in_its_own_file_only(module):
     package, room = room_of(module)
     for name, inside in imports(module):
-        if package == "r2p_edge" and name.split(".")[0] in RUNTIMES:
+        if package == "r2p_edge" and name.split(".")[0] in LIBRARIES:
             assert room == "runtimes"
             assert inside, f"{module} imports {name} before it is asked for"
 

@@ -6,6 +6,8 @@ import sys
 from requirements import needs
 
 from r2p_edge.calibration import motion
+from r2p_edge.demo import _usable_runtimes
+from r2p_edge.runtimes import RUNTIMES
 
 
 def test_demo(demo):
@@ -58,3 +60,9 @@ def test_demo_without_openvino(run, tmp_path, monkeypatch):
     assert rows == [("onnxruntime", "fp32"), ("onnxruntime", "int8")]
     reasons = {left["runtime"]: left["reason"] for left in report["left_out"]}
     assert 'pip install "r2p_edge[openvino]"' in reasons["openvino"]
+
+
+def test_a_runtime_that_nothing_is_exported_to_is_not_in_the_demo(monkeypatch):
+    monkeypatch.setitem(RUNTIMES, "zeros", RUNTIMES["onnxruntime"])
+    usable, left_out = _usable_runtimes()
+    assert "zeros" not in {*usable, *(left["runtime"] for left in left_out)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from checkpoints import mindspore_names, write_mindspore_ckpt
@@ -129,7 +130,7 @@ def _videos(folder: Path) -> None:
     frames.mkdir()
     with av.open(str(folder / "video.mp4")) as container:
         for number, frame in enumerate(container.decode(video=0)):
-            frame.to_image().save(frames / f"{number:04}.png")
+            cv2.imwrite(str(frames / f"{number:04}.png"), frame.to_ndarray(format="bgr24"))
 
 
 def _data_sets(folder: Path) -> None:
