@@ -32,7 +32,7 @@ _COMMAND = (
     "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _isolated; _isolated.serve()"
 )
 _PACKAGE = logging.getLogger("r2p_edge")
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class ProcessFailedError(BackendError):
@@ -118,7 +118,7 @@ def _talk(
         if kind == "error":
             raise getattr(errors, content["type"])(content["message"])
         if kind == "failure":
-            _logger.debug("a process of its own failed:\n%s", content["traceback"])
+            _log.debug("a process of its own failed:\n%s", content["traceback"])
             raise ProcessFailedError(f"it failed ({content['message']})")
         if kind == "warning":
             category = getattr(errors, content["type"], None) or getattr(builtins, content["type"])

@@ -154,7 +154,7 @@ def test_a_relative_checkout_is_no_name_on_pypi(board):
         (None, "36", "4.3", "so this is not a Jetson; run this on the board"),
         (XAVIER, "35", "4.1", "this is a Xavier, which has no JetPack after 5"),
         (NANO, "32", "7.4", "this is a Jetson Nano, TX1 or TX2, which has no JetPack after 4"),
-        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "36", "4.3", "no Jetson that is known here"),
+        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "36", "4.3", "not a Jetson that is known here"),
         ("nvidia,p3740-0002\0nvidia,tegra234\0", "36", "4.3", "this module is not known here"),
         (ORIN_NX, "35", "4.1", "R35.4 is JetPack 5 or older, whose Python is 3.8 or older"),
         (ORIN_NX, "32", "7.4", "R32.7 is JetPack 5 or older"),
