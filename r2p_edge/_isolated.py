@@ -33,6 +33,7 @@ _COMMAND = (
 )
 _PACKAGE = logging.getLogger("r2p_edge")
 _log = logging.getLogger(__name__)
+_relayed_warnings: set[str] = set()
 
 
 class ProcessFailedError(BackendError):
@@ -124,10 +125,19 @@ def _talk(
             category = getattr(errors, content["type"], None) or getattr(builtins, content["type"])
             warnings.warn(content["message"], category, stacklevel=4)
         elif kind == "log":
-            logging.getLogger(content["name"]).log(content["level"], "%s", content["message"])
+            _relay(**content)
         elif progress is not None:
             progress(content)
     raise EOFError
+
+
+def _relay(name: str, level: int, message: str) -> None:
+    """Log a record of a process; a warning that an earlier one gave too is not repeated."""
+    if level >= logging.WARNING:
+        if message in _relayed_warnings:
+            return
+        _relayed_warnings.add(message)
+    logging.getLogger(name).log(level, "%s", message)
 
 
 def _end(code: int, stderr: IO[bytes]) -> str:
