@@ -203,7 +203,7 @@ def calibrate(
         model: the fp32 artifact, an .onnx file with a spec.
         out: the .onnx file to write.
         calibration: settings; by default the clips of the bundled model, for that model alone.
-        profile: name in `quantize.PROFILES`; by default that of this machine's CPU.
+        profile: name in `qdq.PROFILES`; by default that of this machine's CPU.
         progress: called after each clip of each pass with the number so far, and in all.
 
     Returns:
@@ -241,7 +241,7 @@ def calibrate(
 
 
 def profile_of_this_cpu() -> str:
-    """Return the profile for ONNX Runtime and OpenVINO on this machine; see `quantize.PROFILES`."""
+    """Return the profile for ONNX Runtime and OpenVINO on this machine; see `qdq.PROFILES`."""
     if platform.machine() in ("aarch64", "arm64"):
         return "arm"
     return "cpu-avx2" if read_cpu().int8 == "saturating" else "cpu"

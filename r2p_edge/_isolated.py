@@ -32,7 +32,8 @@ _COMMAND = (
     "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _isolated; _isolated.serve()"
 )
 _PACKAGE = logging.getLogger("r2p_edge")
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
+_relayed_warnings: set[str] = set()
 
 
 class ProcessFailedError(BackendError):
@@ -118,16 +119,25 @@ def _talk(
         if kind == "error":
             raise getattr(errors, content["type"])(content["message"])
         if kind == "failure":
-            _logger.debug("a process of its own failed:\n%s", content["traceback"])
+            _log.debug("a process of its own failed:\n%s", content["traceback"])
             raise ProcessFailedError(f"it failed ({content['message']})")
         if kind == "warning":
             category = getattr(errors, content["type"], None) or getattr(builtins, content["type"])
             warnings.warn(content["message"], category, stacklevel=4)
         elif kind == "log":
-            logging.getLogger(content["name"]).log(content["level"], "%s", content["message"])
+            _relay(**content)
         elif progress is not None:
             progress(content)
     raise EOFError
+
+
+def _relay(name: str, level: int, message: str) -> None:
+    """Log a record of a process; a warning that an earlier one gave too is not repeated."""
+    if level >= logging.WARNING:
+        if message in _relayed_warnings:
+            return
+        _relayed_warnings.add(message)
+    logging.getLogger(name).log(level, "%s", message)
 
 
 def _end(code: int, stderr: IO[bytes]) -> str:

@@ -26,7 +26,7 @@ from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
 from r2p_edge.video.source import videos_in
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _ANSWER = f"{__name__}:answer"
 _IDENTITY = ("path", "runtime", "device", "precision")
@@ -99,7 +99,7 @@ def compare(
             try:
                 answered: dict[str, Any] = _isolated.call(_ANSWER, arguments, progress=report)
             except ProcessFailedError as error:
-                _logger.warning("%s could not be run: %s", model, error)
+                _log.warning("%s could not be run: %s", model, error)
                 raise BackendError(f"{model} could not be run: {error}") from error
             failed.update(answered["failed"])
             return answered

@@ -6,7 +6,6 @@ written as video files, and each installed runtime reads the files and answers.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,8 +29,6 @@ _TARGETS = {
 }
 _INT8 = ("onnxruntime", "openvino", "tensorrt", "mindspore_lite")
 _CALIBRATED, _JUDGED = 24, 12  # clips; the accuracy of int8 is measured on all others, too
-
-_log = logging.getLogger("r2p_edge")
 
 
 def run_demo(
@@ -64,8 +61,6 @@ def run_demo(
         raise UsageError(f"num_clips is {num_clips}; it must be 1 or more")
     # The clips are drawn with it, whichever kernel preprocesses them.
     import_library("cv2", 'the demo draws with it: pip install "r2p_edge[demo]"')
-    if not preprocessor.compiled:
-        _log.warning("The C++ extension is not built; OpenCV and NumPy preprocess instead, slower.")
     usable, left_out = _usable_runtimes()
     made: list[_Made] = []
     precisions: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from requirements import import_torchvision, is_required
 
+from r2p_edge.calibration import motion
 from r2p_edge.cli import main
 
 
@@ -105,6 +106,30 @@ def demo(tmp_path_factory) -> tuple[dict[str, Any], Path]:
 
     folder = tmp_path_factory.mktemp("demo") / "r2p-edge-demo"
     return run_demo(folder, 24), folder
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    """An empty folder."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    """A video of the bundled model's first class."""
+    path = tmp_path / "clip.mp4"
+    motion.write_video(motion.scene("test", 0), path)
+    return path
+
+
+@pytest.fixture
+def no_trtexec(monkeypatch):
+    """No trtexec but the ones that a test installs."""
+    monkeypatch.delenv("R2P_TRTEXEC", raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setattr("r2p_edge.export.targets.tensorrt.trtexec._JETPACK", "/absent/trtexec")
 
 
 @pytest.fixture

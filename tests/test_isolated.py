@@ -53,6 +53,7 @@ def log(report):
 def child(tmp_path, monkeypatch):
     (tmp_path / "some_module.py").write_text(CHILD)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(_isolated, "_relayed_warnings", set())
     return lambda name, arguments, **more: _isolated.call(f"some_module:{name}", arguments, **more)
 
 
@@ -141,3 +142,11 @@ def test_records_cross_over(child, caplog, level, messages):
     child("log", {})
     found = [(record.name, record.getMessage()) for record in caplog.records]
     assert found == [("r2p_edge.runtimes", message) for message in messages]
+
+
+def test_a_warning_of_several_processes_is_logged_once(child, caplog):
+    caplog.set_level("INFO", "r2p_edge")
+    child("log", {})
+    child("log", {})
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["opened a model", "fell back", "opened a model"]

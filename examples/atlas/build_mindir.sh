@@ -9,7 +9,7 @@ usage() {
 usage: build_mindir.sh MODEL.onnx | KIT | BUNDLE --out DIR [--optimize ascend_oriented | general]
                        [--int8 VIDEOS --split LIST] [--soc SOC] [--venv DIR] [--dry-run]
 
-Converts with MindSpore Lite, proves the result where it can run, and writes it to --out. Of a
+Converts with MindSpore Lite, verifies the result where it can run, and writes it to --out. Of a
 bundle, its kit for the chip is taken, else its fp32 model. A kit needs no r2p-edge here.
 
   --optimize       ascend_oriented (default): fp16, for the chip; general: fp32, for the CPU

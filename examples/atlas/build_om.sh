@@ -8,11 +8,11 @@ usage() {
     cat << 'END'
 usage: build_om.sh MODEL.onnx | KIT | BUNDLE --out DIR [--soc SOC] [--venv DIR] [--dry-run]
 
-Compiles with ATC, in fp16, for the chip that is here; holds the result against the ONNX file on
+Compiles with ATC, in fp16, for the chip that is here; compares the result with the ONNX file on
 the card; and writes it with its sidecar to --out. A 310 or 310P gets the model with its 3-D
 convolutions, a 310B without. The model must take float32 (r2p-edge export --input float32).
 
-  --soc SOC        compile for this chip instead, unproven if it is not here
+  --soc SOC        compile for this chip instead, unverified if it is not here
   --venv DIR       what setup.sh filled (default: venv beside this script)
   --dry-run        print the commands and run none of them
 END
@@ -62,9 +62,9 @@ run "$venv/bin/python" "$here/steps.py" sidecar "$work/model.onnx" "$work/model.
 
 card=$(soc_of_card 2> /dev/null) || card=none
 if ! has_card || [ "$card" != "$soc" ]; then
-    note "not proven: there is no $soc here; run r2p-edge compare on the board"
+    note "not verified: there is no $soc here; run r2p-edge compare on the board"
 elif ! "$venv/bin/python" -c 'import ais_bench.infer.interface' 2> /dev/null; then
-    note "not proven: ais_bench, which runs .om files, is not here"
+    note "not verified: ais_bench, which runs .om files, is not here"
 else
     run "$venv/bin/r2p-edge" compare "$work/model.onnx" "$work/model.om"
 fi

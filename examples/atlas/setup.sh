@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
             ;;
         --checkout)
             need_value "$1" "${2:-}"
-            [ -f "$2/pyproject.toml" ] || die "$2 is no checkout of r2p_edge"
+            [ -f "$2/pyproject.toml" ] || die "$2 is not a checkout of r2p_edge"
             package=$(realpath "$2")
             shift
             ;;

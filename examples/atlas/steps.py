@@ -51,8 +51,8 @@ def mindir(model: str, path: str, soc: str, target: Any) -> None:
 
     config = converter_config({"acl_init_options": {"ge.socVersion": soc}})
     spec = mindspore_lite_from_onnx(model, path, device=target, config=config)
-    proven = "not proven: this machine cannot run it" if spec.parity is None else "proven"
-    print(f"{path}: {spec.precision} for {soc}, {proven}")
+    verified = "not verified: this machine cannot run it" if spec.parity is None else "verified"
+    print(f"{path}: {spec.precision} for {soc}, {verified}")
 
 
 def sidecar(model: str, path: str, soc: str, target: str) -> None:

@@ -9,7 +9,7 @@ usage() {
     cat <<END
 Usage: $PROGRAM SOURCE... --out DIR [--videos DIR] [--dry-run]
 
-Builds an FP16 engine, and an INT8 engine where there is a source for it, holds both against the
+Builds an FP16 engine, and an INT8 engine where there is a source for it, compares both with the
 ONNX model, measures them, and writes the faster that is accurate enough as DIR/model.engine.
 
   SOURCE        an ONNX file of r2p_edge (fp32, or int8 with the profile tensorrt), a kit, or a
@@ -32,7 +32,7 @@ while [[ $# -gt 0 ]]; do
             ;;
         --dry-run) DRY_RUN=1; shift ;;
         --help) usage; exit ;;
-        -*) die "$1 is no option; see $PROGRAM --help" ;;
+        -*) die "$1 is not an option; see $PROGRAM --help" ;;
         *) sources+=("$1"); shift ;;
     esac
 done
@@ -43,31 +43,31 @@ is_kit() { [[ -f $1/kit.json ]]; }
 
 # The precision and calibration profile of an ONNX file, or the precision and artifact of a kit.
 describe() {
-    local told
+    local facts
     if is_kit "$1"; then
-        told=$(<"$1/kit.json")
+        facts=$(<"$1/kit.json")
     else
-        told=$(r2p-edge info --json "$1") || exit
+        facts=$(r2p-edge info --json "$1") || exit
     fi
     python3 -c '
 import json, sys
 try:
-    told = json.loads(sys.argv[2])
-    calibration = told["spec"].get("calibration") or {}
-    print(told["spec"]["precision"], told.get("artifact") or calibration.get("profile"))
+    facts = json.loads(sys.argv[2])
+    calibration = facts["spec"].get("calibration") or {}
+    print(facts["spec"]["precision"], facts.get("artifact") or calibration.get("profile"))
 except (ValueError, KeyError, TypeError, AttributeError):
-    sys.exit(f"build_engine.sh: error: {sys.argv[1]} is damaged; copy it again")' "$1" "$told"
+    sys.exit(f"build_engine.sh: error: {sys.argv[1]} is damaged; copy it again")' "$1" "$facts"
 }
 
 fp16='' int8=''
 
 # Takes a model for the engine that it can become.
 take() {
-    local told
-    told=$(describe "$1")
-    case ${told% *} in
+    local facts
+    facts=$(describe "$1")
+    case ${facts% *} in
         fp32 | fp16)
-            if is_kit "$1" && [[ $told != fp16* ]]; then
+            if is_kit "$1" && [[ $facts != fp16* ]]; then
                 die "$1 is a kit for FP32; export it with --precision fp16 or int8"
             fi
             [[ ! $fp16 ]] || die "$fp16 and $1 would both become an FP16 engine; give one of them"
@@ -77,13 +77,13 @@ take() {
             [[ ! $int8 ]] || die "$int8 and $1 would both become an INT8 engine; give one of them"
             int8=$1
             ;;
-        *) die "$1 is ${told% *}; give an fp32 or int8 ONNX file, or a kit" ;;
+        *) die "$1 is ${facts% *}; give an fp32 or int8 ONNX file, or a kit" ;;
     esac
 }
 
 # Takes what a folder has for TensorRT: its kits, and its ONNX files for what there is no kit for.
 take_bundle() {
-    local kits=("$1"/*-{fp16,int8}-tensorrt-kit/) each told fp16_kit int8_kit
+    local kits=("$1"/*-{fp16,int8}-tensorrt-kit/) each facts fp16_kit int8_kit
     run r2p-edge info "$1"
     for each in "${kits[@]}"; do
         if is_kit "$each"; then take "${each%/}"; fi
@@ -91,13 +91,13 @@ take_bundle() {
     fp16_kit=$fp16 int8_kit=$int8
     for each in "$1"/*.onnx; do
         [[ -f $each ]] || continue
-        told=$(describe "$each")
+        facts=$(describe "$each")
         # INT8 of another profile is for CPUs, and TensorRT refuses it.
-        if [[ $told == fp32* && ! $fp16_kit || $told == int8\ @(tensorrt|None) && ! $int8_kit ]]; then
+        if [[ $facts == fp32* && ! $fp16_kit || $facts == int8\ @(tensorrt|None) && ! $int8_kit ]]; then
             take "$each"
         fi
     done
-    [[ $fp16$int8 ]] || die "$1 holds nothing to build FP16 or INT8 from; export it again (r2p-edge" \
+    [[ $fp16$int8 ]] || die "$1 has nothing to build FP16 or INT8 from; export it again (r2p-edge" \
         "export MODEL --to onnx --out DIR)"
 }
 
@@ -107,7 +107,7 @@ for each in "${sources[@]}"; do
     elif [[ -d $each ]]; then
         take_bundle "$each"
     else
-        die "$each is no ONNX file, kit or folder of them; give what r2p-edge export wrote"
+        die "$each is not an ONNX file, a kit or a folder of them; give what r2p-edge export wrote"
     fi
 done
 
@@ -137,10 +137,10 @@ engines=()
 
 # The engine that was built of a model is one to choose from.
 add() {
-    local model=$1 precision=$2 told
+    local model=$1 precision=$2 facts
     if is_kit "$model"; then
-        told=$(describe "$model")
-        engines+=("$work/$precision/${told#* }")
+        facts=$(describe "$model")
+        engines+=("$work/$precision/${facts#* }")
     else
         engines+=("$work/model-$precision.engine")
     fi

@@ -45,7 +45,7 @@ need() {
 # board's text in `model` is its maker's own and may be any.
 detect_board() {
     local file=$ROOT/proc/device-tree/compatible names
-    [[ -f $file ]] || die "there is no $file, so this is no Jetson; run this on the board"
+    [[ -f $file ]] || die "there is no $file, so this is not a Jetson; run this on the board"
     names=$(tr '\0' ' ' <"$file")
     case $names in
         *tegra234*) CHIP=tegra234 ;;
@@ -54,7 +54,7 @@ detect_board() {
             "TensorRT 8.5; expected an Orin or a Thor, since r2p_edge needs Python 3.10" ;;
         *tegra210* | *tegra186*) die "this is a Jetson Nano, TX1 or TX2, which has no JetPack" \
             "after 4 and there Python 3.6; expected an Orin or a Thor, since r2p_edge needs 3.10" ;;
-        *) die "this is no Jetson that is known here ($names); expected an Orin or a Thor" ;;
+        *) die "this is not a Jetson that is known here ($names); expected an Orin or a Thor" ;;
     esac
     case $names in
         *p3701-*) BOARD="Jetson AGX Orin" ;;

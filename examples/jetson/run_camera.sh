@@ -39,7 +39,7 @@ while [[ $# -gt 0 ]]; do
         --dry-run) DRY_RUN=1; shift ;;
         --help) usage; exit ;;
         --) shift; break ;;
-        -*) die "$1 is no option; see $PROGRAM --help, and -- before those of r2p-edge stream" ;;
+        -*) die "$1 is not an option; see $PROGRAM --help, and -- before those of r2p-edge stream" ;;
         *)
             [[ ! $model ]] || die "$model and $1 are two models; give one"
             model=$1
@@ -48,17 +48,17 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 [[ $model && $kind ]] || die "give a model, and --csi, --usb or --rtsp; see $PROGRAM --help"
-[[ -z $size || $size =~ ^[1-9][0-9]*x[1-9][0-9]*$ ]] || die "--size $size is no size such as 1280x720"
-[[ $fps =~ ^[1-9][0-9]*$ ]] || die "--fps $fps is no whole number such as 30"
+[[ -z $size || $size =~ ^[1-9][0-9]*x[1-9][0-9]*$ ]] || die "--size $size is not a size such as 1280x720"
+[[ $fps =~ ^[1-9][0-9]*$ ]] || die "--fps $fps is not a whole number such as 30"
 [[ $codec == h26[45] ]] || die "--codec $codec is not known; expected h264 or h265"
 case $kind in
-    --csi) [[ $camera =~ ^[0-9]+$ ]] || die "--csi $camera is no number such as 0" ;;
+    --csi) [[ $camera =~ ^[0-9]+$ ]] || die "--csi $camera is not a number such as 0" ;;
     --usb)
-        [[ $camera == /dev/* ]] || die "--usb $camera is no device such as /dev/video0"
+        [[ $camera == /dev/* ]] || die "--usb $camera is not a device such as /dev/video0"
         [[ $DRY_RUN || -e $ROOT$camera ]] || die "there is no camera $camera; see ls /dev/video*"
         ;;
     --rtsp)
-        [[ $camera =~ ^rtsps?://[^\"\\[:space:]]+$ ]] || die "--rtsp $camera is no address such as" \
+        [[ $camera =~ ^rtsps?://[^\"\\[:space:]]+$ ]] || die "--rtsp $camera is not an address such as" \
             "rtsp://192.168.0.9/stream; write spaces, quotes and backslashes in it as %20, %22, %5C"
         ;;
 esac
@@ -71,8 +71,8 @@ has() { gst-inspect-1.0 --exists "$1"; }
 # Caps of the picture that the model wants, before its crop: even, as the chips
 # want it, and no larger than the camera's. What is then left to scale is one pixel or none.
 wanted() {
-    local told
-    told=$(r2p-edge info --json "$model") || exit
+    local facts
+    facts=$(r2p-edge info --json "$model") || exit
     python3 -c '
 import json, sys
 resize = json.loads(sys.argv[1])["spec"]["resize"]
@@ -82,7 +82,7 @@ if resize["mode"] == "stretch":
 else:
     sides = [resize["size"] * side // min(camera) for side in camera]
 width, height = [min(side + side % 2, most) for side, most in zip(sides, camera)]
-print(f",width={width},height={height}")' "$told" "$size"
+print(f",width={width},height={height}")' "$facts" "$size"
 }
 
 caps=''
@@ -109,7 +109,7 @@ usb_pipeline() {
         return
     fi
     # Thor's decoder takes no MJPEG (Jetson Linux API Reference 38.2, 00_video_decode). Which chip it
-    # is cannot be told in containers, from which Docker hides the device tree; there the CPU decodes.
+    # is cannot be seen in containers, from which Docker hides the device tree; there the CPU decodes.
     if grep -qsa tegra234 "$ROOT/proc/device-tree/compatible" && has nvv4l2decoder; then
         decode="jpegparse ! nvv4l2decoder mjpeg=1"
     fi

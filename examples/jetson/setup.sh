@@ -32,12 +32,12 @@ while [[ $# -gt 0 ]]; do
         --checkout)
             package=$(value "$@")
             shift 2
-            [[ -f $package/pyproject.toml ]] || die "$package is no checkout of r2p_edge, which has" \
+            [[ -f $package/pyproject.toml ]] || die "$package is not a checkout of r2p_edge, which has" \
                 "a pyproject.toml; check --checkout"
             ;;
         --dry-run) DRY_RUN=1; shift ;;
         --help) usage; exit ;;
-        *) die "$1 is no option; see $PROGRAM --help" ;;
+        *) die "$1 is not an option; see $PROGRAM --help" ;;
     esac
 done
 [[ $venv && $package ]] || die "give --venv, and --wheel or --checkout; see $PROGRAM --help"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from r2p_edge.artifact import protobuf
-from r2p_edge.errors import ModelError, unreadable_model
 
 # Field numbers of mindspore/core/proto/mind_ir.proto: ModelProto.graph, GraphProto.input,
 # ValueInfoProto.tensor, TensorProto.dims and .data_type, and two of the latter's values.
@@ -22,15 +21,8 @@ def inputs_of_mindir(path: Path) -> list[tuple[str, tuple[int, ...]]]:
         ModelError: the file cannot be read, is not a whole MindIR, or takes neither float32 nor
             uint8.
     """
-    try:
-        with path.open("rb") as file:
-            return list(_inputs(file, path.stat().st_size))
-    except OSError as error:
-        raise unreadable_model(path, error) from error
-    except ValueError as error:
-        raise ModelError(
-            f"{path} is not a whole MindIR file ({error}); copy or export it again"
-        ) from error
+    with protobuf.open_model(path, "MindIR") as file:
+        return list(_inputs(file, path.stat().st_size))
 
 
 def _inputs(file: BinaryIO, end: int) -> Iterator[tuple[str, tuple[int, ...]]]:

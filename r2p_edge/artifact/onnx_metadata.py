@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from r2p_edge.artifact import protobuf
-from r2p_edge.errors import ModelError, unreadable_model
 
 METADATA_KEY = "r2p_edge.spec"
 """Name of the spec in the metadata of an ONNX file."""
@@ -22,18 +21,11 @@ def onnx_metadata(path: Path) -> dict[str, str]:
         ModelError: the file cannot be read or is not a protobuf message.
     """
     found = {}
-    try:
-        with path.open("rb") as file:
-            for field in protobuf.fields(file, path.stat().st_size):
-                if field.number == _METADATA_PROPS and field.wire_type == protobuf.LENGTH:
-                    key, value = _string_pair(file, file.tell() + field.value)
-                    found[key] = value
-    except OSError as error:
-        raise unreadable_model(path, error) from error
-    except ValueError as error:
-        raise ModelError(
-            f"{path} is not a whole ONNX file ({error}); copy or export it again"
-        ) from error
+    with protobuf.open_model(path, "ONNX") as file:
+        for field in protobuf.fields(file, path.stat().st_size):
+            if field.number == _METADATA_PROPS and field.wire_type == protobuf.LENGTH:
+                key, value = _string_pair(file, file.tell() + field.value)
+                found[key] = value
     return found
 
 

@@ -7,8 +7,12 @@ everything and stops at 2 GiB. Wire format: https://protobuf.dev/programming-gui
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from r2p_edge.errors import ModelError, unreadable_model
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
@@ -24,6 +28,27 @@ class Field(NamedTuple):
     wire_type: int
     value: int
     start: int
+
+
+@contextlib.contextmanager
+def open_model(path: Path, kind: str) -> Iterator[BinaryIO]:
+    """Open a model file to walk its messages in the `with` block.
+
+    Args:
+        kind: name of the format in the error, e.g. "ONNX".
+
+    Raises:
+        ModelError: the file cannot be read; or the block raises ValueError, as it is not whole.
+    """
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise unreadable_model(path, error) from error
+    except ValueError as error:
+        raise ModelError(
+            f"{path} is not a whole {kind} file ({error}); copy or export it again"
+        ) from error
 
 
 def fields(file: BinaryIO, end: int) -> Iterator[Field]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
 from r2p_edge.errors import LowFrameRateWarning
+from r2p_edge.live.reports import without_password
 
 BarProgress = Callable[[str, int, int], None]
 """Takes the name of a task, and how many of how many of its steps are done."""
-
-_PASSWORD = re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@")
 
 
 class StdoutError(Exception):
@@ -106,12 +104,7 @@ def complain(message: object) -> None:
 
 
 def _print_message(kind: str, message: object) -> None:
-    print(f"r2p-edge: {kind}: {redacted(str(message))}", file=sys.stderr)
-
-
-def redacted(text: str) -> str:
-    """Return a text whose URLs have `***` in place of their passwords."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    print(f"r2p-edge: {kind}: {without_password(str(message))}", file=sys.stderr)
 
 
 def print_json(data: Any) -> None:
@@ -121,7 +114,7 @@ def print_json(data: Any) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(data)
-    print(redacted(text), flush=True)
+    print(without_password(text), flush=True)
 
 
 @contextlib.contextmanager

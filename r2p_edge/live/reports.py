@@ -9,6 +9,7 @@ import re
 DROPPED_SECONDS = 60.0
 """Least time from one log message about dropped frames to the next."""
 
+_PASSWORD = re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@")
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +46,6 @@ class DropReport:
             self._count = 0
 
 
-def without_password(source: str) -> str:
-    """Return an address with `***` for its password; anything else as it is."""
-    return re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", source)
+def without_password(text: str) -> str:
+    """Return a text whose addresses have `***` in place of their passwords."""
+    return _PASSWORD.sub(r"\1:***@", text)

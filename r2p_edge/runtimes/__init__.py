@@ -18,7 +18,7 @@ from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime
 from r2p_edge.spec import ModelSpec
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class _Row(NamedTuple):
@@ -71,7 +71,7 @@ def open_runtime(path: Path, spec: ModelSpec, runtime: str | None, options: Opti
     chosen = runtime or _default(path, spec, fitting)
     opened = runtime_type(chosen).open(path, spec, options)
     version = getattr(sys.modules.get(opened.name), "__version__", "of unknown version")
-    _logger.info(
+    _log.info(
         "opened %s on %s %s: device %s, precision %s",
         *(path, opened.name, version, opened.device, opened.precision),
     )
@@ -87,5 +87,5 @@ def _default(path: Path, spec: ModelSpec, fitting: list[str]) -> str:
     chosen = next((name for name in fitting if importlib.util.find_spec(name)), fitting[0])
     if chosen != fitting[0]:
         skipped = ", ".join(fitting[: fitting.index(chosen)])
-        _logger.info("%s is not installed, so %s runs %s", skipped, chosen, path)
+        _log.info("%s is not installed, so %s runs %s", skipped, chosen, path)
     return chosen

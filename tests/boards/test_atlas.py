@@ -555,7 +555,7 @@ def test_tables_of_the_card(board, shown):
 
 
 @pytest.mark.parametrize("name", ["310P3", "310B4"])
-def test_an_offline_model_is_built_and_proven(tmp_path, bundle, name):
+def test_an_offline_model_is_built_and_verified(tmp_path, bundle, name):
     board = Atlas(tmp_path, name)
     out = "out put (1)"  # which ATC could not read
     done = board.run("build_om.sh", bundle / "net-fp32.onnx", "--out", out)
@@ -595,7 +595,7 @@ def test_an_offline_model_for_another_chip(board, model):
     for _ in range(2):
         done = board.run("build_om.sh", model, "--out", "out", "--soc", "Ascend310B1")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "not proven: there is no Ascend310B1 here" in done.stderr
+        assert "not verified: there is no Ascend310B1 here" in done.stderr
     path = board.home / "out/net-fp16-conv2d-ascend310b.om"
     assert open_artifact(path).spec.target["chip"] == "Ascend310B1"
 
@@ -842,7 +842,7 @@ def test_cameras_that_will_not_do(board, given):
         ("setup.sh", [], "give --wheel or --checkout"),
         ("setup.sh", ["--wheel"], "--wheel needs a value"),
         ("setup.sh", ["--wheel", "absent.whl"], "there is no wheel absent.whl"),
-        ("setup.sh", ["--checkout", "."], ". is no checkout of r2p_edge"),
+        ("setup.sh", ["--checkout", "."], ". is not a checkout of r2p_edge"),
         ("setup.sh", ["--wheels", "x"], "there is no option --wheels"),
         ("build_om.sh", ["net-fp32.onnx"], "give a model and --out"),
         ("build_om.sh", ["a", "b", "--out", "c"], "give one model"),
@@ -861,7 +861,11 @@ def test_cameras_that_will_not_do(board, given):
             "a kit has the precision that it was exported with",
         ),
         ("run_camera.sh", ["net.om"], "give a model and a source"),
-        ("run_camera.sh", ["--json", "net.om", "0"], "there is no option --json before the model"),
+        (
+            "run_camera.sh",
+            ["--json", "net.om", "0"],
+            "there is no option --json before the model",
+        ),
     ],
 )
 def test_calls_that_are_wrong(board, given, script, arguments, message):

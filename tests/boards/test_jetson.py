@@ -109,7 +109,7 @@ def test_help_and_wrong_options(board, script):
     assert told == set(re.findall(r"(?<=[ |])(--[a-z]+[a-z-]*)(?=\)| \|)", script.read_text())) - {
         "--help"
     }
-    refused(board.run(script, "--absent"), "--absent is no option", script)
+    refused(board.run(script, "--absent"), "--absent is not an option", script)
     refused(board.run(script), "give ", script)
     refused(board.run(script, sorted(told - {"--dry-run"})[0]), "needs a value", script)
 
@@ -151,10 +151,10 @@ def test_a_relative_checkout_is_no_name_on_pypi(board):
 @pytest.mark.parametrize(
     ("compatible", "release", "revision", "message"),
     [
-        (None, "36", "4.3", "so this is no Jetson; run this on the board"),
+        (None, "36", "4.3", "so this is not a Jetson; run this on the board"),
         (XAVIER, "35", "4.1", "this is a Xavier, which has no JetPack after 5"),
         (NANO, "32", "7.4", "this is a Jetson Nano, TX1 or TX2, which has no JetPack after 4"),
-        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "36", "4.3", "no Jetson that is known here"),
+        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "36", "4.3", "not a Jetson that is known here"),
         ("nvidia,p3740-0002\0nvidia,tegra234\0", "36", "4.3", "this module is not known here"),
         (ORIN_NX, "35", "4.1", "R35.4 is JetPack 5 or older, whose Python is 3.8 or older"),
         (ORIN_NX, "32", "7.4", "R32.7 is JetPack 5 or older"),
@@ -186,7 +186,7 @@ def test_a_release_that_cannot_be_read(board, wheel):
 
 def test_what_setup_needs(board, wheel, tmp_path):
     refused(board.run(SETUP, "--venv", "e", "--wheel", "absent.whl"), "no wheel absent.whl", SETUP)
-    refused(board.run(SETUP, "--venv", "e", "--checkout", tmp_path), "is no checkout", SETUP)
+    refused(board.run(SETUP, "--venv", "e", "--checkout", tmp_path), "is not a checkout", SETUP)
     arguments = (SETUP, "--venv", "env", "--wheel", wheel)
     refused(board.run(*arguments), "/usr/bin/python3; install", SETUP)
     board.program("python3", {"-c"}, "sys.exit(1)", at="/usr/bin/python3")
@@ -494,7 +494,7 @@ def test_sources_that_cannot_be_built(exported, built, tmp_path, board):
     (tmp_path / "empty").mkdir()
     kit = Path(shutil.copytree(exported / "kits" / "net-fp16-tensorrt-kit", tmp_path / "kit"))
     for arguments, message in (
-        (["absent"], "absent is no ONNX file, kit or folder of them"),
+        (["absent"], "absent is not an ONNX file, a kit or a folder of them"),
         ([exported / "onnx" / "net-fp32.onnx", kit], "would both become an FP16 engine"),
         ([exported / "onnx", "--videos", "absent"], "there is no folder absent"),
     ):
@@ -506,7 +506,7 @@ def test_sources_that_cannot_be_built(exported, built, tmp_path, board):
     (tmp_path / "only").mkdir()
     kit = kit.rename(tmp_path / "only" / "net-fp32-tensorrt-kit")
     done, out = built(tmp_path / "only")
-    assert "only holds nothing to build FP16 or INT8 from; export it again" in done.stderr
+    assert "only has nothing to build FP16 or INT8 from; export it again" in done.stderr
     (kit / "kit.json").write_text("{")
     done, out = built(kit)
     refused(done, "kit is damaged; copy it again", BUILD)
@@ -735,17 +735,17 @@ def test_a_container_does_not_tell_the_board(board, camera):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--csi", "zero"], "--csi zero is no number"),
-        (["--usb", "video0"], "--usb video0 is no device"),
+        (["--csi", "zero"], "--csi zero is not a number"),
+        (["--usb", "video0"], "--usb video0 is not a device"),
         (["--usb", "/dev/video7"], "there is no camera /dev/video7"),
-        (["--rtsp", "http://camera"], "--rtsp http://camera is no address"),
-        (["--rtsp", 'rtsp://a" ! filesink'], "is no address"),
+        (["--rtsp", "http://camera"], "--rtsp http://camera is not an address"),
+        (["--rtsp", 'rtsp://a" ! filesink'], "is not an address"),
         (["--csi", "0", "--usb", "/dev/video0"], "--csi and --usb are two cameras"),
-        (["--csi", "0", "--size", "big"], "--size big is no size"),
-        (["--csi", "0", "--fps", "0"], "--fps 0 is no whole number"),
+        (["--csi", "0", "--size", "big"], "--size big is not a size"),
+        (["--csi", "0", "--fps", "0"], "--fps 0 is not a whole number"),
         (["--csi", "0", "--codec", "av1"], "--codec av1 is not known"),
         (["--csi", "0", "other.engine"], "are two models"),
-        (["--csi", "0", "--json"], "--json is no option; see run_camera.sh --help, and --"),
+        (["--csi", "0", "--json"], "--json is not an option; see run_camera.sh --help, and --"),
     ],
 )
 def test_cameras_that_are_refused(board, camera, arguments, message):

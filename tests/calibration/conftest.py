@@ -27,14 +27,6 @@ def float_conv2d_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def out(tmp_path) -> Path:
-    """An empty folder."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def split(tmp_path):
     """A function that writes a list of videos and returns its path."""
 

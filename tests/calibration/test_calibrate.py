@@ -94,7 +94,7 @@ def test_both_runtimes_answer_alike(int8, motion_model):
 def test_calibrate(run, small_motion_model, videos, tmp_path):
     path = tmp_path / "int8.onnx"
     code, output, errors = run(
-        "calibrate", small_motion_model, "--clips", videos, *FEW, "--out", path, "--json"
+        "calibrate", small_motion_model, "--videos", videos, *FEW, "--out", path, "--json"
     )
     assert code == 0, errors
     report = json.loads(output)
@@ -140,7 +140,7 @@ def test_tensorrt(videos, tmp_path):
 
 
 def test_the_folder_of_an_export_tells_its_clips(run, small_motion_model, videos, tmp_path):
-    options = ("--precision", "int8", "--clips", videos, *FEW, "--out", tmp_path)
+    options = ("--precision", "int8", "--videos", videos, *FEW, "--out", tmp_path)
     code, output, errors = run("export", small_motion_model, "--to", "onnx", *options)
     assert code == 0, errors
     assert "  int8: minmax, 12 clips of 12 of 12 classes\n  measured: on 12 clips not" in output
@@ -183,7 +183,7 @@ def test_what_was_measured_of_another_artifact_is_not_told(small_int8, tmp_path)
 @pytest.mark.parametrize(
     "option",
     [
-        ("--clips", "videos"),
+        ("--videos", "videos"),
         ("--max-drop", "0"),
         ("--test-list",),
         ("--complete",),
@@ -235,26 +235,26 @@ def test_clips_that_cannot_be_used(fails, small_motion_model, videos, tmp_path):
 
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused(DATA, "empty", "--clips", empty)
+    refused(DATA, "empty", "--videos", empty)
     (tmp_path / "other" / "Archery").mkdir(parents=True)
     (tmp_path / "other" / "Archery" / "v_1.avi").write_bytes(b"")
-    refused(DATA, "", "--clips", tmp_path / "other")
+    refused(DATA, "", "--videos", tmp_path / "other")
     test_list = tmp_path / "testlist01.txt"
     test_list.write_text("grow/v_6.avi\nshake/v_8.avi\n")
-    refused(USAGE, "is a test list", "--clips", videos, "--split", test_list)
+    refused(USAGE, "is a test list", "--videos", videos, "--split", test_list)
     refused(USAGE, "num_clips is 0", "--num-clips", "0")
     with pytest.raises(UsageError, match="judged is 0"):
         clips_for(open_artifact(small_motion_model).spec, judged=0)
     broken = tmp_path / "broken" / "grow"
     broken.mkdir(parents=True)
     (broken / "v_1.mp4").write_bytes(b"no video")
-    refused(DATA, "v_1.mp4", "--clips", broken.parent)
+    refused(DATA, "v_1.mp4", "--videos", broken.parent)
 
 
 def test_a_model_that_cannot_be_calibrated(fails, small_int8, tmp_path):
     out = ("--out", tmp_path / "again.onnx")
     fails(MODEL, "is quantised already", "calibrate", small_int8["onnx"].path, *FEW, *out)
-    fails(MODEL, "is no ONNX file", "calibrate", small_int8["openvino"].path, *FEW, *out)
+    fails(MODEL, "is not an ONNX file", "calibrate", small_int8["openvino"].path, *FEW, *out)
     other = brightness_model(tmp_path / "other.onnx")
     fails(USAGE, "int8 needs clips to calibrate on", "calibrate", other, *out)
     again = ("export", small_int8["onnx"].path, "--to", "tensorrt", "--precision", "int8")

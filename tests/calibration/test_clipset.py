@@ -59,6 +59,6 @@ def test_the_bundled_models_clips_move_as_fast_as_videos(motion_model, changes):
     for number, (clip, label) in zip(range(4), clips_for(spec).judged()):
         scene, fps = motion.scene("test", number), 100.0
         video = np.stack([scene.draw(float(time)) for time in motion.frame_times(fps)])
-        shown = ClipReader(spec).pixels(video, fps=fps)[0]
+        shown = ClipReader(spec).read(video, fps=fps).pixels[0]
         assert label.startswith("slide")
         assert np.abs(smooth(clip) - smooth(shown)).mean() < 3

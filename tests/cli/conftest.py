@@ -5,21 +5,11 @@ from __future__ import annotations
 import pytest
 from models import brightness_model
 
-from r2p_edge.calibration import motion
-
 
 @pytest.fixture
 def model(tmp_path):
     """Write a model of brightness, whose answers are known."""
     return brightness_model(tmp_path / "model.onnx")
-
-
-@pytest.fixture
-def clip(tmp_path):
-    """Write a video of the bundled model's first class."""
-    path = tmp_path / "clip.mp4"
-    motion.write_video(motion.scene("test", 0), path)
-    return path
 
 
 @pytest.fixture(scope="module")

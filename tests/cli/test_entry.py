@@ -15,7 +15,6 @@ from exit_codes import BACKEND, DATA, MODEL, OTHER, USAGE
 from paths import ROOT
 
 from r2p_edge.cli import main
-from r2p_edge.cli.output import redacted
 from r2p_edge.info import FolderReport
 from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess import _frames_py, preprocessor
@@ -164,12 +163,6 @@ def test_passwords_are_not_shown(run, model, arguments):
     assert code == DATA
     assert "S3cret" not in output + errors
     assert "://admin:***@127.0.0.1:9/" in errors
-
-
-def test_what_is_taken_for_a_password():
-    assert redacted("a http://me:p@ss@host:1/x b") == "a http://me:***@host:1/x b"
-    for text in ("http://host:80/@x", "rtsp://me@host/1", "C://a b:c@d", "at 10:30, me@host"):
-        assert redacted(text) == text
 
 
 def test_help_in_a_bare_checkout(tmp_path):

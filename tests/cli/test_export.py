@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from checkpoints import mindspore_names, write_mindspore_ckpt
 from exit_codes import DATA, MODEL, USAGE
 from models import brightness_model
 from networks import random_parameters
@@ -174,43 +175,10 @@ def test_presets_that_fit_an_onnx_source(fails, pictures, tmp_path):
     fails(MODEL, "not a whole ONNX file", "export", path, "--out", tmp_path / "out")
 
 
-def field(number, payload):
-    """Return a length-delimited field of a protobuf message."""
-    return bytes([number << 3 | 2]) + varint(len(payload)) + payload
-
-
-def varint(number):
-    head = bytearray()
-    while number > 0x7F:
-        head.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*head, number])
-
-
-def checkpoint_of_mindspore(path, parameters):
-    """Write arrays as MindSpore's save_checkpoint does."""
-    content = bytearray()
-    for name, array in parameters.items():
-        dims = b"".join(b"\x08" + varint(size) for size in array.shape)
-        tensor = dims + field(2, b"Float32") + field(3, array.astype("<f4").tobytes())
-        content += field(1, field(1, name.encode()) + field(2, tensor))
-    path.write_bytes(content)
-    return path
-
-
 @pytest.fixture(scope="module")
 def mindspore_parameters():
     """Return the parameters of a small network, under MindSpore's names."""
-    names = {
-        "weight": "gamma", "bias": "beta",
-        "running_mean": "moving_mean", "running_var": "moving_variance",
-    }  # fmt: skip
-    found = {}
-    for name, array in random_parameters((1, 1, 1, 1), (8, 12, 16, 24), 101).items():
-        module, leaf = name.rsplit(".", 1)
-        norm = array.ndim == 1 and module != "fc"
-        found[f"{module}.bn2d.{names[leaf]}" if norm else name] = array
-    return found
+    return mindspore_names(random_parameters((1, 1, 1, 1), (8, 12, 16, 24), 101))
 
 
 @pytest.fixture
@@ -220,7 +188,7 @@ def ckpt_arguments(tmp_path):
 
 
 def test_a_ckpt_that_is_cut_off(fails, tmp_path, mindspore_parameters, ckpt_arguments):
-    path = checkpoint_of_mindspore(tmp_path / "m.ckpt", mindspore_parameters)
+    path = write_mindspore_ckpt(tmp_path / "m.ckpt", mindspore_parameters)
     path.write_bytes(path.read_bytes()[:-1000])
     fails(MODEL, "checkpoint m.ckpt: the file cannot be read as a MindSpore", *ckpt_arguments)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
@@ -230,7 +198,7 @@ def test_a_ckpt_without_one_parameter(fails, tmp_path, mindspore_parameters, ckp
     name = "layer3.0.conv2.bn1.bn2d.moving_variance"
     left = {key: value for key, value in mindspore_parameters.items() if key != name}
     assert len(left) == len(mindspore_parameters) - 1
-    checkpoint_of_mindspore(tmp_path / "m.ckpt", left)
+    write_mindspore_ckpt(tmp_path / "m.ckpt", left)
     fails(MODEL, "layer3.0.conv2.bn1.running_var is missing", *ckpt_arguments)
 
 
@@ -238,7 +206,7 @@ def test_optimiser_state_in_a_ckpt_is_dropped(run, tmp_path, mindspore_parameter
     state = {f"moments.{name}": value for name, value in mindspore_parameters.items()}
     counters = {"global_step": np.array([7.0]), "learning_rate": np.array(0.1)}
     everything = {**mindspore_parameters, **state, **counters}
-    checkpoint_of_mindspore(tmp_path / "m.ckpt", everything)
+    write_mindspore_ckpt(tmp_path / "m.ckpt", everything)
     code, _, errors = run(*ckpt_arguments)
     assert code == 0, errors
     model = onnx.load(tmp_path / "out" / "m-fp32.onnx")

@@ -61,13 +61,6 @@ def network(tmp_path_factory):
 
 
 @pytest.fixture
-def clip(tmp_path):
-    path = tmp_path / "clip.mp4"
-    motion.write_video(motion.scene("test", 0), path)
-    return path
-
-
-@pytest.fixture
 def export(run, network, tmp_path):
     """Return a function that exports the network into `out`: exit code and {target: record}."""
 

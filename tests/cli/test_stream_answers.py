@@ -8,15 +8,6 @@ import pytest
 from live import free_port, senders
 from models import brightness_model
 
-from r2p_edge.calibration import motion
-
-
-@pytest.fixture
-def clip(tmp_path):
-    path = tmp_path / "clip.mp4"
-    motion.write_video(motion.scene("test", 0), path)
-    return path
-
 
 def test_json(run, tmp_path, clip):
     model = brightness_model(tmp_path / "model.onnx")

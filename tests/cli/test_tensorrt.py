@@ -17,18 +17,16 @@ from tensorrt_models import foreign_engine, small
 
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
-from r2p_edge.calibration import motion
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.spec import ModelSpec
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch):
-    monkeypatch.delenv("R2P_TRTEXEC", raising=False)
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+pytestmark = [
+    needs("onnx"),
+    needs("onnxruntime"),
+    needs("safetensors"),
+    pytest.mark.usefixtures("no_trtexec"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +50,6 @@ def engine(made, tmp_path):
 def ten():
     with installed():
         yield
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
-    motion.write_video(motion.scene("test", 0), path)
-    return path
 
 
 @pytest.fixture

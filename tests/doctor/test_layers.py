@@ -64,11 +64,11 @@ def test_the_mindir_models_have_the_same_weights(layer):
 @needs("onnx")
 @pytest.mark.parametrize("layer", layers.LAYERS)
 def test_the_mindir_models_are_what_this_makes(layer, tmp_path):
-    from r2p_edge.export.graph import adapt
+    from r2p_edge.export.graph.model import load_onnx
     from r2p_edge.export.targets.mindspore import export as mindspore_export
     from r2p_edge.runtimes.mindspore import MindSpore
 
-    model = adapt.load(ASSETS / f"{layer}.onnx")
+    model = load_onnx(ASSETS / f"{layer}.onnx")
     made = mindspore_export._export(MindSpore.library(), model, np.float32, tmp_path)
     # Not byte for byte: MindSpore numbers its nodes per process, and their order varies.
     before, after = (

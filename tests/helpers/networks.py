@@ -14,6 +14,17 @@ from requirements import import_torchvision
 
 from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
+FLOAT = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
+"""Input of a network whose caller normalises."""
+
+INPUTS = (
+    InputSpec(),
+    InputSpec(layout="NCTHW"),
+    InputSpec(dtype="float32", layout="NTHWC"),
+    FLOAT,
+)
+"""Every input that an artifact may have."""
+
 SMALL = {"counts": (1, 1, 1, 1), "widths": (8, 12, 16, 24), "classes": 7}
 
 

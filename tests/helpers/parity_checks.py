@@ -1,12 +1,13 @@
-"""A parity check of a small network, whose parameters or graph a test has changed."""
+"""Parity checks of small networks: their outputs, and those of their artifacts."""
 
 from __future__ import annotations
 
 from networks import SMALL, random_parameters, small_network, spec_for
 
+from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.parity import verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
-from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
+from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
 
 EPS = 1e-5
 SPEC = spec_for(7)
@@ -29,3 +30,16 @@ def check(model, parameters=PARAMETERS, spec=SPEC, eps=EPS, clips=CLIPS):
         reference="numpy",
         activations=lambda clip: reference_activations(parameters, eps, normalized(clip, spec)),
     )
+
+
+def answers(path, spec, clips):
+    """Return the logits of the artifact at `path` for uint8 clips."""
+    return run_session(open_session(path), input_from_clips(clips, spec))
+
+
+def torch_answers(network, spec, clips):
+    """Return the logits of a PyTorch network for uint8 clips."""
+    import torch
+
+    with torch.no_grad():
+        return network(torch.from_numpy(normalized(clips, spec))).numpy()

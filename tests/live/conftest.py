@@ -11,7 +11,6 @@ from live import fake_cv2, free_port, senders
 from models import brightness_model
 
 from r2p_edge import Predictor
-from r2p_edge.calibration import motion
 from r2p_edge.live import predictions
 from r2p_edge.live.capture import opencv, reconnecting
 
@@ -20,13 +19,6 @@ from r2p_edge.live.capture import opencv, reconnecting
 def predictor(tmp_path):
     with Predictor(brightness_model(tmp_path / "model.onnx")) as opened:
         yield opened
-
-
-@pytest.fixture
-def clip(tmp_path):
-    path = tmp_path / "clip.mp4"
-    motion.write_video(motion.scene("test", 0), path)
-    return path
 
 
 @pytest.fixture(scope="module")

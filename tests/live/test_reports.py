@@ -25,6 +25,11 @@ def test_dropped_frames_are_reported_once_a_minute(caplog):
         ("rtspsrc location=rtsp://a:b@c ! appsink", "rtspsrc location=rtsp://a:***@c ! appsink"),
         ("http://10.0.0.7:80/a@b", "http://10.0.0.7:80/a@b"),
         ("clip:1@2.mp4", "clip:1@2.mp4"),
+        ("a http://me:p@ss@host:1/x b", "a http://me:***@host:1/x b"),
+        ("http://host:80/@x", "http://host:80/@x"),
+        ("rtsp://me@host/1", "rtsp://me@host/1"),
+        ("C://a b:c@d", "C://a b:c@d"),
+        ("at 10:30, me@host", "at 10:30, me@host"),
     ],
 )
 def test_passwords_are_not_shown(source, shown):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import small_network, spec_for, torchvision_network
+from networks import INPUTS, small_network, spec_for, torchvision_network
 from requirements import needs, require
 from tensorrt_models import quantise
 
@@ -13,7 +13,6 @@ from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError
 from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
-from r2p_edge.spec import InputSpec
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper, shape_inference  # noqa: E402
@@ -107,15 +106,7 @@ def test_motion(motion_model, graph):
     assert names[0] <= names[1]
 
 
-@pytest.mark.parametrize(
-    "input",
-    [
-        InputSpec(),
-        InputSpec(layout="NCTHW"),
-        InputSpec(dtype="float32", layout="NTHWC"),
-        InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False),
-    ],
-)
+@pytest.mark.parametrize("input", INPUTS)
 def test_every_input(input):
     spec = spec_for(7, input=input)
     check(small_network(spec, batch=2), input_from_clips(verification_clips(spec), spec))

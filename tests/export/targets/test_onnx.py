@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import SMALL, random_parameters, spec_for, torch_network, torchvision_network
+from networks import FLOAT, SMALL, random_parameters, spec_for, torch_network, torchvision_network
+from parity_checks import answers, torch_answers
 from requirements import needs
 
 from r2p_edge.agreement import agreement
@@ -30,12 +31,10 @@ from r2p_edge.errors import (
 )
 from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.export.verify.ort_session import open_session, run_session
-from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
+from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
 from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
-FLOAT = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
-INPUTS = [InputSpec(), FLOAT]
 
 
 @pytest.fixture(scope="module")
@@ -52,27 +51,8 @@ def checkpoint(parameters, tmp_path):
     return path
 
 
-@pytest.fixture
-def out(tmp_path):
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
-def answers(path, spec, clips):
-    """Logits of the artifact at `path` for uint8 clips."""
-    return run_session(open_session(path), input_from_clips(clips, spec))
-
-
-def torch_answers(network, spec, clips):
-    import torch
-
-    with torch.no_grad():
-        return network(torch.from_numpy(normalized(clips, spec))).numpy()
-
-
 @needs("torch")
-@pytest.mark.parametrize("input", INPUTS)
+@pytest.mark.parametrize("input", [InputSpec(), FLOAT])
 def test_a_checkpoint_becomes_a_proven_artifact(checkpoint, parameters, out, input):
     import onnx
 
@@ -392,7 +372,7 @@ def foreign(
     return path
 
 
-@pytest.mark.parametrize("input", [*INPUTS, InputSpec(name="x"), InputSpec(name="fc")])
+@pytest.mark.parametrize("input", [InputSpec(), FLOAT, InputSpec(name="x"), InputSpec(name="fc")])
 @pytest.mark.parametrize("branch", [False, True])
 @pytest.mark.parametrize("batch", ["N", 1, 2])
 def test_a_foreign_onnx_gets_the_specs_ends(tmp_path, out, input, branch, batch):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from networks import spec_for
+from networks import FLOAT, spec_for
+from parity_checks import answers, torch_answers
 from requirements import needs
 
 from r2p_edge.agreement import agreement
@@ -13,40 +14,15 @@ from r2p_edge.errors import (
     SpecError,
     UsageError,
 )
-from r2p_edge.export.verify.ort_session import open_session, run_session
-from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
+from r2p_edge.export.verify.ort_session import open_session
+from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 
-FLOAT = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
-
-
-INPUTS = [InputSpec(), FLOAT]
-
-
-@pytest.fixture
-def out(tmp_path):
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
-def answers(path, spec, clips):
-    """Logits of the artifact at `path` for uint8 clips."""
-    return run_session(open_session(path), input_from_clips(clips, spec))
-
-
-def torch_answers(network, spec, clips):
-    import torch
-
-    with torch.no_grad():
-        return network(torch.from_numpy(normalized(clips, spec))).numpy()
-
-
 @needs("torch")
-@pytest.mark.parametrize("input", INPUTS)
+@pytest.mark.parametrize("input", [InputSpec(), FLOAT])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_any_torch_module_becomes_an_artifact(out, input, batch):
     import torch

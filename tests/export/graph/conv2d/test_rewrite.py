@@ -7,10 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from networks import small_network, spec_for
+from networks import INPUTS, small_network, spec_for
 from requirements import needs, require
-
-from r2p_edge.spec import InputSpec
 
 pytest.importorskip("onnx")
 from conv2d_checks import (
@@ -86,15 +84,7 @@ def test_networks_with_pools_and_branches(name, shape, batch, dynamo, opset):
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize(
-    "input",
-    [
-        InputSpec(),
-        InputSpec(layout="NCTHW"),
-        InputSpec(dtype="float32", layout="NTHWC"),
-        InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False),
-    ],
-)
+@pytest.mark.parametrize("input", INPUTS)
 def test_own_export(batch, input):
     model = small_network(spec_for(7, frames=5, size=20, input=input), batch)
     result = check(model)

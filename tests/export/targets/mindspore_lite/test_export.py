@@ -29,7 +29,7 @@ from r2p_edge.export.targets.mindspore_lite.config import (
 )
 from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx, plan_lite
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, verification_clips
-from r2p_edge.runtimes import RUNTIMES, ais_bench
+from r2p_edge.runtimes import RUNTIMES, ascend
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 from r2p_edge.spec import InputSpec
@@ -52,7 +52,7 @@ def card(tmp_path, monkeypatch):
     folder = tmp_path / "dev"
     folder.mkdir()
     (folder / "davinci0").touch()
-    monkeypatch.setattr(ais_bench, "_DEVICE_FILES", folder)
+    monkeypatch.setattr(ascend, "_DEVICE_FILES", folder)
     with installed(chip="Ascend310P3"):
         yield
 

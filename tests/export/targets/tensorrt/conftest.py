@@ -10,14 +10,6 @@ from trtexec_models import RELEASES
 from r2p_edge.export.targets.tensorrt.trtexec import Trtexec
 
 
-@pytest.fixture
-def no_trtexec(monkeypatch):
-    """No trtexec but the ones that a test installs."""
-    monkeypatch.delenv("R2P_TRTEXEC", raising=False)
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    monkeypatch.setattr("r2p_edge.export.targets.tensorrt.trtexec._JETPACK", "/absent/trtexec")
-
-
 @pytest.fixture(params=RELEASES)
 def release(request, monkeypatch):
     monkeypatch.setenv("FAKE_TENSORRT_VERSION", request.param)

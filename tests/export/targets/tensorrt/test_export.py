@@ -35,13 +35,12 @@ from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
-
-
-@pytest.fixture(autouse=True)
-def bare(monkeypatch):
-    monkeypatch.delenv("R2P_TRTEXEC", raising=False)
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+pytestmark = [
+    needs("onnx"),
+    needs("onnxruntime"),
+    needs("safetensors"),
+    pytest.mark.usefixtures("no_trtexec"),
+]
 
 
 @pytest.fixture(scope="module")
