@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from quantisation import CLIPS, logits
-from requirements import needs
+from requirements import needs, needs_exact_int8
 
 from r2p_edge.agreement import agreement
 from r2p_edge.calibration.qdq import PROFILES
@@ -14,7 +14,13 @@ from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.model import load_onnx
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), needs("cv2")]
+pytestmark = [
+    needs_exact_int8(),
+    needs("onnx"),
+    needs("onnxruntime"),
+    needs("safetensors"),
+    needs("cv2"),
+]
 
 
 def test_the_typed_form_of_the_tensorrt_rendering_answers_alike(float_model, out):

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 from quantisation import CLIPS, SPEC, logits, named
-from requirements import needs, require
+from requirements import needs, needs_exact_int8, require
 
 from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.calibration import motion
@@ -16,7 +16,13 @@ from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, VideoError
 from r2p_edge.export.graph.builder import embed_spec
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), needs("cv2")]
+pytestmark = [
+    needs_exact_int8(),
+    needs("onnx"),
+    needs("onnxruntime"),
+    needs("safetensors"),
+    needs("cv2"),
+]
 
 TESTED, FEW = 240, 48
 

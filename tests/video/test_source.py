@@ -1,6 +1,7 @@
 """Paths, folders and arrays as sources of frames."""
 
 import os
+from pathlib import Path
 
 import av
 import cv2
@@ -121,8 +122,8 @@ def test_folders_that_may_not_be_read(tmp_path, monkeypatch):
 
         return guarded
 
-    for name in ("scandir", "listdir"):  # whichever this version of pathlib uses
-        monkeypatch.setattr(os, name, refuses(getattr(os, name)))
+    monkeypatch.setattr(os, "scandir", refuses(os.scandir))
+    monkeypatch.setattr(Path, "iterdir", refuses(Path.iterdir))
     for folder in (closed, tmp_path):  # one video is there, and others may be
         with pytest.raises(VideoError, match=r"closed cannot be read \(Permission denied\)"):
             videos_in(folder)
