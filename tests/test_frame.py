@@ -112,6 +112,7 @@ def test_real_files(data):
     assert seen > 200
 
 
+@pytest.mark.slow
 def test_a_file_is_answered_as_its_frames_are(motion_model, data):
     with Predictor(motion_model) as predictor:
         for path in files(data)[::6]:

@@ -284,6 +284,7 @@ def test_missing_packages_name_their_extra(tmp_path, monkeypatch):
         Predictor(path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::r2p_edge.errors.LowFrameRateWarning")
 @pytest.mark.parametrize("clips", [1, 10])
 def test_every_real_file_answers(motion_model, data, clips):

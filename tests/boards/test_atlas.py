@@ -27,7 +27,7 @@ from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.export.build import build
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 ATLAS = EXAMPLES / "atlas"
 SCRIPTS = ("setup.sh", "build_mindir.sh", "build_om.sh", "run_camera.sh")

@@ -25,6 +25,7 @@ from r2p_edge.export.build import build
 from r2p_edge.spec import ResizeSpec
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="the scripts are for Linux"),
     *(needs(name) for name in ("onnx", "onnxruntime", "safetensors")),
 ]

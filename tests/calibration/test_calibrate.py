@@ -91,6 +91,7 @@ def test_both_runtimes_answer_alike(int8, motion_model):
                 assert predictor.predict(clip).label == label
 
 
+@pytest.mark.slow
 def test_calibrate(run, small_motion_model, videos, tmp_path):
     path = tmp_path / "int8.onnx"
     code, output, errors = run(

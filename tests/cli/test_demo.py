@@ -3,6 +3,7 @@
 import json
 import sys
 
+import pytest
 from requirements import needs
 
 from r2p_edge.calibration import motion
@@ -10,6 +11,7 @@ from r2p_edge.demo import _usable_runtimes
 from r2p_edge.runtimes import RUNTIMES
 
 
+@pytest.mark.slow
 def test_demo(demo):
     report, folder = demo
     assert (report["clips"], report["classes"]) == (24, len(motion.CLASSES))
@@ -22,6 +24,7 @@ def test_demo(demo):
     assert len(list(videos.iterdir())) == len(motion.CLASSES)  # one of each class, to play with
 
 
+@pytest.mark.slow
 def test_the_demo_on_the_command_line(run, demo, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr("r2p_edge.demo.run_demo", lambda *how, **_: asked.append(how) or demo[0])
@@ -34,6 +37,7 @@ def test_the_demo_on_the_command_line(run, demo, monkeypatch, tmp_path):
         assert f"{result['latency_ms']['p50']:.1f}" in output
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_demo_has_a_row_for_each_runtime(demo):
     rows = {(row["runtime"], row["precision"]): row for row in demo[0]["results"]}
@@ -46,6 +50,7 @@ def test_demo_has_a_row_for_each_runtime(demo):
     assert min(rows[row]["agreement"] for row in both) >= 0.98
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_demo_without_openvino(run, tmp_path, monkeypatch):
 

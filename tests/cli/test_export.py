@@ -317,6 +317,7 @@ def test_export_to_every_target(run, tmp_path):
     assert len({info["digest"] for info in infos}) == 1
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_export_in_the_form_without_3d_convolutions(run, exported):
     assert set(exported) >= {"motion-fp32-conv2d.onnx", "motion-fp32-conv2d.xml"}

@@ -16,7 +16,7 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
 from r2p_edge.calibration import motion
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 ASCENDS = ("ascend310", "ascend310p", "ascend310b")
 

@@ -32,6 +32,7 @@ def test_predict_json(run, model, clip):
     assert (one["clips"], one["coverage"], one["truncated"]) == (2, 1.0, False)
 
 
+@pytest.mark.slow
 def test_predict_every_real_file(run, motion_model, data):
     files = sorted(str(path) for path in data.rglob("*") if path.suffix in (".avi", ".mp4", ".mov"))
     code, output, _ = run("predict", motion_model, *files, "--json")
@@ -153,6 +154,7 @@ def test_bad_options(fails, model, clip, tmp_path):
     fails(USAGE, "num_clips is 0", "demo", "--num-clips", 0)
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_predict_on_openvino(run, exported, clip, tmp_path):
     (tmp_path / "cache").mkdir()

@@ -22,6 +22,7 @@ from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.spec import ModelSpec
 
 pytestmark = [
+    pytest.mark.slow,
     needs("onnx"),
     needs("onnxruntime"),
     needs("safetensors"),

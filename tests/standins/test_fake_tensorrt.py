@@ -15,7 +15,7 @@ from requirements import needs
 
 from r2p_edge.runtimes.tensorrt import cudart
 
-pytestmark = [needs("onnx"), needs("onnxruntime")]
+pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime")]
 
 X = np.array([[1, 2, 3, 4]], np.float32)
 THIRD = np.float32(1 / 3)

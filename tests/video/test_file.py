@@ -22,6 +22,7 @@ from r2p_edge.video.file import ShorterThanDeclaredError, VideoFile
 from r2p_edge.video.source import open_source
 
 
+@pytest.mark.slow
 def test_every_frame_is_opencvs(data):
     rng = np.random.default_rng(0)
     for path in real_files(data):

@@ -24,6 +24,7 @@ from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 
 pytestmark = [
+    pytest.mark.slow,
     needs("onnx"),
     needs("onnxruntime"),
     needs("safetensors"),

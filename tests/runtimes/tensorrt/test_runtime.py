@@ -29,7 +29,7 @@ from r2p_edge.runtimes.tensorrt import library as library_module
 from r2p_edge.runtimes.tensorrt.cudart import resources
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 BRIGHTNESS = spec_of_brightness()
 

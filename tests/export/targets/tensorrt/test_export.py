@@ -36,6 +36,7 @@ from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
 pytestmark = [
+    pytest.mark.slow,
     needs("onnx"),
     needs("onnxruntime"),
     needs("safetensors"),

@@ -21,7 +21,7 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.export.build import build
 from r2p_edge.spec import ModelSpec
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 FILES = {"build.py", "clips.npz", "kit.json", "model.onnx", "r2p_edge.zip"}

@@ -16,7 +16,12 @@ from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
 from r2p_edge.export.targets.tensorrt.trtexec import Trtexec, find_trtexec
 from r2p_edge.runtimes.tensorrt.plan_header import read_plan
 
-pytestmark = [needs("onnx"), needs("onnxruntime"), pytest.mark.usefixtures("no_trtexec")]
+pytestmark = [
+    pytest.mark.slow,
+    needs("onnx"),
+    needs("onnxruntime"),
+    pytest.mark.usefixtures("no_trtexec"),
+]
 
 
 @pytest.fixture
