@@ -37,6 +37,7 @@ def test_compare_on_real_clips(run, exported, data):
             assert result["tolerance"] == {"max_rel": 1e-4}
 
 
+@pytest.mark.slow
 def test_compare_for_people_and_its_exit_code(run, exported, tmp_path):
     reference = exported["motion-fp32.onnx"]
     model = onnx.load(reference)
@@ -57,6 +58,7 @@ def test_compare_for_people_and_its_exit_code(run, exported, tmp_path):
     assert "absent.onnx does not exist" in output
 
 
+@pytest.mark.slow
 def test_compare_where_onnx_is_not_installed(run, exported, tmp_path, monkeypatch):
 
     other = tmp_path / "other.xml"
@@ -72,6 +74,7 @@ def test_compare_where_onnx_is_not_installed(run, exported, tmp_path, monkeypatc
     assert "BEYOND" in output
 
 
+@pytest.mark.slow
 def test_a_bad_clip_among_good_ones(run, exported, clip, tmp_path):
     (tmp_path / "bad.avi").write_bytes(b"no video")
     code, output, _ = run(
@@ -83,6 +86,7 @@ def test_a_bad_clip_among_good_ones(run, exported, clip, tmp_path):
     assert "within max_rel" in output
 
 
+@pytest.mark.slow
 def test_compare_refuses(fails, exported, tmp_path):
     reference = exported["motion-fp32.onnx"]
     (tmp_path / "empty").mkdir()
@@ -92,6 +96,7 @@ def test_compare_refuses(fails, exported, tmp_path):
     fails(MODEL, "does not exist", "compare", tmp_path / "no.onnx", reference, "--num-clips", 1)
 
 
+@pytest.mark.slow
 def test_compare_asks_for_another_precision(run, exported):
     has = OpenVino.library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     code, output, _ = run(

@@ -18,6 +18,7 @@ from requirements import needs
 from r2p_edge.calibration import motion
 
 
+@pytest.mark.slow
 def test_export_and_info(run, tmp_path):
     out = tmp_path / "new" / "folder"
     code, output, _ = run("export", "motion", "--out", out, "--json")
@@ -258,6 +259,7 @@ def test_an_output_folder_that_cannot_be_written(fails, tmp_path):
     assert blocked.read_text() == "in the way"
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(run, tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
@@ -293,6 +295,7 @@ def _read(terminal):
         return b""
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_export_to_every_target(run, tmp_path):
     code, output, errors = run(
@@ -327,6 +330,7 @@ def test_export_in_the_form_without_3d_convolutions(run, exported):
     assert max(len(tensor.dims) for tensor in weights) <= 4
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_a_form_that_the_source_has_lost(run, fails, exported, tmp_path):
     lowered = exported["motion-fp32-conv2d.onnx"]

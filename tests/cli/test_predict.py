@@ -170,6 +170,7 @@ def test_predict_on_openvino(run, exported, clip, tmp_path):
     assert "openvino on cpu, fp32" in output
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_what_openvino_cannot_have(fails, exported, clip, tmp_path, monkeypatch):
     model = exported["motion-fp32.xml"]
@@ -187,6 +188,7 @@ def test_what_openvino_cannot_have(fails, exported, clip, tmp_path, monkeypatch)
     fails(BACKEND, "clBuildProgram failed", "predict", model, clip)
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_damaged_openvino_files(fails, exported, clip, tmp_path):
     model = tmp_path / "model.xml"

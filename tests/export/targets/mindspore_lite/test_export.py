@@ -34,7 +34,7 @@ from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 from r2p_edge.spec import InputSpec
 
-pytestmark = [needs("onnx"), needs("onnxruntime")]
+pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime")]
 
 
 @pytest.fixture
