@@ -34,12 +34,12 @@ def pytest_collection_modifyitems(config, items):
         for case in ElementTree.parse(report).iter("testcase")
         if not case.findall("*[@message]")  # skipped, failure and error have one
     }
-    left_out = []
-    for item in items.copy():
+    kept, left_out = [], []
+    for item in items:
         file, _, name = item.nodeid.partition("::")
-        if (file.removesuffix(".py").replace("/", "."), name) in passed:
-            left_out.append(item)
-            items.remove(item)
+        case = file.removesuffix(".py").replace("/", "."), name
+        (left_out if case in passed else kept).append(item)
+    items[:] = kept
     config.hook.pytest_deselected(items=left_out)
 
 
