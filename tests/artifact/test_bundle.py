@@ -8,6 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from exit_codes import MODEL
 from requirements import needs
 
 from r2p_edge.artifact import bundle
@@ -15,7 +16,6 @@ from r2p_edge.errors import ModelError, OutputError
 from r2p_edge.export.build import build
 
 pytestmark = [needs("onnxruntime"), needs("openvino")]
-MODEL = 4
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from pathlib import Path
 import onnx.version_converter
 import pytest
 from boards import Board
+from exit_codes import BACKEND, MODEL
 from fake_mindspore_lite import FOLDER, install_program
 from networks import SMALL, random_parameters, spec_for
 from paths import EXAMPLES, ROOT
@@ -32,8 +33,6 @@ pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime"), needs("safe
 ATLAS = EXAMPLES / "atlas"
 SCRIPTS = ("setup.sh", "build_mindir.sh", "build_om.sh", "run_camera.sh")
 README = (ATLAS / "README.md").read_text(encoding="utf-8")
-MODEL, BACKEND = 4, 5  # exit codes
-
 # The chip's name for npu-smi -> ATC's, r2p-edge's, and whether it runs 3-D convolutions.
 CHIPS = {
     "310": ("Ascend310", "ascend310", True),

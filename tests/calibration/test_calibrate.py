@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from exit_codes import DATA, MODEL, USAGE
 from fake_tensorrt import installed, plan_of
 from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters, spec_for
@@ -31,7 +32,6 @@ from r2p_edge.runtimes import cpu
 
 pytestmark = [needs_exact_int8(), needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 FEW = ("--num-clips", "12")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from exit_codes import DATA, MODEL, USAGE
 from models import FRAMES, brightness_model, grey_frames, spec_of_brightness
 
 from r2p_edge import Predictor
@@ -19,7 +20,6 @@ from r2p_edge.export.presets import preset
 from r2p_edge.spec import InputSpec
 from r2p_edge.video.clip_reader import ClipReader
 
-USAGE, DATA, MODEL = 2, 3, 4
 SPEC = spec_of_brightness()
 SIX = tuple(f"frame {number}" for number in range(6))
 

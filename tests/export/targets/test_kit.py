@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exit_codes import BACKEND
 from kits import FILES, content, kit_of, names, sha256
 from models import brightness_model, spec_of_brightness
 from networks import SMALL
@@ -28,7 +29,6 @@ pytestmark = [
     pytest.mark.usefixtures("bare"),
 ]
 
-BACKEND = 5
 FLOATS = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exit_codes import BACKEND, DATA, MODEL, USAGE
 from fake_mindspore_lite import install_program, installed
 from kits import FILES, content, kit_of, names, sha256, with_content
 from models import brightness_model, grey_frames
@@ -30,8 +31,6 @@ pytestmark = [
     needs("safetensors"),
     pytest.mark.usefixtures("bare"),
 ]
-
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 
 
 @pytest.fixture

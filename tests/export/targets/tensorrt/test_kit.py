@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bare_python import make_python
+from exit_codes import BACKEND, MODEL, USAGE
 from fake_tensorrt import FOLDER, VERSIONS, installed, plan_of
 from fake_tensorrt.trtexec import install_program
 from requirements import needs
@@ -23,7 +24,6 @@ from r2p_edge.spec import ModelSpec
 
 pytestmark = [pytest.mark.slow, needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
-USAGE, DATA, MODEL, BACKEND = 2, 3, 4, 5
 FILES = {"build.py", "clips.npz", "kit.json", "model.onnx", "r2p_edge.zip"}
 
 
