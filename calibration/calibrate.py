@@ -215,6 +215,7 @@ def calibrate(
         ModelNotFoundError, ModelError, SpecError: `model` cannot be quantized, see `quantize_onnx`.
         ParityError: int8 loses more than `calibration.max_drop`; nothing is written.
         VideoError: the clips cannot be used.
+        BackendError: the installed ONNX Runtime computes int8 wrongly on this CPU.
         OutputError: a file cannot be written.
         MissingDependencyError: onnx or onnxruntime is not installed.
     """

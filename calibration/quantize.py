@@ -20,12 +20,13 @@ from r2p_edge.calibration.qdq import PROFILES, qdq_from_float
 from r2p_edge.calibration.qdq_rules import require_rules
 from r2p_edge.calibration.ranges import PASSES, RangeMethod, observe
 from r2p_edge.calibration.sensitivity import choose_float_layers
-from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.errors import BackendError, ModelError, UsageError
 from r2p_edge.export.graph.builder import embed_spec
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import parity_reference, verify_onnx
 from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.runtimes.onnxruntime import OnnxRuntime
 from r2p_edge.spec import ModelSpec
 
 try:
@@ -78,12 +79,16 @@ def quantize_onnx(
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`; or
             it is quantised already, is not float32, has batch norm, or computes NaN.
         VideoError: there are no clips, or one is not what the spec describes.
+        BackendError: the installed ONNX Runtime computes int8 wrongly on this CPU.
         OutputError: `path` cannot be written.
         MissingDependencyError: onnx or onnxruntime is not installed.
     """
     for option, value, known in (("method", method, PASSES), ("profile", profile, PROFILES)):
         if value not in known:
             raise UsageError(f"{option} is {value!r}; choose one of {', '.join(known)}")
+    if fault := OnnxRuntime.int8_fault():
+        # It judges the layers and verifies the result; what it says would be noise.
+        raise BackendError(f"int8 cannot be made here: {fault}")
     source = Path(source)
     if source.suffix.lower() != ".onnx":
         raise ModelError(f"{source} is not an ONNX file; give the .onnx of an fp32 export")

@@ -38,7 +38,7 @@ def diagnose(timeout: float = 120.0) -> Report:
         {"ready": whether a video can be read, preprocessed and run,
         "summary": sentences, the verdict first, then one for each problem,
         "runtimes": {name: {"status", "version", "reason", "install", "devices": [{"device",
-        "conv3d", "conv2d"}]}},
+        "conv3d", "conv2d"}], "int8": None, or why it computes int8 wrongly on this CPU}},
         "decoders": {"pyav": {"status", "version", "reason", "install", "libraries": {name:
         version}, "decoders": {codec: bool}}, "opencv": {"status", "version", "reason", "install",
         "gstreamer": bool or None}},
@@ -171,6 +171,8 @@ def _troubles(report: Report) -> Iterator[str]:
                     f"{name} on {device['device']} has no 3-D convolutions; export with "
                     "--graph conv2d"
                 )
+        if found.get("int8"):
+            yield f"{name}, int8: {found['int8']}"
         if found["status"] in ("broken", "failing") and not where:
             yield f"{name}: {found['reason']}"
     lacks = [codec for codec, there in decoders["pyav"]["decoders"].items() if not there]

@@ -40,7 +40,7 @@ def blank(what: str) -> Report:
         "version": None,
         "reason": None,
         "install": None,
-        **more.get(what, {"devices": []}),
+        **more.get(what, {"devices": [], "int8": None}),
     }
 
 
@@ -110,6 +110,7 @@ def _check_runtime(name: str, found: Report) -> Iterator[None]:
     runtime = runtime_type(name)
     if _load(found, runtime.library) is None:
         return
+    found["int8"] = runtime.int8_fault()
     yield
     try:
         devices = runtime.devices()

@@ -111,6 +111,15 @@ class Runtime(ABC):
         """
 
     @classmethod
+    def int8_fault(cls) -> str | None:
+        """Return why the library computes int8 wrongly on this machine's CPU; None if it does not.
+
+        Raises:
+            BackendError: see `library`.
+        """
+        return None
+
+    @classmethod
     def prepare(cls, model: Path, folder: Path, options: Options) -> Path:
         """Return a file that `open` takes: `model`, or one built from it in `folder` for a trial.
 

@@ -20,6 +20,7 @@ from r2p_edge.runtimes.base import (
     position,
     usable_cores,
 )
+from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.spec import ModelSpec
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
@@ -54,6 +55,21 @@ class OnnxRuntime(Runtime):
         return sorted(_providers(cls.library()), key=lambda name: (name != "cpu", name))
 
     @classmethod
+    def int8_fault(cls) -> str | None:
+        # Measured: 1.21.1, 1.22.0, 1.22.1, 1.23.2 and 1.24.4 answer otherwise from call to call;
+        # 1.20.1 and 1.25.0 do not. microsoft/onnxruntime, issue 26324 and pull request 27671.
+        version = cls.library().__version__
+        major, minor = (int(part) for part in version.split(".")[:2])
+        if not (1, 21) <= (major, minor) < (1, 25) or not (read_cpu().features or {}).get(
+            "amx_int8"
+        ):
+            return None
+        return (
+            f"onnxruntime {version} computes int8 wrongly on CPUs with AMX such as this; "
+            'pip install "onnxruntime!=1.21.*,!=1.22.*,!=1.23.*,!=1.24.*"'
+        )
+
+    @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> OnnxRuntime:
         onnxruntime = cls.library()
         if options.cache is not None:
@@ -65,6 +81,9 @@ class OnnxRuntime(Runtime):
             )
         device = (options.device or "cpu").lower()
         provider, provider_options = _provider(device, _providers(onnxruntime))
+        fault = cls.int8_fault() if spec.precision == "int8" and device == "cpu" else None
+        if fault:
+            raise BackendError(f"{path}: {fault}, or take the runtime openvino or the fp32 model")
         try:
             session = onnxruntime.InferenceSession(
                 str(path),

@@ -2,13 +2,13 @@
 
 import pytest
 from models import brightness_model, grey_frames, spec_of_brightness
-from requirements import needs, needs_exact_int8
+from requirements import needs
 
 from r2p_edge.calibration.accuracy import is_measurement, measure_accuracy, objections
 from r2p_edge.calibration.calibrate import warning_of
 from r2p_edge.errors import VideoError
 
-pytestmark = [needs_exact_int8(), needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 
 def test_measure_accuracy(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from quantisation import CLIPS, logits
-from requirements import needs, needs_exact_int8
+from requirements import needs
 
 from r2p_edge.agreement import agreement
 from r2p_edge.calibration.qdq import PROFILES
@@ -15,7 +15,6 @@ from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.model import load_onnx
 
 pytestmark = [
-    needs_exact_int8(),
     needs("onnx"),
     needs("onnxruntime"),
     needs("safetensors"),

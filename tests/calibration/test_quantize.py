@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 from quantisation import CLIPS, SPEC, logits, named
-from requirements import needs, needs_exact_int8, require
+from requirements import needs, require
 
 from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.calibration import motion
@@ -17,7 +17,6 @@ from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, Video
 from r2p_edge.export.graph.builder import embed_spec
 
 pytestmark = [
-    needs_exact_int8(),
     needs("onnx"),
     needs("onnxruntime"),
     needs("safetensors"),

@@ -10,12 +10,9 @@ import contextlib
 import functools
 import importlib.util
 import os
-from importlib import metadata
 from types import ModuleType
 
 import pytest
-
-from r2p_edge.runtimes.cpu import read_cpu
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -26,20 +23,6 @@ def needs(name: str) -> pytest.MarkDecorator:
     reason = f"needs {name}, which is not installed"
     absent = importlib.util.find_spec(name) is None
     return pytest.mark.skipif(absent and not is_required(name), reason=reason)
-
-
-def needs_exact_int8() -> pytest.MarkDecorator:
-    """Return a mark for tests of int8 answers, which some ONNX Runtimes get wrong on some CPUs.
-
-    On a CPU with AMX, versions 1.21.1, 1.22.0, 1.22.1, 1.23.2 and 1.24.4 answer an int8 model
-    differently each time; 1.20.1, 1.25.0 and later do not (microsoft/onnxruntime, issue 26324 and
-    pull request 27671).
-    """
-    wrong = False
-    if importlib.util.find_spec("onnxruntime") and (read_cpu().features or {}).get("amx_int8"):
-        major, minor = map(int, metadata.version("onnxruntime").split(".")[:2])
-        wrong = (1, 21) <= (major, minor) < (1, 25)
-    return pytest.mark.skipif(wrong, reason="this ONNX Runtime computes int8 wrongly with AMX")
 
 
 def require(name: str) -> None:
