@@ -3,14 +3,15 @@
     python tests/benchmarks/startup.py [--json] [--runs 7]
 
 Import: the packages that all names of r2p_edge bring in besides NumPy and the standard library,
-and the seconds, after `import numpy`, of `import r2p_edge`, which by itself imports next to
-nothing, and of `from r2p_edge import Predictor`. Both are measured with bytecode, as pip leaves it,
-and with r2p_edge compiled anew, as where PYTHONDONTWRITEBYTECODE was set before any was written.
-The bars are for `import r2p_edge` compiled anew and for `Predictor` with bytecode. Memory: an
-R(2+1)D-18 of full size with random weights, loaded and run once in a process of its own: by ONNX
-Runtime with the session options of `Predictor`, and by `Predictor`. PSS counts a page that several
-processes share in parts, RSS counts it whole. Memory is the median of fresh processes; the time is
-the least of them, because whatever else the machine does only adds to it.
+and the seconds of processor time, after `import numpy`, of `import r2p_edge`, which by itself
+imports next to nothing, and of `from r2p_edge import Predictor`. Both are measured with bytecode,
+as pip leaves it, and with r2p_edge compiled anew, as where PYTHONDONTWRITEBYTECODE was set before
+any was written. The bars are for `import r2p_edge` compiled anew and for `Predictor` with bytecode.
+
+Memory: an R(2+1)D-18 of full size with random weights, loaded and run once in a process of its own:
+by ONNX Runtime with the session options of `Predictor`, and by `Predictor`. PSS counts a page that
+several processes share in parts, RSS counts it whole. Memory is the median of fresh processes; the
+time is the least of them, because whatever else the machine does only adds to it.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ STATEMENTS = ("import r2p_edge", "from r2p_edge import Predictor")
 SECONDS = """
 import time
 import numpy
-start = time.perf_counter()
+start = time.process_time()
 {statement}
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
 
 PACKAGES = """
