@@ -1,8 +1,8 @@
 """MindSpore Lite: `.mindir` on the CPU and on Ascend NPUs, and ready-compiled `.om` on the latter.
 
-The Python package belongs to the cloud-side release, 2.0 and later. Facts about it were read in its
-source, mindspore-lite/python (api/context.py, model.py, tensor.py and
-src/model_pybind.cc, tensor_pybind.cc), 2.7.
+The Python package belongs to the cloud-side release, 2.0 and later. The tests run 2.0 itself; facts
+about later versions were read in the source, mindspore-lite/python (api/context.py, model.py,
+tensor.py and src/model_pybind.cc, tensor_pybind.cc), 2.7.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ class MindSporeLite(Runtime):
     without_conv3d = ("cpu",)
 
     def __init__(self, model: Any, spec: ModelSpec, device: str, precision: str) -> None:
-        # Old versions describe the outputs by a list of Tensor, new ones by a tuple of TensorMeta.
-        (model_input,), outputs = model.get_inputs(), model.get_outputs()
+        (model_input,), outputs = model.get_inputs(), _outputs(model)
         self._output = position("output", spec.output.name, [each.name for each in outputs])
         self._model: Any = model
         self._lock = threading.Lock()
@@ -106,7 +105,7 @@ class MindSporeLite(Runtime):
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         # The library reads the array, without a copy, until `predict` returns, and ignores one that
-        # is not C-contiguous: it would answer for the previous one.
+        # is not C-contiguous: it would answer for another.
         array = as_input(batch, self)
         with self._lock:
             if self._model is None:
@@ -130,6 +129,14 @@ class MindSporeLite(Runtime):
     def close(self) -> None:
         with self._lock:
             self._model = None
+
+
+def _outputs(model: Any) -> Any:
+    """Return the outputs: a list of Tensor, or of TensorMeta in new versions."""
+    if hasattr(model, "get_outputs"):
+        return model.get_outputs()
+    # 2.0 tells them only after a first prediction; the binding below its Model knows them before.
+    return [MindSporeLite.library().Tensor(each) for each in model._model.get_outputs()]
 
 
 def _device(path: Path, spec: ModelSpec, wanted: str | None, default: str) -> str:

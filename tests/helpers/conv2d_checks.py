@@ -40,14 +40,21 @@ def feeds(model, seed=0):
 
 
 def ranks(model):
-    """Return the rank of every tensor but the inputs, by name."""
+    """Return the rank of every tensor but the inputs, and what only casts them, by name."""
     graph = shape_inference.infer_shapes(model, strict_mode=True).graph
     found = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    entries = {value.name for value in graph.input}
+    cast = {n.output[0] for n in graph.node if n.op_type == "Cast" and n.input[0] in entries}
     for value in (*graph.value_info, *graph.output):
         assert value.type.tensor_type.HasField("shape"), value.name
         found[value.name] = len(value.type.tensor_type.shape.dim)
     assert found.keys() >= {name for node in graph.node for name in node.output if name}
-    return found
+    return {name: rank for name, rank in found.items() if name not in cast}
+
+
+def readers(model, name):
+    """Return the nodes that read a tensor."""
+    return [node for node in model.graph.node if name in node.input]
 
 
 def lowered(model):
@@ -68,8 +75,13 @@ def lowered(model):
     assert result.graph.output == model.graph.output
     for value in inputs:
         if len(value.type.tensor_type.shape.dim) > 4:
-            (reader,) = (node for node in result.graph.node if value.name in node.input)
+            (reader,) = readers(result, value.name)
+            if reader.op_type == "Cast":
+                (reader,) = readers(result, reader.output[0])
             assert reader.op_type == "Reshape"
+    for reader in result.graph.node:
+        assert reader.name == next(filter(None, reader.output))
+        assert reader.op_type != "Pad" or readers(result, reader.input[1]) == [reader]
     return result
 
 

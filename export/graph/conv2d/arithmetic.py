@@ -7,8 +7,8 @@ import math
 import onnx
 
 from r2p_edge.export.graph.conv2d.axes import common_layout, operand, reduced
-from r2p_edge.export.graph.conv2d.builder import LoweredGraph, LoweringError
-from r2p_edge.export.graph.conv2d.layout import IMAGES, Layout, contiguous_layout
+from r2p_edge.export.graph.conv2d.builder import LoweredGraph, LoweringError, Value
+from r2p_edge.export.graph.conv2d.layout import IMAGES, Layout, contiguous_layout, stored_shape
 from r2p_edge.export.graph.conv2d.movement import constant_ints, set_reshaped
 from r2p_edge.export.graph.model import attributes
 
@@ -21,6 +21,22 @@ def lower_elementwise(graph: LoweredGraph, node: onnx.NodeProto) -> None:
     layout = common_layout(graph, node.input, shape)
     inputs = [operand(graph, name, layout, shape) if name else "" for name in node.input]
     graph.copy(node, inputs, layout)
+
+
+def lower_cast(graph: LoweredGraph, node: onnx.NodeProto) -> None:
+    """Lower a Cast; one of the model's input comes before the reshaping.
+
+    MindSpore Lite has no kernels for uint8 but that of Cast, and TensorRT can only cast it.
+    """
+    source, output = node.input[0], node.output[0]
+    layout = graph.entries.get(source)
+    if layout is None:
+        lower_elementwise(graph, node)
+        return
+    shape = graph.shape(output)
+    name = graph.emit("Cast", [source], to=attributes(node)["to"])
+    name = graph.emit("Reshape", [name, graph.ints(*stored_shape(layout, shape))], output)
+    graph.values[output] = Value(name, shape, layout)
 
 
 def lower_quantisation(graph: LoweredGraph, node: onnx.NodeProto) -> None:

@@ -64,6 +64,7 @@ class LoweredGraph(NodeStore):
     Attributes:
         source: the original.
         opset: of both models.
+        entries: layouts of the inputs of rank > 4, by name.
         values: the original's tensors that are stored already, by name.
         quantized: the nodes that dequantise weights of convolutions, by output.
     """
@@ -73,6 +74,7 @@ class LoweredGraph(NodeStore):
         super().__init__({*source.types, *source.shapes, *names})
         self.source = source
         self.opset = opset
+        self.entries: dict[str, Layout] = {}
         self.values: dict[str, Value] = {}
         self.quantized: dict[str, onnx.NodeProto] = {}
 
@@ -92,14 +94,12 @@ class LoweredGraph(NodeStore):
         return np.dtype(helper.tensor_dtype_to_np_dtype(self.source.types[name]))
 
     def feed(self, name: str) -> None:
-        """Add an input of the model; one of rank > 4 is reshaped."""
+        """Add an input of the model; one of rank > 4 is reshaped where it is read."""
         shape = self.shape(name)
-        value = Value(name, shape, contiguous_layout(shape))
         if len(shape) > MAX_RANK:
-            stored = self.fresh(f"{name}.2d")
-            shaped = self.emit("Reshape", [name, self.ints(*value.dims)], stored)
-            value = value._replace(name=shaped)
-        self.values[name] = value
+            self.entries[name] = contiguous_layout(shape)
+        else:
+            self.values[name] = Value(name, shape, contiguous_layout(shape))
 
     def value(self, name: str) -> Value:
         """Return the original tensor `name`, which may be a constant, as it is stored.
@@ -107,6 +107,11 @@ class LoweredGraph(NodeStore):
         Raises:
             LoweringError: it is a quantised weight, which only convolutions read.
         """
+        if name in self.entries and name not in self.values:
+            shape, layout = self.shape(name), self.entries[name]
+            dims = self.ints(*stored_shape(layout, shape))
+            stored = self.emit("Reshape", [name, dims], self.fresh(f"{name}.2d"))
+            self.values[name] = Value(stored, shape, layout)
         if name not in self.values:
             if name not in self.source.constants:
                 raise LoweringError(f"its input {name} is a quantised weight")
@@ -140,6 +145,8 @@ class LoweredGraph(NodeStore):
         changed = onnx.NodeProto()
         changed.CopyFrom(node)
         del changed.input[:], changed.attribute[:]
+        # MindSpore Lite takes a node for another whose output has its name.
+        changed.name = next(filter(None, node.output))
         changed.input.extend(inputs)
         changed.attribute.extend(each for each in node.attribute if each.name not in attributes)
         changed.attribute.extend(

@@ -10,6 +10,7 @@ import onnx
 from r2p_edge.errors import ModelError
 from r2p_edge.export.graph.conv2d.arithmetic import (
     lower_batch_norm,
+    lower_cast,
     lower_elementwise,
     lower_global_pool,
     lower_in_layout,
@@ -37,7 +38,7 @@ from r2p_edge.export.graph.static import StaticGraph
 Lowering = Callable[[LoweredGraph, onnx.NodeProto], None]
 
 _ELEMENTWISE = """
-    Abs Acos Acosh Add And Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Div
+    Abs Acos Acosh Add And Asin Asinh Atan Atanh Ceil Celu Clip Cos Cosh Div
     Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
     IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow
     Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish
@@ -59,6 +60,7 @@ LOWERINGS: dict[str, Lowering] = {
     **dict.fromkeys(("Expand", "Tile"), lower_repeat),
     **dict.fromkeys(("MaxPool", "AveragePool"), lower_pool),
     "BatchNormalization": lower_batch_norm,
+    "Cast": lower_cast,
     "Concat": lower_concat,
     "Conv": lower_convolution,
     "Gather": lower_gather,
@@ -107,6 +109,8 @@ def lowered(
             problems.append(f"the output {name} (it has {len(source.shapes[name])} axes)")
         elif name in graph.values and graph.values[name].name != name:
             graph.emit("Identity", [graph.values[name].name], name)
+    # MindSpore Lite 2.0 changes the numbers of a Pad in place, once for each node that reads them.
+    graph.unshare("Pad", 1)
     if problems:
         raise ModelError(
             f"the model has no form without 3-D operators because of {', '.join(problems)}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -56,6 +57,20 @@ class NodeStore:
     def ints(self, *numbers: int) -> str:
         """Add a constant int64 vector and return its name."""
         return self.constant(np.array(numbers, np.int64), f"int64.{'x'.join(map(str, numbers))}")
+
+    def unshare(self, operator: str, index: int) -> None:
+        """Give each node of an operator a constant of its own as the input of that index."""
+        readers = Counter(name for node in self.nodes for name in node.input)
+        for node in self.nodes:
+            if node.op_type != operator or len(node.input) <= index:
+                continue
+            name = node.input[index]
+            if name in self.initializers and readers[name] > 1:
+                readers[name] -= 1
+                own = onnx.TensorProto()
+                own.CopyFrom(self.initializers[name])
+                own.name = node.input[index] = self.fresh(name)
+                self.initializers[own.name] = own
 
     def fresh(self, like: str) -> str:
         """Return a name that no tensor has, made from `like`."""

@@ -22,8 +22,10 @@ _OLDEST_OPSET = 13  # of the operators that are written here
 def conv2d_from_conv3d(model: onnx.ModelProto) -> onnx.ModelProto:
     """Rewrite a model so that no tensor but its input has more than four axes.
 
-    Only a Reshape to four axes reads the input. Inputs, outputs, metadata, opset and IR version
-    are the model's own; a tensor has the name of the one that it represents.
+    Only a Reshape to four axes reads the input, or a Cast that has such a Reshape behind it. Every
+    Pad has a constant of its own, and a node has the name of its output. Inputs, outputs,
+    metadata, opset and IR version are the model's own; a tensor has the name of the one that it
+    represents.
 
     Args:
         model: of opset 13 or later, with static shapes and its weights in it; it is left

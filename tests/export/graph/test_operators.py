@@ -200,9 +200,7 @@ def test_a_batch_and_float_input():
 def test_the_conv2d_form_of_our_export_fits_every_target(exported):
     model = conv2d_from_conv3d(exported)
     for name, target in OPERATOR_LIMITS.items():
-        # The Reshape in front of it is of pixels.
-        pixels = ["of a uint8 tensor, which can only be cast there"]
-        assert reasons(model, name) == (pixels if target.only_casts_uint8 else []), name
+        assert reasons(model, name) == [], name
         assert check_ops(exported, name) == [] or target.ranks["Conv"] < 5
 
 
