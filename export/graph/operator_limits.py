@@ -36,6 +36,7 @@ class OperatorLimits:
         open_axes: number of an input's leading axes that may be open; None for all.
         reserved: characters that the input's name must not contain.
         only_casts_uint8: True if uint8 tensors can only be cast.
+        is_lite: True if the rules of `lite_rules.py` hold.
     """
 
     title: str
@@ -52,6 +53,7 @@ class OperatorLimits:
     open_axes: int | None = None
     reserved: str = ""
     only_casts_uint8: bool = False
+    is_lite: bool = False
 
 
 _POOLS = ("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool")
@@ -165,16 +167,19 @@ OPERATOR_LIMITS: dict[str, OperatorLimits] = {
     # mindspore-lite 2.7 source: no Conv3D kernel registered for the CPU; norms take the last axis
     # for the channels, and only 4-D tensors are brought to that layout; nnacl's MAX_SHAPE_SIZE;
     # converter_lite splits --inputShape at : and ; and calibrate_path at : and , too. Operator
-    # list of 2.10: convolutions in FP32 and FP16. OpenHarmony's list is of ONNX opset 18.
+    # list of 2.10: convolutions in FP32 and FP16. OpenHarmony's list is of ONNX opset 18. The real
+    # 2.0, operator by operator: no parser for HardSwish, no kernel for uint8 but Cast.
     "mindspore-lite": OperatorLimits(
         "MindSpore Lite (CPU)",
         opsets=(1, 18),
-        operators=_CNN | {"HardSwish"},
+        operators=_CNN,
         rank=8,
         ranks=_UP_TO_2D | _NORMS_2D,
         attributes={("MaxPool", 4): _LITE_POOL, ("AveragePool", 4): _LITE_POOL},
         types=(_F32, _F16),
         reserved=":;,",
+        only_casts_uint8=True,
+        is_lite=True,
     ),
     "ascend310": replace(_ASCEND, title="Ascend 310 (ATC)"),
     "ascend310p": _ASCEND,

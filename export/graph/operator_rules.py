@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from r2p_edge._optional import missing
+from r2p_edge.export.graph.lite_rules import lite_problems
 from r2p_edge.export.graph.model import attributes
 from r2p_edge.export.graph.operator_limits import WINDOWS, OperatorLimits
 
@@ -36,7 +38,12 @@ _UNKNOWN = TensorFacts(onnx.TensorProto.UNDEFINED, None)
 
 
 class NodeFacts(NamedTuple):
-    """A node, with the facts known about its tensors; `name` is for messages."""
+    """A node, with the facts known about its tensors.
+
+    Attributes:
+        name: for messages.
+        readers: number of nodes that read each input.
+    """
 
     operator: str
     domain: str
@@ -44,6 +51,7 @@ class NodeFacts(NamedTuple):
     attributes: dict[str, Any]
     inputs: list[TensorFacts]
     outputs: list[TensorFacts]
+    readers: list[int]
 
     @property
     def x(self) -> TensorFacts:
@@ -80,6 +88,7 @@ def node_facts(graph: onnx.GraphProto, outer: Mapping[str, TensorFacts]) -> Iter
         tensors[value.name] = TensorFacts(kind.elem_type, shape if kind.HasField("shape") else None)
     for weight in graph.initializer:
         tensors[weight.name] = TensorFacts(weight.data_type, tuple(weight.dims))
+    readers = Counter(name for node in graph.node for name in node.input)
     for node in graph.node:
         yield NodeFacts(
             node.op_type,
@@ -88,6 +97,7 @@ def node_facts(graph: onnx.GraphProto, outer: Mapping[str, TensorFacts]) -> Iter
             attributes(node),
             [tensors.get(name, _UNKNOWN) for name in node.input],
             [tensors.get(name, _UNKNOWN) for name in node.output],
+            [readers[name] for name in node.input],
         )
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
@@ -174,8 +184,13 @@ def _types(node: NodeFacts, limits: OperatorLimits) -> Found:
 def _uint8(node: NodeFacts, limits: OperatorLimits) -> Found:
     pixels = any(tensor.type == onnx.TensorProto.UINT8 for tensor in node.inputs)
     if limits.only_casts_uint8 and pixels and node.operator != "Cast":
-        remedy = "export with --input float32, or without --graph conv2d"
+        remedy = "export with --input float32"
         yield "of a uint8 tensor, which can only be cast there", remedy
+
+
+def _lite(node: NodeFacts, limits: OperatorLimits) -> Found:
+    if limits.is_lite:
+        yield from lite_problems(node)
 
 
 _RULES: tuple[Callable[[NodeFacts, OperatorLimits], Found], ...] = (
@@ -184,6 +199,7 @@ _RULES: tuple[Callable[[NodeFacts, OperatorLimits], Found], ...] = (
     _width,
     _types,
     _uint8,
+    _lite,
 )
 
 

@@ -34,7 +34,8 @@ def model_of(*nodes, shape=(1, 4, 16, 16), constants=(), opset=17, name="x", kin
 
 def conv(weight=(4, 4, 3, 3), shape=(1, 4, 16, 16), kind=1, **attributes):
     """Make a model of one convolution, named "stem"."""
-    node = ("Conv", "x w", "y", {"name": "stem", **attributes})
+    written = {"name": "stem", "strides": [1] * (len(weight) - 2)}
+    node = ("Conv", "x w", "y", {**written, **attributes})
     return model_of(node, shape=shape, constants=[("w", kind, weight)], kind=kind)
 
 

@@ -26,10 +26,17 @@ def reduced(
     """Reduce axes to size 1 by a ReduceMean, ReduceMax, ..."""
     axes = set(axes)
     value, stored = graph.apart(value, set(moving(axes, value.shape)) or axes)
+    source, last = value.name, output
+    # MindSpore Lite 2.0 takes a maximum over the first two axes for at least 0.
+    opposite = operator == "ReduceMax" and min(stored) < 2 and graph.is_signed()
+    if opposite:
+        operator, source, last = "ReduceMin", graph.emit("Neg", [source]), ""
     if operator == "ReduceSum" or graph.opset >= 18:
-        name = graph.emit(operator, [value.name, graph.ints(*stored)], output)
+        name = graph.emit(operator, [source, graph.ints(*stored)], last)
     else:
-        name = graph.emit(operator, [value.name], output, axes=stored)
+        name = graph.emit(operator, [source], last, axes=stored)
+    if opposite:
+        name = graph.emit("Neg", [name], output)
     return Value(name, _resized(value.shape, dict.fromkeys(axes, 1)), value.layout)
 
 

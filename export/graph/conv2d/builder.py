@@ -93,6 +93,10 @@ class LoweredGraph(NodeStore):
         """Return the element type of an original tensor."""
         return np.dtype(helper.tensor_dtype_to_np_dtype(self.source.types[name]))
 
+    def is_signed(self) -> bool:
+        """Return whether the original tensor that is being computed can be negated."""
+        return self.dtype(self.place).kind in "fi"
+
     def feed(self, name: str) -> None:
         """Add an input of the model; one of rank > 4 is reshaped where it is read."""
         shape = self.shape(name)

@@ -32,6 +32,14 @@ from r2p_edge.export.graph.conv2d.movement import (
     lower_split,
     lower_transpose,
 )
+from r2p_edge.export.graph.conv2d.plain import (
+    lower_elu,
+    lower_flat_average,
+    lower_flat_convolution,
+    lower_flat_norm,
+    lower_hard_swish,
+    lower_pairwise,
+)
 from r2p_edge.export.graph.conv2d.pools import lower_pool
 from r2p_edge.export.graph.static import StaticGraph
 
@@ -39,9 +47,9 @@ Lowering = Callable[[LoweredGraph, onnx.NodeProto], None]
 
 _ELEMENTWISE = """
     Abs Acos Acosh Add And Asin Asinh Atan Atanh Ceil Celu Clip Cos Cosh Div
-    Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish
-    IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow
-    Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish
+    Dropout Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid
+    IsInf IsNaN LeakyRelu Less LessOrEqual Log Mean Mish Mod Mul Neg Not Or PRelu Pow
+    Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Swish
     Tan Tanh ThresholdedRelu Where Xor
 """.split()  # noqa: SIM905  one name per line would fill a page
 
@@ -67,12 +75,26 @@ LOWERINGS: dict[str, Lowering] = {
     "GlobalAveragePool": partial(lower_global_pool, "ReduceMean"),
     "GlobalMaxPool": partial(lower_global_pool, "ReduceMax"),
     "InstanceNormalization": partial(lower_in_layout, ((0,), (1,), (2,), (3, 4))),
+    **dict.fromkeys(("Max", "Min", "Sum"), lower_pairwise),
+    "Elu": lower_elu,
+    "HardSwish": lower_hard_swish,
     "Pad": lower_pad,
     "Slice": lower_slice,
     "Split": lower_split,
     "Transpose": lower_transpose,
 }
 """The lowering of each operator, for nodes with a tensor of rank > 4."""
+
+_FLAT: dict[str, Lowering] = {
+    **dict.fromkeys(("Max", "Min", "Sum"), lower_pairwise),
+    **dict.fromkeys(("Conv", "ConvTranspose"), lower_flat_convolution),
+    "AveragePool": lower_flat_average,
+    "Elu": lower_elu,
+    "HardSwish": lower_hard_swish,
+    "InstanceNormalization": lower_flat_norm,
+    "ReduceMax": lower_reduction,
+}
+# Those of nodes whose tensors have rank <= 4 and would otherwise be copied.
 
 
 def lowered(
@@ -127,9 +149,11 @@ def _lower(graph: LoweredGraph, node: onnx.NodeProto) -> None:
         raise LoweringError("control flow is not looked into")
     if unknown:
         raise LoweringError(f"the shape of {unknown[0]} is not known before it runs")
-    if all(len(shapes[name]) <= MAX_RANK for name in names):
+    flat = all(len(shapes[name]) <= MAX_RANK for name in names)
+    lowering = (_FLAT if flat else LOWERINGS).get(node.op_type)
+    if lowering is not None and node.domain in ("", "ai.onnx"):
+        lowering(graph, node)
+    elif flat:
         graph.copy(node, [graph.plain(name) for name in node.input])
-    elif node.op_type in LOWERINGS and node.domain in ("", "ai.onnx"):
-        LOWERINGS[node.op_type](graph, node)
     else:
         raise LoweringError("it has more than four axes")

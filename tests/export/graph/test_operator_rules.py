@@ -72,7 +72,7 @@ def test_a_5d_input_that_is_only_reshaped_is_fine(target):
     nodes = [
         ("Transpose", "x", "a", {"perm": [0, 2, 1, 3, 4]}),
         ("Reshape", "a s", "b", {}),
-        ("Conv", "b w", "y", {}),
+        ("Conv", "b w", "y", {"strides": [1, 1]}),
     ]
     model = model_of(*nodes, shape=(1, 4, 2, 16, 16), constants=[("w", 1, (4, 4, 3, 3))])
     import onnx

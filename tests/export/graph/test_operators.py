@@ -27,7 +27,7 @@ WITH_3D = sorted(OPERATOR_LIMITS.keys() - set(NO_3D))
 @pytest.mark.parametrize("target", OPERATOR_LIMITS)
 def test_a_plain_2d_network_fits_every_target(target):
     model = model_of(
-        ("Conv", "x w", "a", {"pads": [1, 1, 1, 1]}),
+        ("Conv", "x w", "a", {"pads": [1, 1, 1, 1], "strides": [1, 1]}),
         ("Relu", "a", "b", {}),
         ("MaxPool", "b", "c", {"kernel_shape": [2, 2], "strides": [2, 2]}),
         ("GlobalAveragePool", "c", "d", {}),

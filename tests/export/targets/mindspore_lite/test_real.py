@@ -42,7 +42,7 @@ def test_the_bundled_model(tmp_path, lite, monkeypatch, run, kind, dtype, clip):
         *("--out", tmp_path),
     )
     assert code == 0, errors
-    (built,) = json.loads(output)["built"]
+    (built,) = json.loads(output)["artifacts"]
     path = Path(built["path"])
     assert (path.name, built["status"]) == ("motion-fp32-conv2d.mindir", "built")
     assert built["parity"]["max_rel"] <= 1e-5
