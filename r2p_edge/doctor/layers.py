@@ -17,7 +17,9 @@ from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 LAYERS = {"conv3d": (4, 8, 8), "conv2d": (8, 8)}
 """Test models, `assets/<name>.onnx` and `.mindir`, and the sizes of their input after (1, 3).
 
-Each is one convolution of 3 to 2 channels with bias, kernel 3 and padding 1 along every axis."""
+Each is one convolution of 3 to 2 channels with bias, kernel 3 and padding 1 along every axis. A
+device that cannot read them has its own, `<name>-<runtime>-<device>.<suffix>`: MindSpore Lite 2.0
+reads what its converter wrote, and no `.mindir` of MindSpore 2.10."""
 
 WAITING, RUNNING = "not checked", "running"
 """Result of a layer that has not been tried yet, or is being tried."""

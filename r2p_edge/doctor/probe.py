@@ -128,13 +128,14 @@ def _check_runtime(name: str, found: Report) -> Iterator[None]:
         return
     for device in found["devices"]:
         for layer, path in models.items():
-            assert path is not None
+            own = model_of(f"{layer}-{name}-{device['device']}", suffixes) or path
+            assert own is not None
             if layer == "conv3d" and device["device"] in runtime.without_conv3d:
                 device[layer] = ABSENT
                 continue
             device[layer] = RUNNING
             yield
-            device[layer] = try_layer(runtime, path, device["device"], layer)
+            device[layer] = try_layer(runtime, own, device["device"], layer)
     results = [device[layer] for device in found["devices"] for layer in LAYERS]
     if all(runs(result) or result == ABSENT for result in results):
         found["status"] = "ok"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
+from real_mindspore_lite import needs_real_lite, real_lite
 from requirements import needs
 
 from r2p_edge.doctor import layers
+from r2p_edge.export.targets.mindspore_lite.converter import Converter, run_converter
+from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
 ASSETS = Path(str(resources.files("r2p_edge") / "assets"))
 
@@ -78,6 +82,35 @@ def test_the_mindir_models_are_what_this_makes(layer, tmp_path):
     assert before == after
     assert f"REF::{layer.title()[:-1]}D".encode() in after
     assert layers.try_layer(MindSpore, made, "cpu", layer) == "ok"
+
+
+@needs_real_lite()
+@pytest.mark.slow
+@needs("onnx")
+def test_the_model_for_mindspore_lite_is_what_this_makes(tmp_path):
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(ASSETS / "conv2d.onnx")
+    model.graph.node[0].attribute.append(helper.make_attribute("strides", [1, 1]))
+    source = tmp_path / "conv2d.onnx"
+    onnx.save(model, source)
+    kept = ASSETS / "conv2d-mindspore_lite-cpu.mindir"
+    with real_lite():
+        made = run_converter(Converter(None), source, tmp_path, "cpu", "", 600)
+        assert made.read_bytes() == kept.read_bytes()
+        for path in (made, kept):
+            assert layers.try_layer(MindSporeLite, path, "cpu", "conv2d") == "ok"
+
+
+@needs_real_lite()
+@pytest.mark.slow
+def test_doctor_finds_mindspore_lite_well(run):
+    with real_lite():
+        _, output, _ = run("doctor", "--json")
+    found = json.loads(output)["runtimes"]["mindspore_lite"]
+    assert (found["status"], found["version"]) == ("ok", "2.0.0")
+    assert found["devices"] == [{"device": "cpu", "conv3d": "none", "conv2d": "ok"}]
 
 
 def convolve(batch, weights, bias, padding=1):
