@@ -1,13 +1,14 @@
 """MindSpore Lite's converter: finding it and running it.
 
-Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.py`). The comments
-on the converter go back to mindspore-lite 2.7: python/api/converter.py, tools/converter/
-converter_lite.
+Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.py`). The tests run
+the real converter of 2.0; comments on later ones go back to the source of 2.7: python/api/
+converter.py, tools/converter/converter_lite.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,12 +16,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from r2p_edge.errors import BackendError, ModelError
+from r2p_edge.errors import BackendError, ModelError, OutputError
 from r2p_edge.export.targets.program import end_of, find_program, run_program
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
 CONVERTER_VARIABLE = "R2P_CONVERTER_LITE"
 """Environment variable that names the program `converter_lite`."""
+
+_CANNOT_WRITE = re.compile("Failed to write|No space left on device")
+_ROOM = "make room there, or set TMPDIR to another folder"
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,16 @@ def run_converter(
     Raises:
         ModelError: the converter refuses the model, or crashes.
         BackendError: it cannot be started, or does not end in time.
+        OutputError: there is no room in `folder`.
     """
     model, output = folder / "model.onnx", folder / "out"
-    shutil.copyfile(source, model)
     config = folder / "convert.cfg" if settings else None
-    if config:
-        config.write_text(settings)
+    try:
+        shutil.copyfile(source, model)
+        if config:
+            config.write_text(settings)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}; {_ROOM}") from error
     optimize = "general" if device == "cpu" else "ascend_oriented"
     command = converter.command(model, output, optimize, config)
     # The temporary folder will be gone.
@@ -124,22 +132,26 @@ def run_converter(
     )
     written = output.with_name("out.mindir")
     if done.returncode != 0 or not written.is_file() or not written.stat().st_size:
+        reason = _reason(done)
+        if _CANNOT_WRITE.search(reason):
+            raise OutputError(f"{converter.name} cannot write into {folder}: {reason}; {_ROOM}")
         raise ModelError(
-            f"{converter.name} {end_of(done.returncode)} for {source} and said last: "
-            f"{_last_words(done)}; try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
+            f"{converter.name} {end_of(done.returncode)} for {source} and said: {reason}; "
+            f"try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
         )
     return written
 
 
-def _last_words(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the last error that was logged, else the last line of stderr, else of stdout.
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
+    """Return the first error that was logged, else the last line of stderr, else of stdout.
 
-    After its errors the program prints its usage; it reports a crash on stdout.
+    The errors behind the first tell how it passed on to the outside. After its errors the program
+    prints its usage; it reports a crash on stdout.
     """
     lines = [
         [" ".join(line.split()) for line in stream.decode(errors="replace").split("\n")]
         for stream in (done.stderr, done.stdout)
     ]
     errors = [line for line in lines[0] if "[ERROR]" in line]
-    said = errors or [line for line in lines[0] if line] or [line for line in lines[1] if line]
-    return said[-1][:300] if said else "nothing"
+    said = [line for line in lines[0] if line] or [line for line in lines[1] if line]
+    return next(iter(errors or said[-1:]), "nothing")[:300]

@@ -16,11 +16,9 @@ from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.mindspore_lite.build import (
-    CALIBRATION_FILE,
     CHIPS,
     CLIP_FOLDER,
     build_lite,
-    calibrated_on,
 )
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
 from r2p_edge.export.verify.parity import parity_reference
@@ -40,14 +38,16 @@ def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     path = out / f"{stem}.mindir"
     try:
         spec = build_lite(source.path, path, planned, reference, device=device, calibration=clips)
-    except MissingDependencyError:
-        folder = out / f"{stem}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
-        extras = {}
+    except MissingDependencyError as error:
         if clips is not None:
-            planned = calibrated_on(clips, planned)
-            extras[CALIBRATION_FILE] = clips
+            # A kit would fail wherever 2.0 is, and no later release has been seen to make int8.
+            raise MissingDependencyError(
+                f"an int8 model of MindSpore Lite is made only where its converter is, not from a "
+                f"kit ({error}); or export fp32"
+            ) from error
+        folder = out / f"{stem}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
         target = _target_for(device)
-        write_kit(target, source.path, planned, reference, folder, path.name, extras)
+        write_kit(target, source.path, planned, reference, folder, path.name)
         return Built(options.target, folder, planned, "kit")
     return Built(options.target, path, spec)
 
@@ -85,8 +85,8 @@ def mindspore_lite_from_onnx(
         ModelNotFoundError, ModelError, SpecError: `source` cannot be used, see `open_artifact`,
             has an operator that the device lacks, or the converter refuses it.
         ParityError: the outputs differ from those of `source`; nothing is written.
-        BackendError: the converter does not work; MissingDependencyError where it, or for the CPU
-            mindspore_lite, is not installed.
+        BackendError: the converter does not work, or makes no int8; MissingDependencyError where
+            it, or for the CPU mindspore_lite, is not installed.
         OutputError: `path` cannot be written.
     """
     source, path = Path(source), Path(path)

@@ -17,12 +17,10 @@ from requirements import needs
 from r2p_edge import Predictor
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import sidecar_path
-from r2p_edge.errors import ModelError
+from r2p_edge.errors import MissingDependencyError, ModelError
 from r2p_edge.export.targets.base import OnnxForm, TargetOptions, ToolClips
 from r2p_edge.export.targets.kit_build import build_kit
-from r2p_edge.export.targets.mindspore_lite.build import build_lite
-from r2p_edge.export.targets.mindspore_lite.export import lite_artifact, plan_lite
-from r2p_edge.export.verify.parity import parity_reference
+from r2p_edge.export.targets.mindspore_lite.export import lite_artifact
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 
 pytestmark = [
@@ -159,50 +157,15 @@ def test_for_an_ascend_that_is_elsewhere(network, run_kit, tmp_path, device, gra
     assert json.loads(run_kit(folder, "--json")[1])["parity"] is None
 
 
-@pytest.fixture
-def int8_kit(made, tmp_path):
-    """A kit for int8; and what it is made of, without the clips."""
+def test_there_is_no_int8_kit(made, tmp_path):
     source = open_artifact(made / "model.onnx")
-    record = {"seed": 7, "clips": 200}
-    planned = plan_lite(source.path, "cpu", "int8", record=record)
-    clips = verification_clips(planned, 5, seed=2)
-    quantizer = types.SimpleNamespace(clips=lambda target: ToolClips(clips, "minmax", record))
-    # "mindspore" is Lite here, as `target_here` chooses.
-    options = TargetOptions("mindspore", "int8", quantizer)
-    built = lite_artifact(OnnxForm(source.path, source.spec), tmp_path, options)
-    assert (built.target, built.status) == ("mindspore", "kit")
-    return built.path, (source.path, planned, parity_reference(source.path)), clips
-
-
-def test_int8_is_calibrated_there_as_here(int8_kit, run_kit, tmp_path):
-    folder, arguments, clips = int8_kit
-    calibration = {"seed": 7, "clips": 5, "method": "minmax", "profile": "mindspore-lite"}
-    assert content(folder)["spec"]["calibration"] == calibration
-    assert content(folder)["target"] == "mindspore-lite"
-    assert names(folder) == FILES | {"calibration.npy"}
-    kept = np.load(folder / "calibration.npy")
-    assert kept.dtype == np.uint8  # a quarter of what the model takes
-    np.testing.assert_array_equal(kept, clips)
-    code, output, errors = run_kit(folder)
-    assert code == 0, errors
-    path = folder / "net-int8-conv2d.mindir"
-    assert output.startswith(f"{path}: int8 for cpu, largest difference ")
-    spec = open_artifact(path).spec
-    assert spec.calibration == calibration
-    assert spec.parity["max_rel"] > 1e-4
-    here = tmp_path / "here.mindir"
-    with installed():
-        build_lite(arguments[0], here, *arguments[1:], device="cpu", calibration=clips)
-    assert here.read_bytes() == path.read_bytes()
-
-
-def test_int8_without_its_clips(int8_kit, refused):
-    folder, _, _ = int8_kit
-    (folder / "calibration.npy").unlink()
-    refused(MODEL, "calibration.npy of the kit", folder)
-    files = content(folder)["files"]
-    with_content(folder, files={name: files[name] for name in files if name != "calibration.npy"})
-    refused(USAGE, "there are no clips to calibrate an int8 model on", folder)
+    clips = verification_clips(source.spec, 2)
+    quantizer = types.SimpleNamespace(clips=lambda target: ToolClips(clips, "minmax", {}))
+    options = TargetOptions("mindspore-lite", "int8", quantizer)
+    text = "made only where its converter is, not from a kit .*; or export fp32"
+    with pytest.raises(MissingDependencyError, match=text):
+        lite_artifact(OnnxForm(source.path, source.spec), tmp_path, options)
+    assert not list(tmp_path.glob("*kit"))
 
 
 def test_the_tool_is_missing(kit, refused, target, run_kit):

@@ -1,5 +1,6 @@
 """MindSpore Lite's converter: finding it, running it, and how it fails."""
 
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import (
     BackendError,
     ModelError,
+    OutputError,
     UsageError,
 )
 from r2p_edge.export.targets.mindspore_lite.converter import Converter, find_converter
@@ -38,11 +40,10 @@ def test_which_converter_is_taken(tmp_path, program, monkeypatch):
 
 
 FAILURES = {
-    "exit1": r"ended with exit code \d+ for .* and said last: \[ERROR\] LITE: Unsupported to conv",
-    "nothing": r"wrote no file for .* said last: CONVERT RESULT SUCCESS:0; try .* by hand",
+    "exit1": r"ended with exit code \d+ for .* and said: \[ERROR\] LITE: Unsupported to conv",
+    "nothing": r"wrote no file for .* said: CONVERT RESULT SUCCESS:0; try .* by hand",
     "empty": r"wrote no file for ",
-    "late": r"ended with exit code \d+ for .* said last: \[ERROR\] LITE: write to file failed",
-    "crash": r"ended with exit code 1 .* said last: encounter an unknown error, please verify",
+    "crash": r"ended with exit code 1 .* said: encounter an unknown error, please verify",
     "abort": r"was killed by SIGABRT for ",
 }
 
@@ -65,6 +66,23 @@ def test_a_conversion_that_fails_leaves_what_was_there(
     after = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
     assert after == before
     assert open_artifact(path).verified
+
+
+def test_no_room_where_the_converter_works(tmp_path, source, lite, monkeypatch):
+    path = tmp_path / "other.mindir"
+    with monkeypatch.context() as patch:
+        patch.setenv("FAKE_LITE_CONVERTER", "late")
+        text = r"Converter cannot write into .*: \[ERROR\] .*Failed to write .*; make room there"
+        with pytest.raises(OutputError, match=text):
+            mindspore_lite_from_onnx(source, path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device; make room"):
+        mindspore_lite_from_onnx(source, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.parametrize("kind", ["class", "program"])

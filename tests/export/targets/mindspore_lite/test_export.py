@@ -16,6 +16,7 @@ from r2p_edge import Predictor
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import (
+    BackendError,
     MissingDependencyError,
     ModelError,
     OutputError,
@@ -24,9 +25,7 @@ from r2p_edge.errors import (
     UsageError,
 )
 from r2p_edge.export import build
-from r2p_edge.export.targets.mindspore_lite.config import (
-    converter_config,
-)
+from r2p_edge.export.targets.mindspore_lite.config import converter_config, full_quant_config
 from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx, plan_lite
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, verification_clips
 from r2p_edge.runtimes import RUNTIMES, ascend
@@ -280,6 +279,19 @@ def test_int8_is_calibrated_on_the_clips(tmp_path, floats, program, monkeypatch,
     step = 100 / 255
     np.testing.assert_allclose(found, [8 * step, 130 * step, 252 * step, 100], 1e-4)
     assert not list(temporary.iterdir())
+
+
+def test_2_0_makes_no_int8(tmp_path, floats):
+    """And the stand-in for it fails as the real one does, if it is asked all the same."""
+    config = full_quant_config(spec_of_brightness(input=FLOATS), "clips", 1)
+    with installed("2.0.0"):
+        with pytest.raises(
+            BackendError, match=r"mindspore_lite 2\.0\.0 cannot make an int8 model:"
+        ):
+            mindspore_lite_from_onnx(floats, tmp_path / "out.mindir", calibration=CALIBRATION)
+        with pytest.raises(ModelError, match=r"LoadMindIR\] ParseFromArray failed"):
+            mindspore_lite_from_onnx(floats, tmp_path / "out.mindir", config=config)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.onnx"]
 
 
 def test_a_network_in_int8(tmp_path, lite):

@@ -8,16 +8,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bare_python import make_python
 from kits import kit_of
+from models import brightness_model, spec_of_brightness
 from networks import SMALL, spec_for
 from real_mindspore_lite import FOLDER, environment, install_program, needs_real_lite, real_lite
 from requirements import needs
 
 from r2p_edge import Predictor
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.errors import BackendError, ModelError, OutputError
 from r2p_edge.export.build import build
+from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
+from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx
 from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs_real_lite()]
@@ -116,3 +121,80 @@ def test_a_kit(tmp_path, small_checkpoint, target, lite, monkeypatch):
     path = folder / "net-fp32-conv2d.mindir"
     assert open_artifact(path).verified
     assert open_artifact(path).spec.built_with["mindspore_lite"] == "2.0.0"
+
+
+def only_the_source(folder):
+    """Return whether nothing but the source is in the folder."""
+    return [file.name for file in folder.iterdir() if file.suffix] == ["model.onnx"]
+
+
+@pytest.fixture
+def converter(tmp_path, monkeypatch, lite):
+    """Puts shell code around the real converter, which is "$@" in it."""
+
+    def converter(code):
+        real = install_program(tmp_path)
+        program = real.with_name("wrapped")
+        program.write_text(f'#!/bin/sh\nset -- "{real}" "$@"\n{code}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("R2P_CONVERTER_LITE", str(program))
+
+    return converter
+
+
+@pytest.mark.slow
+def test_the_converter_refuses_an_operator(tmp_path, lite, motion_model):
+    """Its parser knows no 3-D convolution, for Ascend neither; the first error is the reason."""
+    source = Path(shutil.copy(motion_model, tmp_path / "model.onnx"))
+    text = r"ended with exit code 1 for .* said: .*ParseKernelShape\] kernel_shape size 3 is not 1"
+    with pytest.raises(ModelError, match=text) as caught:
+        mindspore_lite_from_onnx(source, tmp_path / "out.mindir", device="ascend310p")
+    assert "\n" not in str(caught.value)
+    assert only_the_source(tmp_path)
+
+
+@pytest.mark.slow
+def test_int8(tmp_path, lite):
+    """It is refused at once; and the real converter does fail for a model of one convolution."""
+    source = brightness_model(tmp_path / "model.onnx", spec_of_brightness(input=FLOATS))
+    clips = np.zeros((2, 4, 8, 8, 3), np.uint8)
+    with pytest.raises(BackendError, match=r"mindspore_lite 2\.0\.0 cannot make an int8 model: "):
+        mindspore_lite_from_onnx(source, tmp_path / "out.mindir", calibration=clips)
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    (folder / "clip.bin").write_bytes(np.zeros((3, 4, 8, 8), np.float32).tobytes())
+    config = full_quant_config(spec_of_brightness(input=FLOATS), folder, 1)
+    with pytest.raises(ModelError, match=r"said: .*LoadMindIR\] ParseFromArray failed"):
+        mindspore_lite_from_onnx(source, tmp_path / "out.mindir", config=config)
+    assert only_the_source(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_converter_has_no_room(tmp_path, converter, lowered_motion_model):
+    source = Path(shutil.copy(lowered_motion_model, tmp_path / "model.onnx"))
+    converter('ulimit -f 2000\nexec "$@"')
+    text = r"converter_lite cannot write into .*Failed to write the mindir .*; make room there"
+    with pytest.raises(OutputError, match=text):
+        mindspore_lite_from_onnx(source, tmp_path / "out.mindir")
+    assert only_the_source(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_converter_is_killed(tmp_path, converter, lowered_motion_model):
+    """While it writes, in pieces, so that part of the file is there."""
+    source = Path(shutil.copy(lowered_motion_model, tmp_path / "model.onnx"))
+    converter('"$@" & pid=$!\nwhile ! ls out* >/dev/null 2>&1; do :; done\nkill -9 $pid $$')
+    with pytest.raises((ModelError, BackendError), match="was killed by SIGKILL for "):
+        mindspore_lite_from_onnx(source, tmp_path / "out.mindir")
+    assert only_the_source(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_converter_whose_library_is_missing(tmp_path, converter, lowered_motion_model):
+    source = Path(shutil.copy(lowered_motion_model, tmp_path / "model.onnx"))
+    converter(f'exec "{sys.executable}" -I "{FOLDER}/converter_lite.py"')
+    with pytest.raises(
+        ModelError, match=r"exit code 1 .* said: .*No module named 'mindspore_lite'"
+    ):
+        mindspore_lite_from_onnx(source, tmp_path / "out.mindir")
+    assert only_the_source(tmp_path)

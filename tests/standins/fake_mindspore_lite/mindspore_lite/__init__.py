@@ -1,7 +1,8 @@
 """A stand-in for Huawei's mindspore_lite that computes with ONNX Runtime and sets its traps.
 
-It behaves as the Python API and its bindings do in the source of mindspore-lite 2.7 (and, where
-versions differ, in that of mindspore/lite/python/api up to 2.6), in what an adapter can get wrong:
+It behaves as the Python API and its bindings do in the real 2.0.0 and, for later versions, in the
+source of mindspore-lite 2.7 (where versions differ, of mindspore/lite/python/api up to 2.6), in
+what an adapter can get wrong. `_limits` has the graphs that it refuses, and what it cannot show.
 
 - input tensors look at the caller's array; one that is not C-contiguous is passed over in silence;
 - only dtype and number of bytes are compared;
@@ -22,13 +23,14 @@ import threading
 import time
 from enum import Enum
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from . import _tool
 
 __version__ = os.environ.get("FAKE_LITE_VERSION", "2.7.0")
-_VERSION = tuple(int(part) for part in __version__.split(".")[:2])
+_VERSION = _tool.VERSION
 
 
 class DataType(Enum):
@@ -80,7 +82,10 @@ class TensorMeta:
 class Tensor:
     """Looks at `memory`, which is the model's or, once set, the caller's."""
 
-    def __init__(self, name, memory, shape):
+    def __init__(self, name, memory=None, shape=()):
+        if isinstance(name, Tensor):  # what 2.0's binding gives
+            vars(self).update(vars(name))
+            return
         self._memory, self._shape = memory, list(shape)
         self.name, self.format = name, Format.NCHW
 
@@ -104,8 +109,10 @@ class Tensor:
             raise RuntimeError(f"data type not equal! Numpy type: {numpy_obj.dtype.type}")
         if numpy_obj.nbytes != self.data_size:
             raise RuntimeError(f"data size not equal! Numpy size: {numpy_obj.nbytes}")
-        if numpy_obj.flags.c_contiguous:  # else the binding returns false, and nobody looks
+        if numpy_obj.flags.c_contiguous:
             self._memory = numpy_obj.reshape(-1)
+        elif _VERSION < (2, 1):  # as tried; the binding returns false, and nobody looks
+            self._memory = np.zeros_like(self._memory)
 
     def get_data_to_numpy(self):
         if any(size <= 0 for size in self._shape):
@@ -249,12 +256,14 @@ def _shape(end):
 
 class _Model20(_Model):
     get_model_info = property()  # AttributeError
+    get_outputs = property()  # likewise
 
     def build_from_file(self, model_path, model_type, context=None, config_path=""):
         self._build(model_path, model_type, context, config_path)
 
-    def get_outputs(self):
-        return self._outputs()
+    @property
+    def _model(self):
+        return SimpleNamespace(get_outputs=self._outputs)  # the binding
 
 
 class _Model21(_Model):

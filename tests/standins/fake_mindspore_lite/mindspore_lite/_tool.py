@@ -18,9 +18,11 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
+from ._limits import has_conv3d, load_refusal, parser_refusal
 from ._quant import QuantError, quantize
 
 MAGIC = b"FAKE MINDIR "
+VERSION = tuple(int(part) for part in os.environ.get("FAKE_LITE_VERSION", "2.7.0").split(".")[:2])
 DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 
 # tools/converter/config_parser/config_file_parser.cc, the sections that are checked; what it does
@@ -103,9 +105,13 @@ def convert(kind, source, output, optimize, config):
     if kind != "ONNX":
         raise ToolError(f"{kind} is no framework of this stand-in")
     model = onnx.load(source)
+    if refusal := parser_refusal(model, VERSION):
+        raise ToolError(refusal)
     made = {"optimize": optimize, "chip": chip, "config": sections}
     if sections.get("common_quant_param", {}).get("quant_type") == "FULL_QUANT":
-        if _has_conv3d(model):  # it runs on the CPU to be calibrated
+        if VERSION < (2, 1):  # for every model, on the CPU; it is built to be calibrated
+            raise ToolError("LoadMindIR] ParseFromArray failed.")
+        if has_conv3d(model):
             raise ToolError("Build model failed.")
         try:
             made["ranges"] = quantize(model, sections)
@@ -117,10 +123,13 @@ def convert(kind, source, output, optimize, config):
     content = MAGIC + header + b"\n" + model.SerializeToString()
     if os.environ.get("FAKE_LITE_CONVERTER") == "empty":
         content = b""
+    written = Path(f"{output}.mindir")
+    if os.environ.get("FAKE_LITE_CONVERTER") == "late":  # part of the file stays
+        written.write_bytes(content[: len(content) // 2])
+        raise ToolError(f"SaveProtoToFile] Failed to write the mindir proto to file {written}")
     if os.environ.get("FAKE_LITE_CONVERTER") != "nothing":
-        Path(f"{output}.mindir").write_bytes(content)
-    if os.environ.get("FAKE_LITE_CONVERTER") == "late":
-        raise ToolError("write to file failed, No space left on device")
+        written.write_bytes(content)
+        written.chmod(0o400)
     print("CONVERT RESULT SUCCESS:0")
 
 
@@ -160,20 +169,16 @@ def session(path, context):
         raise ToolError(f"the graph was made for {made['chip'] or 'cpu'}, not {device}")
     if device == "ascend" and made["chip"] != os.environ.get("FAKE_LITE_CHIP"):
         raise ToolError("load model from data failed, the chips differ")
-    if device == "cpu" and _has_conv3d(onnx.load_from_string(model)):
-        raise ToolError("Not found the kernel of Conv3D")
+    # The nodes by which the stand-in rounds int8 are no nodes of the model.
+    own = device == "cpu" and "ranges" not in made
+    refusal = load_refusal(onnx.load_from_string(model)) if own else None
+    if refusal:
+        raise ToolError(refusal)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = context.cpu.thread_num
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     half = device == "ascend" or context.cpu.precision_mode == "preferred_fp16"
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), half
-
-
-def _has_conv3d(model):
-    ranks = {weight.name: len(weight.dims) for weight in model.graph.initializer}
-    return any(
-        node.op_type == "Conv" and ranks.get(node.input[1]) == 5 for node in model.graph.node
-    )
 
 
 _FLAGS = {
