@@ -1,11 +1,12 @@
-"""Time of each runtime for one clip: PyTorch, ONNX Runtime, OpenVINO and MindSpore.
+"""Time of each runtime for one clip: PyTorch, ONNX Runtime, OpenVINO, MindSpore and its Lite.
 
     python tests/benchmarks/runtimes.py [--json] [--rounds 15] [--depth 18 34]
 
 R(2+1)D of full size with random weights, batch 1, 16x112x112, in every precision and graph form
 that a runtime has. Each runs in a process of its own, because their thread pools disturb each
 other, and they take turns, so that what slows the machine for a while slows all of them. What is
-not installed is listed as refused.
+not installed is listed as refused. MindSpore Lite 2.0 is in a Python 3.7 (tests/helpers/
+real_mindspore_lite), where its time is taken, without the way of the arrays there and back.
 
 `predict(array)` on OpenVINO is held against the bare `infer`, both in one process, and OpenVINO in
 a process that has a MindSpore model open against OpenVINO in one that has not.
@@ -29,14 +30,16 @@ import numpy as np
 from _harness import interleaved, machine
 
 from r2p_edge import Predictor
-from r2p_edge.errors import MissingDependencyError
+from r2p_edge.errors import MissingDependencyError, R2PError
 from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
+from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx
 from r2p_edge.export.targets.onnx import onnx_from_checkpoint
 from r2p_edge.export.targets.openvino import openvino_from_onnx
 from r2p_edge.runtimes import runtime_type
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from networks import spec_for
+from real_mindspore_lite import real_lite
 from requirements import import_torchvision
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -70,6 +73,14 @@ def export(depth: int, folder: Path) -> None:
     # MindSpore must not be loaded where OpenVINO is measured in this process.
     with ProcessPoolExecutor(1, SPAWN) as pool, contextlib.suppress(MissingDependencyError):
         pool.submit(export_mindspore, folder).result()
+
+    with ProcessPoolExecutor(1, SPAWN) as pool, contextlib.suppress(R2PError, AssertionError):
+        pool.submit(export_lite, folder).result()
+
+
+def export_lite(folder: Path) -> None:
+    with real_lite():
+        mindspore_lite_from_onnx(folder / "conv2d.onnx", folder / "lite.mindir")
 
 
 def export_mindspore(folder: Path) -> None:
@@ -105,6 +116,22 @@ def mindspore(folder: Path, file: str) -> Callable[[], object]:
     return lambda: model._runtime.run(CLIP[None])
 
 
+def lite(folder: Path) -> Callable[[], object]:
+    """Return a function that gives the seconds that the library itself has taken for a run."""
+    _open.append(opened := contextlib.ExitStack())  # for as long as the process lives
+    opened.enter_context(real_lite())
+    from mindspore_lite import library_seconds
+
+    model = Predictor(folder / "lite.mindir", runtime="mindspore_lite")
+
+    def run() -> object:
+        before = library_seconds()
+        model._runtime.run(CLIP[None])
+        return library_seconds() - before
+
+    return run
+
+
 def beside_mindspore(folder: Path, file: str) -> Callable[[], object]:
     other = mindspore(folder, "conv3d.mindir")
     other()
@@ -127,6 +154,7 @@ CONTENDERS: Contenders = {
     "OpenVINO bf16 conv2d": (runtime, ("conv2d.xml", "bf16")),
     "MindSpore fp32 conv3d": (mindspore, ("conv3d.mindir",)),
     "MindSpore fp32 conv2d": (mindspore, ("conv2d.mindir",)),
+    "MindSpore Lite fp32 conv2d": (lite, ()),
 }
 
 NEIGHBOURS: Contenders = {
@@ -147,8 +175,9 @@ def serve(connection, contenders: Contenders, name: str, folder: Path) -> None:
     connection.send(None)
     while connection.recv():
         start = time.perf_counter_ns()
-        run()
-        connection.send((time.perf_counter_ns() - start) / 1e6)
+        own = run()
+        taken = (time.perf_counter_ns() - start) / 1e6
+        connection.send(own * 1e3 if isinstance(own, float) else taken)
 
 
 class Contender:
@@ -206,7 +235,7 @@ def side_by_side(folder: Path, rounds: int) -> dict[str, object]:
 
 def mindspore_over_onnxruntime(medians: dict[str, float]) -> dict[str, object] | None:
     """MindSpore's better graph form over ONNX Runtime; None where MindSpore is not installed."""
-    found = [value for name, value in medians.items() if name.startswith("MindSpore")]
+    found = [value for name, value in medians.items() if name.startswith("MindSpore fp32")]
     if not found:
         return None
     ratio = min(found) / medians["ONNX Runtime fp32 conv3d"]
