@@ -10,13 +10,13 @@ import pytest
 from paths import ROOT
 
 _LISTED = subprocess.run(
-    ["git", "ls-files", "*.py", "*.pyi", "*.cpp", "*.h", "*.hpp"],
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py", "*.pyi", "*.cpp", "*.h", "*.hpp"],
     cwd=ROOT,
     capture_output=True,
     text=True,
     check=True,
 )
-FILES = [Path(line) for line in _LISTED.stdout.splitlines() if (ROOT / line).exists()]
+FILES = sorted({Path(line) for line in _LISTED.stdout.splitlines() if (ROOT / line).exists()})
 PACKAGE = [file for file in FILES if file.parts[0] in ("r2p_edge", "export", "calibration")]
 OUTSIDE_TESTS = [file for file in FILES if file.parts[0] != "tests"]
 
