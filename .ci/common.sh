@@ -56,6 +56,14 @@ install_oracles() {
     done
 }
 
+# Install the real MindSpore Lite 2.0, of which pip has a wheel for Python 3.7 alone; see
+# tests/helpers/real_mindspore_lite.
+install_lite() {
+    "$(python3_of 7)" -m venv "$work/lite37"
+    "$work/lite37/bin/pip" install "numpy<1.22" mindspore-lite==2.0.0
+    export R2P_LITE_PYTHON=$work/lite37/bin/python
+}
+
 # The oracles, and the tools that some tests call, as a value of R2P_REQUIRE.
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
-all_required+=,tensorrt_bindings,shellcheck,systemd-analyze,mkdocs
+all_required+=,mindspore_lite_real,tensorrt_bindings,shellcheck,systemd-analyze,mkdocs

@@ -69,7 +69,11 @@ FACTS = {
             "export/targets/mindspore/test_export.py::test_r2plus1d_answers_as_its_source",
         ),
     ),
-    "mindspore lite": Fact("stand-in", ("cli/test_mindspore.py::test_what_lite_builds",)),
+    "mindspore lite": Fact(
+        "real library",
+        ("export/targets/mindspore_lite/test_real.py::test_the_bundled_model",),
+        remark="2.0 on x86-64; later releases: stand-in",
+    ),
     "mindspore lite on ascend": Fact("stand-in", ("cli/test_mindspore.py::test_for_an_ascend",)),
     "om": Fact("stand-in", ("runtimes/test_ais_bench.py::test_an_offline_model",)),
     "files": Fact(

@@ -13,7 +13,7 @@ from requirements import needs
 
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 
-pytestmark = [needs("onnxruntime"), needs_real_lite(), pytest.mark.slow]
+pytestmark = [needs("onnxruntime"), needs_real_lite(), pytest.mark.slow, pytest.mark.long]
 
 IMAGES = [4, 6, 12, 12]
 PLANE = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]}

@@ -37,8 +37,14 @@ def lite():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["class", "program"])
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("class", "float32"),
+        pytest.param("class", "uint8", marks=pytest.mark.long),
+        pytest.param("program", "float32", marks=pytest.mark.long),
+    ],
+)
 def test_the_bundled_model(tmp_path, lite, monkeypatch, run, kind, dtype, clip):
     if kind == "program":
         monkeypatch.setenv("R2P_CONVERTER_LITE", str(install_program(tmp_path)))
@@ -58,6 +64,7 @@ def test_the_bundled_model(tmp_path, lite, monkeypatch, run, kind, dtype, clip):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_compare(tmp_path, lite, run):
     made = build("motion", targets=["onnx", "mindspore-lite"], out=tmp_path).built
     reference, path = (each.path for each in made)
@@ -69,6 +76,7 @@ def test_compare(tmp_path, lite, run):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @needs("torch")
 @pytest.mark.parametrize(
     ("name", "shape"), [("InflatedInception", (16, 64, 64)), ("Depthwise", (8, 32, 32))]
