@@ -2,5 +2,5 @@
 
 
 def swing(number):
-    """Return the grey level of a frame, 4 from those beside it; the same again after 100."""
-    return 20 + 4 * min(number % 100, -number % 100)
+    """Return the grey level of a frame, 5 from those beside it; the same again after 80."""
+    return 20 + 5 * min(number % 80, -number % 80)
