@@ -39,7 +39,15 @@ def has_rtsp_server() -> bool:
     return False
 
 
-PROBES = {"gstreamer": has_gstreamer, "gst_rtsp": has_rtsp_server}
+@functools.cache
+def has_gst_python() -> bool:
+    """Return True if GStreamer's programs are here, and load plug-ins that are in Python."""
+    with contextlib.suppress(FileNotFoundError):
+        return subprocess.run(["gst-inspect-1.0", "python"], capture_output=True).returncode == 0
+    return False
+
+
+PROBES = {"gstreamer": has_gstreamer, "gst_rtsp": has_rtsp_server, "gst_python": has_gst_python}
 """Functions that find out whether something is here that is no module."""
 
 

@@ -23,6 +23,8 @@ PICTURE = {
     # Frames that build on others, as a camera's do.
     "h264": "video/x-raw,format=I420 ! x264enc tune=zerolatency key-int-max=10 "
     "option-string=scenecut=0 pass=qual quantizer=4 ! rtph264pay name=pay0",
+    "h265": "video/x-raw,format=I420 ! x265enc tune=zerolatency key-int-max=10 ! "
+    "rtph265pay name=pay0",
     # In the range of colours that JPEG has.
     "mjpeg": "video/x-raw,format=I420,colorimetry=1:4:0:0 ! jpegenc ! rtpjpegpay name=pay0",
 }
