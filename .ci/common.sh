@@ -72,15 +72,16 @@ fresh_gstreamer() {
     done
     if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
         "${as_root[@]}" apt-get -qq update
-        "${as_root[@]}" apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
     fi
     fresh gstreamer /usr/bin/python3
     python3 -m venv --system-site-packages .venv
     # Not the extra opencv, whose OpenCV has no GStreamer; and Debian's was built for NumPy 1.
     .venv/bin/pip install -e ".[export]" pytest "numpy<2"
-    export R2P_REQUIRE=data,gstreamer,gst_rtsp,gst_python
 }
 
-# The oracles, and the tools that some tests call, as a value of R2P_REQUIRE.
+# What is installed above, and the tools that some tests call, as values of R2P_REQUIRE.
+gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
 all_required+=,tensorrt_bindings,shellcheck,systemd-analyze,mkdocs

@@ -79,7 +79,17 @@ FACTS = {
             "live/capture/test_file.py::test_a_file_on_a_server_is_a_file",
         ),
     ),
-    "cameras": Fact("stand-in", ("live/capture/test_opencv.py::test_gstreamer",)),
+    "rtsp": Fact(
+        "real library", ("live/capture/test_rtsp.py::test_a_server_that_is_killed_twice",)
+    ),
+    "pipelines": Fact(
+        "real library",
+        (
+            "live/test_gstreamer.py::test_a_pipeline_is_watched_to_its_end",
+            "live/test_gstreamer.py::test_an_rtsp_server_that_is_killed_twice",
+        ),
+    ),
+    "cameras": Fact("stand-in", ("live/capture/test_opencv.py::test_decoding_is_timed",)),
     "jetson": Fact("stand-in", ("boards/test_jetson.py::test_a_stranger_follows_the_readme",)),
     "atlas": Fact("stand-in", ("boards/test_atlas.py::test_a_strangers_walk",)),
 }
@@ -115,7 +125,9 @@ TABLES = {
             ("", "`.mindir`", "Ascend 310, 310P, 310B", "mindspore lite on ascend"),
             ("ais_bench", "`.om`", "Ascend 310, 310P, 310B", "om"),
             ("Video: files, HTTP", "", "", "files"),
-            ("Video: USB cameras, GStreamer", "", "", "cameras"),
+            ("Video: RTSP", "", "", "rtsp"),
+            ("Video: GStreamer pipelines", "", "", "pipelines"),
+            ("Video: USB cameras", "", "", "cameras"),
         ),
     ),
     "onnxruntime": Table(

@@ -1,4 +1,4 @@
-"""What the stand-ins for NVIDIA's GStreamer elements are made of, and their memory, in name.
+"""Base of the stand-ins for NVIDIA's GStreamer elements, and their memory, in name.
 
 GStreamer's loader of Python plug-ins finds them in `GST_PLUGIN_PATH`; each module is an element.
 They have NVIDIA's names, properties and caps, so that a pipeline that parses, negotiates and gives
