@@ -15,9 +15,10 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 from swing import swing  # noqa: E402
 
+# Without `qos` it leaves out no frame where it is late.
 FRAMES = (
     "appsrc name=frames is-live=true format=time "
-    "caps=video/x-raw,format=RGB,width=64,height=48,framerate=25/1 ! videoconvert"
+    "caps=video/x-raw,format=RGB,width=64,height=48,framerate=25/1 ! videoconvert qos=false"
 )
 PICTURE = {
     # Frames that build on others, as a camera's do.
