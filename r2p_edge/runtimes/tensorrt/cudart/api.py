@@ -8,7 +8,7 @@ from ctypes import byref, c_size_t, c_void_p
 from dataclasses import dataclass
 
 from r2p_edge.runtimes.tensorrt.cudart.binding import Binding, CudaError
-from r2p_edge.runtimes.tensorrt.cudart.context import current_context
+from r2p_edge.runtimes.tensorrt.cudart.context import current_context, to_put_back
 from r2p_edge.runtimes.tensorrt.cudart.resources import CudaStream, DeviceMemory, HostMemory
 
 # cudaError
@@ -101,7 +101,8 @@ class Cudart(Binding):
 
         The context is put back too. It may be one of the thread's own making, as PyCUDA's are, and
         cudaSetDevice replaces it by the device's primary one (CUDA Runtime API, "Interactions with
-        the CUDA Driver API").
+        the CUDA Driver API"). A thread without a context is left without one, rather than with one
+        on a GPU that nobody uses.
         """
         with self._expects(device):
             former, context = self.number("cudaGetDevice"), current_context()
@@ -109,6 +110,7 @@ class Cudart(Binding):
         try:
             yield
         finally:
+            context = context or (None if former == device else to_put_back(former))
             if context is None:
                 self.call("cudaSetDevice", former)
             else:
