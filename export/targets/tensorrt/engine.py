@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.sidecar import write_sidecar
-from r2p_edge.errors import BackendError, MissingDependencyError
+from r2p_edge.errors import BackendError, MissingDependencyError, warn_caller
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.tensorrt.tools import Tool, find_tool
 from r2p_edge.export.verify.parity import ParityReference
@@ -22,7 +22,9 @@ from r2p_edge.runtimes.tensorrt.plan_header import read_plan
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 from r2p_edge.spec import ModelSpec
 
-_SHARED_WORKSPACE = 2 << 30  # where the GPU shares the CPU's memory, and cannot take all of it
+# Where the GPU shares the CPU's memory, and cannot take all of it; half of what is left if that is
+# less.
+_SHARED_WORKSPACE = 2 << 30
 
 TYPED = "typed.onnx"
 """Name of the file `Models.typed`."""
@@ -98,7 +100,8 @@ def build_engine(
     model = models.typed if models.typed is not None and tool.strongly_typed() else models.plain
     chip = cuda.chip(0)
     if workspace is None and chip.integrated:
-        workspace = _SHARED_WORKSPACE
+        with cuda.on(0):
+            workspace = min(_SHARED_WORKSPACE, cuda.free_memory() // 2)
     options = BuildOptions(
         name=CONTRACT + planned.contract_digest(),
         precision=planned.precision,
@@ -108,7 +111,7 @@ def build_engine(
     )
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.engine"
-        tool.build(model, draft, options)
+        skipped = tool.build(model, draft, options)
         version = read_plan(draft).version
         spec = planned.replace(
             target={
@@ -118,6 +121,7 @@ def build_engine(
                 "multiprocessors": chip.multiprocessors,
                 "cuda": cuda.versions()[0],
                 "tool": tool.name,
+                **({"skipped_tactics": skipped} if skipped else {}),
             },
             built_with={**(planned.built_with or {}), **built_with()},
             parity=None,
@@ -125,7 +129,22 @@ def build_engine(
         spec = spec.replace(parity=tool.check_parity(draft, spec, reference))
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
+    if skipped:
+        warn_caller(_left_out(path, skipped, options.cache, chip), RuntimeWarning)
     return spec
+
+
+def _left_out(path: Path, skipped: int, cache: Path | None, chip: cudart.Chip) -> str:
+    """Return the warning that memory was short while an engine was built."""
+    steps = ["close what else uses memory"]
+    if chip.integrated:
+        steps.append("sudo sysctl vm.drop_caches=3")
+    if cache is not None:  # it knows no time of what was left out
+        steps.append(f"delete {cache}")
+    return (
+        f"TensorRT did not try {skipped} kernels for {path} for want of memory, and others may be "
+        f"slower; {', '.join(steps)} and build again"
+    )
 
 
 def build_engine_of_kit(

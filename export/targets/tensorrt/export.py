@@ -66,7 +66,8 @@ def tensorrt_from_onnx(
         path: the .engine file to write.
         precision: by default that of `source`. Layers of an int8 engine that are not int8 are fp16.
         workspace: bytes of GPU memory that kernels may use while they run; by default TensorRT's
-            own choice, and at most 2 GiB where CPU and GPU share their memory.
+            own choice; where CPU and GPU share their memory half of what is available, and at most
+            2 GiB.
         cache: a folder for timing caches, which make the next build on this machine faster.
         progress: called with each step that TensorRT, from 10 on, reports.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import deque
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _JETSON = Path("/etc/nv_tegra_release")
+_SKIPPED = re.compile(r"skipping tactic \S+ due to insuff?icient memory", re.IGNORECASE)
 
 
 def import_tensorrt() -> ModuleType:
@@ -44,11 +46,24 @@ def _install() -> str:
     return "pip install tensorrt, or tensorrt-cu12 where the driver is older than r580"
 
 
+def count_skipped(text: str) -> int:
+    """Return how many kernels TensorRT's builder says that it left out for want of memory.
+
+    A warning of it for each; 8.0 to 8.6 wrote "insuficient".
+    """
+    return len(_SKIPPED.findall(text))
+
+
 class Log:
-    """Errors that TensorRT logged; its functions answer None and give the reason only here."""
+    """Errors that TensorRT logged; its functions answer None and give the reason only here.
+
+    Attributes:
+        skipped: number of kernels that a build left out for want of memory.
+    """
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=20)
+        self.skipped = 0
 
     def add(self, message: str) -> None:
         """Keep a message, on one line."""
@@ -57,6 +72,7 @@ class Log:
     def clear(self) -> None:
         """Forget the messages so far."""
         self._lines.clear()
+        self.skipped = 0
 
     def reason(self) -> str:
         """Return the last errors; TensorRT logs the cause first and then its consequences."""
@@ -83,16 +99,18 @@ def logger_of(library: ModuleType) -> Logger:
     log = Log()
 
     class ErrorLogger(trt.ILogger):
-        """A logger that keeps errors."""
+        """A logger that keeps errors, and counts kernels that are left out."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)  # required by pybind11
 
         def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            """Keep an error; other severities are dropped."""
+            """Keep an error; of other severities only skipped kernels count."""
             # Called from threads of TensorRT, where an exception would be printed and lost.
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
                 log.add(msg)
+            else:
+                log.skipped += count_skipped(msg)
 
     return Logger(ErrorLogger(), log)
 

@@ -33,6 +33,7 @@ from r2p_edge.export.build import build
 from r2p_edge.runtimes.tensorrt import build as trt_build
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
+from r2p_edge.runtimes.tensorrt.cudart import api as cudart_api
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
 pytestmark = [
@@ -150,18 +151,40 @@ def test_of_the_same_model_the_contracts_are_the_same_in_one_precision(ten, sour
 
 
 @pytest.mark.parametrize(
-    ("given", "integrated", "memory", "found"),
+    ("given", "integrated", "available", "found"),
     [
         (5 << 20, 0, 8 << 30, 5 << 20),
         (5 << 20, 1, 8 << 30, 5 << 20),
         (None, 0, 8 << 30, None),
-        (None, 1, 8 << 30, 2 << 30),
+        (None, 1, 6 << 30, 2 << 30),
+        (None, 1, 3 << 30, 3 << 29),
     ],
 )
-def test_workspace(source, path, given, integrated, memory, found):
-    with installed(FAKE_CUDA_INTEGRATED=integrated, FAKE_CUDA_MEMORY=memory):
+def test_workspace(source, path, tmp_path, monkeypatch, given, integrated, available, found):
+    """Let the system cache what it likes, which CUDA counts as used."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal: 7802000 kB\nMemAvailable:  {available >> 10} kB\n")
+    monkeypatch.setattr(cudart_api, "_MEMINFO", meminfo)
+    with installed(FAKE_CUDA_INTEGRATED=integrated, FAKE_CUDA_MEMORY=1 << 30):
         tensorrt_from_onnx(source, path, workspace=given)
         assert plan_of(path)["workspace"] == found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("integrated", "steps"), [(0, ""), (1, "sudo sysctl .*drop_caches=3, ")])
+def test_kernels_that_memory_was_short_for_are_told_and_kept(
+    source, path, tmp_path, version, integrated, steps
+):
+    count = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    with installed(version, FAKE_TENSORRT_SHORT=1, FAKE_CUDA_INTEGRATED=integrated):
+        told = rf"try {count} kernels for {path} .*uses memory, {steps}delete .*timing and build"
+        with pytest.warns(RuntimeWarning, match=told):
+            tensorrt_from_onnx(source, path, cache=tmp_path)
+    assert open_artifact(path).spec.target["skipped_tactics"] == count
+
+
+def test_an_engine_for_which_memory_sufficed_has_no_such_record(ten, source, path):
+    assert "skipped_tactics" not in tensorrt_from_onnx(source, path).target
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -12,6 +12,25 @@ import onnxruntime
 
 _HEADER = struct.Struct("<4s4xQ8x4BI")
 
+_REQUEST = (
+    "Tactic Device request: 1000MB Available: 302MB. Device memory is insufficient to use tactic."
+)
+_NEW = "UNSUPPORTED_STATE: Skipping tactic 44 due to insufficient memory on requested size of "
+SKIPPED = {
+    8: (
+        _REQUEST,
+        "Skipping tactic 3 due to insuficient memory on requested size of 1000 detected for tactic "
+        "4.\nTry decreasing the workspace size with IBuilderConfig::setMaxWorkspaceSize().",
+    ),
+    10: (_REQUEST, f"{_NEW}1048576000 detected for tactic 0x6e2a3c7a7fc5e4e1."),
+    11: (_REQUEST, f"{_NEW}1048576000 detected for tactic 0x6e2a3c7a7fc5e4e1."),
+}
+"""Warnings of the builder, by major version, about a kernel that it has no memory to try.
+
+From logs in ultralytics/yolov5, issue 12248, and ultralytics/ultralytics, issue 22271 (an AGX
+Orin); those of 11 are taken to be those of 10.
+"""
+
 
 class PlanError(Exception):
     """An error that the real library logs, with its code."""
