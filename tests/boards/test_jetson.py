@@ -156,13 +156,9 @@ def test_a_relative_checkout_is_no_name_on_pypi(board):
         (None, "36", "4.3", "so this is not a Jetson; run this on the board"),
         (XAVIER, "35", "4.1", "this is a Xavier, which has no JetPack after 5"),
         (NANO, "32", "7.4", "this is a Jetson Nano, TX1 or TX2, which has no JetPack after 4"),
-        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "36", "4.3", "not a Jetson that is known here"),
-        ("nvidia,p3740-0002\0nvidia,tegra234\0", "36", "4.3", "this module is not known here"),
+        ("raspberrypi,4-model-b\0brcm,bcm2711\0", "36", "4.3", "this is not a Jetson (raspb"),
         (ORIN_NX, "35", "4.1", "R35.4 is JetPack 5 or older, whose Python is 3.8 or older"),
         (ORIN_NX, "32", "7.4", "R32.7 is JetPack 5 or older"),
-        (ORIN_NX, "36", "2.0", "R36.2 is not known here; expected R36.3"),
-        (ORIN_NX, "36", "6.0", "R36.6 is not known here"),
-        (ORIN_NX, "40", "1.0", "R40.1 is not known here"),
         (
             AGX_ORIN,
             "38",
@@ -178,6 +174,40 @@ def test_boards_that_are_refused(tmp_path, wheel, compatible, release, revision,
     for more in ([], ["--dry-run"]):
         done = board.run(SETUP, "--venv", "env", "--wheel", wheel, *more)
         refused(done, message, SETUP)
+
+
+NEW_CHIP = "nvidia,p9999-0000\0nvidia,tegra294\0"
+
+
+@pytest.mark.parametrize(
+    ("compatible", "release", "revision", "message", "told"),
+    [
+        (
+            "acme,box\0nvidia,tegra234\0",  # a maker's own device tree
+            "36",
+            "4.3",
+            "this module is not known here (acme,box nvidia,tegra234 )",
+            "Jetson of an unknown kind, JetPack 6.1 or 6.2 with TensorRT 10.3",
+        ),
+        (NEW_CHIP, "39", "2.0", "this chip is not", "Jetson of an unknown kind, JetPack 7.2 or"),
+        (ORIN_NX, "36", "2.0", "R36.2 is not known here", "JetPack of Jetson Linux R36.2"),
+        (ORIN_NX, "36", "6.0", "R36.6 is not known here", "JetPack of Jetson Linux R36.6"),
+        (ORIN_NX, "40", "1.0", "R40.1 is not known here", "JetPack of Jetson Linux R40.1"),
+        (THOR, "39", "9.0", None, "Jetson AGX Thor, JetPack 7.2 or later"),
+    ],
+)
+def test_new_boards_and_releases_are_warned_of(
+    tmp_path, wheel, compatible, release, revision, message, told
+):
+    board = jetson(tmp_path / "board", compatible, release, revision)
+    done = board.run(SETUP, "--venv", "env", "--wheel", wheel, "--dry-run")
+    assert done.returncode == 0
+    assert told in done.stdout.splitlines()[0]
+    assert len(done.stdout.splitlines()) == 6
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("setup.sh: warning: ") for line in lines)
+    assert "going on" in done.stderr if message else lines == []
+    assert (message or "") in done.stderr
 
 
 def test_a_release_that_cannot_be_read(board, wheel):
