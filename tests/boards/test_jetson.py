@@ -892,6 +892,27 @@ def test_the_service_starts_a_camera(board, camera, opt):
     assert settings["User"] not in ("", "root")
 
 
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ("success", []),
+        ("watchdog", [["systemctl", "--no-block", "try-restart", "nvargus-daemon"]]),
+        ("exit-code", [["systemctl", "--no-block", "try-restart", "nvargus-daemon"]]),
+    ],
+)
+def test_a_camera_that_a_killed_service_held_is_freed(board, tmp_path, result, expected):
+    """Run the line as systemd does: words, then the shell, with systemd's variable."""
+    board.program("systemctl", {"--no-block"})
+    (line,) = re.findall(
+        r"^ExecStopPost=\+-(.*)$", (JETSON / "r2p-edge.service").read_text(), re.MULTILINE
+    )
+    script = tmp_path / "stop.sh"
+    script.write_text(f"#!/bin/sh\nexec {line}\n")
+    script.chmod(0o755)
+    board.run(script, SERVICE_RESULT=result)
+    assert board.calls == expected
+
+
 def test_the_image_copies_what_there_is():
     root = JETSON.parents[1]
     lines = re.findall(r"^COPY (.*) \S+$", (JETSON / "Dockerfile").read_text(), re.MULTILINE)
