@@ -930,10 +930,22 @@ _TOOLS = {
     "useradd": {"--system", "--groups"},
     "systemctl": {"--now"},
     "journalctl": {"-u", "-n"},
+    "nvidia-ctk": {"--runtime"},
 }
-# Runs dry what is run inside, where no script may ask for the board.
+# As on a board, it is not there by itself and has no GPU until it is told. Runs dry what is run
+# inside, where no script may ask for the board.
 _DOCKER = """
 import os, subprocess
+calls = [json.loads(line) for line in open({log!r})]
+packages = {{word for call in calls if call[:2] == ["apt-get", "install"] for word in call[2:]}}
+if "docker.io" not in packages:
+    sys.exit("docker: command not found")
+configured = ["nvidia-ctk", "runtime", "configure", "--runtime=docker"]
+began = calls[calls.index(configured) :] if configured in calls else []
+if arguments[0] == "run" and (
+    "nvidia-container-toolkit" not in packages or ["systemctl", "restart", "docker"] not in began
+):
+    sys.exit("docker: Error response from daemon: unknown or invalid runtime name: nvidia")
 if arguments[0] != "run":
     sys.exit()
 image = arguments.index("r2p-edge")
@@ -947,7 +959,17 @@ for flag, value in zip(arguments, arguments[1:image]):
 command[0] = {scripts!r} + "/" + command[0]
 sys.exit(subprocess.run(command, env={{**os.environ, "R2P_ROOT": "/absent"}}).returncode)
 """
-_DOCKER_OPTIONS = {"-f", "--build-arg", "-t", "--rm", "--runtime", "--user", "-v", "--device"}
+_DOCKER_OPTIONS = {
+    "-f",
+    "--build-arg",
+    "-t",
+    "--rm",
+    "--runtime",
+    "--user",
+    "-v",
+    "--device",
+    "--format",
+}
 
 
 def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path):
@@ -959,7 +981,9 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
     for name, options in _TOOLS.items():
         board.program(name, options)
     board.program(
-        "docker", _DOCKER_OPTIONS | {"--out", "--usb"}, _DOCKER.format(scripts=str(JETSON))
+        "docker",
+        _DOCKER_OPTIONS | {"--out", "--usb"},
+        _DOCKER.format(scripts=str(JETSON), log=str(board.log)),
     )
     # As root: the program behind it is run, and gets its options.
     for name, text in {
@@ -994,8 +1018,9 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
     assert ["r2p-edge", "export", "motion", "--to", "onnx", "--out", "models"] in board.calls
     streams = [call for call in board.calls if call[:2] == ["r2p-edge", "stream"]]
     assert [call[3].split(" ")[0] for call in streams] == ["nvarguscamerasrc", "v4l2src", "rtspsrc"]
-    later = [call[0] for call in board.calls if call[0] in (*_TOOLS, "docker")][-8:]
-    assert later == ["useradd", "systemctl", "systemctl", "journalctl", *["docker"] * 4]
+    later = [call[0] for call in board.calls if call[0] in (*_TOOLS, "docker")][-12:]
+    assert later[:4] == ["useradd", "systemctl", "systemctl", "journalctl"]
+    assert later[4:] == ["apt-get", "nvidia-ctk", "systemctl", *["docker"] * 5]
     inside = done.stdout.splitlines()[-1]
     assert inside.startswith(f"r2p-edge stream {home}/engines/model.engine 'v4l2src device=")
 
@@ -1016,5 +1041,11 @@ def test_the_readme_knows_the_messages():
     sources = flat("".join(file.read_text() for file in files))
     messages = {message.replace("R35.4", "R$release") for message in messages}
     unknown = {each for each in messages if not all(flat(p) in sources for p in each.split("..."))}
-    assert unknown == {"No space left on device", "status=216/GROUP"}
+    assert unknown == {
+        "No space left on device",
+        "status=216/GROUP",
+        "NvMapMemAllocInternalTagged: ... error 12",
+        "unknown or invalid runtime name: nvidia",
+        "Table does not exist (do you need to insmod?)",
+    }
     assert len(messages) > 10
