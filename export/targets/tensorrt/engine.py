@@ -113,9 +113,11 @@ def build_engine(
         draft = Path(folder) / "draft.engine"
         skipped = tool.build(model, draft, options)
         version = read_plan(draft).version
+        # Which others a kit would fit says nothing of an engine, which fits one.
+        target = {name: value for name, value in (planned.target or {}).items() if name != "fits"}
         spec = planned.replace(
             target={
-                **(planned.target or {}),
+                **target,
                 "tensorrt": ".".join(map(str, version)) if version else tool.version(),
                 "compute_capability": chip.compute_capability,
                 "multiprocessors": chip.multiprocessors,
