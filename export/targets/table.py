@@ -10,6 +10,8 @@ from r2p_edge.export.targets.base import Target
 _ROWS = (
     Target("onnx", "onnx:onnx_artifact", ("fp32", "int8"), quantized="cpu"),
     Target("openvino", "openvino:openvino_artifact", ("fp32", "fp16", "int8"), quantized="cpu"),
+    # Intel's NPU computes in fp16, and its compiler takes 3-D convolutions apart.
+    Target("openvino-npu", "openvino:openvino_npu_artifact", ("fp16",), graph="conv2d"),
     Target(
         "tensorrt",
         "tensorrt.export:tensorrt_artifact",
