@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from boards import Board
 from fake_tensorrt import FOLDER, installed, plan_of
+from packaging.requirements import Requirement
 from paths import EXAMPLES
 from requirements import is_required, needs
 from tensorrt_models import SPEC, small
@@ -119,14 +121,15 @@ def test_help_and_wrong_options(board, script):
 # setup.sh.
 
 
-def plan(venv, package):
+def plan(venv, package, python="3.10"):
     again = (
         f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install --no-deps --force-reinstall "
         f"{package}"
     )
     return [
         f"/bin/python3 -m venv --system-site-packages {venv}",
-        f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install 'numpy<2' '{package}[export]'",
+        f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install --constraint "
+        f"{JETSON}/constraints-py{python}.txt 'numpy<2' '{package}[export]'",
         again,
         f"{venv}/bin/python {JETSON}/check_system.py",
         f"{venv}/bin/r2p-edge doctor",
@@ -140,8 +143,27 @@ def test_the_plan_of_every_board(tmp_path, wheel, compatible, release, revision,
     assert (done.returncode, done.stderr) == (0, "")
     head, *commands = done.stdout.splitlines()
     assert head == f"# {told}"
-    assert [line.replace(f"{board.root}/usr", "") for line in commands] == plan("env", wheel)
+    python = "3.10" if release == "36" else "3.12"
+    assert [line.replace(f"{board.root}/usr", "") for line in commands] == plan(
+        "env", wheel, python
+    )
     assert list((board.root / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.12"])
+def test_the_versions_that_are_pinned_fit_the_package(python):
+    file = JETSON / f"constraints-py{python}.txt"
+    pinned = dict(
+        line.split("==") for line in file.read_text().splitlines() if not line.startswith("#")
+    )
+    needed = [Requirement(each) for each in metadata.requires("r2p_edge")]
+    needed = [
+        each for each in needed if not each.marker or each.marker.evaluate({"extra": "export"})
+    ]
+    assert {"numpy", "av", "rich", "onnx", "onnxruntime"} <= {each.name for each in needed}
+    for each in needed:
+        assert each.specifier.contains(pinned[each.name]), each
+    assert pinned["numpy"].startswith("1.")  # the system's OpenCV was built for NumPy 1
 
 
 def test_a_relative_checkout_is_no_name_on_pypi(board):
@@ -259,7 +281,7 @@ def install_python(board, pip_fails=False):
     """Gives the board a Python that makes environments, all of which find the fake TensorRT."""
     pip = board.program(
         "pip-of-venv",
-        {"-m", "--upgrade", "--no-deps", "--force-reinstall"},
+        {"-m", "--upgrade", "--no-deps", "--force-reinstall", "--constraint"},
         f"sys.exit({int(pip_fails)})",
     )
     venv_python = _VENV_PYTHON.format(pip=pip, python=sys.executable)
