@@ -207,7 +207,6 @@ def _split(text):
 
 def _infer(options, numbers):
     import numpy as np
-    import onnxruntime
 
     plans = _plans()
     try:
@@ -218,7 +217,7 @@ def _infer(options, numbers):
             f"Error[{code}]: {message}", "Engine deserialization failed", "Got invalid engine!",
             "Inference set up failed",
         ) from error  # fmt: skip
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = plans.session(model, record)
     (taken,) = session.get_inputs()
     count = int(np.prod(taken.shape))
     dtype = np.dtype(_ELEMENTS[taken.type])

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 
+import numpy as np
 import onnx
 import pytest
 from fake_tensorrt import FOLDER, VERSIONS, installed, live, plan_of
@@ -185,6 +186,33 @@ def test_kernels_that_memory_was_short_for_are_told_and_kept(
 
 def test_an_engine_for_which_memory_sufficed_has_no_such_record(ten, source, path):
     assert "skipped_tactics" not in tensorrt_from_onnx(source, path).target
+
+
+@pytest.fixture
+def large_inside(tmp_path):
+    """A model whose answers fit into float16, while a number on the way there does not."""
+    path = brightness_model(tmp_path / "large.onnx")
+    model = onnx.load(path)
+    graph, (output,) = model.graph, model.graph.output
+    graph.node[-1].output[0] = "small"
+    for name, factor, source, result in (
+        ("up", 1e4, "small", "large"),
+        ("down", 1e-4, "large", output.name),
+    ):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.float32(factor), name))
+        graph.node.append(onnx.helper.make_node("Mul", [source, name], [result]))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("version", ["10.3.0", "10.16.1"])
+def test_an_fp16_engine_that_overflows_inside_is_not_written(large_inside, path, version):
+    with installed(version):
+        tensorrt_from_onnx(large_inside, path)
+        path.unlink()
+        with pytest.raises(ParityError, match="NaN or infinite"):
+            tensorrt_from_onnx(large_inside, path, precision="fp16")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
