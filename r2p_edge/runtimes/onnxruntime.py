@@ -150,7 +150,7 @@ def session_options(threads: int | None) -> Any:
     options.intra_op_num_threads = threads or usable_cores()
     # Spinning saves some microseconds a call and burns every core of a device in between.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors; the warnings are about graph clean-ups
+    options.log_severity_level = 4  # warnings are about graph clean-ups, errors come as exceptions
     return options
 
 

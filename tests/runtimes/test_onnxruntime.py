@@ -136,9 +136,10 @@ def azure(monkeypatch):
 
 
 @pytest.mark.usefixtures("azure")
-def test_a_device_that_leaves_the_model_to_the_cpu_is_an_error_unless_allowed(motion_model):
+def test_a_device_that_leaves_the_model_to_the_cpu_is_an_error_unless_allowed(motion_model, capfd):
     with pytest.raises(BackendError, match=r"on the CPU, or parts of it; .* the device azure,cpu"):
         Predictor(motion_model, device="azure")
+    assert capfd.readouterr().err == ""  # the library's own words are in the sentence
     with Predictor(motion_model, device="azure,cpu") as predictor:
         assert predictor.device == "azure,cpu"  # so that nobody takes it for the device alone
         shared = predictor.predict(np.zeros((16, 120, 160, 3), np.uint8), fps=12.5)
