@@ -121,7 +121,8 @@ def test_what_is_in_a_kit(kits):
         assert told["artifact"] == f"net-{precision}.engine"
         spec = ModelSpec.from_dict(told["spec"])
         assert (spec.precision, spec.parity) == (precision, None)
-        assert spec.target == {"runtime": "tensorrt", "device": "cuda"}
+        fits = "TensorRT 8.6 and newer (JetPack 6.0 and later)"
+        assert spec.target == {"runtime": "tensorrt", "device": "cuda", "fits": fits}
         assert "Needs Python 3.10 or newer, numpy and tensorrt or trtexec." in (
             (folder / "build.py").read_text()
         )
