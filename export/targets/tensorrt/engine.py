@@ -5,6 +5,7 @@ Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import BackendError, MissingDependencyError, warn_caller
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.targets.tensorrt.power_mode import power_mode
 from r2p_edge.export.targets.tensorrt.tools import Tool, find_tool
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.runtimes.tensorrt import cudart
@@ -123,6 +125,7 @@ def build_engine(
                 "multiprocessors": chip.multiprocessors,
                 "cuda": cuda.versions()[0],
                 "tool": tool.name,
+                **({"power_mode": mode} if (mode := power_mode()) else {}),
                 **({"skipped_tactics": skipped} if skipped else {}),
             },
             built_with={**(planned.built_with or {}), **built_with()},
@@ -161,7 +164,10 @@ def build_engine_of_kit(
 def _cache_name(tool: Tool, chip: cudart.Chip, cuda: str) -> str:
     """Return the name of a timing cache: timings are valid for one TensorRT, GPU and CUDA alone.
 
-    The Python module refuses a cache of another machine; trtexec takes any.
+    The Python module refuses a cache of another machine; trtexec takes any, and both take one of
+    another power mode.
     """
     gpu = f"sm{chip.compute_capability}-{chip.multiprocessors}"
+    if mode := power_mode():
+        gpu += "-" + re.sub(r"\W", "_", mode)
     return f"{tool.name}-{tool.version()}-{gpu}-cuda{cuda}.timing"

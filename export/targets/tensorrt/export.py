@@ -137,7 +137,7 @@ def _limits() -> str:
 
 
 def _fits(source: Path) -> str:
-    """Return which TensorRT, and JetPack, runs every operator of an ONNX file that one of them runs.
+    """Return which TensorRT and JetPack run every operator of an ONNX file that the newest runs.
 
     A newer one runs what an older one does.
     """

@@ -31,6 +31,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.export.build import build
+from r2p_edge.export.targets.tensorrt import engine
 from r2p_edge.runtimes.tensorrt import build as trt_build
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
@@ -301,6 +302,19 @@ def test_a_cache_is_of_one_version_and_one_gpu(source, path, tmp_path):
         "tensorrt-10.13.3.9-sm8.7-16-cuda12.6.timing",
         "tensorrt-10.3.0-sm8.9-16-cuda12.6.timing",
         "tensorrt-10.3.0-sm8.7-8-cuda12.6.timing",
+    }
+
+
+def test_kernels_are_timed_for_each_power_mode(ten, source, path, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for mode in ("15W", "MAXN_SUPER"):
+        monkeypatch.setattr(engine, "power_mode", lambda mode=mode: mode)
+        assert tensorrt_from_onnx(source, path, cache=cache).target["power_mode"] == mode
+        assert timed(path) > 10
+    assert {name for name in files(cache) if name[0] != "."} == {
+        "tensorrt-10.3.0-sm8.7-16-15W-cuda12.6.timing",
+        "tensorrt-10.3.0-sm8.7-16-MAXN_SUPER-cuda12.6.timing",
     }
 
 
