@@ -93,7 +93,7 @@ class _Module:
 
     def build(self, model: Path, draft: Path, options: BuildOptions) -> int:
         draft.write_bytes(plan_from_onnx(model, options))
-        return logger_of(TensorRT.library()).log.skipped
+        return logger_of(TensorRT.library()).log.skipped()
 
     def check_parity(
         self, draft: Path, spec: ModelSpec, reference: ParityReference

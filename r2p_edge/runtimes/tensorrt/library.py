@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _JETSON = Path("/etc/nv_tegra_release")
-_SKIPPED = re.compile(r"skipping tactic \S+ due to insuff?icient memory", re.IGNORECASE)
+# Releases write the one or the other line for a kernel, or both; older ones wrote "insuficient".
+_SKIPPED = (
+    re.compile(r"skipping tactic \S+ due to insuff?icient memory", re.IGNORECASE),
+    re.compile(r"Device memory is insufficient to use tactic"),
+)
 
 
 def import_tensorrt() -> ModuleType:
@@ -47,32 +51,34 @@ def _install() -> str:
 
 
 def count_skipped(text: str) -> int:
-    """Return how many kernels TensorRT's builder says that it left out for want of memory.
-
-    A warning of it for each; 8.0 to 8.6 wrote "insuficient".
-    """
-    return len(_SKIPPED.findall(text))
+    """Return how many kernels TensorRT's builder says that it left out for want of memory."""
+    return max(len(each.findall(text)) for each in _SKIPPED)
 
 
 class Log:
-    """Errors that TensorRT logged; its functions answer None and give the reason only here.
-
-    Attributes:
-        skipped: number of kernels that a build left out for want of memory.
-    """
+    """Errors that TensorRT logged; its functions answer None and give the reason only here."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=20)
-        self.skipped = 0
+        self._short: list[str] = []
 
     def add(self, message: str) -> None:
         """Keep a message, on one line."""
         self._lines.append(" ".join(message.split()))
 
+    def add_warning(self, message: str) -> None:
+        """Keep a message of a lower severity if it is about a kernel that is left out."""
+        if count_skipped(message):
+            self._short.append(message)
+
+    def skipped(self) -> int:
+        """Return how many kernels a build left out for want of memory."""
+        return count_skipped("\n".join(self._short))
+
     def clear(self) -> None:
         """Forget the messages so far."""
         self._lines.clear()
-        self.skipped = 0
+        self._short.clear()
 
     def reason(self) -> str:
         """Return the last errors; TensorRT logs the cause first and then its consequences."""
@@ -110,7 +116,7 @@ def logger_of(library: ModuleType) -> Logger:
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
                 log.add(msg)
             else:
-                log.skipped += count_skipped(msg)
+                log.add_warning(msg)
 
     return Logger(ErrorLogger(), log)
 
