@@ -168,7 +168,8 @@ def _providers_for(device: str, providers: dict[str, str]) -> dict[str, dict[str
     TensorRT's leaves to CUDA's what it does not take.
     """
     kind, _, number = device.removesuffix(_AND_CPU).partition(":")
-    if kind not in providers or (number and not number.isdigit()):
+    alone = kind != "cpu" or device == kind
+    if kind not in providers or not alone or (number and not number.isdigit()):
         raise BackendError(
             f"onnxruntime has no device {device!r} here; it has {', '.join(sorted(providers))}"
         )

@@ -148,6 +148,13 @@ def test_a_device_that_leaves_the_model_to_the_cpu_is_an_error_unless_allowed(mo
     np.testing.assert_array_equal(shared.scores, alone.scores)
 
 
+@pytest.mark.parametrize("device", ["cpu,cpu", "cpu:0", "cuda:x", "gpu", ",cpu", "cuda,gpu"])
+def test_devices_that_there_are_not(tmp_path, device):
+    path = brightness_model(tmp_path / "model.onnx")
+    with pytest.raises(BackendError, match=f"no device '{device}' here; it has .*cpu"):
+        Predictor(path, device=device)
+
+
 @pytest.mark.usefixtures("azure")
 def test_wrong_int8_is_refused_where_the_cpu_may_run_a_part(machine, tmp_path):
     int8 = brightness_model(tmp_path / "int8.onnx", spec_of_brightness(precision="int8"))
