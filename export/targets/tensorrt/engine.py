@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.sidecar import write_sidecar
-from r2p_edge.errors import BackendError, MissingDependencyError, warn_caller
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, warn_caller
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.tensorrt.power_mode import power_mode
 from r2p_edge.export.targets.tensorrt.tools import Tool, find_tool
@@ -99,6 +99,7 @@ def build_engine(
             "there is no NVIDIA GPU here, and an engine is built on the one that it is for; "
             "export a kit where there is no TensorRT, and build it on the device"
         )
+    _check_fits(planned, tool)
     model = models.typed if models.typed is not None and tool.strongly_typed() else models.plain
     chip = cuda.chip(0)
     if workspace is None and chip.integrated:
@@ -137,6 +138,21 @@ def build_engine(
     if skipped:
         warn_caller(_left_out(path, skipped, options.cache, chip), RuntimeWarning)
     return spec
+
+
+def _check_fits(planned: ModelSpec, tool: Tool) -> None:
+    """Compare what a kit says that it fits with the TensorRT that is here.
+
+    Raises:
+        ModelError: it is older.
+    """
+    fits = (planned.target or {}).get("fits", "")
+    oldest = re.match(r"TensorRT (\d+)", fits)
+    if oldest and int(tool.version().partition(".")[0]) < int(oldest[1]):
+        raise ModelError(
+            f"the model is for {fits}, and here is TensorRT {tool.version()}; export it with an "
+            "older opset, or update JetPack"
+        )
 
 
 def _left_out(path: Path, skipped: int, cache: Path | None, chip: cudart.Chip) -> str:

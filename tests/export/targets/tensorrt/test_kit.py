@@ -250,3 +250,9 @@ def test_a_kit_says_which_releases_its_operators_fit(tmp_path, monkeypatch, run_
     assert code == 0, errors
     engine = built.path / kit["artifact"]
     assert "fits" not in open_artifact(engine).spec.target
+    if opset > 17:
+        engine.unlink()
+        code, _, errors = run_kit(built.path, "trtexec", "8.6.1")
+        assert code == MODEL
+        assert f"the model is for {fits}, and here is TensorRT 8.6.1; export it" in errors
+        assert not engine.exists()
