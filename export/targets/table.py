@@ -12,6 +12,8 @@ _LITE_KIT = Kit("mindspore_lite or converter_lite", "mindspore_lite.build:build_
 _ROWS = (
     Target("onnx", "onnx:onnx_artifact", ("fp32", "int8"), quantized="cpu"),
     Target("openvino", "openvino:openvino_artifact", ("fp32", "fp16", "int8"), quantized="cpu"),
+    # Intel's NPU computes in fp16, and its compiler takes 3-D convolutions apart.
+    Target("openvino-npu", "openvino:openvino_npu_artifact", ("fp16",), graph="conv2d"),
     Target(
         "tensorrt",
         "tensorrt.export:tensorrt_artifact",

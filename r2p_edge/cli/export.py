@@ -237,12 +237,14 @@ def show(built: list[Built]) -> None:
 def _verdict(artifact: Built) -> str:
     """Return how an artifact was verified, or why it is a kit."""
     if artifact.status == "kit":
+        fits = (artifact.spec.target or {}).get("fits")
+        kit = f"kit for {fits}" if fits else "kit"
         lacks = "MindSpore Lite's converter is not here"
         if artifact.target == "mindspore":
             lacks += ' (or pip install "r2p_edge[mindspore]")'
         elif artifact.target == "tensorrt":
             lacks = "TensorRT or a GPU for it is not here"
-        return f"kit, because {lacks}; copy the folder to where it is, and run build.py there"
+        return f"{kit}, because {lacks}; copy the folder to where it is, and run build.py there"
     parity = artifact.spec.parity
     if parity is None:
         return f"{artifact.spec.graph}, not verified: this machine cannot run it"

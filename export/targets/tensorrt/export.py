@@ -13,7 +13,8 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.model import load_onnx
-from r2p_edge.export.graph.operators import require_ops
+from r2p_edge.export.graph.operator_limits import OPERATOR_LIMITS
+from r2p_edge.export.graph.operators import check_ops, require_ops
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine, can_build
@@ -25,6 +26,9 @@ try:
     import onnx  # noqa: F401
 except ImportError as error:
     raise missing("onnx", "export") from error
+
+_JETPACKS = {"tensorrt": "6.0", "tensorrt10": "6.1", "tensorrt11": "7.2.2"}
+"""The first JetPack of each generation of TensorRT, by the name of its operator limits."""
 
 
 def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
@@ -45,6 +49,7 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
                 progress=options.progress,
             )
             return Built(options.target, path, spec)
+        planned = planned.replace(target={**(planned.target or {}), "fits": _fits(source.path)})
         folder = out / f"{file_stem(planned)}-tensorrt-kit"
         extras = {} if models.typed is None else {TYPED: models.typed}
         write_kit(options.target, models.plain, planned, reference, folder, path.name, extras)
@@ -67,7 +72,8 @@ def tensorrt_from_onnx(
         path: the .engine file to write.
         precision: by default that of `source`. Layers of an int8 engine that are not int8 are fp16.
         workspace: bytes of GPU memory that kernels may use while they run; by default TensorRT's
-            own choice, and at most 2 GiB where CPU and GPU share their memory.
+            own choice; where CPU and GPU share their memory half of what is available, and at most
+            2 GiB.
         cache: a folder for timing caches, which make the next build on this machine faster.
         progress: called with each step that TensorRT, from 10 on, reports.
 
@@ -129,6 +135,16 @@ def _limits() -> str:
     except MissingDependencyError:
         major = "11"
     return {"8": "tensorrt", "10": "tensorrt10"}.get(major, "tensorrt11")
+
+
+def _fits(source: Path) -> str:
+    """Return which TensorRT and JetPack run every operator of an ONNX file that the newest runs.
+
+    A newer one runs what an older one does.
+    """
+    model = load_onnx(source)
+    oldest = next(name for name in _JETPACKS if not check_ops(model, name))
+    return f"{OPERATOR_LIMITS[oldest].title} and newer (JetPack {_JETPACKS[oldest]} and later)"
 
 
 def models_for(source: Path, planned: ModelSpec, folder: Path) -> Models:

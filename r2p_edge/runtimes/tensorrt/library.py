@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import deque
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _JETSON = Path("/etc/nv_tegra_release")
+# Releases write the one or the other line for a kernel, or both; older ones wrote "insuficient".
+_SKIPPED = (
+    re.compile(r"skipping tactic \S+ due to insuff?icient memory", re.IGNORECASE),
+    re.compile(r"Device memory is insufficient to use tactic"),
+)
 
 
 def import_tensorrt() -> ModuleType:
@@ -44,19 +50,35 @@ def _install() -> str:
     return "pip install tensorrt, or tensorrt-cu12 where the driver is older than r580"
 
 
+def count_skipped(text: str) -> int:
+    """Return how many kernels TensorRT's builder says that it left out for want of memory."""
+    return max(len(each.findall(text)) for each in _SKIPPED)
+
+
 class Log:
     """Errors that TensorRT logged; its functions answer None and give the reason only here."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=20)
+        self._short: list[str] = []
 
     def add(self, message: str) -> None:
         """Keep a message, on one line."""
         self._lines.append(" ".join(message.split()))
 
+    def add_warning(self, message: str) -> None:
+        """Keep a message of a lower severity if it is about a kernel that is left out."""
+        if count_skipped(message):
+            self._short.append(message)
+
+    def skipped(self) -> int:
+        """Return how many kernels a build left out for want of memory."""
+        return count_skipped("\n".join(self._short))
+
     def clear(self) -> None:
         """Forget the messages so far."""
         self._lines.clear()
+        self._short.clear()
 
     def reason(self) -> str:
         """Return the last errors; TensorRT logs the cause first and then its consequences."""
@@ -83,16 +105,18 @@ def logger_of(library: ModuleType) -> Logger:
     log = Log()
 
     class ErrorLogger(trt.ILogger):
-        """A logger that keeps errors."""
+        """A logger that keeps errors, and counts kernels that are left out."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)  # required by pybind11
 
         def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            """Keep an error; other severities are dropped."""
+            """Keep an error; of other severities only skipped kernels count."""
             # Called from threads of TensorRT, where an exception would be printed and lost.
             if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
                 log.add(msg)
+            else:
+                log.add_warning(msg)
 
     return Logger(ErrorLogger(), log)
 

@@ -6,10 +6,12 @@ import shlex
 import subprocess
 
 import numpy as np
+import onnx
 import pytest
 from fake_tensorrt.trtexec import install_program
 from models import brightness_model, spec_of_brightness
 from requirements import needs
+from tensorrt_models import small
 from trtexec_models import CLIPS, RELEASES, frames
 
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
@@ -62,8 +64,15 @@ def test_what_each_generation_is_told(
     assert read_plan(path).version[:3] == RELEASES[release]
 
 
+def test_kernels_that_memory_was_short_for_are_counted(tmp_path, release, tool, monkeypatch):
+    source = small(tmp_path / "model.onnx")
+    count = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    assert tool.build(source, tmp_path / "whole.engine", precision="fp32") == 0
+    monkeypatch.setenv("FAKE_TENSORRT_SHORT", "1")
+    assert tool.build(source, tmp_path / "short.engine", precision="fp32") == count
+
+
 def test_quantized_models_are_told_to_be(tmp_path, release, tool):
-    import onnx
     from onnx import helper, numpy_helper
 
     path = brightness_model(tmp_path / "model.onnx")

@@ -8,9 +8,29 @@ from __future__ import annotations
 import json
 import struct
 
+import numpy as np
 import onnxruntime
 
 _HEADER = struct.Struct("<4s4xQ8x4BI")
+
+_REQUEST = (
+    "Tactic Device request: 1000MB Available: 302MB. Device memory is insufficient to use tactic."
+)
+_NEW = "UNSUPPORTED_STATE: Skipping tactic 44 due to insufficient memory on requested size of "
+SKIPPED = {
+    8: (
+        _REQUEST,
+        "Skipping tactic 3 due to insuficient memory on requested size of 1000 detected for tactic "
+        "4.\nTry decreasing the workspace size with IBuilderConfig::setMaxWorkspaceSize().",
+    ),
+    10: (_REQUEST, f"{_NEW}1048576000 detected for tactic 0x6e2a3c7a7fc5e4e1."),
+    11: (_REQUEST,),
+}
+"""Warnings of the builder, by major version, about a kernel that it has no memory to try.
+
+From logs in ultralytics/yolov5, issue 12248, and ultralytics/ultralytics, issue 22271 (an AGX
+Orin); of 11, the only one of them whose words are in the library of TensorRT for RTX 1.7.1.
+"""
 
 
 class PlanError(Exception):
@@ -45,8 +65,46 @@ def read(plan, numbers=None):
     return json.loads(plan[_HEADER.size : start]), plan[start:size]
 
 
-def session(model):
-    """Return the ONNX Runtime session that computes a model."""
+def session(model, record=None):
+    """Return the ONNX Runtime session that computes a model, or the engine of a record."""
+    if record is not None and not record["typed"] and "FP16" in record["flags"]:
+        model = _in_halves(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _in_halves(content):
+    """Return a model with weights, and what passes between layers, rounded to float16.
+
+    A number beyond 65504 becomes infinite, as on a GPU. A quantised model stays as it is, since its
+    convolutions are int8.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load_model_from_string(content)
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return content
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    kinds = {each.name: each.type.tensor_type.elem_type for each in inferred.value_info}
+    kinds |= {each.name: each.type.tensor_type.elem_type for each in inferred.output}
+    for weight in model.graph.initializer:
+        if weight.data_type == TensorProto.FLOAT:
+            with np.errstate(over="ignore"):
+                half = numpy_helper.to_array(weight).astype(np.float16)
+            weight.CopyFrom(numpy_helper.from_array(half.astype(np.float32), weight.name))
+    nodes = []
+    for node in model.graph.node:
+        nodes.append(node)
+        for number, name in enumerate(node.output):
+            if kinds.get(name) == TensorProto.FLOAT:
+                node.output[number] = f"{name}/full"
+                steps = (
+                    (f"{name}/full", f"{name}/half", TensorProto.FLOAT16),
+                    (f"{name}/half", name, TensorProto.FLOAT),
+                )
+                nodes += [helper.make_node("Cast", [a], [b], to=kind) for a, b, kind in steps]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model.SerializeToString()

@@ -48,7 +48,7 @@ class _Program:
     def __init__(self, record, model):
         self.record = record
         self._shapes = {}
-        self._session = _plan.session(model)
+        self._session = _plan.session(model, self.record)
         self.tensors = {
             end.name: _Tensor(end, mode)
             for ends, mode in (
