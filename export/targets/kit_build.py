@@ -1,6 +1,6 @@
 """Building the artifact of a kit on the device, with the code that the kit carries.
 
-Nothing here needs onnx. `kit.py` writes the kits.
+Nothing here needs onnx. `kit.py` writes the kits; `table.py` names the function for each target.
 """
 
 from __future__ import annotations
@@ -17,37 +17,13 @@ import numpy as np
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import ModelError, R2PError
-from r2p_edge.export.targets.mindspore_lite.build import build_lite
-from r2p_edge.export.targets.tensorrt.engine import build_engine_of_kit
+from r2p_edge.export.targets.base import Kit
+from r2p_edge.export.targets.table import kit_of_target
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import ModelSpec
 
-CALIBRATION_FILE = "calibration.npy"
-"""Name of the clips that the tool calibrates on."""
-
-
-def _build_lite(
-    model: Path, path: Path, planned: ModelSpec, reference: ParityReference
-) -> ModelSpec:
-    """Build a MindSpore Lite model, calibrated on the kit's clips if it has any."""
-    assert planned.target is not None
-    clips = model.with_name(CALIBRATION_FILE)
-    return build_lite(
-        model,
-        path,
-        planned,
-        reference,
-        device=planned.target["device"],
-        calibration=np.load(clips) if clips.is_file() else None,
-    )
-
-
-_BUILDERS = {"mindspore_lite": _build_lite, "tensorrt": build_engine_of_kit}
-"""Function that builds the artifact, by its runtime; called with the ONNX file, the path of the
-artifact, its planned spec, and the `ParityReference`."""
-
 _FILES = ("build.py", "clips.npz", "model.onnx", "r2p_edge.zip")
-_CONTENT = ("artifact", "device", "runtime", "spec", "of_source", "files")  # of kit.json
+_CONTENT = ("artifact", "target", "device", "runtime", "spec", "of_source", "files")  # of kit.json
 
 
 def build_kit(folder: Path) -> dict[str, Any]:
@@ -62,13 +38,12 @@ def build_kit(folder: Path) -> dict[str, Any]:
         BackendError: the tool is missing or fails.
         OutputError: the artifact cannot be written.
     """
-    kit = _read(folder)
+    recipe, kit = _read(folder)
     path = folder / kit["artifact"]
     check_folder(path)
     with np.load(folder / "clips.npz") as clips:
         reference = ParityReference(clips["inputs"], clips["outputs"], kit["of_source"])
-    build = _BUILDERS[kit["runtime"]]
-    spec = build(folder / "model.onnx", path, kit["spec"], reference)
+    spec = recipe.build(folder / "model.onnx", path, kit["spec"], reference)
     return {
         "path": str(path),
         "runtime": kit["runtime"],
@@ -78,12 +53,17 @@ def build_kit(folder: Path) -> dict[str, Any]:
     }
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """Return the content of kit.json, with the spec parsed, if the files beside it are intact."""
+def _read(folder: Path) -> tuple[Kit, dict[str, Any]]:
+    """Return how the target's kits are built, and the content of kit.json, with the spec parsed.
+
+    Raises:
+        ModelError: kit.json or a file beside it is damaged.
+    """
     try:
         kit: dict[str, Any] = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
         kit = {name: kit[name] for name in _CONTENT}
         kit["spec"] = ModelSpec.from_dict(kit["spec"])
+        recipe = kit_of_target(kit["target"])
         files = {name: kit["files"][name] for name in _FILES} | kit["files"]
         damaged = [name for name, digest in files.items() if not _is(folder / name, digest)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -94,7 +74,7 @@ def _read(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{', '.join(damaged)} of the kit {folder} is missing or damaged; copy the folder again"
         )
-    return kit
+    return recipe, kit
 
 
 def _is(file: Path, digest: str) -> bool:

@@ -15,7 +15,13 @@ from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.targets.kit import write_kit
-from r2p_edge.export.targets.mindspore_lite.build import CHIPS, CLIP_FOLDER, build_lite
+from r2p_edge.export.targets.mindspore_lite.build import (
+    CALIBRATION_FILE,
+    CHIPS,
+    CLIP_FOLDER,
+    build_lite,
+    calibrated_on,
+)
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.spec import ModelSpec
@@ -36,7 +42,12 @@ def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         spec = build_lite(source.path, path, planned, reference, device=device, calibration=clips)
     except MissingDependencyError:
         folder = out / f"{stem}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
-        write_kit(source.path, planned, reference, folder, path.name, calibration=clips)
+        extras = {}
+        if clips is not None:
+            planned = calibrated_on(clips, planned)
+            extras[CALIBRATION_FILE] = clips
+        target = _target_for(device)
+        write_kit(target, source.path, planned, reference, folder, path.name, extras)
         return Built(options.target, folder, planned, "kit")
     return Built(options.target, path, spec)
 
@@ -130,7 +141,7 @@ def plan_lite(
         raise UsageError(
             f"MindSpore Lite has no precision {becomes} on {device}; it has {', '.join(has)}"
         )
-    target = "mindspore-lite" if device == "cpu" else device
+    target = _target_for(device)
     model = load_onnx(source)
     require_ops(model, target, precision=becomes)
     runs_on = {"runtime": "mindspore_lite", "device": device}
@@ -146,3 +157,8 @@ def plan_lite(
     full_quant_config(planned, CLIP_FOLDER, 1, method=method)  # raises on what it cannot express
     calibration = {**(record or {}), "method": method, "profile": target}
     return planned.replace(calibration=calibration)
+
+
+def _target_for(device: str) -> str:
+    """Return the name of the target for a device, whatever name the user asked for it by."""
+    return "mindspore-lite" if device == "cpu" else device
