@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import atomic_write, check_folder
@@ -109,6 +109,25 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
         UsageError: `source` cannot become that precision.
         ModelError: `source` has an operator that no TensorRT runs.
     """
+    target = {"runtime": "tensorrt", "device": "cuda"}
+    return plan_engine(source, precision, target, _limits())
+
+
+def plan_engine(
+    source: Path, precision: str | None, target: Mapping[str, Any], limits: str
+) -> ModelSpec:
+    """Return the spec that an engine of an ONNX artifact is to have.
+
+    Args:
+        source: the ONNX file.
+        precision: of the engine; None for that of `source`.
+        target: record of what the engine is for.
+        limits: key of the operator limits.
+
+    Raises:
+        UsageError: `source` cannot become that precision.
+        ModelError: `source` has an operator that does not run there.
+    """
     original = open_artifact(source).spec
     wanted = precision or original.precision
     becomes = {"fp32": ("fp32", "fp16"), "int8": ("int8",)}.get(original.precision, ())
@@ -117,8 +136,7 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
             f"{source} is {original.precision} and cannot become {wanted}; export it in fp32, "
             "which can become fp32 or fp16, or calibrate it for int8"
         )
-    require_ops(load_onnx(source), _limits())
-    target = {"runtime": "tensorrt", "device": "cuda"}
+    require_ops(load_onnx(source), limits, precision=wanted)
     return fresh_spec(original, precision=wanted, target=target)
 
 

@@ -85,10 +85,10 @@ class _Module:
         return str(TensorRT.library().__version__)
 
     def strongly_typed(self) -> bool:
-        return strongly_typed()
+        return strongly_typed(TensorRT.library())
 
     def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
-        draft.write_bytes(plan_from_onnx(model, options))
+        draft.write_bytes(plan_from_onnx(model, options, TensorRT.library()))
 
     def check_parity(
         self, draft: Path, spec: ModelSpec, reference: ParityReference

@@ -1,6 +1,7 @@
 """A plan of the stand-in: the real header, then a record of the build and the ONNX model.
 
-The real header starts with "ftrt" and four zeros, and has the version at offset 24.
+The real header starts with "ftrt" and four zeros, and has the version at offset 24. That of
+TensorRT for RTX starts with "vtrt" and also has the size at 16, and at 32 a bit for each chip.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import struct
 
 import onnxruntime
 
-_HEADER = struct.Struct("<4s4xQ8x4BI")
+_HEADER = struct.Struct("<4s4xQQ4BIQ24x")
+CHIPS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+HEADER_SIZE = _HEADER.size
 
 
 class PlanError(Exception):
@@ -20,18 +23,26 @@ class PlanError(Exception):
 def write(numbers, record, model):
     text = json.dumps(record).encode()
     size = _HEADER.size + len(text) + len(model)
-    return _HEADER.pack(b"ftrt", size, *numbers, len(text)) + text + model
+    tag = b"vtrt" if "chips" in record else b"ftrt"
+    bits = sum(1 << CHIPS.index(chip) for chip in record.get("chips", ()))
+    return _HEADER.pack(tag, size, size, *numbers, len(text), bits) + text + model
 
 
-def read(plan, numbers=None):
+def chips(plan):
+    """Return the chips in a header of TensorRT for RTX."""
+    bits = _HEADER.unpack_from(plan)[-1]
+    return [chip for index, chip in enumerate(CHIPS) if bits >> index & 1]
+
+
+def read(plan, numbers=None, tags=(b"ftrt", b"vtrt")):
     """Return the record and the model; raise PlanError if a library of `numbers` refuses it."""
-    if plan[:4] != b"ftrt":
+    if plan[:4] not in tags:
         raise PlanError(
             1, "Serialization assertion plan->header.magicTag == rt::kPLAN_MAGIC_TAG failed."
         )
     if len(plan) < _HEADER.size:
         raise PlanError(1, "Serialization assertion sizeRead == kHEADER_SIZE failed.")
-    _, size, *found, length = _HEADER.unpack_from(plan)
+    _, size, _, *found, length, _ = _HEADER.unpack_from(plan)
     if numbers and tuple(found) != tuple(numbers):
         expected, got = (".".join(map(str, each)) for each in (numbers, found))
         raise PlanError(
