@@ -30,9 +30,9 @@ def test_average_pools(window, ceil, count_padding, opset):
     import onnxruntime
 
     shape, attributes = window
-    # Until 1.23, ONNX Runtime does not count padding from opset 19 on, counts what ceil_mode adds, and
-    # until 1.20, which Python 3.10 gets, averages a last window that starts behind the input; 1.31 does
-    # all of it right.
+    # Until 1.23, ONNX Runtime does not count padding from opset 19 on and counts what ceil_mode
+    # adds. Until 1.20, which Python 3.10 gets, it averages a last window behind the input. 1.31
+    # does all of it right.
     if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 24):
         ceil = 0
         opset = 17 if count_padding else opset
