@@ -149,13 +149,23 @@ def _limits() -> str:
     return {"8": "tensorrt", "10": "tensorrt10"}.get(major, "tensorrt11")
 
 
-def models_for(source: Path, planned: ModelSpec, folder: Path) -> Models:
+def models_for(
+    source: Path, planned: ModelSpec, folder: Path, *, float32_scales: bool = False
+) -> Models:
     """Return `source`, and its form for a TensorRT that takes precision from the file alone.
 
     The latter is written into `folder`; fp32 needs none.
+
+    Args:
+        source: the ONNX file.
+        planned: the spec of the engine.
+        folder: folder for the other form.
+        float32_scales: see `half_from_float`. Its float16 scales are what NVIDIA's Model Optimizer
+            writes for TensorRT.
     """
     if planned.precision == "fp32":
         return Models(source, None)
     typed = folder / TYPED
-    atomic_write(typed, half_from_float(load_onnx(source)).SerializeToString())
+    model = half_from_float(load_onnx(source), float32_scales=float32_scales)
+    atomic_write(typed, model.SerializeToString())
     return Models(source, typed)

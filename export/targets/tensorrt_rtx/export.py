@@ -99,6 +99,9 @@ def plan_rtx(source: Path, precision: str | None, chips: tuple[str, ...]) -> Mod
 
 
 def _typed(source: Path, planned: ModelSpec, folder: Path) -> Path:
-    """Return the ONNX file in the types to compute in, the only ones that the library knows."""
-    models = models_for(source, planned, folder)
+    """Return the ONNX file in the types to compute in, the only ones that the library knows.
+
+    Its builder turns other scales into float32 and warns of each.
+    """
+    models = models_for(source, planned, folder, float32_scales=True)
     return models.plain if models.typed is None else models.typed

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import struct
 
+import onnx
 import onnxruntime
+from onnx import numpy_helper
 
 _HEADER = struct.Struct("<4s4xQQ4BIQ24x")
 CHIPS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
@@ -56,8 +58,28 @@ def read(plan, numbers=None, tags=(b"ftrt", b"vtrt")):
     return json.loads(plan[_HEADER.size : start]), plan[start:size]
 
 
+def _with_scales_of_one_type(content):
+    """Return a model that ONNX Runtime 1.32 runs: float32 scales between float16 become that."""
+    model = onnx.load_from_string(content)
+    nodes = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    if not any(each.name == "output_dtype" for node in nodes for each in node.attribute):
+        return content
+    scales = {node.input[1] for node in nodes}
+    for node in nodes:
+        kept = [each for each in node.attribute if each.name != "output_dtype"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    for weight in model.graph.initializer:
+        if weight.name in scales:
+            half = numpy_helper.to_array(weight).astype("float16")
+            weight.CopyFrom(numpy_helper.from_array(half, weight.name))
+    model.opset_import[0].version, model.ir_version = 19, 9
+    return model.SerializeToString()
+
+
 def session(model):
     """Return the ONNX Runtime session that computes a model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    model = _with_scales_of_one_type(model)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
