@@ -100,7 +100,6 @@ def add(verbs: Verbs) -> None:
     )
     engine.add_argument(
         "--chip",
-        default="",
         metavar="LIST",
         help=f"chips that tensorrt-rtx builds for, separated by commas: {', '.join(chips)} "
         "(default: all but sm75)",
@@ -231,7 +230,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,
-        chips=[chip.strip() for chip in options.chip.split(",") if chip.strip()],
+        chips=[chip.strip() for chip in (options.chip or "").split(",") if chip.strip()],
         progress=progress,
         keep_going=True,
     )

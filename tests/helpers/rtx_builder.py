@@ -1,4 +1,7 @@
-"""NVIDIA's own ONNX parser and builder, those of TensorRT for RTX, which need no GPU."""
+"""NVIDIA's own ONNX parser and builder, those of TensorRT for RTX, which need no GPU.
+
+Or the stand-in for them, where that is installed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def build(model: onnx.ModelProto | bytes, chips: Sequence[str] = ("sm86",)) -> O
     """Parse a model and build an engine of it for some chips, as the package does."""
     import tensorrt_rtx as trt
 
-    logger = _logger()
+    logger = _logger(trt)
     logger.said.clear()
     content = model if isinstance(model, bytes) else model.SerializeToString()
     builder = trt.Builder(logger)
@@ -49,9 +52,8 @@ def build(model: onnx.ModelProto | bytes, chips: Sequence[str] = ("sm86",)) -> O
 
 
 @functools.cache
-def _logger() -> Any:
-    """Return the one logger of the process, which keeps what it is told."""
-    import tensorrt_rtx as trt
+def _logger(trt: Any) -> Any:
+    """Return the one logger of a module, which keeps what it is told."""
 
     class Keeper(trt.ILogger):
         def __init__(self) -> None:

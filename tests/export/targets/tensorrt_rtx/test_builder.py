@@ -16,6 +16,7 @@ import onnx
 import pytest
 import tensorrt_wheels as wheels
 from exit_codes import BACKEND
+from fake_tensorrt import RTX, installed
 from networks import FLOAT, random_parameters, spec_for
 from onnx import TensorProto, helper, numpy_helper
 from quantisation import SPEC, named
@@ -198,6 +199,23 @@ def test_our_table_refuses_what_the_builder_refuses(name, chip):
     target = "tensorrt-rtx-sm75" if chip == "sm75" else "tensorrt-rtx"
     refused = bool(check_ops(LAYERS[name], target, precision="fp32"))
     assert refused == (build(LAYERS[name], [chip]).plan is None)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("chip", ["sm75", "sm86"])
+def test_the_stand_in_refuses_what_the_builder_refuses(name, chip):
+    real = build(LAYERS[name], [chip])
+    with installed(RTX, FAKE_CUDA_DEVICES=0):
+        other = build(LAYERS[name], [chip])
+    assert (other.plan is None) == (real.plan is None), other.errors
+    if "Turing" in real.errors:
+        assert "FP32" in other.errors
+        assert real.errors.partition("FP32")[2].startswith(_kind(other.errors))
+
+
+def _kind(errors):
+    """Return what the error says cannot be compiled."""
+    return errors.partition("FP32")[2].partition(".")[0]
 
 
 # The target.

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
-from ._core import API, ENUMS, GENERATION, ILogger, Owned, bound, check, log
+from ._core import API, ENUMS, GENERATION, Dims, ILogger, Owned, bound, check, log
 from ._network import INetworkDefinition, ITensor
 
 __all__ = ["OnnxParser", "ParserError"]
@@ -194,6 +194,10 @@ class _Review:
             if _dtype(value) not in API["DataType"]:
                 text = "Failed to convert ONNX date type to TensorRT data type."
                 yield _Code.UNSUPPORTED_NODE, text
+            if len(value.type.tensor_type.shape.dim) > Dims.MAX_DIMS:
+                text = "Failed to convert ONNX dimensions to TensorRT dimensions."
+                yield _Code.UNSUPPORTED_NODE, text
+                return
         for index, node in enumerate(self._model.graph.node):
             for code, text in self._node(node):
                 yield code, text, index, node.name or node.output[0], node.op_type
