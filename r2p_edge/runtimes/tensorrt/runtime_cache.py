@@ -1,4 +1,4 @@
-"""What TensorRT for RTX does when it loads an engine: judge it, and compile kernels for the GPU.
+"""Loading in TensorRT for RTX: it judges an engine and compiles kernels for the GPU.
 
 Its engines are finished on the GPU that runs them, which takes seconds. A runtime cache keeps the
 kernels for the next start. TensorRT proper has neither.

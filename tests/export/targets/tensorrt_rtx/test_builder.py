@@ -1,4 +1,4 @@
-"""What is handed to TensorRT 11 and to TensorRT for RTX, given to NVIDIA's own parser and builder.
+"""Models for TensorRT 11 and TensorRT for RTX, given to NVIDIA's own parser and builder.
 
 They are those of TensorRT for RTX, which is of TensorRT 11's generation, and need no GPU. A build
 for several chips is refused if one of them refuses it, so the quick tests build for all at once.
@@ -11,17 +11,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import tensorrt_wheels as wheels
 from exit_codes import BACKEND
-from fake_tensorrt import RTX, installed
 from networks import FLOAT, random_parameters, spec_for
-from onnx import TensorProto, helper, numpy_helper
 from quantisation import SPEC, named
 from requirements import needs, require
 from rtx_builder import CHIPS, build
+from rtx_layers import LAYERS
 
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.placement import place
@@ -156,66 +154,12 @@ def test_what_tensorrt_11_is_given_builds_with_warnings_of_its_scales_alone(smal
 # Our table of operators.
 
 
-def layer(operator, rank, weights=None, kind=TensorProto.FLOAT, **attributes):
-    shape = [1, 8, *([9] * (rank - 2))]
-    arrays = [] if weights is None else [numpy_helper.from_array(weights, "w")]
-    node = helper.make_node(operator, ["x", *("w" for _ in arrays)], ["y"], "node", **attributes)
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info("x", kind, shape)],
-        [helper.make_tensor_value_info("y", kind, None)],
-        arrays,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return onnx.shape_inference.infer_shapes(model)
-
-
-def ones(*shape):
-    return np.ones(shape, np.float32)
-
-
-LAYERS = {
-    "Conv of 1": layer("Conv", 3, ones(8, 8, 3)),
-    "Conv of 2": layer("Conv", 4, ones(8, 8, 3, 3)),
-    "Conv of 2, depthwise": layer("Conv", 4, ones(8, 1, 3, 3), group=8),
-    "Conv of 3": layer("Conv", 5, ones(8, 8, 3, 3, 3)),
-    "ConvTranspose of 2": layer("ConvTranspose", 4, ones(8, 8, 3, 3)),
-    "ConvTranspose of 3": layer("ConvTranspose", 5, ones(8, 8, 3, 3, 3)),
-    "Gemm": layer("Gemm", 2, ones(8, 4)),
-    "MatMul": layer("MatMul", 2, ones(8, 4)),
-    "MaxPool of 3": layer("MaxPool", 5, kernel_shape=[3, 3, 3]),
-    "GlobalAveragePool of 3": layer("GlobalAveragePool", 5),
-    "Softmax": layer("Softmax", 2),
-    "Relu of uint8": layer("Relu", 4, kind=TensorProto.UINT8),
-    "Transpose of uint8": layer("Transpose", 4, kind=TensorProto.UINT8, perm=[0, 2, 3, 1]),
-    "rank 9": layer("Relu", 9),
-}
-
-
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("chip", ["sm75", "sm86"])
 def test_our_table_refuses_what_the_builder_refuses(name, chip):
     target = "tensorrt-rtx-sm75" if chip == "sm75" else "tensorrt-rtx"
     refused = bool(check_ops(LAYERS[name], target, precision="fp32"))
     assert refused == (build(LAYERS[name], [chip]).plan is None)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("chip", ["sm75", "sm86"])
-def test_the_stand_in_refuses_what_the_builder_refuses(name, chip):
-    real = build(LAYERS[name], [chip])
-    with installed(RTX, FAKE_CUDA_DEVICES=0):
-        other = build(LAYERS[name], [chip])
-    assert (other.plan is None) == (real.plan is None), other.errors
-    if "Turing" in real.errors:
-        assert "FP32" in other.errors
-        assert real.errors.partition("FP32")[2].startswith(_kind(other.errors))
-
-
-def _kind(errors):
-    """Return what the error says cannot be compiled."""
-    return errors.partition("FP32")[2].partition(".")[0]
 
 
 # The target.
