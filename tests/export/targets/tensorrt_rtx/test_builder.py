@@ -255,9 +255,16 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["motion", *NETWORKS])
-@pytest.mark.parametrize("graph", GRAPHS)
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("network", "graph", "precision"),
+    [
+        *(("motion", graph, precision) for graph in GRAPHS for precision in PRECISIONS),
+        *(("r2plus1d_18", "conv3d", precision) for precision in PRECISIONS),
+        ("r2plus1d_18", "conv2d", "int8"),
+        *(("r2plus1d_34", "conv3d", precision) for precision in ("fp16", "int8")),
+        ("r2plus1d_34", "conv2d", "fp16"),
+    ],
+)
 def test_whole_networks(whole, chips_of_plan, network, graph, precision):
     path = whole(network, graph)
     chips = LATER if precision == "fp32" else CHIPS
@@ -271,7 +278,7 @@ def test_whole_networks(whole, chips_of_plan, network, graph, precision):
 @needs("torchvision")
 @pytest.mark.slow
 def test_a_model_brought_in(tmp_path, chips_of_plan):
-    """What torch exports, and what an ONNX file of another program becomes."""
+    """A torch module, and the ONNX file of another program."""
     from networks import torchvision_network
 
     network, _ = torchvision_network(num_classes=7)
