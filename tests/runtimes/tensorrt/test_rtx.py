@@ -17,6 +17,7 @@ from r2p_edge import Predictor
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.cli import main
+from r2p_edge.doctor.probe import blank, steps
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
 from r2p_edge.export import tensorrt_from_onnx, tensorrt_rtx_from_onnx
 from r2p_edge.export.targets.table import TABLE
@@ -258,6 +259,28 @@ def test_without_the_library(built, monkeypatch):
     message = r'tensorrt_rtx is not installed; pip install "r2p_edge\[tensorrt-rtx\]"'
     with pytest.raises(MissingDependencyError, match=message):
         Predictor(built)
+
+
+def probed():
+    found = blank("tensorrt_rtx")
+    for _ in steps("tensorrt_rtx", found):
+        pass
+    return found
+
+
+def test_doctor_builds_for_the_card_and_runs_on_it():
+    with installed(RTX, **CARD):
+        found = probed()
+    assert (found["status"], found["version"]) == ("ok", "1.7.1.116")
+    assert found["devices"] == [{"device": "cuda", "conv3d": "ok", "conv2d": "ok"}]
+
+
+def test_doctor_where_it_cannot_run():
+    with installed(RTX, FAKE_CUDA_CAPABILITY="9.0"):
+        (device,) = probed()["devices"]
+    assert "TensorRT for RTX runs on GPUs of compute capability 7.5, " in device["conv3d"]
+    with installed(RTX, FAKE_CUDA_DEVICES=0):
+        assert probed()["reason"] == "tensorrt_rtx finds no device"
 
 
 def test_options(engine):
