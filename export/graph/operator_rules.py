@@ -194,6 +194,6 @@ def _precision(node: NodeFacts, limits: OperatorLimits, precision: str | None) -
         return
     what = f"3-D in {precision}" if by_rank and node.rank == 5 else f"in {precision}"
     remedy = f"export with --precision {possible[0]}"
-    if all(operator in WINDOWS for operator, _ in limits.precisions):
-        remedy += f", or {_CONV2D}"  # where no other layer would be refused
+    if node.operator in WINDOWS:
+        remedy += f", or {_CONV2D}"
     yield f"{what}, where {' or '.join(possible)} is possible", remedy

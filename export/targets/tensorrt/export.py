@@ -22,7 +22,7 @@ from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
 
 try:
-    import onnx  # noqa: F401
+    import onnx
 except ImportError as error:
     raise missing("onnx", "export") from error
 
@@ -114,7 +114,11 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
 
 
 def plan_engine(
-    source: Path, precision: str | None, target: Mapping[str, Any], limits: str
+    source: Path,
+    precision: str | None,
+    target: Mapping[str, Any],
+    limits: str,
+    change: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None,
 ) -> ModelSpec:
     """Return the spec that an engine of an ONNX artifact is to have.
 
@@ -123,6 +127,7 @@ def plan_engine(
         precision: of the engine; None for that of `source`.
         target: record of what the engine is for.
         limits: key of the operator limits.
+        change: change that is made to the model before it is built in fp32.
 
     Raises:
         UsageError: `source` cannot become that precision.
@@ -136,7 +141,10 @@ def plan_engine(
             f"{source} is {original.precision} and cannot become {wanted}; export it in fp32, "
             "which can become fp32 or fp16, or calibrate it for int8"
         )
-    require_ops(load_onnx(source), limits, precision=wanted)
+    model = load_onnx(source)
+    if change is not None and wanted == "fp32":
+        model = change(model)
+    require_ops(model, limits, precision=wanted)
     return fresh_spec(original, precision=wanted, target=target)
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.errors import MissingDependencyError, UsageError
+from r2p_edge.export.graph.dense import conv_from_dense
+from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem
 from r2p_edge.export.targets.kit import write_kit
+from r2p_edge.export.targets.tensorrt.engine import TYPED
 from r2p_edge.export.targets.tensorrt.export import models_for, plan_engine
 from r2p_edge.export.targets.tensorrt_rtx.engine import build_rtx
 from r2p_edge.export.verify.parity import parity_reference
@@ -53,8 +56,8 @@ def tensorrt_rtx_from_onnx(
         path: the .engine file to write.
         precision: by default that of `source`. Layers of an int8 engine that are not int8 are fp16.
         chips: chips to build for, "sm75", "sm80", "sm86", "sm89", "sm120", "sm121"; by default all
-            from Ampere, sm80, on. Turing, sm75, makes the engine slower on the others, and has no
-            fp32.
+            from Ampere, sm80, on. Turing, sm75, makes the engine slower on the others, and has
+            fp32 for models without 3-D convolutions only.
         progress: called with each step that the library reports.
 
     Returns:
@@ -95,7 +98,10 @@ def plan_rtx(source: Path, precision: str | None, chips: tuple[str, ...]) -> Mod
     target: dict[str, Any] = {"runtime": "tensorrt_rtx", "device": "cuda"}
     if chips:
         target["chips"] = list(chips)
-    return plan_engine(source, precision, target, _TURING if "sm75" in chips else _LIMITS)
+    if "sm75" in chips:
+        # In fp32 it has convolutions of two axes and no dense layers.
+        return plan_engine(source, precision, target, _TURING, conv_from_dense)
+    return plan_engine(source, precision, target, _LIMITS)
 
 
 def _typed(source: Path, planned: ModelSpec, folder: Path) -> Path:
@@ -103,5 +109,10 @@ def _typed(source: Path, planned: ModelSpec, folder: Path) -> Path:
 
     Its builder turns other scales into float32 and warns of each.
     """
+    assert planned.target is not None
+    if planned.precision == "fp32" and "sm75" in planned.target.get("chips", ()):
+        path = folder / TYPED
+        atomic_write(path, conv_from_dense(load_onnx(source)).SerializeToString())
+        return path
     models = models_for(source, planned, folder, float32_scales=True)
     return models.plain if models.typed is None else models.typed

@@ -15,7 +15,7 @@ import onnx
 import pytest
 import tensorrt_wheels as wheels
 from exit_codes import BACKEND
-from networks import FLOAT, random_parameters, spec_for
+from networks import FLOAT, random_parameters, small_network, spec_for
 from quantisation import SPEC, named
 from requirements import needs, require
 from rtx_builder import CHIPS, build
@@ -27,6 +27,7 @@ from r2p_edge.calibration.qdq import PROFILES, qdq_from_float
 from r2p_edge.cli import main
 from r2p_edge.errors import BackendError
 from r2p_edge.export import check_ops, onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
+from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.tensorrt.plan_header import RTX_CHIPS, read_plan
@@ -183,6 +184,13 @@ def test_an_export_without_a_card(tmp_path, small, capsys, monkeypatch):
         Predictor(path, spec=SPEC)
 
 
+def test_fp32_for_turing(tmp_path, small):
+    """Without 3-D convolutions, and with a convolution in place of the dense layer."""
+    arguments = [str(small("conv2d")), "--to", "tensorrt-rtx", "--chip", "sm75"]
+    assert main(["export", *arguments, "--out", str(tmp_path)]) == 0
+    assert read_plan(tmp_path / "test-fp32-conv2d-rtx-sm75.engine").chips == ("7.5",)
+
+
 def test_by_default_it_is_for_all_but_turing(tmp_path, small):
     assert (
         main(["export", str(small("conv3d")), "--to", "tensorrt-rtx", "--out", str(tmp_path)]) == 0
@@ -237,7 +245,7 @@ NETWORKS = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A function that returns the fp32 artifact of a network at full size."""
+    """A function that returns the fp32 model of a network at full size, which nobody has run."""
     folder = tmp_path_factory.mktemp("whole")
 
     @functools.cache
@@ -248,8 +256,12 @@ def whole(tmp_path_factory):
             assert main(["export", "motion", *options]) == 0
             return folder / f"{graph}-fp32{'-conv2d' if graph == 'conv2d' else ''}.onnx"
         parameters = random_parameters(classes=400, **NETWORKS[network])
-        spec = spec_for(400, frames=16, size=112)
-        return artifact(parameters, spec, folder / f"{network}-{graph}.onnx", graph)
+        input = FLOAT if graph == "conv2d" else None
+        spec = spec_for(400, frames=16, size=112, input=input)
+        model = small_network(spec, parameters=parameters)
+        path = folder / f"{network}-{graph}.onnx"
+        onnx.save(conv2d_from_conv3d(model) if graph == "conv2d" else model, path)
+        return path
 
     return whole
 
@@ -282,7 +294,7 @@ def test_a_model_brought_in(tmp_path, chips_of_plan):
     from networks import torchvision_network
 
     network, _ = torchvision_network(num_classes=7)
-    spec = spec_for(7, frames=8, size=64)
+    spec = spec_for(7, frames=8, size=48)
     onnx_from_torch(network, spec, tmp_path / "torch.onnx")
     onnx_from_onnx(tmp_path / "torch.onnx", spec, tmp_path / "adapted.onnx")
     for name in ("torch", "adapted"):

@@ -121,12 +121,15 @@ def test_a_wrong_chip_for_the_function_alone(without_card, sources, tmp_path):
 def test_what_turing_refuses_is_known_before(without_card, sources, tmp_path):
     message = (
         r"does not fit TensorRT for RTX on Turing \(sm75\): .* \(Conv\): 3-D in fp32, where fp16 "
-        r"or int8 is possible; .* \(Gemm\): in fp32, .*; export with --precision fp16$"
+        r"or int8 is possible; export with --precision fp16, or export with --graph conv2d$"
     )
     with pytest.raises(ModelError, match=message):
         one(sources["fp32"], tmp_path, chips=["sm75"])
     model = load_onnx(sources["fp32"])
     assert not check_ops(model, "tensorrt-rtx-sm75", precision="fp16")
+    assert "Gemm" in {
+        each.operator for each in check_ops(model, "tensorrt-rtx-sm75", precision="fp32")
+    }
     assert not check_ops(model, "tensorrt-rtx", precision="fp32")
 
 
