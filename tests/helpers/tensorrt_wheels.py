@@ -36,7 +36,9 @@ def package(version: str) -> Path:
     """Return the folder of the real module; absent if that Python has no wheel of it."""
     if version == RTX:
         found = importlib.util.find_spec("tensorrt_rtx_bindings")
-        return Path(found.origin).parent if found and found.origin else Path("/absent")
+        file = Path(found.origin if found and found.origin else "/absent/__init__.py")
+        is_it = file.is_file() and f'__version__ = "{RTX.removeprefix("rtx-")}.' in file.read_text()
+        return file.parent if is_it else Path("/absent")
     return Path(os.environ.get(VARIABLE, "")).absolute() / version / "tensorrt_bindings"
 
 

@@ -56,7 +56,7 @@ def tensorrt_rtx_from_onnx(
         path: the .engine file to write.
         precision: by default that of `source`. Layers of an int8 engine that are not int8 are fp16.
         chips: chips to build for, "sm75", "sm80", "sm86", "sm89", "sm120", "sm121"; by default all
-            from Ampere, sm80, on. Turing, sm75, makes the engine slower on the others, and has
+            from Ampere, sm80, on. Turing, sm75, can make the engine slower on the others, and has
             fp32 for models without 3-D convolutions only.
         progress: called with each step that the library reports.
 
