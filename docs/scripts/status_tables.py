@@ -62,6 +62,13 @@ FACTS = {
         ),
     ),
     "tensorrt 8.4": Fact("not supported"),
+    "tensorrt for rtx": Fact(
+        "real builder, no device",
+        (
+            "export/targets/tensorrt_rtx/test_builder.py::test_an_export_without_a_card",
+            "export/targets/tensorrt_rtx/test_builder.py::test_whole_networks",
+        ),
+    ),
     "mindspore": Fact(
         "real library",
         (
@@ -120,6 +127,7 @@ TABLES = {
             ("OpenVINO", "`.xml`, `.onnx`", "CPU, x86-64", "openvino"),
             ("", "", "CPU on aarch64, `gpu`, `npu`", "openvino elsewhere"),
             ("TensorRT 8.6 to 11", "`.engine`, `.plan`", "NVIDIA GPU, Jetson", "tensorrt"),
+            ("TensorRT for RTX", "`.engine`, `.plan`", "GeForce and RTX cards", "tensorrt for rtx"),
             ("MindSpore 2.10", "`.mindir`", "CPU, x86-64", "mindspore"),
             ("MindSpore Lite", "`.mindir`", "CPU", "mindspore lite"),
             ("", "`.mindir`", "Ascend 310, 310P, 310B", "mindspore lite on ascend"),
@@ -178,6 +186,17 @@ TABLES = {
             ),
         ),
     ),
+    "rtx": Table(
+        "docs/runtimes/tensorrt-rtx.md",
+        ("files", "devices"),
+        (
+            (
+                "`.engine`, `.plan`",
+                "`cuda`: Turing, Ampere, Ada, Blackwell (`sm75` to `sm121` below)",
+                "tensorrt for rtx",
+            ),
+        ),
+    ),
     "mindspore": Table(
         "docs/runtimes/mindspore.md",
         ("runtime", "files", "device"),
@@ -200,6 +219,13 @@ TABLES = {
                 "openvino",
             ),
             ("", "MindSpore", "conv3d, conv2d", "fp32", "mindspore"),
+            (
+                "PC with a GeForce or RTX card",
+                "TensorRT for RTX",
+                "conv3d",
+                "fp32, fp16, int8",
+                "tensorrt for rtx",
+            ),
             (
                 "CPU of an aarch64 board",
                 "ONNX Runtime",

@@ -66,6 +66,8 @@ class Target:
         max_clips: most clips that the target's own tool is given; None for any number.
         kit: the way in which the device builds the artifact where this machine lacks the tool;
             None for a target without kits.
+        chips: names of the chips that a build can be limited to; none for a target that takes
+            what is here.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Target:
     quantized: Literal["cpu", "tensorrt", "tool"] | None = None
     max_clips: int | None = None
     kit: Kit | None = None
+    chips: tuple[str, ...] = ()
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         """Build the artifact of this target, or a kit, into the folder `out`.
@@ -117,6 +120,7 @@ class TargetOptions:
         quantizer: maker of int8; None unless `precision` is "int8".
         workspace: bytes of GPU memory that TensorRT's kernels may use.
         timing_cache: folder of TensorRT's timing caches.
+        chips: chips to build for, of those that the target has; none for its default.
         progress: called with the step that long work has reached.
     """
 
@@ -125,6 +129,7 @@ class TargetOptions:
     quantizer: Quantizer | None = None
     workspace: int | None = None
     timing_cache: Path | None = None
+    chips: tuple[str, ...] = ()
     progress: StepProgress | None = None
 
 

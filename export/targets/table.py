@@ -21,6 +21,14 @@ _ROWS = (
         quantized="tensorrt",
         kit=Kit("tensorrt or trtexec", "tensorrt.engine:build_engine_of_kit"),
     ),
+    Target(
+        "tensorrt-rtx",
+        "tensorrt_rtx.export:rtx_artifact",
+        ("fp32", "fp16", "int8"),
+        quantized="tensorrt",
+        kit=Kit("tensorrt_rtx", "tensorrt_rtx.engine:build_rtx_of_kit"),
+        chips=("sm75", "sm80", "sm86", "sm89", "sm120", "sm121"),
+    ),
     # MindSpore runs 3-D convolutions in two thirds of the time of the other form.
     Target("mindspore", "mindspore.export:mindspore_artifact", ("fp32",)),
     # MindSpore Lite and Ascend have not been seen to take uint8 yet. A kit carries the clips.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import atomic_write, check_folder
@@ -23,7 +23,7 @@ from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
 
 try:
-    import onnx  # noqa: F401
+    import onnx
 except ImportError as error:
     raise missing("onnx", "export") from error
 
@@ -115,6 +115,30 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
         UsageError: `source` cannot become that precision.
         ModelError: `source` has an operator that no TensorRT runs.
     """
+    target = {"runtime": "tensorrt", "device": "cuda"}
+    return plan_engine(source, precision, target, _limits())
+
+
+def plan_engine(
+    source: Path,
+    precision: str | None,
+    target: Mapping[str, Any],
+    limits: str,
+    change: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None,
+) -> ModelSpec:
+    """Return the spec that an engine of an ONNX artifact is to have.
+
+    Args:
+        source: the ONNX file.
+        precision: of the engine; None for that of `source`.
+        target: record of what the engine is for.
+        limits: key of the operator limits.
+        change: change that is made to the model before it is built in fp32.
+
+    Raises:
+        UsageError: `source` cannot become that precision.
+        ModelError: `source` has an operator that does not run there.
+    """
     original = open_artifact(source).spec
     wanted = precision or original.precision
     becomes = {"fp32": ("fp32", "fp16"), "int8": ("int8",)}.get(original.precision, ())
@@ -123,8 +147,10 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
             f"{source} is {original.precision} and cannot become {wanted}; export it in fp32, "
             "which can become fp32 or fp16, or calibrate it for int8"
         )
-    require_ops(load_onnx(source), _limits())
-    target = {"runtime": "tensorrt", "device": "cuda"}
+    model = load_onnx(source)
+    if change is not None and wanted == "fp32":
+        model = change(model)
+    require_ops(model, limits, precision=wanted)
     return fresh_spec(original, precision=wanted, target=target)
 
 
@@ -147,13 +173,23 @@ def _fits(source: Path) -> str:
     return f"{OPERATOR_LIMITS[oldest].title} and newer (JetPack {_JETPACKS[oldest]} and later)"
 
 
-def models_for(source: Path, planned: ModelSpec, folder: Path) -> Models:
+def models_for(
+    source: Path, planned: ModelSpec, folder: Path, *, float32_scales: bool = False
+) -> Models:
     """Return `source`, and its form for a TensorRT that takes precision from the file alone.
 
     The latter is written into `folder`; fp32 needs none.
+
+    Args:
+        source: the ONNX file.
+        planned: the spec of the engine.
+        folder: folder for the other form.
+        float32_scales: see `half_from_float`. Its float16 scales are what NVIDIA's Model Optimizer
+            writes for TensorRT.
     """
     if planned.precision == "fp32":
         return Models(source, None)
     typed = folder / TYPED
-    atomic_write(typed, half_from_float(load_onnx(source)).SerializeToString())
+    model = half_from_float(load_onnx(source), float32_scales=float32_scales)
+    atomic_write(typed, model.SerializeToString())
     return Models(source, typed)

@@ -89,10 +89,10 @@ class _Module:
         return str(TensorRT.library().__version__)
 
     def strongly_typed(self) -> bool:
-        return strongly_typed()
+        return strongly_typed(TensorRT.library())
 
     def build(self, model: Path, draft: Path, options: BuildOptions) -> int:
-        draft.write_bytes(plan_from_onnx(model, options))
+        draft.write_bytes(plan_from_onnx(model, options, TensorRT.library()))
         return logger_of(TensorRT.library()).log.skipped()
 
     def check_parity(

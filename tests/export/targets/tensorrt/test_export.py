@@ -36,6 +36,7 @@ from r2p_edge.runtimes.tensorrt import build as trt_build
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
 from r2p_edge.runtimes.tensorrt.cudart import api as cudart_api
+from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
 pytestmark = [
@@ -546,7 +547,7 @@ def test_an_error_that_is_kept_does_not_keep_the_builder(source, tmp_path, versi
         gc.disable()
         try:
             with pytest.raises(ModelError) as kept:
-                plan_from_onnx(source, BuildOptions("kept", "fp32"))
+                plan_from_onnx(source, BuildOptions("kept", "fp32"), TensorRT.library())
             assert live() == before, kept
         finally:
             gc.enable()
