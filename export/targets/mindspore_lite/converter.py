@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r2p_edge.errors import BackendError, ModelError
+from r2p_edge.export.targets.mindspore_lite.advice import advice_for
 from r2p_edge.export.targets.program import end_of, find_program, run_program
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
@@ -124,9 +125,12 @@ def run_converter(
     )
     written = output.with_name("out.mindir")
     if done.returncode != 0 or not written.is_file() or not written.stat().st_size:
+        end = end_of(done.returncode)
+        advice = advice_for((done.stderr + done.stdout).decode(errors="replace"), end)
         raise ModelError(
-            f"{converter.name} {end_of(done.returncode)} for {source} and said last: "
-            f"{_last_words(done)}; try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
+            f"{converter.name} {end} for {source} and said last: {_last_words(done)}; "
+            + (f"{advice}; or " if advice else "")
+            + f"try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
         )
     return written
 

@@ -1,7 +1,9 @@
 """Files that the stand-in's converter writes and its runtime reads: a JSON line, an ONNX model.
 
 FAKE_LITE_CONVERTER makes the converter fail: "exit1", "crash", "abort", "hang", "nothing" (it
-reports success and writes no file), "empty", or "late", after the file is written.
+reports success and writes no file), "empty", or "late", after the file is written; "worker", by a
+signal, while a worker that it has started holds its output; "python", where CANN's compiler cannot
+be imported.
 FAKE_LITE_WRONG makes it write another model.
 """
 
@@ -9,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -136,6 +140,15 @@ def _misbehave():
         os._exit(1)
     if how == "abort":
         os.abort()
+    if how == "worker":
+        # As TBE's, which inherit what they are not told to close.
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+        print("E40024: Failed to call Python Func: BrokenPipeError", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if how == "python":
+        raise ToolError(
+            "EC0010: Failed to import Python module [ModuleNotFoundError: No module named 'scipy']"
+        )
 
 
 def _damage(model):
