@@ -68,5 +68,7 @@ elif ! "$venv/bin/python" -c 'import ais_bench.infer.interface' 2> /dev/null; th
 else
     run "$venv/bin/r2p-edge" compare "$work/model.onnx" "$work/model.om"
 fi
+# ATC writes for its user alone, and ais_bench refuses what a group may write.
+run chmod 644 "$work/model.om"
 run mv "$work/model.om" "$out/$name.om"
 run mv "$work/model.om.json" "$out/$name.om.json"

@@ -58,7 +58,7 @@ def mindir(model: str, path: str, soc: str, target: Any) -> None:
 def sidecar(model: str, path: str, soc: str, target: str) -> None:
     from r2p_edge.artifact.sidecar import write_sidecar
 
-    made_for = {"runtime": "mindspore_lite", "device": target, "chip": soc, "converter": "atc"}
+    made_for = {"device": target, "chip": soc, "converter": "atc"}
     spec = open_artifact(model).spec
     write_sidecar(path, spec.replace(precision="fp16", target=made_for, parity=None))
 

@@ -33,7 +33,8 @@ RUNTIMES = {
     "onnxruntime": _Row("r2p_edge.runtimes.onnxruntime", "OnnxRuntime", (".onnx",)),
     "openvino": _Row("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
     "tensorrt": _Row("r2p_edge.runtimes.tensorrt.runtime", "TensorRT", (".engine", ".plan")),
-    "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")),
+    "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir",)),
+    "ais_bench": _Row("r2p_edge.runtimes.ais_bench", "AisBench", (".om",)),
     "mindspore": _Row("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
 }
 """Runtimes by name, which is the name of the Python package that they need.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from r2p_edge.errors import BackendError
+from r2p_edge.errors import BackendError, ModelError
 from r2p_edge.runtimes.base import Options
 from r2p_edge.spec import ModelSpec
 
@@ -23,6 +24,38 @@ def ascend_devices() -> list[str]:
 def device_number(device: str) -> int:
     """Return the number of a card from its name, "ascend" or "ascend:1"."""
     return int(device.partition(":")[2] or 0)
+
+
+def choose_device(
+    library: str, path: Path, spec: ModelSpec, wanted: str | None, default: str, devices: list[str]
+) -> str:
+    """Return "cpu", "ascend" or "ascend:1": the caller's choice, or the file's own device.
+
+    Args:
+        library: name of the library, for errors.
+        wanted: device that the caller asked for; None for the file's.
+        default: device of a file whose spec names none.
+        devices: what the library may have here, for errors.
+
+    Raises:
+        BackendError: the library has no such device.
+        ModelError: the file was made for another device.
+    """
+    offline = path.suffix.lower() == ".om"
+    made_for = str((spec.target or {}).get("device") or default)
+    kind = "ascend" if made_for.startswith("ascend") else made_for
+    device = (wanted or kind).lower().removesuffix(":0")
+    if not re.fullmatch(r"cpu|ascend(:\d+)?", device):
+        known = ", ".join(devices)
+        raise BackendError(f"{library} has no device {wanted or kind!r}; it has {known or 'none'}")
+    # A foreign .mindir does not reveal its device.
+    known_device = offline or (spec.target or {}).get("device")
+    if known_device and device.partition(":")[0] != kind:
+        raise ModelError(
+            f"{path} was made for {made_for} and cannot run on {device}; open it on {kind}, or "
+            f"export it again for {device}"
+        )
+    return device
 
 
 def require_device(library: str, device: str, available: list[str]) -> None:

@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import onnx.version_converter
 import pytest
 from boards import Board
 from exit_codes import BACKEND, MODEL
+from fake_ascend import SITE
 from fake_mindspore_lite import FOLDER, install_program
 from networks import SMALL, random_parameters, spec_for
 from paths import EXAMPLES, ROOT
@@ -158,48 +160,15 @@ if os.environ.get("FAKE_ATC") == "wrong":
 pathlib.Path("kernel_meta").mkdir()
 pathlib.Path("fusion_result.json").write_text("{}")
 head = f"OM {given['soc_version']} {given['output_type']}\\n".encode()
-pathlib.Path(given["output"] + ".om").write_bytes(head + model.SerializeToString())
+# GE's FileSaver opens it with S_IRUSR | S_IWUSR (graphengine, common/auth/file_saver.cc).
+descriptor = os.open(given["output"] + ".om", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+with open(descriptor, "wb") as file:
+    file.write(head + model.SerializeToString())
 print("ATC run success, welcome to the next use.")
 """
 
-# ais_bench's InferSession on ONNX Runtime: the chip that ATC compiled for, or none.
-AIS_BENCH = """
-import os
-from types import SimpleNamespace
-import numpy as np
-import onnxruntime
-
-class InferSession:
-    def __init__(self, device_id, model_path):
-        head, _, model = open(model_path, "rb").read().partition(b"\\n")
-        _, soc, self.type = head.decode().split()
-        if soc != os.environ.get("FAKE_LITE_CHIP"):
-            raise RuntimeError("load model from file failed, ret 500002")
-        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-
-    def get_inputs(self):
-        return [end(each, "float32") for each in self.session.get_inputs()]
-
-    def get_outputs(self):
-        return [end(each, "float32") for each in self.session.get_outputs()]
-
-    def set_context(self):
-        pass
-
-    def infer(self, feeds):
-        (source,) = self.session.get_inputs()
-        outputs = self.session.run(None, {source.name: feeds[0]})
-        return [each.astype(np.float16).astype(np.float32) for each in outputs]
-
-    def free_resource(self):
-        pass
-
-def end(each, dtype):
-    return SimpleNamespace(name=each.name, shape=each.shape, datatype=SimpleNamespace(name=dtype))
-"""
-
 # The card's device files are looked for in /dev by the package, too.
-SITE = """
+CUSTOMIZE = """
 import os
 import pathlib
 import sys
@@ -254,9 +223,8 @@ class Atlas(Board):
         self.file("/proc/meminfo", f"MemTotal:       {memory * 1000 * 1000} kB\nMemFree: 1 kB\n")
         self.cann("ascend-toolkit")
         self.site = root / "site"
-        self.file("/site/sitecustomize.py", SITE)
-        self.file("/site/ais_bench/__init__.py")
-        self.file("/site/ais_bench/infer/interface.py", AIS_BENCH)
+        shutil.copytree(SITE, self.site, ignore=shutil.ignore_patterns("__pycache__"))
+        self.file("/site/sitecustomize.py", CUSTOMIZE)
         self.file("/system/cv2.py", "raise ImportError")  # it has none, whatever this machine has
         self.python()
         if set_up:
@@ -420,6 +388,7 @@ def test_the_plan_of_an_offline_model(each, bundle):
         f"--soc_version={each.soc} --precision_mode=force_fp16 --output_type=FP32 --log=error",
         f"{steps} sidecar {work}/model.onnx {work}/model.om {each.soc} {each.target}",
         f"{venv}/r2p-edge compare {work}/model.onnx {work}/model.om",
+        f"chmod 644 {work}/model.om",
         f"mv {work}/model.om /home/out/net-fp16{each.suffix}-{each.target}.om",
         f"mv {work}/model.om.json /home/out/net-fp16{each.suffix}-{each.target}.om.json",
     ]
@@ -556,12 +525,14 @@ def test_tables_of_the_card(board, shown):
 @pytest.mark.parametrize("name", ["310P3", "310B4"])
 def test_an_offline_model_is_built_and_verified(tmp_path, bundle, name):
     board = Atlas(tmp_path, name)
-    out = "out put (1)"  # which ATC could not read
+    out = "out"
     done = board.run("build_om.sh", bundle / "net-fp32.onnx", "--out", out)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ATC run success, welcome to the next use." in done.stdout
     path = board.home / out / f"net-fp16{board.suffix}-{board.target}.om"
     assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.json"}
+    # For others to read and, as ais_bench wants it, for nobody else to write.
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
     artifact = open_artifact(path)
     assert (artifact.verified, artifact.spec.precision, artifact.spec.graph) == (
         *(True, "fp16"),
@@ -583,11 +554,9 @@ def test_an_offline_model_that_answers_otherwise_is_not_written(board, model):
 
 
 def test_an_ais_bench_that_is_too_old(board, model):
-    old = AIS_BENCH.replace("def set_context", "def since_then").replace("def free_", "def since_")
-    board.file("/site/ais_bench/infer/interface.py", old)
-    done = board.run("build_om.sh", model, "--out", "out")
+    done = board.run("build_om.sh", model, "--out", "out", FAKE_AIS_BENCH="old")
     assert done.returncode == BACKEND, done.stdout + done.stderr
-    assert "has no set_context); install newer wheels" in " ".join(done.stdout.split())
+    assert "has no set_context, which came in May 2024" in " ".join(done.stdout.split())
 
 
 def test_an_offline_model_for_another_chip(board, model):
@@ -977,7 +946,7 @@ root = {root!r}
 command = [root + word if word.startswith(("/opt/", "/etc/")) else word for word in arguments]
 if command[0] in ("mkdir", "cp", "tee") or command[0].endswith("/setup.sh"):
     sys.exit(subprocess.run(command).returncode)
-if command[0] not in ("useradd", "systemctl", "python3"):
+if command[0] not in ("useradd", "systemctl", "python3", "chown"):
     sys.exit(f"sudo: {{command[0]}}: command not found")
 """
 
@@ -999,7 +968,7 @@ def test_a_strangers_walk(tmp_path):
     board.program("r2p-edge", {"--to", "--input", "--out"}, _ON_PC)
     board.program("ssh", {"-p"}, SSH)
     board.program("scp", {"-r"}, SCP)
-    options = {"--system", "--user-group", "-p", "-r", "-a", "--wheel", "--now", "-m"}
+    options = {"--system", "--user-group", "-p", "-r", "-R", "-a", "--wheel", "--now", "-m"}
     board.program("sudo", options, SUDO.format(root=str(board.root)))
     board.file("/dev/video0")
     (board.root / "etc/systemd/system").mkdir(parents=True)
@@ -1020,6 +989,9 @@ def test_a_strangers_walk(tmp_path):
     assert folders < {path.name for path in (board.folder / "source").iterdir()}
     calls = [call[1:] for call in board.calls if call[0] == "sudo"]
     assert ["systemctl", "enable", "--now", "r2p-edge"] in calls
+    # ais_bench takes a model of its user or of one of the user's groups, and a copy is root's.
+    copied = calls.index(["cp", "-r", "models/.", "/opt/r2p-edge/models/"])
+    assert calls.index(["chown", "-R", "r2p-edge:", "/opt/r2p-edge/models"]) > copied
     # Where the service finds it, too.
     assert ["python3", "-m", "pip", "install", "numpy<2", "mindspore_lite-*.whl"] in calls
 

@@ -370,7 +370,7 @@ def test_an_offline_model_without_its_library(fails, neither, clip, tmp_path, mo
     fails(MODEL, "has no sidecar model.om.json", "predict", path, clip)
     write_sidecar(path, spec_of_brightness(precision="fp16"))
     fails(
-        BACKEND, "ais_bench is not installed; install its wheel and that of aclruntime",
+        BACKEND, "ais_bench is not installed; with g++ and CANN's environment, build it from",
         "predict", path, clip,
     )  # fmt: skip
     fails(MODEL, "was made for ascend and cannot", "predict", path, clip, "--device", "cpu")

@@ -1,4 +1,4 @@
-"""What the words of CANN's compilers mean: their errors name the effect and rarely the cause.
+"""Advice on failures of CANN's compilers, whose errors name the effect and rarely the cause.
 
 Both ATC and MindSpore Lite's converter start the compiler of operators (TBE) as Python workers, in
 the python3 that is first on PATH.

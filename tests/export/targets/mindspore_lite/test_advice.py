@@ -1,4 +1,4 @@
-"""What to do about the words of CANN's compilers."""
+"""Advice on failures of CANN's compilers, found in their words."""
 
 from __future__ import annotations
 
