@@ -34,6 +34,8 @@ RUNTIMES = {
     "openvino": _Row("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
     "tensorrt": _Row("r2p_edge.runtimes.tensorrt.runtime", "TensorRT", (".engine", ".plan")),
     "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir",)),
+    # CANN brings it along, with no wheel to find and no rules for a file's owner and path.
+    "acl": _Row("r2p_edge.runtimes.acl", "Acl", (".om",)),
     "ais_bench": _Row("r2p_edge.runtimes.ais_bench", "AisBench", (".om",)),
     "mindspore": _Row("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
 }

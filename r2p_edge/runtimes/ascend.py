@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
+from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError
 from r2p_edge.runtimes.base import Options
 from r2p_edge.spec import ModelSpec
@@ -56,6 +59,46 @@ def choose_device(
             f"export it again for {device}"
         )
     return device
+
+
+def chip_here() -> str | None:
+    """Return the chip of this machine as ATC names it, "Ascend310P3"; None if that is unknown.
+
+    CANN's Python module tells it, and else the driver's program npu-smi.
+    """
+    try:
+        name = import_library("acl", "").get_soc_name()
+    except (BackendError, AttributeError):  # not installed or broken; or another module's name
+        name = None
+    return str(name) if name else _chip_of_npu_smi()
+
+
+def _chip_of_npu_smi() -> str | None:
+    program = shutil.which("npu-smi")
+    if program is None:
+        return None
+    try:
+        done = subprocess.run([program, "info"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    # The first card is the line below the first double one: | 0       310B4     | OK     | ...
+    found = re.search(r"^\+=.*\n\| *\d+ +(?:Ascend)?([0-9]\w*)", done.stdout, re.MULTILINE)
+    return f"Ascend{found[1]}" if found else None
+
+
+def check_chip(path: Path, spec: ModelSpec) -> None:
+    """Make sure that a model was built for the chip of this machine, where both are known.
+
+    Raises:
+        ModelError: it was built for another.
+    """
+    built_for = (spec.target or {}).get("chip")
+    here = chip_here() if built_for else None
+    if here is not None and built_for != here:
+        raise ModelError(
+            f"{path} was built for an {built_for} and this machine has an {here}; build it again "
+            "for this chip"
+        )
 
 
 def require_device(library: str, device: str, available: list[str]) -> None:

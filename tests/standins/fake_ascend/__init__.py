@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SITE = Path(__file__).parent / "site"
-"""The folder in which Python finds `ais_bench`."""
+"""The folder in which Python finds `acl` and `ais_bench`."""
 
 
 @contextlib.contextmanager
@@ -29,7 +29,9 @@ def installed(chip=None):
 
 
 def _forget():
-    for name in [name for name in sys.modules if name.split(".")[0] in ("ais_bench", "fake_om")]:
+    for name in [
+        name for name in sys.modules if name.split(".")[0] in ("acl", "ais_bench", "fake_om")
+    ]:
         del sys.modules[name]
 
 
