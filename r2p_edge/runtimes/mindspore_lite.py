@@ -20,6 +20,7 @@ from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one
 from r2p_edge.runtimes.ascend import (
     ascend_devices,
     ascend_precision,
+    check_chip,
     choose_device,
     device_number,
     require_device,
@@ -95,6 +96,7 @@ class MindSporeLite(Runtime):
             context.cpu.precision_mode = mode
         else:
             precision = ascend_precision(path, spec, options)
+            check_chip(path, spec)
             context.target = ["ascend"]
             context.ascend.device_id = device_number(device)
             context.ascend.precision_mode = "enforce_fp16"
