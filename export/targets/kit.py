@@ -13,6 +13,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import OutputError
 from r2p_edge.export.targets.kit_build import CALIBRATION_FILE
 from r2p_edge.export.targets.mindspore_lite.build import calibrated_on
+from r2p_edge.export.targets.second_form import SECOND_FILE, SecondForm
 from r2p_edge.export.targets.tensorrt.engine import TYPED
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import ModelSpec
@@ -78,6 +80,7 @@ def write_kit(
     name: str,
     typed: Path | None = None,
     calibration: np.ndarray | None = None,
+    second: SecondForm | None = None,
 ) -> None:
     """Write a kit for an ONNX artifact, in place of an older kit in the same folder.
 
@@ -89,6 +92,7 @@ def write_kit(
         name: name of the artifact's file.
         typed: the ONNX file for tools that take the precision from the file alone.
         calibration: clips, uint8 (N, T, H, W, 3), for tools that quantize by themselves.
+        second: form to build where the tool refuses `source`; it answers as `source` does.
 
     Raises:
         OutputError: the folder cannot be written, or exists and is not a kit.
@@ -107,10 +111,12 @@ def write_kit(
             shutil.copyfile(typed, draft / TYPED)
         if calibration is not None:
             np.save(draft / CALIBRATION_FILE, calibration)
+        if second is not None:
+            shutil.copyfile(second.model, draft / SECOND_FILE)
         build = _BUILD.format(tool=_TOOLS[planned.target["runtime"]])
         (draft / "build.py").write_text(build, encoding="utf-8")
         files = {file.name: sha256_of_file(file) for file in sorted(draft.iterdir())}
-        content = {
+        content: dict[str, Any] = {
             "artifact": name,
             "device": planned.target["device"],
             "runtime": planned.target["runtime"],
@@ -118,6 +124,8 @@ def write_kit(
             "of_source": None if reference.of_source is None else dict(reference.of_source),
             "files": files,
         }
+        if second is not None:
+            content["second"] = {"artifact": second.name, "spec": second.planned.to_dict()}
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         (draft / "kit.json").write_text(text, encoding="utf-8")
 

@@ -38,7 +38,7 @@ HALF = spec_of_brightness(precision="fp16")
 
 @pytest.fixture
 def at_exit(monkeypatch):
-    """What is to be done at the end of the process; the library has not been initialised."""
+    """Calls for the end of the process, in which the library has not been initialised yet."""
     functions = []
     monkeypatch.setattr(acl, "_initialized", False)
     monkeypatch.setattr(acl, "_open", type(acl._open)())
@@ -257,7 +257,7 @@ def test_the_chip_of_this_machine(monkeypatch, tmp_path):
 
 
 def test_a_process_that_only_opens_ends_well(offline, npu):
-    """What is open at the end is freed before the library ends."""
+    """A model that is open at the end is freed before the library ends."""
     code = (
         "import sys; from pathlib import Path; from r2p_edge.runtimes import ascend\n"
         "ascend._DEVICE_FILES = Path(sys.argv[2])\n"

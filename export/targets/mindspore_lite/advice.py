@@ -7,6 +7,7 @@ the python3 that is first on PATH.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 PACKAGES = (
     "attrs cython \"numpy>=1.19.2,<1.25;python_version<'3.12'\" "
@@ -20,35 +21,52 @@ _LITTLE_MEMORY = (
     "a worker of the compiler ended, most often for want of memory: add swap, close what else uses "
     "memory, or build on another machine"
 )
+
+
+class Advice(NamedTuple):
+    """Advice on a failure.
+
+    Attributes:
+        text: as part of a sentence.
+        of_model: the model may be at fault; otherwise the machine is, for every model.
+    """
+
+    text: str
+    of_model: bool
+
+
 _CAUSES = (
     # EC0010 in CANN's list of errors; the module's own name follows.
     (
         r"EC0010|Failed to import Python module|No module named",
         "the python3 that is first on PATH lacks what CANN's compiler imports: python3 -m pip "
         f"install {PACKAGES}",
+        False,
     ),
-    (r"BrokenPipeError|E40024", _LITTLE_MEMORY),
+    (r"BrokenPipeError|E40024", _LITTLE_MEMORY, False),
     (
         r"libascend_hal\.so",
         "there is no driver here, so put <arch>-linux/devlib of CANN's folder on LD_LIBRARY_PATH",
+        False,
     ),
     (
         r"support list of \{\}|No supported Ops kernel",
         "either the chip lacks an operator, or CANN its operators: from CANN 8.5 on these are a "
         "package of their own for each chip (Ascend-cann-310b-ops, ...), to install beside the "
         "toolkit",
+        True,
     ),
-    (r"No space left on device", "make room there, and in /tmp"),
+    (r"No space left on device", "make room there, and in /tmp", False),
 )
 
 
-def advice_for(said: str, end: str = "") -> str | None:
-    """Return what to do about a compiler's failure; None where its words tell nothing.
+def advice_for(said: str, end: str = "") -> Advice | None:
+    """Return advice on a compiler's failure; None where its words tell nothing.
 
     Args:
         said: all that it printed.
         end: how it ended, as `program.end_of` says it.
     """
-    found = (advice for words, advice in _CAUSES if re.search(words, said))
+    found = (Advice(text, of_model) for words, text, of_model in _CAUSES if re.search(words, said))
     # The kernel ends the largest process when memory runs out.
-    return next(found, _LITTLE_MEMORY if "SIGKILL" in end else None)
+    return next(found, Advice(_LITTLE_MEMORY, False) if "SIGKILL" in end else None)

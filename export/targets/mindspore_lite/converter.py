@@ -103,7 +103,7 @@ def run_converter(
 
     Raises:
         ModelError: the converter refuses the model, or crashes.
-        BackendError: it cannot be started, or does not end in time.
+        BackendError: it cannot be started, does not end in time, or lacks memory or packages.
     """
     model, output = folder / "model.onnx", folder / "out"
     shutil.copyfile(source, model)
@@ -127,9 +127,10 @@ def run_converter(
     if done.returncode != 0 or not written.is_file() or not written.stat().st_size:
         end = end_of(done.returncode)
         advice = advice_for((done.stderr + done.stdout).decode(errors="replace"), end)
-        raise ModelError(
+        kind = ModelError if advice is None or advice.of_model else BackendError
+        raise kind(
             f"{converter.name} {end} for {source} and said last: {_last_words(done)}; "
-            + (f"{advice}; or " if advice else "")
+            + (f"{advice.text}; or " if advice else "")
             + f"try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
         )
     return written

@@ -21,7 +21,9 @@ from r2p_edge.export.targets.mindspore_lite.advice import advice_for
     ],
 )
 def test_causes(said, end, advice):
-    assert advice in advice_for(f"[INFO] begin\n{said}\nend", end)
+    found = advice_for(f"[INFO] begin\n{said}\nend", end)
+    assert advice in found.text
+    assert found.of_model == (advice in ("Ascend-cann-310b-ops", "-ops"))
 
 
 def test_other_words_tell_nothing():

@@ -140,6 +140,20 @@ def test_3d_convolutions_on_an_ascend(tmp_path, card, motion_model):
         MindSporeLite.open(path, spec, Options(device="cpu"))
 
 
+def test_an_export_builds_the_second_form_where_the_first_is_refused(
+    tmp_path, card, motion_model, monkeypatch, caplog
+):
+    monkeypatch.setenv("FAKE_LITE_CONVERTER", "conv3d")
+    (built,) = build.build(motion_model, targets=["ascend310p"], out=tmp_path / "out").built
+    assert (built.path.name, built.status) == ("motion-fp16-conv2d-ascend310p.mindir", "built")
+    assert built.spec.parity["cosine"] >= 0.999
+    assert "is not 1 or 2" in caplog.text
+    assert "so the form without 3-D convolutions is built" in caplog.text
+    chosen = {"targets": ["ascend310p"], "out": tmp_path / "other", "graph": "conv3d"}
+    with pytest.raises(ModelError, match="is not 1 or 2"):
+        build.build(motion_model, **chosen)
+
+
 @pytest.fixture(params=["acl", "npu-smi"])
 def known_card(request, card, tmp_path, monkeypatch):
     """The Ascend 310P again, whose chip one of these names."""

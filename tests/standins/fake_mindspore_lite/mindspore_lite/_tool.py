@@ -3,7 +3,8 @@
 FAKE_LITE_CONVERTER makes the converter fail: "exit1", "crash", "abort", "hang", "nothing" (it
 reports success and writes no file), "empty", or "late", after the file is written; "worker", by a
 signal, while a worker that it has started holds its output; "python", where CANN's compiler cannot
-be imported.
+be imported; "conv3d", if the model has 3-D convolutions, which the parser of 2.0 refuses for every
+target.
 FAKE_LITE_WRONG makes it write another model.
 """
 
@@ -107,6 +108,10 @@ def convert(kind, source, output, optimize, config):
     if kind != "ONNX":
         raise ToolError(f"{kind} is no framework of this stand-in")
     model = onnx.load(source)
+    if os.environ.get("FAKE_LITE_CONVERTER") == "conv3d" and _has_conv3d(model):
+        raise ToolError(
+            "onnx_op_parser.cc:111] ParseKernelShape] kernel_shape size 3 is not 1 or 2"
+        )
     made = {"optimize": optimize, "chip": chip, "config": sections}
     if sections.get("common_quant_param", {}).get("quant_type") == "FULL_QUANT":
         if _has_conv3d(model):  # it runs on the CPU to be calibrated
