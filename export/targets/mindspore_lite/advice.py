@@ -43,6 +43,12 @@ _CAUSES = (
         f"install {PACKAGES}",
         False,
     ),
+    (
+        "Descriptors cannot be created directly",
+        "this Python has a newer protobuf than CANN's compiler takes: build from a kit with the "
+        "system's python3, or set PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python",
+        False,
+    ),
     (r"BrokenPipeError|E40024", _LITTLE_MEMORY, False),
     (
         r"libascend_hal\.so",

@@ -12,6 +12,7 @@ from r2p_edge.export.targets.mindspore_lite.advice import advice_for
     [
         ("EC0010: Failed to import Python module", "", "pip install attrs cython"),
         ("ModuleNotFoundError: No module named 'decorator'", "", "pip install attrs cython"),
+        ("TypeError: Descriptors cannot be created directly.", "", "build from a kit"),
         ("E40024: Failed to call Python Func: BrokenPipeError", "", "add swap"),
         ("", "was killed by SIGKILL", "add swap"),
         ("libascend_hal.so: cannot open shared object file", "", "devlib"),
