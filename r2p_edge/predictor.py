@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
-from r2p_edge.live.predictions import PredictionStream
-from r2p_edge.live.stream import Stream
 from r2p_edge.prediction import Prediction, Timing
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
+
+if TYPE_CHECKING:
+    from r2p_edge.live.predictions import PredictionStream
 
 
 class Predictor:
@@ -350,7 +351,9 @@ class Predictor:
         They take turns. A source that is lost for good is a `StreamWarning` while there are
         others. All other arguments, and the errors, are those of `stream`.
         """
-        from r2p_edge.live.open import open_streams  # with all that reads live sources
+        # With all that reads live sources, which a predictor of videos needs none of.
+        from r2p_edge.live.open import open_streams
+        from r2p_edge.live.stream import Stream
 
         return open_streams(
             sources,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from junit import case_of, passed_cases
 from requirements import import_torchvision, is_required
 
 from r2p_edge.calibration import motion
@@ -29,16 +29,10 @@ def pytest_collection_modifyitems(config, items):
     """Leave out the tests that have passed in the run that --unless-passed names."""
     if (report := config.getoption("--unless-passed")) is None:
         return
-    passed = {
-        (case.get("classname"), case.get("name"))
-        for case in ElementTree.parse(report).iter("testcase")
-        if not case.findall("*[@message]")  # skipped, failure and error have one
-    }
+    passed = passed_cases(Path(report))
     kept, left_out = [], []
     for item in items:
-        file, _, name = item.nodeid.partition("::")
-        case = file.removesuffix(".py").replace("/", "."), name
-        (left_out if case in passed else kept).append(item)
+        (left_out if case_of(item.nodeid) in passed else kept).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-_LISTED = subprocess.run(
-    ["git", "ls-files", "*.py", "*.pyi", "*.cpp", "*.h", "*.hpp"],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    check=True,
+_LISTED = subprocess.check_output(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
 )
-FILES = [Path(line) for line in _LISTED.stdout.splitlines() if (ROOT / line).exists()]
+_CODE = {".py", ".pyi", ".cpp", ".h", ".hpp"}
+FILES = [
+    file
+    for file in map(Path, _LISTED.splitlines())
+    if file.suffix in _CODE and (ROOT / file).exists()
+]
 PACKAGE = [file for file in FILES if file.parts[0] in ("r2p_edge", "export", "calibration")]
 OUTSIDE_TESTS = [file for file in FILES if file.parts[0] != "tests"]
 

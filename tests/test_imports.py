@@ -108,12 +108,37 @@ def test_a_runtime_is_imported_in_its_own_file_only(module):
 def modules_after(statement):
     code = f"import sys, json\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {name.split(".")[0] for name in json.loads(done.stdout)}
+    return set(json.loads(done.stdout))
 
 
-def test_importing_the_package_brings_in_numpy_alone():
-    more = modules_after("import r2p_edge") - modules_after("import numpy")
+def packages(modules):
+    return {name.split(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("statement", ["import r2p_edge", "from r2p_edge import *"])
+def test_importing_the_package_brings_in_numpy_alone(statement):
+    more = packages(modules_after(statement)) - packages(modules_after("import numpy"))
     assert more - set(sys.stdlib_module_names) == {"r2p_edge"}
+
+
+def test_importing_the_package_is_quick():
+    """Hold by what is imported that the figures of tests/benchmarks/startup.py stay small."""
+    assert modules_after("import numpy, r2p_edge") - modules_after("import numpy") == {
+        "r2p_edge",
+        "r2p_edge._version",
+    }
+    more = modules_after("import numpy; from r2p_edge import *") - modules_after("import numpy")
+    slow = {"argparse", "asyncio", "concurrent.futures", "http.client", "importlib.metadata"}
+    slow |= {"multiprocessing", "socket", "ssl", "subprocess", "tempfile", "unittest", "zipfile"}
+    assert not more & slow
+
+
+def test_a_predictor_is_imported_without_the_parts_of_streams():
+    assert not {
+        name
+        for name in modules_after("from r2p_edge import Predictor")
+        if name.startswith("r2p_edge.live")
+    }
 
 
 def test_importing_the_command_line_and_the_exporter_brings_in_no_library():
@@ -124,4 +149,4 @@ def test_importing_the_command_line_and_the_exporter_brings_in_no_library():
         "import r2p_edge.calibration.motion",
         "import r2p_edge.demo",
     ):
-        assert not modules_after(statement) & heavy, statement
+        assert not packages(modules_after(statement)) & heavy, statement

@@ -6,18 +6,48 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.spec import ModelSpec
 
+if TYPE_CHECKING:  # it brings in the runtimes, and the command line lists the targets
+    from r2p_edge.export.verify.parity import ParityReference
+
 GraphForm = Literal["conv3d", "conv2d"]
 """Form of a network: with 3-D convolutions, or the exact form without them."""
 
 StepProgress = Callable[[str], None]
 """Called with the step that long work has reached."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Facts of a target's kits; see `kit.py`.
+
+    Attributes:
+        tool: the tool that the device needs, as its user knows it; build.py names it.
+        builder: "module:function" in this package, imported on the device, where there is numpy
+            but neither onnx nor `r2p_edge.calibration`. The function takes (ONNX file, path of
+            the artifact, its planned spec, `ParityReference`), finds further files of the kit
+            beside the ONNX file, writes the artifact and its sidecar, and returns its spec.
+    """
+
+    tool: str
+    builder: str
+
+    def build(
+        self, model: Path, path: Path, planned: ModelSpec, reference: ParityReference
+    ) -> ModelSpec:
+        """Build the artifact of a kit on the device; return its spec.
+
+        Raises:
+            R2PError: the artifact cannot be built, written or verified.
+        """
+        spec: ModelSpec = _function(self.builder)(model, path, planned, reference)
+        return spec
 
 
 @dataclass(frozen=True)
@@ -35,6 +65,8 @@ class Target:
         quantized: origin of int8: Q/DQ nodes in the ONNX file, written for the "cpu" or for
             "tensorrt"; or the target's own "tool", which calibrates on clips. None without int8.
         max_clips: most clips that the target's own tool is given; None for any number.
+        kit: the way in which the device builds the artifact where this machine lacks the tool;
+            None for a target without kits.
     """
 
     name: str
@@ -45,6 +77,7 @@ class Target:
     input: Literal["uint8", "float32"] = "uint8"
     quantized: Literal["cpu", "tensorrt", "tool"] | None = None
     max_clips: int | None = None
+    kit: Kit | None = None
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         """Build the artifact of this target, or a kit, into the folder `out`.
@@ -52,10 +85,14 @@ class Target:
         Raises:
             R2PError: the artifact cannot be built, written or verified.
         """
-        module, _, function = self.builder.partition(":")
-        found = importlib.import_module(f"{__package__}.{module}")
-        built: Built = getattr(found, function)(source, out, options)
+        built: Built = _function(self.builder)(source, out, options)
         return built
+
+
+def _function(name: str) -> Any:
+    """Return the function that a row names, "module:function" in this package."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(f"{__package__}.{module}"), function)
 
 
 class OnnxForm(NamedTuple):

@@ -2,7 +2,8 @@
 
 A kit is written where the target's tool is not installed. It is copied to the device, where
 `python build.py` runs the code that would have built the artifact here. It needs numpy and the
-target's own tool, and neither this package nor onnx. `kit_build.py` is the device's side.
+target's own tool, and neither this package nor onnx. `kit_build.py` is the device's side. The tool
+and that code are named by the target's row in `table.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,10 @@ import r2p_edge
 from r2p_edge.artifact.atomic import atomic_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import OutputError
-from r2p_edge.export.targets.kit_build import CALIBRATION_FILE
-from r2p_edge.export.targets.mindspore_lite.build import calibrated_on
 from r2p_edge.export.targets.second_form import SECOND_FILE, SecondForm
-from r2p_edge.export.targets.tensorrt.engine import TYPED
+from r2p_edge.export.targets.table import kit_of_target
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import ModelSpec
-
-_TOOLS = {
-    "mindspore_lite": "mindspore_lite or converter_lite",
-    "tensorrt": "tensorrt or trtexec",
-}
 
 _BUILD = '''\
 """Build the artifact of this folder with the tools of the machine that it is for; verify it.
@@ -73,51 +68,52 @@ sys.exit(run_kit(folder, sys.argv[1:]))
 
 
 def write_kit(
+    target: str,
     source: Path,
     planned: ModelSpec,
     reference: ParityReference,
     folder: Path,
     name: str,
-    typed: Path | None = None,
-    calibration: np.ndarray | None = None,
+    extras: Mapping[str, Path | np.ndarray] | None = None,
     second: SecondForm | None = None,
 ) -> None:
     """Write a kit for an ONNX artifact, in place of an older kit in the same folder.
 
     Args:
+        target: name of the target in `table.TABLE`.
         source: the ONNX file.
         planned: the spec that the artifact is to have; its target says the runtime and device.
         reference: reference inputs, and the outputs that the artifact must reproduce.
         folder: the folder to write.
         name: name of the artifact's file.
-        typed: the ONNX file for tools that take the precision from the file alone.
-        calibration: clips, uint8 (N, T, H, W, 3), for tools that quantize by themselves.
+        extras: further files for the target's builder, by the name that they get beside the ONNX
+            file: a file to copy, or an array to save as .npy.
         second: form to build where the tool refuses `source`; it answers as `source` does.
 
     Raises:
         OutputError: the folder cannot be written, or exists and is not a kit.
-        UsageError: `calibration` is empty.
+        KeyError: no target has that name, or it has no kits.
     """
+    tool = kit_of_target(target).tool
     if folder.exists() and not (folder / "kit.json").is_file():
         raise OutputError(f"{folder} exists and is not a kit; remove it, or choose another --out")
-    if calibration is not None:
-        planned = calibrated_on(calibration, planned)
     assert planned.target is not None
     with atomic_folder(folder) as draft:
         shutil.copyfile(source, draft / "model.onnx")
         np.savez(draft / "clips.npz", inputs=reference.inputs, outputs=reference.outputs)
         (draft / "r2p_edge.zip").write_bytes(_package())
-        if typed is not None:
-            shutil.copyfile(typed, draft / TYPED)
-        if calibration is not None:
-            np.save(draft / CALIBRATION_FILE, calibration)
+        for extra, content in (extras or {}).items():
+            if isinstance(content, Path):
+                shutil.copyfile(content, draft / extra)
+            else:
+                np.save(draft / extra, content)
         if second is not None:
             shutil.copyfile(second.model, draft / SECOND_FILE)
-        build = _BUILD.format(tool=_TOOLS[planned.target["runtime"]])
-        (draft / "build.py").write_text(build, encoding="utf-8")
+        (draft / "build.py").write_text(_BUILD.format(tool=tool), encoding="utf-8")
         files = {file.name: sha256_of_file(file) for file in sorted(draft.iterdir())}
-        content: dict[str, Any] = {
+        description: dict[str, Any] = {
             "artifact": name,
+            "target": target,
             "device": planned.target["device"],
             "runtime": planned.target["runtime"],
             "spec": planned.to_dict(),
@@ -125,8 +121,8 @@ def write_kit(
             "files": files,
         }
         if second is not None:
-            content["second"] = {"artifact": second.name, "spec": second.planned.to_dict()}
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            description["second"] = {"artifact": second.name, "spec": second.planned.to_dict()}
+        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (draft / "kit.json").write_text(text, encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """Building the artifact of a kit on the device, with the code that the kit carries.
 
-Nothing here needs onnx. `kit.py` writes the kits.
+Nothing here needs onnx. `kit.py` writes the kits; `table.py` names the function for each target.
 """
 
 from __future__ import annotations
@@ -19,40 +19,16 @@ import numpy as np
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import ModelError, R2PError
-from r2p_edge.export.targets.mindspore_lite.build import build_lite
+from r2p_edge.export.targets.base import Kit
 from r2p_edge.export.targets.second_form import SECOND_FILE, build_either
-from r2p_edge.export.targets.tensorrt.engine import build_engine_of_kit
+from r2p_edge.export.targets.table import kit_of_target
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
 
-CALIBRATION_FILE = "calibration.npy"
-"""Name of the clips that the tool calibrates on."""
-
-
-def _build_lite(
-    model: Path, path: Path, planned: ModelSpec, reference: ParityReference
-) -> ModelSpec:
-    """Build a MindSpore Lite model, calibrated on the kit's clips if it has any."""
-    assert planned.target is not None
-    clips = model.with_name(CALIBRATION_FILE)
-    return build_lite(
-        model,
-        path,
-        planned,
-        reference,
-        device=planned.target["device"],
-        calibration=np.load(clips) if clips.is_file() else None,
-    )
-
-
-_BUILDERS = {"mindspore_lite": _build_lite, "tensorrt": build_engine_of_kit}
-"""Function that builds the artifact, by its runtime; called with the ONNX file, the path of the
-artifact, its planned spec, and the `ParityReference`."""
-
 _FILES = ("build.py", "clips.npz", "model.onnx", "r2p_edge.zip")
-_CONTENT = ("artifact", "device", "runtime", "spec", "of_source", "files")  # of kit.json
+_CONTENT = ("artifact", "target", "device", "runtime", "spec", "of_source", "files")  # of kit.json
 
 
 def build_kit(folder: Path, note: Callable[[str], None] = _log.warning) -> dict[str, Any]:
@@ -71,14 +47,14 @@ def build_kit(folder: Path, note: Callable[[str], None] = _log.warning) -> dict[
         BackendError: the tool is missing or fails.
         OutputError: the artifact cannot be written.
     """
-    kit = _read(folder)
+    recipe, kit = _read(folder)
     check_folder(folder / kit["artifact"])
     with np.load(folder / "clips.npz") as clips:
         reference = ParityReference(clips["inputs"], clips["outputs"], kit["of_source"])
-    build, second = _BUILDERS[kit["runtime"]], kit["second"]
+    second = kit["second"]
 
     def form(model: str, name: str, planned: ModelSpec) -> tuple[Path, ModelSpec]:
-        return folder / name, build(folder / model, folder / name, planned, reference)
+        return folder / name, recipe.build(folder / model, folder / name, planned, reference)
 
     path, spec = build_either(
         lambda: form("model.onnx", kit["artifact"], kit["spec"]),
@@ -94,13 +70,18 @@ def build_kit(folder: Path, note: Callable[[str], None] = _log.warning) -> dict[
     }
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """Return the content of kit.json, with the spec parsed, if the files beside it are intact."""
+def _read(folder: Path) -> tuple[Kit, dict[str, Any]]:
+    """Return how the target's kits are built, and the content of kit.json, with the spec parsed.
+
+    Raises:
+        ModelError: kit.json or a file beside it is damaged.
+    """
     try:
         found = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
         kit: dict[str, Any] = {name: found[name] for name in _CONTENT}
-        kit["second"] = second = found.get("second")
         kit["spec"] = ModelSpec.from_dict(kit["spec"])
+        kit["second"] = second = found.get("second")
+        recipe = kit_of_target(kit["target"])
         needed = _FILES if second is None else (*_FILES, SECOND_FILE)
         files = {name: kit["files"][name] for name in needed} | kit["files"]
         if second is not None:
@@ -115,7 +96,7 @@ def _read(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{', '.join(damaged)} of the kit {folder} is missing or damaged; copy the folder again"
         )
-    return kit
+    return recipe, kit
 
 
 def _is(file: Path, digest: str) -> bool:

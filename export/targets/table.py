@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
-from r2p_edge.export.targets.base import Target
+from r2p_edge.export.targets.base import Kit, Target
+
+_LITE_KIT = Kit("mindspore_lite or converter_lite", "mindspore_lite.build:build_lite_of_kit")
 
 _ROWS = (
     Target("onnx", "onnx:onnx_artifact", ("fp32", "int8"), quantized="cpu"),
@@ -15,6 +17,7 @@ _ROWS = (
         "tensorrt.export:tensorrt_artifact",
         ("fp32", "fp16", "int8"),
         quantized="tensorrt",
+        kit=Kit("tensorrt or trtexec", "tensorrt.engine:build_engine_of_kit"),
     ),
     # MindSpore runs 3-D convolutions in two thirds of the time of the other form.
     Target("mindspore", "mindspore.export:mindspore_artifact", ("fp32",)),
@@ -27,6 +30,7 @@ _ROWS = (
         input="float32",
         quantized="tool",
         max_clips=32,
+        kit=_LITE_KIT,
     ),
     # Whether the tools of a release take their 3-D convolutions shows where they run.
     Target(
@@ -35,6 +39,7 @@ _ROWS = (
         ("fp16",),
         second="conv2d",
         input="float32",
+        kit=_LITE_KIT,
     ),
     Target(
         "ascend310p",
@@ -42,6 +47,7 @@ _ROWS = (
         ("fp16",),
         second="conv2d",
         input="float32",
+        kit=_LITE_KIT,
     ),
     Target(
         "ascend310b",
@@ -49,11 +55,24 @@ _ROWS = (
         ("fp16",),
         graph="conv2d",
         input="float32",
+        kit=_LITE_KIT,
     ),
 )
 
 TABLE: Mapping[str, Target] = {target.name: target for target in _ROWS}
 """The targets by name; listing them imports no library."""
+
+
+def kit_of_target(name: str) -> Kit:
+    """Return the facts of the kits of a target.
+
+    Raises:
+        KeyError: no target has that name, or it has no kits.
+    """
+    kit = TABLE[name].kit
+    if kit is None:
+        raise KeyError(name)
+    return kit
 
 
 def target_here(name: str) -> Target:

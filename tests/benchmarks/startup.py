@@ -2,18 +2,24 @@
 
     python tests/benchmarks/startup.py [--json] [--runs 7]
 
-Import: seconds that `import r2p_edge` takes after `import numpy`, as `python -X importtime` counts
-them, and the packages that it brings in besides NumPy and the standard library. Memory: an
-R(2+1)D-18 of full size with random weights, loaded and run once in a process of its own: by ONNX
-Runtime with the session options of `Predictor`, and by `Predictor`. PSS counts a page that several
-processes share in parts, RSS counts it whole. Memory is the median of fresh processes; the time is
-the least of them, because whatever else the machine does only adds to it.
+Import: the packages that all names of r2p_edge bring in besides NumPy and the standard library,
+and the seconds of processor time, after `import numpy`, of `import r2p_edge`, which by itself
+imports next to nothing, and of `from r2p_edge import Predictor`. Both are measured with bytecode,
+as pip leaves it, and with r2p_edge compiled anew, as where PYTHONDONTWRITEBYTECODE was set before
+any was written. The bars are for `import r2p_edge` compiled anew and for `Predictor` with bytecode.
+
+Memory: an R(2+1)D-18 of full size with random weights, loaded and run once in a process of its own:
+by ONNX Runtime with the session options of `Predictor`, and by `Predictor`. PSS counts a page that
+several processes share in parts, RSS counts it whole. Memory is the median of fresh processes; the
+time is the least of them, because whatever else the machine does only adds to it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,13 +28,23 @@ from pathlib import Path
 
 from _harness import machine
 
-BARS = {"import_s": 0.05, "memory_mb": 30.0}
+BARS = {"import_s": 0.05, "predictor_s": 0.05, "memory_mb": 30.0}
+
+STATEMENTS = ("import r2p_edge", "from r2p_edge import Predictor")
+
+SECONDS = """
+import time
+import numpy
+start = time.process_time()
+{statement}
+print(time.process_time() - start)
+"""
 
 PACKAGES = """
 import json, sys
 import numpy
 before = set(sys.modules)
-import r2p_edge
+from r2p_edge import *
 added = {name.split(".")[0] for name in set(sys.modules) - before}
 print(json.dumps(sorted(added - set(sys.stdlib_module_names) - {"numpy", "r2p_edge"})))
 """
@@ -63,23 +79,42 @@ predictor.warmup()
 """
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python process of its own to its end."""
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+def python(*arguments: str, **environment: str) -> str:
+    """Return what a Python process of its own prints, with these variables added."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
-def import_seconds() -> float:
-    """Return the seconds of `import r2p_edge` in a process that has imported NumPy."""
-    done = python("-X", "importtime", "-c", "import numpy; import r2p_edge")
-    lines = [line.split("|") for line in done.stderr.splitlines()]
-    (microseconds,) = (int(line[1]) for line in lines if line[-1].strip() == "r2p_edge")
-    return microseconds / 1e6
+def import_seconds(runs: int) -> dict[str, dict[str, float]]:
+    """Return the least seconds of each of `STATEMENTS`, "compiled" and from "source"."""
+    import r2p_edge
+
+    seconds: dict[str, dict[str, float]] = {statement: {} for statement in STATEMENTS}
+    with tempfile.TemporaryDirectory() as cache:
+        # Bytecode of its own: what the checkout has of it depends on the caller's settings.
+        variables = {"PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
+        python("-c", "from r2p_edge import *", **variables)
+        variables["PYTHONDONTWRITEBYTECODE"] = "1"
+        for state in ("compiled", "source"):
+            if state == "source":
+                shutil.rmtree(Path(cache, *Path(r2p_edge.__file__).parent.parts[1:]))
+            for statement in STATEMENTS:
+                code = SECONDS.format(statement=statement)
+                seconds[statement][state] = min(
+                    float(python("-c", code, **variables)) for _ in range(runs)
+                )
+    return seconds
 
 
 def memory_mb(code: str, path: Path, threads: int) -> dict[str, float]:
     """Return the memory in MB, "rss" and "pss", of a process that has run this code."""
-    done = python("-c", code + MEMORY, str(path), str(threads))
-    return {name: kib * 1024 / 1e6 for name, kib in json.loads(done.stdout).items()}
+    printed = python("-c", code + MEMORY, str(path), str(threads))
+    return {name: kib * 1024 / 1e6 for name, kib in json.loads(printed).items()}
 
 
 def measure(runs: int) -> dict[str, object]:
@@ -88,7 +123,7 @@ def measure(runs: int) -> dict[str, object]:
 
     from r2p_edge.runtimes.base import usable_cores
 
-    seconds = min(import_seconds() for _ in range(runs))
+    seconds = import_seconds(runs)
     found: dict[str, list[dict[str, float]]] = {"runtime": [], "predictor": []}
     with tempfile.TemporaryDirectory() as folder:
         path = model(Path(folder))
@@ -100,12 +135,20 @@ def measure(runs: int) -> dict[str, object]:
         for name, values in found.items()
     }
     more = {kind: medians["predictor"][kind] - medians["runtime"][kind] for kind in ("rss", "pss")}
-    figures = {"import_s": seconds, "memory_mb": max(more.values())}
+    figures = {
+        "import_s": seconds["import r2p_edge"]["source"],
+        "predictor_s": seconds["from r2p_edge import Predictor"]["compiled"],
+        "memory_mb": max(more.values()),
+    }
     return {
         "machine": machine(),
         "model": "r2plus1d_18, 16x112x112, fp32, onnxruntime",
         "runs": runs,
-        "packages": json.loads(python("-c", PACKAGES).stdout),
+        "packages": json.loads(python("-c", PACKAGES)),
+        "seconds": {
+            statement: {state: round(value, 4) for state, value in values.items()}
+            for statement, values in seconds.items()
+        },
         "memory_mb": {
             name: {kind: round(value, 1) for kind, value in values.items()}
             for name, values in {**medians, "difference": more}.items()
@@ -128,6 +171,8 @@ def main() -> None:
         print(json.dumps(report))
         return
     print(f"packages besides NumPy: {', '.join(report['packages']) or 'none'}")
+    for statement, value in report["seconds"].items():
+        print(f"{value['compiled']:8.4f} s {value['source']:8.4f} s compiled anew  {statement}")
     for name, value in report["memory_mb"].items():
         print(f"{value['rss']:8.1f} MB RSS {value['pss']:8.1f} MB PSS  {name}")
     for name, held in report["figures"].items():

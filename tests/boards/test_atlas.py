@@ -277,7 +277,7 @@ class Atlas(Board):
         self.file("/proc/meminfo", "".join(lines))
 
     def packages(self):
-        """What CANN's compiler imports, for the system's Python alone."""
+        """Install what CANN's compiler imports, for the system's Python alone."""
         for name in CANN_MODULES.split():
             self.file(f"/system/{name}.py")
 

@@ -46,8 +46,11 @@ def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
     assert chosen.record()["unreadable"] == 1
 
 
+SPACINGS = [{"frames": 8}, {"frames": 18}, {"interval": 1}]
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, {"frames": 8}, {"frames": 18}, {"interval": 1}], ids=lambda each: str(each)
+    "changes", [{}, *(pytest.param(each, marks=pytest.mark.slow) for each in SPACINGS)], ids=str
 )
 def test_the_bundled_models_clips_move_as_fast_as_videos(motion_model, changes):
     spec = open_artifact(motion_model).spec

@@ -33,7 +33,10 @@ def uneven(seed):
     return times[times < motion.DURATION]
 
 
-@pytest.mark.parametrize("rate", [12.5, 25, 30, 50, 60, "uneven"])
+@pytest.mark.parametrize(
+    "rate",
+    [12.5, 25, "uneven", *(pytest.param(rate, marks=pytest.mark.slow) for rate in (30, 50, 60))],
+)
 def test_every_frame_rate_gives_the_answer_of_the_file(motion_predictor, filmed, rate):
     for number, expected in filmed.items():
         scene = motion.scene("test", number)

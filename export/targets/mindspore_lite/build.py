@@ -33,6 +33,9 @@ CLIP_FOLDER = "calibration"
 """Folder of the clips to calibrate on, relative to the working folder of the converter, which
 cannot read every letter that the path of a temporary folder may have."""
 
+CALIBRATION_FILE = "calibration.npy"
+"""Name of the same clips in a kit."""
+
 # The chip to compile for unless the config names another: "Ascend" with the name that `npu-smi
 # info` shows (CANN, ATC manual, --soc_version).
 CHIPS = {"ascend310": "Ascend310", "ascend310p": "Ascend310P3", "ascend310b": "Ascend310B4"}
@@ -103,6 +106,22 @@ def build_lite(
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
     return spec
+
+
+def build_lite_of_kit(
+    model: Path, path: Path, planned: ModelSpec, reference: ParityReference
+) -> ModelSpec:
+    """Build the model of a kit, calibrated on the kit's clips if it has any."""
+    assert planned.target is not None
+    clips = model.with_name(CALIBRATION_FILE)
+    return build_lite(
+        model,
+        path,
+        planned,
+        reference,
+        device=planned.target["device"],
+        calibration=np.load(clips) if clips.is_file() else None,
+    )
 
 
 def calibrated_on(clips: np.ndarray | None, planned: ModelSpec) -> ModelSpec:

@@ -16,7 +16,13 @@ from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.targets.kit import write_kit
-from r2p_edge.export.targets.mindspore_lite.build import CHIPS, CLIP_FOLDER, build_lite
+from r2p_edge.export.targets.mindspore_lite.build import (
+    CALIBRATION_FILE,
+    CHIPS,
+    CLIP_FOLDER,
+    build_lite,
+    calibrated_on,
+)
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
 from r2p_edge.export.targets.second_form import SecondForm, build_either
 from r2p_edge.export.verify.parity import parity_reference
@@ -47,21 +53,26 @@ def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         second = _second_form(source.second(), device, chip)
         return build(second.model, second.name, second.planned)
 
+    name = f"{stem}.mindir"
     try:
         return build_either(
-            lambda: build(source.path, f"{stem}.mindir", planned),
+            lambda: build(source.path, name, planned),
             build_second if source.second else None,
             _log.warning,
         )
     except MissingDependencyError:
         folder = out / f"{stem}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
+        extras = {}
+        if clips is not None:
+            planned = calibrated_on(clips, planned)
+            extras[CALIBRATION_FILE] = clips
         try:
             other = None if source.second is None else _second_form(source.second(), device, chip)
         except ModelError as error:  # an operator of its own that has no such form
             _log.info("the kit %s has one form of the model: %s", folder, error)
             other = None
-        name = f"{stem}.mindir"
-        write_kit(source.path, planned, reference, folder, name, calibration=clips, second=other)
+        target = _target_for(device)
+        write_kit(target, source.path, planned, reference, folder, name, extras, other)
         return Built(options.target, folder, planned, "kit")
 
 
@@ -159,7 +170,7 @@ def plan_lite(
         raise UsageError(
             f"MindSpore Lite has no precision {becomes} on {device}; it has {', '.join(has)}"
         )
-    target = "mindspore-lite" if device == "cpu" else device
+    target = _target_for(device)
     model = load_onnx(source)
     require_ops(model, target, precision=becomes)
     runs_on = {"runtime": "mindspore_lite", "device": device}
@@ -175,3 +186,8 @@ def plan_lite(
     full_quant_config(planned, CLIP_FOLDER, 1, method=method)  # raises on what it cannot express
     calibration = {**(record or {}), "method": method, "profile": target}
     return planned.replace(calibration=calibration)
+
+
+def _target_for(device: str) -> str:
+    """Return the name of the target for a device, whatever name the user asked for it by."""
+    return "mindspore-lite" if device == "cpu" else device

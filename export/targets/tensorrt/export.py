@@ -46,7 +46,8 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
             )
             return Built(options.target, path, spec)
         folder = out / f"{file_stem(planned)}-tensorrt-kit"
-        write_kit(models.plain, planned, reference, folder, path.name, models.typed)
+        extras = {} if models.typed is None else {TYPED: models.typed}
+        write_kit(options.target, models.plain, planned, reference, folder, path.name, extras)
     return Built(options.target, folder, planned, "kit")
 
 

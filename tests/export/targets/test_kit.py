@@ -3,6 +3,7 @@
 import ast
 import runpy
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -16,9 +17,14 @@ from requirements import needs
 
 from r2p_edge.artifact import files as _files
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import OutputError
+from r2p_edge.export.build import build
 from r2p_edge.export.targets import kit as kit_module
+from r2p_edge.export.targets.base import Built, Kit, Target, fresh_spec
 from r2p_edge.export.targets.kit import write_kit
+from r2p_edge.export.targets.kit_build import build_kit
+from r2p_edge.export.targets.table import TABLE
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import InputSpec, ModelSpec
 
@@ -41,6 +47,7 @@ def test_what_is_in_a_kit(made):
     assert names(made.parent) == {made.name, "manifest.json"}
     told = content(made)
     assert told["artifact"] == "net-fp32-conv2d.mindir"
+    assert told["target"] == "mindspore-lite"
     assert (told["runtime"], told["device"]) == ("mindspore_lite", "cpu")
     assert told["files"] == {name: sha256(made / name) for name in FILES - {"kit.json"}}
     spec, source = ModelSpec.from_dict(told["spec"]), open_artifact(made / "model.onnx").spec
@@ -97,6 +104,55 @@ def test_build_py_tells_an_old_python(made, monkeypatch, capsys):
     assert capsys.readouterr().err == error
 
 
+# A target that no other file knows.
+
+
+def test_a_kit_of_a_new_target_needs_its_file_and_row_alone(tmp_path, monkeypatch):
+    reference = ParityReference(np.zeros((1, 4)), np.ones((1, 4)), None)
+
+    def wobble_artifact(source, out, options):
+        planned = fresh_spec(source.spec, target={"runtime": "wobbly", "device": "table"})
+        (tmp_path / "rules.txt").write_bytes(b"wobble twice")
+        extras = {"tuning.npy": np.arange(3), "rules": tmp_path / "rules.txt"}
+        folder = out / "net-wobble-kit"
+        write_kit("wobble", source.path, planned, reference, folder, "net.wobble", extras)
+        return Built(options.target, folder, planned, "kit")
+
+    def build_wobble_of_kit(model, path, planned, reference):
+        tuning = np.load(model.with_name("tuning.npy"))
+        rules = model.with_name("rules").read_bytes()
+        path.write_bytes(rules + tuning.astype(np.uint8).tobytes() + model.read_bytes()[:4])
+        parity = {"reference": "onnx", "clips": len(reference.inputs)}
+        spec = planned.replace(parity=parity)
+        write_sidecar(path, spec)
+        return spec
+
+    file = types.ModuleType("r2p_edge.export.targets.wobble")
+    vars(file).update(wobble_artifact=wobble_artifact, build_wobble_of_kit=build_wobble_of_kit)
+    monkeypatch.setitem(sys.modules, file.__name__, file)
+    kit = Kit("wobblec", "wobble:build_wobble_of_kit")
+    row = Target("wobble", "wobble:wobble_artifact", ("fp32",), kit=kit)
+    monkeypatch.setitem(TABLE, row.name, row)
+
+    source = brightness_model(tmp_path / "source.onnx")
+    (built,) = build(source, targets=["wobble"], out=tmp_path / "out").built
+    assert (built.target, built.status) == ("wobble", "kit")
+    assert names(built.path) == FILES | {"tuning.npy", "rules"}
+    assert set(content(built.path)["files"]) == names(built.path) - {"kit.json"}
+    assert "numpy and wobblec." in (built.path / "build.py").read_text()
+    report = build_kit(built.path)
+    path = built.path / "net.wobble"
+    assert path.read_bytes() == b"wobble twice\0\1\2" + source.read_bytes()[:4]
+    parity = {"reference": "onnx", "clips": 1}
+    assert report == {
+        "path": str(path),
+        "runtime": "wobbly",
+        "device": "table",
+        "precision": "fp32",
+        "parity": parity,
+    }
+
+
 # Writing a kit.
 
 
@@ -105,7 +161,7 @@ def planned(tmp_path):
     """The arguments of `write_kit` up to the folder."""
     spec = spec_of_brightness(target={"runtime": "mindspore_lite", "device": "cpu"})
     source = brightness_model(tmp_path / "source.onnx", spec)
-    return source, spec, ParityReference(np.zeros((1, 4)), np.ones((1, 4)), None)
+    return "mindspore-lite", source, spec, ParityReference(np.zeros((1, 4)), np.ones((1, 4)), None)
 
 
 def test_a_kit_replaces_another_whole(made, planned, tmp_path):
@@ -154,6 +210,13 @@ def test_a_failure_leaves_the_old_kit(planned, tmp_path, monkeypatch, step):
         write_kit(*planned, folder, "b.mindir")
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     assert names(tmp_path) == {"kit", "source.onnx"}
+
+
+@pytest.mark.parametrize("target", ["wobble", "onnx"])
+def test_a_target_without_kits(planned, tmp_path, target):
+    with pytest.raises(KeyError, match=target):
+        write_kit(target, *planned[1:], tmp_path / "kit", "a.mindir")
+    assert names(tmp_path) == {"source.onnx"}
 
 
 def test_a_folder_that_cannot_be_made(planned, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ from r2p_edge import Predictor
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.errors import ModelError
-from r2p_edge.export.targets.kit import write_kit
+from r2p_edge.export.targets.base import OnnxForm, TargetOptions, ToolClips
 from r2p_edge.export.targets.kit_build import build_kit
 from r2p_edge.export.targets.mindspore_lite.build import build_lite
-from r2p_edge.export.targets.mindspore_lite.export import plan_lite
+from r2p_edge.export.targets.mindspore_lite.export import lite_artifact, plan_lite
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 
@@ -201,32 +202,38 @@ def test_a_form_that_was_chosen_has_no_second(network, tmp_path):
 @pytest.fixture
 def int8_kit(made, tmp_path):
     """A kit for int8; and what it is made of, without the clips."""
-    source = made / "model.onnx"
-    planned = plan_lite(source, "cpu", "int8", record={"seed": 7, "clips": 200})
-    arguments = source, planned, parity_reference(source)
+    source = open_artifact(made / "model.onnx")
+    record = {"seed": 7, "clips": 200}
+    planned = plan_lite(source.path, "cpu", "int8", record=record)
     clips = verification_clips(planned, 5, seed=2)
-    write_kit(*arguments, tmp_path / "int8", "net-int8.mindir", calibration=clips)
-    return tmp_path / "int8", arguments, clips
+    quantizer = types.SimpleNamespace(clips=lambda target: ToolClips(clips, "minmax", record))
+    # "mindspore" is Lite here, as `target_here` chooses.
+    options = TargetOptions("mindspore", "int8", quantizer)
+    built = lite_artifact(OnnxForm(source.path, source.spec), tmp_path, options)
+    assert (built.target, built.status) == ("mindspore", "kit")
+    return built.path, (source.path, planned, parity_reference(source.path)), clips
 
 
 def test_int8_is_calibrated_there_as_here(int8_kit, run_kit, tmp_path):
     folder, arguments, clips = int8_kit
     calibration = {"seed": 7, "clips": 5, "method": "minmax", "profile": "mindspore-lite"}
     assert content(folder)["spec"]["calibration"] == calibration
+    assert content(folder)["target"] == "mindspore-lite"
     assert names(folder) == FILES | {"calibration.npy"}
     kept = np.load(folder / "calibration.npy")
     assert kept.dtype == np.uint8  # a quarter of what the model takes
     np.testing.assert_array_equal(kept, clips)
     code, output, errors = run_kit(folder)
     assert code == 0, errors
-    assert output.startswith(f"{folder / 'net-int8.mindir'}: int8 for cpu, largest difference ")
-    spec = open_artifact(folder / "net-int8.mindir").spec
+    path = folder / "net-int8-conv2d.mindir"
+    assert output.startswith(f"{path}: int8 for cpu, largest difference ")
+    spec = open_artifact(path).spec
     assert spec.calibration == calibration
     assert spec.parity["max_rel"] > 1e-4
     here = tmp_path / "here.mindir"
     with installed():
         build_lite(arguments[0], here, *arguments[1:], device="cpu", calibration=clips)
-    assert here.read_bytes() == (folder / "net-int8.mindir").read_bytes()
+    assert here.read_bytes() == path.read_bytes()
 
 
 def test_int8_without_its_clips(int8_kit, refused):
@@ -328,7 +335,10 @@ def test_a_kit_json_that_lacks_something(kit):
         (kit / "kit.json").write_text(json.dumps(without))
         with pytest.raises(ModelError, match=rf"is not a complete kit \(KeyError\('{name}'\)\)"):
             build_kit(kit)
-    for changes in ({"files": {}}, {"files": None}, {"spec": {"format": 1}}):
+    for changes in (
+        *({"files": {}}, {"files": None}, {"spec": {"format": 1}}),
+        *({"target": "wobble"}, {"target": "onnx"}, {"target": []}),  # it has no kits
+    ):
         (kit / "kit.json").write_text(json.dumps(whole | changes))
         with pytest.raises(ModelError, match="is not a complete kit"):
             build_kit(kit)

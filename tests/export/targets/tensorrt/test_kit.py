@@ -116,7 +116,7 @@ def test_what_is_in_a_kit(kits):
         assert names(folder) == FILES | more
         told = json.loads((folder / "kit.json").read_text())
         assert set(told["files"]) == FILES - {"kit.json"} | more
-        assert told["artifact"] == f"net-{precision}.engine"
+        assert (told["artifact"], told["target"]) == (f"net-{precision}.engine", "tensorrt")
         spec = ModelSpec.from_dict(told["spec"])
         assert (spec.precision, spec.parity) == (precision, None)
         assert spec.target == {"runtime": "tensorrt", "device": "cuda"}

@@ -1,0 +1,269 @@
+"""The tables of what each runtime, device and source was tested on, in README and pages.
+
+    python docs/scripts/status_tables.py
+
+writes them between `<!-- status: NAME -->` and `<!-- end -->`. `FACTS` is the one place where a
+state is said. `tests/docs/test_status.py` holds the pages to this file, and after a whole run
+`tests/helpers/check_proofs.py` holds this file to the tests that passed.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+State = Literal["real library", "real builder, no device", "stand-in", "untested", "not supported"]
+
+
+class Fact(NamedTuple):
+    """State of one thing that tables have a row for.
+
+    Attributes:
+        state: what it was tested on.
+        proofs: the tests, "file::function" below `tests/`.
+        script: a script of the repository that tries it by hand, instead of tests.
+        remark: what a reader must know besides.
+    """
+
+    state: State
+    proofs: tuple[str, ...] = ()
+    script: str = ""
+    remark: str = ""
+
+
+FACTS = {
+    "onnxruntime": Fact(
+        "real library",
+        (
+            "cli/test_demo.py::test_demo_has_a_row_for_each_runtime",
+            "calibration/test_quantize.py::test_the_motion_model_sees_as_well_as_before",
+        ),
+    ),
+    "onnxruntime on aarch64": Fact(
+        "real library", script=".ci/aarch64", remark="on an emulated processor"
+    ),
+    "onnxruntime elsewhere": Fact("untested"),
+    "openvino": Fact(
+        "real library",
+        (
+            "runtimes/test_openvino.py::test_answers_are_those_of_onnxruntime",
+            "calibration/test_quantize.py::test_the_motion_model_sees_as_well_as_before",
+        ),
+    ),
+    "openvino elsewhere": Fact("untested"),
+    "tensorrt": Fact(
+        "stand-in",
+        (
+            "cli/test_tensorrt.py::test_from_weights_to_an_answer",
+            "runtimes/tensorrt/test_runtime.py::test_answers_are_those_of_onnxruntime",
+        ),
+    ),
+    "tensorrt 8.4": Fact("not supported"),
+    "mindspore": Fact(
+        "real library",
+        (
+            "runtimes/test_mindspore.py::test_answers_are_those_of_onnxruntime",
+            "export/targets/mindspore/test_export.py::test_r2plus1d_answers_as_its_source",
+        ),
+    ),
+    "mindspore lite": Fact("stand-in", ("cli/test_mindspore.py::test_what_lite_builds",)),
+    "mindspore lite on ascend": Fact("stand-in", ("cli/test_mindspore.py::test_for_an_ascend",)),
+    "acl": Fact(
+        "stand-in",
+        (
+            "runtimes/test_acl.py::test_an_offline_model",
+            "runtimes/test_acl.py::test_the_calls_are_those_of_the_reference",
+        ),
+    ),
+    "om": Fact("stand-in", ("runtimes/test_ais_bench.py::test_an_offline_model",)),
+    "files": Fact(
+        "real library",
+        (
+            "video/test_file.py::test_every_frame_is_opencvs",
+            "live/capture/test_file.py::test_a_file_on_a_server_is_a_file",
+        ),
+    ),
+    "cameras": Fact("stand-in", ("live/capture/test_opencv.py::test_gstreamer",)),
+    "jetson": Fact("stand-in", ("boards/test_jetson.py::test_a_stranger_follows_the_readme",)),
+    "atlas": Fact("stand-in", ("boards/test_atlas.py::test_a_strangers_walk",)),
+}
+
+
+class Table(NamedTuple):
+    """A table of a page.
+
+    Attributes:
+        page: path from the root of the repository.
+        columns: headings, without that of the last column, which is the state.
+        rows: cells, and the name of the fact that gives the state.
+    """
+
+    page: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+TABLES = {
+    "runtimes": Table(
+        "README.md",
+        ("runtime", "files", "device"),
+        (
+            ("ONNX Runtime", "`.onnx`", "CPU, x86-64", "onnxruntime"),
+            ("", "", "CPU, aarch64", "onnxruntime on aarch64"),
+            ("", "", "`cuda`, `coreml` and others", "onnxruntime elsewhere"),
+            ("OpenVINO", "`.xml`, `.onnx`", "CPU, x86-64", "openvino"),
+            ("", "", "CPU on aarch64, `gpu`, `npu`", "openvino elsewhere"),
+            ("TensorRT 8.6 to 11", "`.engine`, `.plan`", "NVIDIA GPU, Jetson", "tensorrt"),
+            ("MindSpore 2.10", "`.mindir`", "CPU, x86-64", "mindspore"),
+            ("MindSpore Lite", "`.mindir`", "CPU", "mindspore lite"),
+            ("", "`.mindir`", "Ascend 310, 310P, 310B", "mindspore lite on ascend"),
+            ("acl (CANN's pyACL)", "`.om`", "Ascend 310, 310P, 310B", "acl"),
+            ("ais_bench", "`.om`", "Ascend 310, 310P, 310B", "om"),
+            ("Video: files, HTTP", "", "", "files"),
+            ("Video: USB cameras, GStreamer", "", "", "cameras"),
+        ),
+    ),
+    "onnxruntime": Table(
+        "docs/runtimes/onnxruntime.md",
+        ("files", "devices"),
+        (
+            ("`.onnx`, fp32 and int8", "`cpu` on x86-64", "onnxruntime"),
+            ("", "`cpu` on aarch64", "onnxruntime on aarch64"),
+            ("", "`cuda`, `coreml` and others, from other wheels", "onnxruntime elsewhere"),
+        ),
+    ),
+    "openvino": Table(
+        "docs/runtimes/openvino.md",
+        ("files", "devices"),
+        (
+            (
+                "`.xml` with `.bin`; `.onnx` with `--runtime openvino`",
+                "`cpu` on x86-64",
+                "openvino",
+            ),
+            ("", "`cpu` on aarch64", "openvino elsewhere"),
+            ("", "`gpu`, `npu` (fp16 only)", "openvino elsewhere"),
+        ),
+    ),
+    "tensorrt": Table(
+        "docs/runtimes/tensorrt.md",
+        ("system", "TensorRT", "Python", "how precision is chosen"),
+        (
+            ("JetPack 5", "8.4, 8.5", "3.8", "", "tensorrt 8.4"),
+            ("JetPack 6.0", "8.6", "3.10", "builder flags", "tensorrt"),
+            ("JetPack 6.1, 6.2", "10.3", "3.10", "builder flags", "tensorrt"),
+            ("JetPack 7.0, 7.1 (Thor)", "10.13", "3.12", "builder flags", "tensorrt"),
+            ("JetPack 7.2", "10.16", "3.12", "builder flags", "tensorrt"),
+            ("JetPack 7.2.2 and later", "11.4", "3.12", "types in the ONNX file", "tensorrt"),
+            (
+                "Linux PC, `pip install tensorrt` (driver r580 or later)",
+                "11",
+                "3.10 to 3.14",
+                "types in the ONNX file",
+                "tensorrt",
+            ),
+            (
+                'Linux PC, `pip install "tensorrt-cu12<11"`',
+                "10",
+                "3.10 to 3.13",
+                "builder flags",
+                "tensorrt",
+            ),
+        ),
+    ),
+    "mindspore": Table(
+        "docs/runtimes/mindspore.md",
+        ("runtime", "files", "device"),
+        (
+            ("MindSpore 2.10", "`.mindir`", "`cpu` on x86-64", "mindspore"),
+            ("MindSpore Lite", "`.mindir`", "`cpu`", "mindspore lite"),
+            ("", "`.mindir`", "`ascend` (310, 310P, 310B), fp16", "mindspore lite on ascend"),
+            ("acl (CANN's pyACL)", "`.om`", "`ascend`", "acl"),
+            ("ais_bench", "`.om`", "`ascend`", "om"),
+        ),
+    ),
+    "devices": Table(
+        "docs/devices/index.md",
+        ("board", "runtime", "graph", "precision"),
+        (
+            (
+                "PC, x86-64",
+                "ONNX Runtime, OpenVINO",
+                "conv3d, conv2d",
+                "fp32, int8; OpenVINO fp16, bf16",
+                "openvino",
+            ),
+            ("", "MindSpore", "conv3d, conv2d", "fp32", "mindspore"),
+            (
+                "CPU of an aarch64 board",
+                "ONNX Runtime",
+                "conv3d",
+                "fp32, int8",
+                "onnxruntime on aarch64",
+            ),
+            ("Jetson Orin, JetPack 6.0", "TensorRT 8.6", "conv3d", "fp16, int8", "jetson"),
+            ("Jetson Orin, JetPack 6.1, 6.2", "TensorRT 10.3", "conv3d", "fp16, int8", "jetson"),
+            ("Jetson Thor, JetPack 7.0, 7.1", "TensorRT 10.13", "conv3d", "fp16, int8", "jetson"),
+            ("Jetson Orin, Thor, JetPack 7.2", "TensorRT 10.16", "conv3d", "fp16, int8", "jetson"),
+            ("Jetson Orin, Thor, later", "TensorRT 11.4", "conv3d", "fp16, int8", "jetson"),
+            (
+                "Atlas 300I (310)",
+                "acl (`.om`); MindSpore Lite",
+                "conv3d, else conv2d",
+                "fp16",
+                "atlas",
+            ),
+            (
+                "Atlas 300I Pro, 300V Pro (310P)",
+                "acl (`.om`); MindSpore Lite",
+                "conv3d, else conv2d",
+                "fp16",
+                "atlas",
+            ),
+            (
+                "Atlas 200I DK A2, Orange Pi AIpro (310B)",
+                "acl (`.om`); MindSpore Lite",
+                "conv2d",
+                "fp16",
+                "atlas",
+            ),
+        ),
+    ),
+}
+
+
+def markdown(table: Table) -> str:
+    """Return a table as the lines of a page."""
+    rows = [(*row[:-1], _words(FACTS[row[-1]])) for row in table.rows]
+    lines = [f"| {' | '.join(cells)} |\n" for cells in ((*table.columns, "state"), *rows)]
+    lines.insert(1, "|---" * (len(table.columns) + 1) + "|\n")
+    return re.sub(r"\|  (?=\|)", "| ", "".join(lines))
+
+
+def _words(fact: Fact) -> str:
+    state = f"**{fact.state}**" if fact.state == "untested" else fact.state
+    script = f" (`{fact.script}`)" if fact.script else ""
+    return state + (f", {fact.remark}" if fact.remark else "") + script
+
+
+def filled(page: str) -> str:
+    """Return the text of a page, given by its path from the root, with its tables filled in."""
+
+    def part(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{markdown(TABLES[match[2]])}\n<!-- end -->"
+
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.sub(r"(<!-- status: (\w+) -->\n).*?<!-- end -->", part, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Write the tables into their pages."""
+    for page in sorted({table.page for table in TABLES.values()}):
+        (ROOT / page).write_text(filled(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
