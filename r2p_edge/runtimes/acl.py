@@ -1,11 +1,12 @@
 """Offline models of Ascend NPUs, `.om`, through CANN's own Python interface, pyACL.
 
 It comes with every CANN (the toolkit and the runtime nnrt alike), has no wheel to find and no rules
-for files. Signatures and return values are those of "CANN AscendCL application development (Python)
-API reference", hiascend.com canncommercial 8.0 and 8.5, appdevgapi/aclpythondevg_01_*: acl.init
-0005, finalize 0006, get_recent_err_msg 0009, create_data_buffer 0015, rt.set_device 0056, rt.malloc
-0115, rt.memcpy 0120, mdl.execute 0154, mdl.create_dataset 0186, mdl.get_input_dims 0211; and, for
-return codes, 0910. Functions return the code last, or alone; 0 is success.
+for files. Signatures, return values and restrictions are those of CANN's reference of pyACL, on
+hiascend.com: document/detail/en/canncommercial/800/apiref/appdevgapi/aclpythondevg_01_NUMBER, with
+0006 (finalize), 0009 (get_recent_err_msg), 0017 (destroy_data_buffer), 0124 (rt.memcpy), 0154
+(mdl.execute), 0204 (mdl.destroy_desc), 0212 (mdl.get_output_dims), 0217 (mdl.get_input_data_type),
+0921 (return codes), and in its Chinese edition 0005 (init) and 0188 (mdl.add_dataset_buffer).
+Functions return the code last, or alone; 0 is success.
 """
 
 from __future__ import annotations
