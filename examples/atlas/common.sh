@@ -160,6 +160,8 @@ need_compiler() {
     if [[ $version =~ ^([0-9]+)\.([0-9]+) ]] && ((BASH_REMATCH[1] * 100 + BASH_REMATCH[2] >= 805)) &&
         [ -z "$(find -L "$ASCEND_HOME_PATH/opp" -maxdepth 7 -name "$target" -print -quit \
             2> /dev/null)" ]; then
+        [ "$target" != ascend310 ] || die "CANN $version has no operators for a $soc, which it" \
+            "does not support; install CANN 8.2 or older"
         die "CANN $version has no operators for a $soc: there is no $target in" \
             "$ASCEND_HOME_PATH/opp; from 8.5 on they are a package beside the toolkit, so install" \
             "Ascend-cann-${target#ascend}-ops of this version"

@@ -915,9 +915,9 @@ def test_operators_are_a_package_of_their_own(tmp_path, bundle, name):
         board.cann("cann", version=version, operators=False)
         board.file("/usr/local/Ascend/cann/latest/opp/built-in/ascend310x/one")
         done = board.run("build_om.sh", model, "--out", "out")
-        said = f"CANN {version} has no operators for a {board.soc}: there is no {board.target} in"
-        refused(done, said)
-        assert f"install Ascend-cann-{board.target[6:]}-ops of this version" in done.stderr
+        refused(done, f"CANN {version} has no operators for a {board.soc}")
+        package = f"install Ascend-cann-{board.target[6:]}-ops of this version"
+        assert ("install CANN 8.2 or older" if name == "310" else package) in done.stderr
     board.cann("ascend-toolkit", version="8.3.RC1", operators=False)  # inside, wherever
     board.plan("build_om.sh", model, "--out", "out")
 
