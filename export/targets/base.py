@@ -60,6 +60,7 @@ class Target:
             function takes (`OnnxForm`, output folder, `TargetOptions`) and returns `Built`.
         precisions: precisions that the target can be built in.
         graph: form of the network that the target runs best.
+        second: form to build where the target's tool refuses that one.
         input: dtype of the model's input that the target is known to take.
         quantized: origin of int8: Q/DQ nodes in the ONNX file, written for the "cpu" or for
             "tensorrt"; or the target's own "tool", which calibrates on clips. None without int8.
@@ -74,6 +75,7 @@ class Target:
     builder: str
     precisions: tuple[str, ...]
     graph: GraphForm = "conv3d"
+    second: GraphForm | None = None
     input: Literal["uint8", "float32"] = "uint8"
     quantized: Literal["cpu", "tensorrt", "tool"] | None = None
     max_clips: int | None = None
@@ -103,11 +105,13 @@ class OnnxForm(NamedTuple):
         path: the .onnx file.
         spec: its contract.
         fp32: the fp32 file that a Q/DQ form was made from; None for a form that is not quantized.
+        second: writes the target's second form; None where it has none or the caller chose a form.
     """
 
     path: Path
     spec: ModelSpec
     fp32: Path | None = None
+    second: Callable[[], OnnxForm] | None = None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,10 @@ RUNTIMES = {
     "tensorrt_rtx": _Row(
         "r2p_edge.runtimes.tensorrt.rtx", "TensorRTForRTX", (".engine", ".plan"), b"vtrt"
     ),
-    "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")),
+    "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir",)),
+    # CANN brings it along, with no wheel to find and no rules for a file's owner and path.
+    "acl": _Row("r2p_edge.runtimes.acl", "Acl", (".om",)),
+    "ais_bench": _Row("r2p_edge.runtimes.ais_bench", "AisBench", (".om",)),
     "mindspore": _Row("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
 }
 """Runtimes by name, which is the name of the Python package that they need.

@@ -719,6 +719,21 @@ def test_an_engine_that_cannot_answer_is_left_out(choice, exported, tmp_path, ca
             choice.measure([bad, good], source, None)
 
 
+def test_a_bundle_in_which_an_engine_is_kept_stays_whole(choice, tmp_path):
+    from r2p_edge.artifact import bundle
+
+    out = tmp_path / "model.engine"
+    for content in (b"first", b"another engine"):  # of a build, and of a second one
+        draft = tmp_path / "work.engine"
+        draft.write_bytes(content)
+        write_sidecar(draft, SPEC)
+        choice.keep(draft, out)
+        if content == b"first":
+            assert bundle.check(tmp_path) is None  # no bundle, and none is made of it
+            bundle.record(tmp_path, [out])
+    assert bundle.check(tmp_path) == 2
+
+
 def test_an_engine_without_its_sidecar_is_not_written(choice, tmp_path):
     from r2p_edge.errors import OutputError
 

@@ -236,13 +236,16 @@ def test_a_tool_that_hangs(tool, source, plan, monkeypatch):
     assert tool.version()
     started = []
 
-    def time_is_up(process, *_, timeout):
+    def time_is_up(process, timeout=None):
+        if timeout is None:
+            return wait(process)
         started.append(process)
         plan.write_bytes(b"half")
         raise subprocess.TimeoutExpired(process.args, timeout)
 
+    wait = subprocess.Popen.wait
     monkeypatch.setenv("FAKE_TRTEXEC", "hang")
-    monkeypatch.setattr(subprocess.Popen, "communicate", time_is_up)
+    monkeypatch.setattr(subprocess.Popen, "wait", time_is_up)
     with pytest.raises(BackendError, match=r"trtexec did not finish within 3600 s; .* by hand$"):
         tool.build(source, plan, precision="fp32")
     (process,) = started
@@ -253,11 +256,14 @@ def test_a_tool_that_hangs(tool, source, plan, monkeypatch):
 def test_a_tool_that_says_nothing_of_itself_in_time(tool, monkeypatch):
     limits = []
 
-    def time_is_up(process, *_, timeout):
+    def time_is_up(process, timeout=None):
+        if timeout is None:
+            return wait(process)
         limits.append(timeout)
         raise subprocess.TimeoutExpired(process.args, timeout)
 
-    monkeypatch.setattr(subprocess.Popen, "communicate", time_is_up)
+    wait = subprocess.Popen.wait
+    monkeypatch.setattr(subprocess.Popen, "wait", time_is_up)
     for timeout, limit in ((3600.0, 60), (1.5, 1.5)):
         with pytest.raises(BackendError, match=f"did not finish within {limit} s"):
             Trtexec(tool.program, timeout=timeout).version()
@@ -268,13 +274,16 @@ def test_ctrl_c_ends_the_tool(tool, source, plan, monkeypatch):
     assert tool.version()
     started = []
 
-    def interrupted(process, *_, **__):
+    def interrupted(process, timeout=None):
+        if timeout is None:
+            return wait(process)
         started.append(process)
         plan.write_bytes(b"half")
         raise KeyboardInterrupt
 
+    wait = subprocess.Popen.wait
     monkeypatch.setenv("FAKE_TRTEXEC", "hang")
-    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tool.build(source, plan, precision="fp32")
     (process,) = started
