@@ -6,13 +6,14 @@ initialises once; a thread has the context that was made or set in it; a model i
 unloaded in one context; memory, data buffers, datasets and descriptions are freed one by one. It
 cannot show what a chip computes, or how long.
 
-FAKE_LITE_CHIP: the chip in the machine. FAKE_ACL: "init", "device", "memory" or "execute" makes that
-call fail. `leaks()` lists what was not freed, `calls` every call.
+FAKE_LITE_CHIP: the chip in the machine. FAKE_ACL: "init", "device", "memory" or "execute" makes
+that call fail. `leaks()` lists what was not freed, `calls` every call.
 """
 
 import ctypes
 import os
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,7 +28,8 @@ _state.models, _state.descriptions, _state.next = {}, {}, 1000
 calls = []
 
 PARAM, UNINITIALIZED, REPEATED, MODEL_ID = 100000, 100001, 100002, 145003
-CONTEXT, OTHER_CONTEXT, NO_MEMORY, BROKEN, SETUP, GE = 107002, 107004, 207001, 507011, 507033, 500002
+CONTEXT, OTHER_CONTEXT, NO_MEMORY = 107002, 107004, 207001
+BROKEN, SETUP, GE = 507011, 507033, 500002
 
 
 def leaks():
@@ -191,7 +193,7 @@ def memcpy(dst, dest_max, src, count, kind, /):
 def load_from_file(model_path, /):
     if _context() is None:
         return 0, CONTEXT
-    if not os.path.isfile(model_path):  # noqa: PTH113
+    if not Path(model_path).is_file():
         return 0, 145002
     try:
         model = Model(model_path)

@@ -1,6 +1,7 @@
-"""What the stand-ins share: a model loaded on the chip of this machine."""
+"""A model on the chip of this machine, for both stand-ins."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -16,8 +17,7 @@ class Model:
     """A file's model, which takes bytes and compares nothing."""
 
     def __init__(self, path):
-        with open(path, "rb") as file:
-            head, _, model = file.read().partition(b"\n")
+        head, _, model = Path(path).read_bytes().partition(b"\n")
         words = head.decode(errors="replace").split()
         if words[:1] != ["OM"] or words[1] != os.environ.get("FAKE_LITE_CHIP"):
             raise LoadError(path)

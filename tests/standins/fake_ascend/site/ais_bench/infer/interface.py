@@ -16,6 +16,7 @@ import re
 import stat
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,8 +33,8 @@ def _print(text):
 
 
 def check_model_path_legality(value):
-    path = os.path.abspath(value)
-    if re.search(r"[^_A-Za-z0-9/.-]", path):
+    path = Path(value).absolute()
+    if re.search(r"[^_A-Za-z0-9/.-]", str(path)):
         _log.error("path contains illegal char, legal chars include A-Z a-z 0-9 _ - / .")
         raise ValueError("The path string is illegal. Please check.")
     if reason := _fault(path):
@@ -44,8 +45,8 @@ def check_model_path_legality(value):
 
 
 def _fault(path):
-    found = os.stat(path)
-    if os.path.islink(path):
+    found = path.stat()
+    if path.is_symlink():
         return f"path :{path} is a soft link, not supported"
     if found.st_uid != os.geteuid() and found.st_gid not in os.getgroups():
         return f"current user isn't path:{path}'s owner or ownergroup"
