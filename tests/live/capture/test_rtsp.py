@@ -13,7 +13,7 @@ from requirements import require
 
 from r2p_edge.live.open import open_capture
 
-RUNS = (0, 1030, 2070)
+RUNS = (0, 1030, 2085)
 """First frames of the servers that follow each other."""
 
 
