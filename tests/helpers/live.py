@@ -179,7 +179,7 @@ def shows(answer, number, step):
     """Return True if a window ends with this frame of a sender, and has every `step`th before."""
     seen = np.array(levels(answer)) - levels(answer)[-1] + float(answer.live.image.mean())
     sent = [swing(number - step * back) for back in reversed(range(len(seen)))]
-    return bool(np.abs(seen - sent).max() < 4)  # encoded, and rounded, it is off by 3
+    return bool(np.abs(seen - sent).max() < 5)  # encoded, it is off by 4; by a frame, by 10
 
 
 class FakeVideoCapture:

