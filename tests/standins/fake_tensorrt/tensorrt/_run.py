@@ -109,7 +109,7 @@ class Runtime(Owned):
         if not view.c_contiguous:
             raise BufferError("the buffer is not contiguous")
         try:
-            record, model = _plan.read(bytes(view), NUMBERS, b"vtrt" if RTX else b"ftrt")
+            record, model = _plan.read(bytes(view), NUMBERS, (b"vtrt" if RTX else b"ftrt",))
             here, there = _cuda.capability(), record["capability"]
             if here not in record.get("chips", [there]):
                 raise _plan.PlanError(
