@@ -44,6 +44,8 @@ fresh() { # name, python
 install_oracles() {
     .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow
     .venv/bin/pip install --no-deps torchvision==0.28.0
+    # NVIDIA's parser and builder, which need no GPU: 90 MB, and 220 MB unpacked.
+    .venv/bin/pip install tensorrt-rtx-cu12==1.7.1.116
     # The real Python modules of TensorRT, without its libraries; see tests/helpers/tensorrt_wheels.py.
     export R2P_TENSORRT_BINDINGS=$work/tensorrt
     local wheel
@@ -64,6 +66,32 @@ install_lite() {
     export R2P_LITE_PYTHON=$work/lite37/bin/python
 }
 
-# The oracles, and the tools that some tests call, as a value of R2P_REQUIRE.
+# Install GStreamer, an OpenCV that has it, and its RTSP server, which Debian has for the system's
+# Python, and enter a clone with a .venv of that.
+fresh_gstreamer() {
+    local as_root=() packages=(
+        python3-venv python3-opencv python3-gi python3-gst-1.0 gir1.2-gst-rtsp-server-1.0
+        gstreamer1.0-tools gstreamer1.0-python3-plugin-loader
+        gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+        gstreamer1.0-plugins-ugly
+    )
+    if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
+    for program in apt-get "${as_root[@]}"; do
+        command -v "$program" >/dev/null ||
+            { echo "GStreamer comes from Debian 12: there is no $program here" >&2; return 1; }
+    done
+    if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
+        "${as_root[@]}" apt-get -qq update
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
+    fi
+    fresh gstreamer /usr/bin/python3
+    python3 -m venv --system-site-packages .venv
+    # Not the extra opencv, whose OpenCV has no GStreamer; and Debian's was built for NumPy 1.
+    .venv/bin/pip install -e ".[export]" pytest "numpy<2"
+}
+
+# What is installed above, and the tools that some tests call, as values of R2P_REQUIRE.
+gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
-all_required+=,mindspore_lite_real,tensorrt_bindings,shellcheck,systemd-analyze,mkdocs
+all_required+=,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs

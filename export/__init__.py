@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from r2p_edge.export.targets.onnx_torch import onnx_from_torch
     from r2p_edge.export.targets.openvino import openvino_from_onnx
     from r2p_edge.export.targets.tensorrt.export import tensorrt_from_onnx
+    from r2p_edge.export.targets.tensorrt_rtx.export import tensorrt_rtx_from_onnx
 
 TARGETS = tuple(TABLE)
 """Names that `r2p-edge export --to` takes."""
@@ -33,6 +34,7 @@ _HOMES = {
     "onnx_from_torch": "targets.onnx_torch",
     "openvino_from_onnx": "targets.openvino",
     "tensorrt_from_onnx": "targets.tensorrt.export",
+    "tensorrt_rtx_from_onnx": "targets.tensorrt_rtx.export",
 }
 __all__ = [
     "TARGETS",
@@ -45,6 +47,7 @@ __all__ = [
     "onnx_from_torch",
     "openvino_from_onnx",
     "tensorrt_from_onnx",
+    "tensorrt_rtx_from_onnx",
 ]
 
 

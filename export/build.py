@@ -64,6 +64,7 @@ def build(
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
+    chips: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
     keep_going: bool = False,
 ) -> ExportReport:
@@ -94,6 +95,7 @@ def build(
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
+        chips: chips that TensorRT for RTX builds for; see `tensorrt_rtx_from_onnx`.
         progress: called with the step that long work has reached.
         keep_going: return the targets that failed in the report, as long as another one was built;
             by default the first error is raised once all were tried.
@@ -108,6 +110,7 @@ def build(
     """
     wanted = _check_targets(targets, precision)
     cache = _check_engine_options(workspace, timing_cache)
+    _check_chips(wanted, chips)
     model = find_source(source)
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(
@@ -141,7 +144,15 @@ def build(
         )
         report = ExportReport([], [])
         for target in wanted:
-            options = TargetOptions(target.name, precision, quantizer, workspace, cache, progress)
+            options = TargetOptions(
+                target.name,
+                precision,
+                quantizer,
+                workspace,
+                cache,
+                tuple(chips) if target.chips else (),
+                progress,
+            )
             try:
                 report.built.append(_build_one(forms, folder, options))
             except R2PError as error:
@@ -182,6 +193,19 @@ def _check_engine_options(workspace: int | None, timing_cache: str | Path | None
     if timing_cache is not None and not os.path.isdir(timing_cache):
         raise UsageError(f"there is no folder {timing_cache} for the timing cache; create it")
     return None if timing_cache is None else Path(timing_cache)
+
+
+def _check_chips(targets: Sequence[Target], chips: Sequence[str]) -> None:
+    """Make sure that a target can be built for these chips."""
+    known = list(dict.fromkeys(chip for target in targets for chip in target.chips))
+    if chips and not known:
+        names = [name for name, target in TABLE.items() if target.chips]
+        raise UsageError(
+            f"chips are chosen for {', '.join(names)} alone; leave them out, or build for that"
+        )
+    unknown = [chip for chip in chips if chip not in known]
+    if unknown:
+        raise UsageError(f"no chip {', '.join(unknown)}; choose from {', '.join(known)}")
 
 
 def _calibrator(

@@ -66,7 +66,11 @@ class OnnxForms:
             R2PError: the form cannot be written or verified; see `onnx_from_checkpoint`,
                 `onnx_from_onnx` and `Quantizer.qdq`.
         """
-        plain = self._get_plain(self._form(target))
+        form = self._form(target)
+        plain = self._get_plain(form)
+        if target.second is not None and form.graph == "conv3d" and self._graph == "auto":
+            other = form._replace(graph=target.second)
+            plain = plain._replace(second=lambda: self._get_plain(other))
         if self._quantizer is None or target.quantized is None or target.quantized == "tool":
             return plain
         key = plain.path, target.quantized

@@ -80,7 +80,7 @@ class Predictor:
 
     @property
     def precision(self) -> str:
-        """Precision that the model computes in: "fp32", "fp16", "bf16", "int8" or "int8+bf16"."""
+        """Precision that the model computes in: "fp32", "tf32", "fp16", "int8", "int8+bf16" ..."""
         return self._runtime.precision
 
     def _check_model(self) -> int:
@@ -110,7 +110,7 @@ class Predictor:
     def _check_chip(self) -> None:
         """Refuse int8 on a CPU that would compute it wrongly."""
         profile = (self.spec.calibration or {}).get("profile")
-        if profile == "cpu" and self.device == "cpu" and read_cpu().int8 == "saturating":
+        if profile == "cpu" and "cpu" in self.device.split(",") and read_cpu().int8 == "saturating":
             raise BackendError(
                 f"{self.artifact.path} has int8 weights of 8 bits, whose products overflow the 16 "
                 "bits in which this CPU adds them up (it has no VNNI); calibrate it here, or with "

@@ -30,7 +30,7 @@ RANK = {
     for rank, rooms in enumerate(law.split(" < "))
     for room in rooms.split()
 }
-LIBRARIES = {*RUNTIMES, "ais_bench"}
+LIBRARIES = set(RUNTIMES)
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 
 

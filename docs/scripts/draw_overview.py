@@ -23,7 +23,7 @@ RUNTIMES = (
     ("OpenVINO", ".xml", "CPU, GPU, NPU"),
     ("TensorRT", ".engine", "NVIDIA GPU, Jetson"),
     ("MindSpore", ".mindir", "CPU"),
-    ("MindSpore Lite", ".mindir .om", "CPU, Ascend"),
+    ("MindSpore Lite, CANN", ".mindir .om", "CPU, Ascend"),
 )
 
 CONTENTS = (

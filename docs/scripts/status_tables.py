@@ -62,6 +62,13 @@ FACTS = {
         ),
     ),
     "tensorrt 8.4": Fact("not supported"),
+    "tensorrt for rtx": Fact(
+        "real builder, no device",
+        (
+            "export/targets/tensorrt_rtx/test_builder.py::test_an_export_without_a_card",
+            "export/targets/tensorrt_rtx/test_builder.py::test_whole_networks",
+        ),
+    ),
     "mindspore": Fact(
         "real library",
         (
@@ -75,6 +82,13 @@ FACTS = {
         remark="2.0 on x86-64; later releases: stand-in",
     ),
     "mindspore lite on ascend": Fact("stand-in", ("cli/test_mindspore.py::test_for_an_ascend",)),
+    "acl": Fact(
+        "stand-in",
+        (
+            "runtimes/test_acl.py::test_an_offline_model",
+            "runtimes/test_acl.py::test_the_calls_are_those_of_the_reference",
+        ),
+    ),
     "om": Fact("stand-in", ("runtimes/test_ais_bench.py::test_an_offline_model",)),
     "files": Fact(
         "real library",
@@ -83,7 +97,17 @@ FACTS = {
             "live/capture/test_file.py::test_a_file_on_a_server_is_a_file",
         ),
     ),
-    "cameras": Fact("stand-in", ("live/capture/test_opencv.py::test_gstreamer",)),
+    "rtsp": Fact(
+        "real library", ("live/capture/test_rtsp.py::test_a_server_that_is_killed_twice",)
+    ),
+    "pipelines": Fact(
+        "real library",
+        (
+            "live/test_gstreamer.py::test_a_pipeline_is_watched_to_its_end",
+            "live/test_gstreamer.py::test_an_rtsp_server_that_is_killed_twice",
+        ),
+    ),
+    "cameras": Fact("stand-in", ("live/capture/test_opencv.py::test_decoding_is_timed",)),
     "jetson": Fact("stand-in", ("boards/test_jetson.py::test_a_stranger_follows_the_readme",)),
     "atlas": Fact("stand-in", ("boards/test_atlas.py::test_a_strangers_walk",)),
 }
@@ -114,12 +138,16 @@ TABLES = {
             ("OpenVINO", "`.xml`, `.onnx`", "CPU, x86-64", "openvino"),
             ("", "", "CPU on aarch64, `gpu`, `npu`", "openvino elsewhere"),
             ("TensorRT 8.6 to 11", "`.engine`, `.plan`", "NVIDIA GPU, Jetson", "tensorrt"),
+            ("TensorRT for RTX", "`.engine`, `.plan`", "GeForce and RTX cards", "tensorrt for rtx"),
             ("MindSpore 2.10", "`.mindir`", "CPU, x86-64", "mindspore"),
             ("MindSpore Lite", "`.mindir`", "CPU", "mindspore lite"),
             ("", "`.mindir`", "Ascend 310, 310P, 310B", "mindspore lite on ascend"),
+            ("acl (CANN's pyACL)", "`.om`", "Ascend 310, 310P, 310B", "acl"),
             ("ais_bench", "`.om`", "Ascend 310, 310P, 310B", "om"),
             ("Video: files, HTTP", "", "", "files"),
-            ("Video: USB cameras, GStreamer", "", "", "cameras"),
+            ("Video: RTSP", "", "", "rtsp"),
+            ("Video: GStreamer pipelines", "", "", "pipelines"),
+            ("Video: USB cameras", "", "", "cameras"),
         ),
     ),
     "onnxruntime": Table(
@@ -170,6 +198,17 @@ TABLES = {
             ),
         ),
     ),
+    "rtx": Table(
+        "docs/runtimes/tensorrt-rtx.md",
+        ("files", "devices"),
+        (
+            (
+                "`.engine`, `.plan`",
+                "`cuda`: Turing, Ampere, Ada, Blackwell (`sm75` to `sm121` below)",
+                "tensorrt for rtx",
+            ),
+        ),
+    ),
     "mindspore": Table(
         "docs/runtimes/mindspore.md",
         ("runtime", "files", "device"),
@@ -177,6 +216,7 @@ TABLES = {
             ("MindSpore 2.10", "`.mindir`", "`cpu` on x86-64", "mindspore"),
             ("MindSpore Lite", "`.mindir`", "`cpu`", "mindspore lite"),
             ("", "`.mindir`", "`ascend` (310, 310P, 310B), fp16", "mindspore lite on ascend"),
+            ("acl (CANN's pyACL)", "`.om`", "`ascend`", "acl"),
             ("ais_bench", "`.om`", "`ascend`", "om"),
         ),
     ),
@@ -193,6 +233,13 @@ TABLES = {
             ),
             ("", "MindSpore", "conv3d, conv2d", "fp32", "mindspore"),
             (
+                "PC with a GeForce or RTX card",
+                "TensorRT for RTX",
+                "conv3d",
+                "fp32, fp16, int8",
+                "tensorrt for rtx",
+            ),
+            (
                 "CPU of an aarch64 board",
                 "ONNX Runtime",
                 "conv3d",
@@ -204,9 +251,27 @@ TABLES = {
             ("Jetson Thor, JetPack 7.0, 7.1", "TensorRT 10.13", "conv3d", "fp16, int8", "jetson"),
             ("Jetson Orin, Thor, JetPack 7.2", "TensorRT 10.16", "conv3d", "fp16, int8", "jetson"),
             ("Jetson Orin, Thor, later", "TensorRT 11.4", "conv3d", "fp16, int8", "jetson"),
-            ("Atlas 300I (310)", "MindSpore Lite; `.om`", "conv3d", "fp16", "atlas"),
-            ("Atlas 300I Pro, 300V Pro (310P)", "MindSpore Lite; `.om`", "conv3d", "fp16", "atlas"),
-            ("Atlas 200I DK A2 (310B)", "MindSpore Lite; `.om`", "conv2d", "fp16", "atlas"),
+            (
+                "Atlas 300I (310)",
+                "acl (`.om`); MindSpore Lite",
+                "conv3d, else conv2d",
+                "fp16",
+                "atlas",
+            ),
+            (
+                "Atlas 300I Pro, 300V Pro (310P)",
+                "acl (`.om`); MindSpore Lite",
+                "conv3d, else conv2d",
+                "fp16",
+                "atlas",
+            ),
+            (
+                "Atlas 200I DK A2, Orange Pi AIpro (310B)",
+                "acl (`.om`); MindSpore Lite",
+                "conv2d",
+                "fp16",
+                "atlas",
+            ),
         ),
     ),
 }

@@ -52,6 +52,9 @@ case $optimize in
         find_soc
         device=$target
         need_cann
+        need_compiler
+        # The converter may be a module of this python3, so that another one is no help.
+        [ -z "$(lacks_of python3)" ] || note "warning: $(about_python python3)"
         limit_compiler
         ;;
     *) die "--optimize is general or ascend_oriented, not $optimize" ;;
@@ -61,22 +64,27 @@ if [ -n "$int8" ] && [ -n "$kit" ]; then
     die "a kit has the precision that it was exported with; take --int8 with an ONNX file"
 fi
 
-# r2p-edge and kits compile for Ascend310B4, of the two chips of that kind.
-if [ "$optimize" = ascend_oriented ] && [ "$soc" = Ascend310B1 ]; then
+# r2p-edge and kits compile for one chip of each kind.
+if [ "$optimize" = ascend_oriented ] && [ "$soc" != "$(usual_soc)" ]; then
     need_venv
     need_converter "$venv/bin/python"
     onnx=${onnx:-$kit/model.onnx}
-    make_work
-    prepare_onnx
-    run "$venv/bin/python" "$here/steps.py" mindir "$work/model.onnx" \
-        "$out/$name.mindir" "$soc" "$target"
+    convert() {
+        run "$venv/bin/python" "$here/steps.py" mindir "$work/model.onnx" "$out/$name.mindir" \
+            "$soc" "$target"
+    }
+    with_either_graph convert
+    run "$venv/bin/python" "$here/steps.py" record "$out" "$name.mindir"
 elif [ -n "$kit" ]; then
     need_converter python3
     artifact=$(kit_says "$kit" artifact)
     make_work
     run cp -r "$kit" "$work/kit"
     run python3 "$work/kit/build.py"
+    # A kit with two forms builds the second where the converter refuses the first.
+    [ -n "$dry_run" ] || artifact=$(basename "$(ls "$work"/kit/*.mindir)")
     run mv "$work/kit/$artifact" "$work/kit/$artifact.json" "$out"
+    run env "PYTHONPATH=$work/kit/r2p_edge.zip" python3 "$here/steps.py" record "$out" "$artifact"
 else
     need_venv
     need_converter "$venv/bin/python"

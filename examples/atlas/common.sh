@@ -51,18 +51,40 @@ find_soc() {
     [ -n "$soc" ] || soc=$(soc_of_card)
     case $soc in
         Ascend310) target=ascend310 ;;
-        Ascend310P3) target=ascend310p ;;
-        Ascend310B1 | Ascend310B4) target=ascend310b ;;
+        Ascend310P*) target=ascend310p ;;
+        Ascend310B*) target=ascend310b ;;
         *) die "the chip is $soc; known here are Ascend310, Ascend310P3 (Atlas 300I Pro, 300V" \
-            "Pro), Ascend310B1 and Ascend310B4 (Atlas 200I DK A2)" ;;
+            "Pro), Ascend310B1 and Ascend310B4 (Atlas 200I DK A2, Orange Pi AIpro)" ;;
+    esac
+    case $soc in
+        Ascend310 | Ascend310P3 | Ascend310B[14]) ;;
+        *) note "warning: $soc is not among the chips that these scripts were written for; it is" \
+            "taken for one of $target" ;;
+    esac
+}
+
+# The chip of which the package makes a model for $target, if it is not told another.
+usual_soc() {
+    case $target in
+        ascend310) echo Ascend310 ;;
+        ascend310p) echo Ascend310P3 ;;
+        ascend310b) echo Ascend310B4 ;;
     esac
 }
 
 soc_of_card() {
-    local table name
-    command -v npu-smi > /dev/null || die "npu-smi is not here; install the driver of the card," \
-        "or name the chip by --soc"
-    table=$(npu-smi info 2>&1) || die "npu-smi sees no card ($(tail -n 1 <<< "$table")); check" \
+    local table name smi
+    smi=$(command -v npu-smi) || smi=$root/usr/local/sbin/npu-smi
+    if [ ! -x "$smi" ]; then
+        # CANN tells the chip, too.
+        source_cann > /dev/null 2>&1 || true
+        name=$(python3 -c 'import acl; print(acl.get_soc_name() or "")' 2> /dev/null) || name=
+        [ -n "$name" ] || die "npu-smi is not here; install the driver of the card, or name the" \
+            "chip by --soc"
+        echo "$name"
+        return
+    fi
+    table=$("$smi" info 2>&1) || die "npu-smi sees no card ($(tail -n 1 <<< "$table")); check" \
         "the driver, and that this user is in the group HwHiAiUser, or name the chip by --soc"
     # The first card is the line below the first double one: | 0       310B4     | OK     | ...
     name=$(awk '/^\+=/ { getline; print $3; exit }' <<< "$table")
@@ -73,12 +95,28 @@ soc_of_card() {
 
 has_card() { compgen -G "$root/dev/davinci[0-9]*" > /dev/null; }
 
+# Finds the folders of $1, a list with colons, in which there is a file $2; fails if there is none.
+folders_with() {
+    local folder found=1
+    while IFS= read -rd: folder; do
+        if [ -n "$folder" ] && [ -e "$folder/$2" ]; then echo "$folder" && found=0; fi
+    done <<< "$1:"
+    return "$found"
+}
+
+# Whether an environment of CANN is in use. A variable alone, as .bashrc may export it, is none.
+uses_cann() {
+    [ -d "${ASCEND_HOME_PATH:-}" ] || return 1
+    command -v atc > /dev/null || folders_with "${LD_LIBRARY_PATH:-}" libascendcl.so > /dev/null
+}
+
 # Sources the environment of CANN, unless one is in use; fails where there is none. From 8.5 on its
 # folder is cann, before ascend-toolkit; nnrt has only what runs models.
 source_cann() {
-    local package
-    [ ! -d "${ASCEND_HOME_PATH:-}" ] || return 0 # which every set_env.sh sets
-    for package in "$root"/usr/local/Ascend/{cann,ascend-toolkit,nnrt} \
+    local package home=${ASCEND_HOME_PATH:-}
+    ! uses_cann || return 0
+    for package in ${home:+"$home" "$home/.."} \
+        "$root"/usr/local/Ascend/{cann,ascend-toolkit,nnrt} \
         "${HOME:-}"/Ascend/{cann,ascend-toolkit,nnrt}; do
         if [ -f "$package/set_env.sh" ]; then
             show source "$package/set_env.sh"
@@ -95,14 +133,104 @@ source_cann() {
 need_cann() {
     source_cann || die "CANN is not here: there is no set_env.sh in cann, ascend-toolkit or nnrt" \
         "under /usr/local/Ascend or ${HOME:-}/Ascend; install the toolkit for your driver"
+    note "CANN $(cann_version) in $ASCEND_HOME_PATH"
+    local others
+    others=$(cd "$root/usr/local/Ascend" 2> /dev/null && ls -d cann ascend-toolkit 2> /dev/null) ||
+        return 0
+    [ "$(wc -l <<< "$others")" = 1 ] || note "warning: there are several, $(xargs <<< "$others")" \
+        "under /usr/local/Ascend; for another, source its set_env.sh before"
+}
+
+# The version that the files of CANN's installer tell, or "of unknown version".
+cann_version() {
+    local file
+    for file in "$ASCEND_HOME_PATH"/*-linux/ascend_{toolkit,nnrt,nnae}_install.info \
+        "$ASCEND_HOME_PATH"/{,compiler/,runtime/}version.info; do
+        [ -f "$file" ] || continue
+        sed -n 's/^[Vv]ersion=//p' "$file" | head -n 1 | grep . && return
+    done
+    echo 'of unknown version'
+}
+
+# Makes sure that the compiler finds the chip's operators, from 8.5 on a package of their own, and,
+# where there is no driver, its libraries.
+need_compiler() {
+    local version devlib
+    version=$(cann_version)
+    if [[ $version =~ ^([0-9]+)\.([0-9]+) ]] && ((BASH_REMATCH[1] * 100 + BASH_REMATCH[2] >= 805)) &&
+        [ -z "$(find -L "$ASCEND_HOME_PATH/opp" -maxdepth 7 -name "$target" -print -quit \
+            2> /dev/null)" ]; then
+        [ "$target" != ascend310 ] || die "CANN $version has no operators for a $soc, which it" \
+            "does not support; install CANN 8.2 or older"
+        die "CANN $version has no operators for a $soc: there is no $target in" \
+            "$ASCEND_HOME_PATH/opp; from 8.5 on they are a package beside the toolkit, so install" \
+            "Ascend-cann-${target#ascend}-ops of this version"
+    fi
+    if ! has_card; then
+        for devlib in "$ASCEND_HOME_PATH"/{"$(uname -m)-linux/",}devlib; do
+            [ -d "$devlib" ] || continue
+            run export "LD_LIBRARY_PATH=$devlib:${LD_LIBRARY_PATH:-}"
+            break
+        done
+    fi
+}
+
+# What CANN's compiler imports, and the line that installs it (CANN 8.5, instg_0094 and instg_0045;
+# NumPy of CANN 8.0 and older: at most 1.24).
+cann_modules=(attr numpy decorator sympy cffi yaml pathlib2 psutil google.protobuf scipy requests absl)
+cann_packages='attrs cython "numpy>=1.19.2,<1.25;python_version<'"'3.12'"'" '
+cann_packages+='"numpy<2;python_version>='"'3.12'"'" decorator sympy cffi pyyaml pathlib2 psutil '
+cann_packages+='protobuf==3.20.0 scipy requests absl-py'
+
+# Prints what of it a Python cannot import.
+lacks_of() {
+    "$1" -c '
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        print(name)' "${cann_modules[@]}" 2> /dev/null || echo python3
+}
+
+# Puts a python3 that CANN's compiler can use first on the PATH, which is the one that it takes. An
+# environment of r2p-edge is none: its protobuf is newer. The factory image of the 200I DK A2 has
+# the packages in conda's Python alone.
+choose_python() {
+    local folder kept='' candidate lacking first
+    while IFS= read -rd: folder; do
+        [ -f "$folder/../pyvenv.cfg" ] || kept+=:$folder
+    done <<< "$PATH:"
+    PATH=${kept#:}
+    first=$(command -v python3) || die "there is no python3; CANN's compiler runs one"
+    for candidate in "$first" "$root"/usr/local/miniconda3/bin/python3 \
+        "${HOME:-}"/miniconda3/bin/python3; do
+        if [ -x "$candidate" ] && [ -z "$(lacks_of "$candidate")" ]; then
+            [ "$candidate" = "$first" ] || run export "PATH=${candidate%/*}:$PATH"
+            return
+        fi
+    done
+    die "$(about_python "$first")"
+}
+
+# Says what a Python lacks for CANN's compiler, and the line that installs it.
+about_python() {
+    local lacking
+    lacking=$(lacks_of "$1" | xargs)
+    echo "$1, which CANN's compiler takes, cannot import ${lacking// /, }; install what it needs:" \
+        "$1 -m pip install $cann_packages"
 }
 
 # Where there are less than 8 GB of memory the compiler shall have one process, as Ascend's samples
 # for the 200I DK A2 advise.
 limit_compiler() {
-    local memory
+    local memory swap
     memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' "$root/proc/meminfo")
+    swap=$(awk '/^SwapTotal:/ { print int($2 / 1024) }' "$root/proc/meminfo")
     [ "$memory" -ge 8000 ] || run export TE_PARALLEL_COMPILER=1 MAX_COMPILE_CORE_NUMBER=1
+    [ $((memory + ${swap:-0})) -ge 6000 ] || note "warning: $memory MiB of memory and" \
+        "${swap:-0} of swap are little for the compiler, which wants 6 GB; see README.md for a" \
+        "swap file, or build on another machine with --soc $soc"
 }
 
 # Makes sure that the converter is where the package looks for it; $1: the Python that runs it.
@@ -156,12 +284,30 @@ find_model() {
 # Asks for something, also in a dry run; see steps.py.
 ask() { "$venv/bin/python" "$here/steps.py" "$@"; }
 
-# Writes the form of $onnx that the chip runs as $work/model.onnx, and sets $name, the artifact's:
-# a 310B has no 3-D convolutions.
+# Runs a command on the form of $onnx that the chip runs, and where that ends with 4 (the tools refuse
+# it, or it answers otherwise) on the next. A 310B has no 3-D convolutions, and whether the tools take
+# those for a 310 or 310P shows as they run.
+with_either_graph() {
+    local graph graphs=(conv2d) code=0
+    if [ "$target" != ascend310b ] && [ "$(ask graph "$onnx")" != conv2d ]; then
+        graphs=(conv3d conv2d)
+    fi
+    for graph in "${graphs[@]}"; do
+        make_work
+        prepare_onnx "$graph"
+        code=0
+        "$@" || code=$?
+        [ "$code" = 4 ] || break
+        [ "$graph" = conv2d ] || note "the model with 3-D convolutions is refused; now without"
+    done
+    [ "$code" = 0 ] || exit "$code"
+}
+
+# Writes a form of $onnx, "conv3d" or "conv2d", as $work/model.onnx, and sets $name, the artifact's.
 prepare_onnx() {
-    local graph=conv3d suffix=
-    name=$(ask name "$onnx" "$target")
-    [ "$target" != ascend310b ] || graph=conv2d suffix=-conv2d
+    local graph=$1 suffix=
+    [ "$graph" = conv3d ] || suffix=-conv2d
+    name=$(ask name "$onnx")
     run "$venv/bin/r2p-edge" export "$onnx" --to onnx --graph "$graph" --input float32 --batch 1 \
         --out "$work"
     # ATC's paths must not have blanks and the like.

@@ -39,10 +39,11 @@ need_venv
 built_for=$(ask chip "$model")
 if [ -n "$built_for" ]; then
     has_card || die "$model is for an $built_for and there is no card here: /dev has no davinci0"
-    find_soc
-    [ "$soc" = "$built_for" ] || die "$model is for an $built_for and this is an $soc; build it" \
-        "here, or with --soc $soc"
     need_cann
+    soc=$(ask here)
+    [ -n "$soc" ] || note "warning: neither CANN nor npu-smi tells which chip this is"
+    [ "${soc:-$built_for}" = "$built_for" ] || die "$model is for an $built_for and this is an" \
+        "$soc; build it here, or with --soc $soc"
 else
     source_cann || true # a model for the CPU
 fi

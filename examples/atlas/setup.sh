@@ -8,14 +8,14 @@ usage() {
     cat << 'END'
 usage: setup.sh --wheel FILE | --checkout DIR [--venv DIR] [--soc SOC] [--dry-run]
 
-Finds the chip, CANN and MindSpore Lite (or ais_bench), makes a virtual environment that sees them,
-installs r2p_edge there, and runs `r2p-edge doctor`. Needs no root and changes nothing of the system.
+Finds the chip, CANN and what runs models (CANN's acl, MindSpore Lite or ais_bench), makes a virtual
+environment that sees them, installs r2p_edge there, and runs `r2p-edge doctor`. Needs no root and changes nothing of the system.
 
   --wheel FILE     the wheel of r2p_edge
   --checkout DIR   its source instead
   --venv DIR       the environment (default: venv beside this script)
   --soc SOC        the chip, where no card is, as in an image: Ascend310, Ascend310P3,
-                   Ascend310B1 or Ascend310B4
+                   Ascend310B1, Ascend310B4 or another of these kinds
   --dry-run        print the commands and run none of them
 END
 }
@@ -66,13 +66,19 @@ need_cann
 
 if said=$(python3 -c 'import mindspore_lite; print(mindspore_lite.__version__)' 2>&1); then
     note "MindSpore Lite ${said##*$'\n'}"
-elif python3 -c 'import ais_bench.infer.interface' 2> /dev/null; then
+elif python3 -c 'import acl; acl.mdl' 2> /dev/null; then
+    note "MindSpore Lite is not here; CANN's acl is, so that .om files can run and .mindir cannot"
+elif python3 -c 'import ais_bench.infer.interface' > /dev/null 2>&1; then
     note "MindSpore Lite is not here; ais_bench is, so that .om files can run and .mindir cannot"
 else
-    die "python3 ($python) can import neither mindspore_lite (${said##*$'\n'}) nor ais_bench;" \
-        "install MindSpore Lite's cloud-side wheel for this Python (there is one for 3.9 to 3.11," \
-        "and from release 2.8 on for 3.12) from" \
+    die "python3 ($python) can import neither mindspore_lite (${said##*$'\n'}) nor acl, which" \
+        "CANN's set_env.sh makes known, nor ais_bench; check that CANN supports this Python, or" \
+        "install MindSpore Lite's cloud-side wheel for it (there is one for 3.9 to 3.11, and from" \
+        "release 2.8 on for 3.12) from" \
         "https://www.mindspore.cn/lite/docs/en/master/use/downloads.html"
+fi
+if command -v atc > /dev/null; then
+    (choose_python) > /dev/null 2>&1 || note "warning: $(about_python python3)"
 fi
 need_space "$venv"
 

@@ -19,6 +19,7 @@ from statistics import median
 import numpy as np
 
 from r2p_edge import Predictor
+from r2p_edge.artifact import bundle
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.calibration.accuracy import AGREEMENT, SPEEDUP
@@ -129,16 +130,22 @@ def measure(
 
 
 def keep(engine: Path, out: Path) -> None:
-    """Move an engine and its sidecar; a pair that does not fit together is refused when opened.
+    """Move an engine and its sidecar, and record them in the folder's manifest if it has one.
+
+    A pair that does not fit together is refused when opened.
 
     Raises:
-        OutputError: they cannot be moved.
+        OutputError: they cannot be moved, or the manifest not be written.
+        ModelError: a file of the manifest's name is not a manifest.
     """
     try:
         engine.replace(out)
         sidecar_path(engine).replace(sidecar_path(out))
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}; check the folder") from error
+    # Its folder may be a bundle, which would count as damaged.
+    if bundle.listed(out.parent) is not None:
+        bundle.record(out.parent, [out])
 
 
 def main() -> int:

@@ -11,6 +11,10 @@ die() {
     exit 1
 }
 
+warn() {
+    printf '%s: warning: %s\n' "$PROGRAM" "$*" >&2
+}
+
 # A command, as it can be typed.
 show() {
     local word line=
@@ -54,15 +58,21 @@ detect_board() {
             "TensorRT 8.5; expected an Orin or a Thor, since r2p_edge needs Python 3.10" ;;
         *tegra210* | *tegra186*) die "this is a Jetson Nano, TX1 or TX2, which has no JetPack" \
             "after 4 and there Python 3.6; expected an Orin or a Thor, since r2p_edge needs 3.10" ;;
-        *) die "this is not a Jetson that is known here ($names); expected an Orin or a Thor" ;;
+        *nvidia,tegra*)
+            CHIP=unknown
+            warn "this chip is not known here ($names); going on, and TensorRT will tell"
+            ;;
+        *) die "this is not a Jetson ($names); expected an Orin or a Thor" ;;
     esac
     case $names in
         *p3701-*) BOARD="Jetson AGX Orin" ;;
         *p3767-000[012]*) BOARD="Jetson Orin NX" ;;
         *p3767-000[345]*) BOARD="Jetson Orin Nano" ;;
         *p3834-*) BOARD="Jetson AGX Thor" ;;
-        *) die "this module is not known here ($names); expected Orin Nano, Orin NX, AGX Orin or" \
-            "AGX Thor" ;;
+        *)
+            BOARD="Jetson of an unknown kind"
+            warn "this module is not known here ($names); going on, and TensorRT will tell"
+            ;;
     esac
 }
 
@@ -82,8 +92,11 @@ detect_jetpack() {
         39.*) JETPACK="7.2 or later with TensorRT 10.16 or 11" ;;
         [0-9].* | [12][0-9].* | 3[0-5].*) die "Jetson Linux R$release is JetPack 5 or older, whose" \
             "Python is 3.8 or older; r2p_edge needs 3.10, so install JetPack 6 or 7" ;;
-        *) die "Jetson Linux R$release is not known here; expected R36.3 to R36.5 (JetPack 6)," \
-            "R38.2 or R38.4 (7.0, 7.1), or R39 (7.2)" ;;
+        *)
+            JETPACK="of Jetson Linux R$release"
+            warn "Jetson Linux R$release is not known here, but R36.3 to R36.5 (JetPack" \
+                "6), R38.2, R38.4 (7.0, 7.1) and R39 (7.2); going on, and TensorRT will tell"
+            ;;
     esac
     case $CHIP.$release in
         tegra234.38.* | tegra264.36.*) die "JetPack $JETPACK does not run on the $BOARD; Orin has" \

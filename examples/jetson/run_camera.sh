@@ -66,6 +66,9 @@ need r2p-edge "make an environment with setup.sh and activate it (. VENV/bin/act
 need gst-inspect-1.0 "sudo apt-get install gstreamer1.0-tools"
 if [[ $kind != --rtsp ]]; then size=${size:-1280x720}; fi
 
+# Seconds that a camera's first frame may take; less in tests.
+PATIENCE=${R2P_PATIENCE:-20}
+
 has() { gst-inspect-1.0 --exists "$1"; }
 
 # Caps of the picture that the model wants, before its crop: even, as the chips
@@ -92,48 +95,74 @@ width=${size%x*} height=${size#*x}
 scale="nvvidconv interpolation-method=1 ! video/x-raw,format=BGRx$caps"
 end="videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
 
-csi_pipeline() {
+# The ways to read the camera, the board's own chips first; what has no " ! " is the CPU's alone.
+sources=()
+
+csi_sources() {
     if ! has nvarguscamerasrc || ! has nvvidconv; then
         die "GStreamer has no nvarguscamerasrc or nvvidconv here; sudo apt-get install" \
             "nvidia-l4t-gstreamer nvidia-l4t-camera"
     fi
-    echo "nvarguscamerasrc sensor-id=$camera !" \
-        "video/x-raw(memory:NVMM),width=$width,height=$height,framerate=$fps/1,format=NV12 !" \
-        "$scale ! $end"
+    local first="nvarguscamerasrc sensor-id=$camera !"
+    first+=" video/x-raw(memory:NVMM),width=$width,height=$height,framerate=$fps/1,format=NV12"
+    # The scaler makes nothing sixteen times smaller; what it leaves, the CPU scales.
+    sources=("$first ! $scale ! $end" "$first ! ${scale%"$caps"} ! $end")
 }
 
-usb_pipeline() {
-    local decode=jpegdec
-    if ! has nvvidconv; then
-        echo "$camera" # OpenCV reads the camera, and the CPU does it all
-        return
+usb_sources() {
+    local first="v4l2src device=$camera io-mode=2 !"
+    first+=" image/jpeg,width=$width,height=$height,framerate=$fps/1"
+    if has nvvidconv; then
+        # Thor's decoder takes no MJPEG (Jetson Linux API Reference 38.2, 00_video_decode). Which chip
+        # it is cannot be seen in containers, from which Docker hides the device tree; there the CPU
+        # decodes.
+        if grep -qsa tegra234 "$ROOT/proc/device-tree/compatible" && has nvv4l2decoder; then
+            sources+=("$first ! jpegparse ! nvv4l2decoder mjpeg=1 ! $scale ! $end")
+        fi
+        sources+=("$first ! jpegdec ! $scale ! $end")
     fi
-    # Thor's decoder takes no MJPEG (Jetson Linux API Reference 38.2, 00_video_decode). Which chip it
-    # is cannot be seen in containers, from which Docker hides the device tree; there the CPU decodes.
-    if grep -qsa tegra234 "$ROOT/proc/device-tree/compatible" && has nvv4l2decoder; then
-        decode="jpegparse ! nvv4l2decoder mjpeg=1"
-    fi
-    echo "v4l2src device=$camera io-mode=2 !" \
-        "image/jpeg,width=$width,height=$height,framerate=$fps/1 ! $decode ! $scale ! $end"
+    sources+=("$camera") # through OpenCV
 }
 
-rtsp_pipeline() {
-    if ! has nvv4l2decoder || ! has nvvidconv; then
-        echo "$camera" # FFmpeg reads it, and the CPU does it all
-        return
+rtsp_sources() {
+    if has nvv4l2decoder && has nvvidconv; then
+        local first="rtspsrc location=\"$camera\" protocols=tcp latency=200 !"
+        first+=" rtp${codec}depay ! ${codec}parse ! nvv4l2decoder"
+        sources+=("$first ! $scale ! $end")
     fi
-    echo "rtspsrc location=\"$camera\" protocols=tcp latency=200 ! rtp${codec}depay !" \
-        "${codec}parse ! nvv4l2decoder ! $scale ! $end"
+    sources+=("$camera") # through FFmpeg
+}
+
+# Whether a frame comes through a pipeline; else says why not. Elements that are there need not work.
+gives_a_frame() {
+    local words said why
+    read -ra words <<<"${1%appsink*}fakesink num-buffers=1 sync=false"
+    # On SIGINT it closes the camera; Argus may not give one back that a killed process had.
+    said=$(timeout --signal=INT --kill-after=5 "$PATIENCE" gst-launch-1.0 -q "${words[@]}" 2>&1) &&
+        return
+    why=$(grep -m1 -E '^(ERROR|WARNING): ' <<<"$said") || why="none in $PATIENCE s"
+    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" >&2
+    return 1
 }
 
 case $kind in
-    --csi) source=$(csi_pipeline) ;;
-    --usb) source=$(usb_pipeline) ;;
-    --rtsp) source=$(rtsp_pipeline) ;;
+    --csi) csi_sources ;;
+    --usb) usb_sources ;;
+    --rtsp) rtsp_sources ;;
 esac
+source=
+for each in "${sources[@]}"; do
+    if [[ $DRY_RUN || $each != *" ! "* ]] || gives_a_frame "$each"; then
+        source=$each
+        break
+    fi
+done
+[[ $source ]] || die "camera $camera gives no frame; it may be in use, or lack this --size and --fps"
 if [[ ! $DRY_RUN && $source != *" ! "* ]]; then
-    echo "$PROGRAM: GStreamer has no decoder or scaler of the board here; the CPU does it" >&2
+    echo "$PROGRAM: no decoder or scaler of the board works here; the CPU does it" >&2
 fi
+# NVIDIA's plug-ins come after TensorRT's libraries, and need room that glibc has set aside.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.rtld.optional_static_tls=2048}
 # This process becomes r2p-edge, whom systemd listens to.
 command=(r2p-edge stream "$model" "$source" "$@")
 if [[ $DRY_RUN ]]; then

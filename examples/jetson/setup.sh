@@ -58,7 +58,12 @@ run "$python" -m venv --system-site-packages "$venv"
 # which is too old for r2p_edge, so that a newer one comes to lie in front of it; JetPack 7 has 1.26,
 # which stays. The extra `opencv` would hide the OpenCV that has GStreamer. What lies in ~/.local
 # does not count as installed: the service runs as another user.
-run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install "numpy<2" \
+pinned=()
+case $JETPACK in
+    6.*) pinned=(--constraint "$here/constraints-py3.10.txt") ;;
+    7.*) pinned=(--constraint "$here/constraints-py3.12.txt") ;;
+esac
+run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install "${pinned[@]}" "numpy<2" \
     "$(realpath "$package")[export]"
 # A wheel of the same version counts as installed, though it may have been built anew.
 if [[ -f $package ]]; then

@@ -8,7 +8,7 @@ leave Q/DQ models at opsets in which scales cannot be float16.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError
@@ -35,8 +35,11 @@ from r2p_edge.export.graph.model import model_inputs, opset
 # (onnx, docs/Versioning.md).
 _QUANTISED_OPSET, _QUANTISED_IR = 19, 9
 
+# The first in which their type may differ from the tensors', and the IR version of its release.
+_MIXED_OPSET, _MIXED_IR = 23, 11
 
-def half_from_float(model: onnx.ModelProto) -> onnx.ModelProto:
+
+def half_from_float(model: onnx.ModelProto, *, float32_scales: bool = False) -> onnx.ModelProto:
     """Convert a model from float32 to float16 everywhere but at its inputs and outputs.
 
     Inputs and outputs keep name, shape and type; float32 ones get a Cast. Other tensors keep their
@@ -50,6 +53,8 @@ def half_from_float(model: onnx.ModelProto) -> onnx.ModelProto:
     Args:
         model: float32, with its weights in it; it is left unchanged. Q/DQ models keep their int8,
             and are raised to opset 19 if theirs is older.
+        float32_scales: True for Q/DQ scales that stay float32, which needs opset 23; ONNX Runtime
+            1.32 does not run such a model.
 
     Returns:
         A new model.
@@ -60,16 +65,20 @@ def half_from_float(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     result = onnx.ModelProto()
     result.CopyFrom(inliner.inline_local_functions(model) if model.functions else model)
-    result = _with_half_scales(result)
+    result = _in_opset_of_scales(result, float32_scales)
     graphs = list(_graphs(result.graph))
     for graph in graphs:
         del graph.value_info[:]  # types that change
         constants_to_initializers(graph)
     nodes = [node for graph in graphs for node in graph.node]
     constants = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
-    check_quantised_constants(nodes, constants)
-    kept = float32_only(nodes, opset(result))
-    halve_initializers(constants, quantisation_scales(nodes), kept)
+    kept, scales = float32_only(nodes, opset(result)), quantisation_scales(nodes)
+    if float32_scales:
+        kept |= scales
+        _dequantise_to_float16(nodes)
+    else:
+        check_quantised_constants(nodes, constants)
+    halve_initializers(constants, scales, kept)
     for node in nodes:
         halve_attributes(node)
     for graph in graphs:
@@ -81,19 +90,27 @@ def half_from_float(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def _with_half_scales(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model in an opset in which the scales of its Q/DQ nodes may be float16."""
-    if opset(model) >= _QUANTISED_OPSET or not quantisation_scales(model.graph.node):
+def _in_opset_of_scales(model: onnx.ModelProto, float32_scales: bool) -> onnx.ModelProto:
+    """Return the model in an opset in which its Q/DQ nodes may have such scales."""
+    wanted, ir = (_MIXED_OPSET, _MIXED_IR) if float32_scales else (_QUANTISED_OPSET, _QUANTISED_IR)
+    if opset(model) >= wanted or not quantisation_scales(model.graph.node):
         return model
     try:
-        converted = version_converter.convert_version(model, _QUANTISED_OPSET)
+        converted = version_converter.convert_version(model, wanted)
     except Exception as error:  # ConvertError or RuntimeError, depending on the operator
         raise ModelError(
-            f"onnx cannot convert the quantised model from opset {opset(model)} to "
-            f"{_QUANTISED_OPSET} ({error}); export it in that opset"
+            f"onnx {onnx.__version__} cannot convert the quantised model from opset "
+            f"{opset(model)} to {wanted} ({error}); export it in that opset"
         ) from error
-    converted.ir_version = max(model.ir_version, _QUANTISED_IR)
+    converted.ir_version = max(model.ir_version, ir)
     return converted
+
+
+def _dequantise_to_float16(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Let DequantizeLinear give float16, which is otherwise the type of its scale."""
+    for node in nodes:
+        if node.op_type == "DequantizeLinear":
+            node.attribute.append(helper.make_attribute("output_dtype", TensorProto.FLOAT16))
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

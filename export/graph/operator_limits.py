@@ -32,7 +32,8 @@ class OperatorLimits:
             dilations apply to the last two axes.
         width: largest width of a convolution's or pool's input.
         types: element types of a convolution; empty for all.
-        precisions_3d: precisions that a 3-D convolution can be compiled to; empty for all.
+        precisions: precisions that a layer can be compiled to, by (operator, rank of its input),
+            the rank 0 for any; all for those that are not listed.
         open_axes: number of an input's leading axes that may be open; None for all.
         reserved: characters that the input's name must not contain.
         only_casts_uint8: True if uint8 tensors can only be cast.
@@ -49,7 +50,7 @@ class OperatorLimits:
     attributes: Mapping[tuple[str, int], AttributeLimits] = field(default_factory=dict)
     width: int | None = None
     types: tuple[int, ...] = ()
-    precisions_3d: tuple[str, ...] = ()
+    precisions: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
     open_axes: int | None = None
     reserved: str = ""
     only_casts_uint8: bool = False
@@ -88,6 +89,8 @@ _TENSORRT = OperatorLimits(
     only_casts_uint8=True,
 )
 
+_RTX = replace(_TENSORRT, title="TensorRT for RTX", opsets=(9, 25), types=())
+
 # CANN 8.0 to 9.0, "supported ONNX operators", pages of Conv, MaxPool and AveragePool; ATC manual,
 # --input_shape. The page of Conv asks for one group at every rank; Ascend's ModelZoo compiles
 # depthwise 4-D ones (MobileNet), so only 5-D ones are limited to it. The pages of the pools
@@ -111,7 +114,7 @@ _ASCEND = OperatorLimits(
     },
     width=4096,
     types=(_F32, _F16),
-    precisions_3d=("fp16", "int8"),
+    precisions={("Conv", 5): ("fp16", "int8")},
     open_axes=0,
     reserved=":;",
 )
@@ -188,6 +191,17 @@ OPERATOR_LIMITS: dict[str, OperatorLimits] = {
     "tensorrt": _TENSORRT,
     "tensorrt10": replace(_TENSORRT, title="TensorRT 10", opsets=(9, 20), types=()),
     "tensorrt11": replace(_TENSORRT, title="TensorRT 11", opsets=(9, 25), types=()),
+    # TensorRT for RTX 1.7.1 itself: models of one node parsed and built for each chip. Turing's
+    # refusals are messages of its builder: "FP32 3D convolution is not supported", "FP32 3D
+    # deconvolution ...", "FP32 GEMM ...".
+    "tensorrt-rtx": _RTX,
+    "tensorrt-rtx-sm75": replace(
+        _RTX,
+        title="TensorRT for RTX on Turing (sm75)",
+        precisions=dict.fromkeys(
+            (("Conv", 5), ("ConvTranspose", 5), ("Gemm", 0), ("MatMul", 0)), ("fp16", "int8")
+        ),
+    ),
     # TensorRT, "DLA Supported Layers and Restrictions": 2-D only, no dynamic dimensions, at most
     # 8192 along an axis.
     "dla": replace(

@@ -204,9 +204,12 @@ _RULES: tuple[Callable[[NodeFacts, OperatorLimits], Found], ...] = (
 
 
 def _precision(node: NodeFacts, limits: OperatorLimits, precision: str | None) -> Found:
-    possible = limits.precisions_3d
-    if (node.operator, node.rank) != ("Conv", 5) or not precision or not possible:
+    by_rank = limits.precisions.get((node.operator, node.rank or 0))
+    possible = by_rank or limits.precisions.get((node.operator, 0))
+    if not precision or not possible or precision in possible:
         return
-    if precision not in possible:
-        reason = f"3-D in {precision}, where {' or '.join(possible)} is possible"
-        yield reason, f"export with --precision {possible[0]}, or {_CONV2D}"
+    what = f"3-D in {precision}" if by_rank and node.rank == 5 else f"in {precision}"
+    remedy = f"export with --precision {possible[0]}"
+    if node.operator in WINDOWS:
+        remedy += f", or {_CONV2D}"
+    yield f"{what}, where {' or '.join(possible)} is possible", remedy

@@ -60,22 +60,27 @@ class Target:
             function takes (`OnnxForm`, output folder, `TargetOptions`) and returns `Built`.
         precisions: precisions that the target can be built in.
         graph: form of the network that the target runs best.
+        second: form to build where the target's tool refuses that one.
         input: dtype of the model's input that the target is known to take.
         quantized: origin of int8: Q/DQ nodes in the ONNX file, written for the "cpu" or for
             "tensorrt"; or the target's own "tool", which calibrates on clips. None without int8.
         max_clips: most clips that the target's own tool is given; None for any number.
         kit: the way in which the device builds the artifact where this machine lacks the tool;
             None for a target without kits.
+        chips: names of the chips that a build can be limited to; none for a target that takes
+            what is here.
     """
 
     name: str
     builder: str
     precisions: tuple[str, ...]
     graph: GraphForm = "conv3d"
+    second: GraphForm | None = None
     input: Literal["uint8", "float32"] = "uint8"
     quantized: Literal["cpu", "tensorrt", "tool"] | None = None
     max_clips: int | None = None
     kit: Kit | None = None
+    chips: tuple[str, ...] = ()
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         """Build the artifact of this target, or a kit, into the folder `out`.
@@ -100,11 +105,13 @@ class OnnxForm(NamedTuple):
         path: the .onnx file.
         spec: its contract.
         fp32: the fp32 file that a Q/DQ form was made from; None for a form that is not quantized.
+        second: writes the target's second form; None where it has none or the caller chose a form.
     """
 
     path: Path
     spec: ModelSpec
     fp32: Path | None = None
+    second: Callable[[], OnnxForm] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ class TargetOptions:
         quantizer: maker of int8; None unless `precision` is "int8".
         workspace: bytes of GPU memory that TensorRT's kernels may use.
         timing_cache: folder of TensorRT's timing caches.
+        chips: chips to build for, of those that the target has; none for its default.
         progress: called with the step that long work has reached.
     """
 
@@ -125,6 +133,7 @@ class TargetOptions:
     quantizer: Quantizer | None = None
     workspace: int | None = None
     timing_cache: Path | None = None
+    chips: tuple[str, ...] = ()
     progress: StepProgress | None = None
 
 

@@ -15,6 +15,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ import r2p_edge
 from r2p_edge.artifact.atomic import atomic_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import OutputError
+from r2p_edge.export.targets.second_form import SECOND_FILE, SecondForm
 from r2p_edge.export.targets.table import kit_of_target
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import ModelSpec
@@ -73,6 +75,7 @@ def write_kit(
     folder: Path,
     name: str,
     extras: Mapping[str, Path | np.ndarray] | None = None,
+    second: SecondForm | None = None,
 ) -> None:
     """Write a kit for an ONNX artifact, in place of an older kit in the same folder.
 
@@ -85,6 +88,7 @@ def write_kit(
         name: name of the artifact's file.
         extras: further files for the target's builder, by the name that they get beside the ONNX
             file: a file to copy, or an array to save as .npy.
+        second: form to build where the tool refuses `source`; it answers as `source` does.
 
     Raises:
         OutputError: the folder cannot be written, or exists and is not a kit.
@@ -103,9 +107,11 @@ def write_kit(
                 shutil.copyfile(content, draft / extra)
             else:
                 np.save(draft / extra, content)
+        if second is not None:
+            shutil.copyfile(second.model, draft / SECOND_FILE)
         (draft / "build.py").write_text(_BUILD.format(tool=tool), encoding="utf-8")
         files = {file.name: sha256_of_file(file) for file in sorted(draft.iterdir())}
-        description = {
+        description: dict[str, Any] = {
             "artifact": name,
             "target": target,
             "device": planned.target["device"],
@@ -114,6 +120,8 @@ def write_kit(
             "of_source": None if reference.of_source is None else dict(reference.of_source),
             "files": files,
         }
+        if second is not None:
+            description["second"] = {"artifact": second.name, "spec": second.planned.to_dict()}
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (draft / "kit.json").write_text(text, encoding="utf-8")
 

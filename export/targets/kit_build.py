@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,23 @@ from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import ModelError, R2PError
 from r2p_edge.export.targets.base import Kit
+from r2p_edge.export.targets.second_form import SECOND_FILE, build_either
 from r2p_edge.export.targets.table import kit_of_target
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
 
 _FILES = ("build.py", "clips.npz", "model.onnx", "r2p_edge.zip")
 _CONTENT = ("artifact", "target", "device", "runtime", "spec", "of_source", "files")  # of kit.json
 
 
-def build_kit(folder: Path) -> dict[str, Any]:
+def build_kit(folder: Path, note: Callable[[str], None] = _log.warning) -> dict[str, Any]:
     """Build the artifact of a kit, on the machine that it is for.
+
+    Args:
+        folder: the kit.
+        note: called with the reason where the tool refuses the first form and the second is built.
 
     Returns:
         {"path", "runtime", "device", "precision", "parity"}.
@@ -39,11 +48,19 @@ def build_kit(folder: Path) -> dict[str, Any]:
         OutputError: the artifact cannot be written.
     """
     recipe, kit = _read(folder)
-    path = folder / kit["artifact"]
-    check_folder(path)
+    check_folder(folder / kit["artifact"])
     with np.load(folder / "clips.npz") as clips:
         reference = ParityReference(clips["inputs"], clips["outputs"], kit["of_source"])
-    spec = recipe.build(folder / "model.onnx", path, kit["spec"], reference)
+    second = kit["second"]
+
+    def form(model: str, name: str, planned: ModelSpec) -> tuple[Path, ModelSpec]:
+        return folder / name, recipe.build(folder / model, folder / name, planned, reference)
+
+    path, spec = build_either(
+        lambda: form("model.onnx", kit["artifact"], kit["spec"]),
+        second and (lambda: form(SECOND_FILE, second["artifact"], second["spec"])),
+        note,
+    )
     return {
         "path": str(path),
         "runtime": kit["runtime"],
@@ -60,11 +77,16 @@ def _read(folder: Path) -> tuple[Kit, dict[str, Any]]:
         ModelError: kit.json or a file beside it is damaged.
     """
     try:
-        kit: dict[str, Any] = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
-        kit = {name: kit[name] for name in _CONTENT}
+        found = json.loads((folder / "kit.json").read_text(encoding="utf-8"))
+        kit: dict[str, Any] = {name: found[name] for name in _CONTENT}
         kit["spec"] = ModelSpec.from_dict(kit["spec"])
+        kit["second"] = second = found.get("second")
         recipe = kit_of_target(kit["target"])
-        files = {name: kit["files"][name] for name in _FILES} | kit["files"]
+        needed = _FILES if second is None else (*_FILES, SECOND_FILE)
+        files = {name: kit["files"][name] for name in needed} | kit["files"]
+        if second is not None:
+            name, spec = second["artifact"], ModelSpec.from_dict(second["spec"])
+            kit["second"] = {"artifact": name, "spec": spec}
         damaged = [name for name, digest in files.items() if not _is(folder / name, digest)]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
@@ -92,7 +114,7 @@ def run_kit(folder: Path, arguments: list[str]) -> int:
         # The folder's name may have letters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        report = build_kit(folder)
+        report = build_kit(folder, lambda reason: print(f"build.py: {reason}", file=sys.stderr))
     except R2PError as error:
         if options.json:
             print(json.dumps({"error": str(error)}))

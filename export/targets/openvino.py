@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,11 @@ def openvino_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
     path = out / f"{file_stem(planned)}.xml"
     spec = openvino_from_onnx(source.path, path, precision=precision, accuracy=accuracy)
     return Built(options.target, path, spec)
+
+
+def openvino_npu_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
+    """Build the "openvino-npu" target: the IR in fp16, verified on the CPU."""
+    return openvino_artifact(source, out, replace(options, precision="fp16"))
 
 
 def openvino_from_onnx(

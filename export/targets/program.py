@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +44,10 @@ def run_program(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end; return its exit code and output.
 
+    The program leads a process group, which ends with it. Compilers start workers that inherit
+    their output: if one dies, its workers keep pipes open and memory in use, so that a caller who
+    reads to the end of a pipe waits for the workers too.
+
     Args:
         command: program and arguments.
         name: name of the program, for errors.
@@ -53,31 +59,53 @@ def run_program(
     Raises:
         BackendError: the program did not end in time, or cannot be started.
     """
-    try:
-        return subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BackendError(
-            f"{name} did not finish within {timeout:g} s; give it more time, or "
-            f"try {shlex.join(by_hand)} by hand"
-        ) from error
-    except OSError as error:
-        raise BackendError(
-            f"{command[0]} cannot be started ({error.strerror}); check that it may be executed and "
-            "was built for this machine"
-        ) from error
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BackendError(
+                f"{command[0]} cannot be started ({error.strerror}); check that it may be executed "
+                "and was built for this machine"
+            ) from error
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise BackendError(
+                f"{name} did not finish within {timeout:g} s; give it more time, or "
+                f"try {shlex.join(by_hand)} by hand"
+            ) from error
+        finally:
+            # Also at Ctrl-C, which a process of another session does not get.
+            _end_group(process)
+        said = []
+        for stream in (stdout, stderr):
+            stream.seek(0)
+            said.append(stream.read())
+    return subprocess.CompletedProcess(command, code, *said)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a process and of those that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def end_of(code: int) -> str:
     """Return how a process ended that failed, whatever it printed, from its exit code."""
     if code == 0:
         return "wrote no file"
-    if code > 0:
+    # A shell around the program gives 128 and the signal's number.
+    number = -code if code < 0 else code - 128
+    known = {each.value: each.name for each in signal.Signals}
+    if number not in known:
         return f"ended with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
+    return f"was killed by {known[number]}"

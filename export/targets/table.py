@@ -12,12 +12,22 @@ _LITE_KIT = Kit("mindspore_lite or converter_lite", "mindspore_lite.build:build_
 _ROWS = (
     Target("onnx", "onnx:onnx_artifact", ("fp32", "int8"), quantized="cpu"),
     Target("openvino", "openvino:openvino_artifact", ("fp32", "fp16", "int8"), quantized="cpu"),
+    # Intel's NPU computes in fp16, and its compiler takes 3-D convolutions apart.
+    Target("openvino-npu", "openvino:openvino_npu_artifact", ("fp16",), graph="conv2d"),
     Target(
         "tensorrt",
         "tensorrt.export:tensorrt_artifact",
         ("fp32", "fp16", "int8"),
         quantized="tensorrt",
         kit=Kit("tensorrt or trtexec", "tensorrt.engine:build_engine_of_kit"),
+    ),
+    Target(
+        "tensorrt-rtx",
+        "tensorrt_rtx.export:rtx_artifact",
+        ("fp32", "fp16", "int8"),
+        quantized="tensorrt",
+        kit=Kit("tensorrt_rtx", "tensorrt_rtx.engine:build_rtx_of_kit"),
+        chips=("sm75", "sm80", "sm86", "sm89", "sm120", "sm121"),
     ),
     # MindSpore runs 3-D convolutions in two thirds of the time of the other form.
     Target("mindspore", "mindspore.export:mindspore_artifact", ("fp32",)),
@@ -32,10 +42,12 @@ _ROWS = (
         max_clips=32,
         kit=_LITE_KIT,
     ),
+    # Whether the tools of a release take their 3-D convolutions shows where they run.
     Target(
         "ascend310",
         "mindspore_lite.export:lite_artifact",
         ("fp16",),
+        second="conv2d",
         input="float32",
         kit=_LITE_KIT,
     ),
@@ -43,6 +55,7 @@ _ROWS = (
         "ascend310p",
         "mindspore_lite.export:lite_artifact",
         ("fp16",),
+        second="conv2d",
         input="float32",
         kit=_LITE_KIT,
     ),

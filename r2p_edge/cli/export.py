@@ -82,6 +82,9 @@ def add(verbs: Verbs) -> None:
     _add_contract_options(verb)
     shared.add_calibration_options(verb, "calibration, for --precision int8")
     verb.add_former_clips(shared.VIDEOS)
+    from r2p_edge.export.targets.table import TABLE
+
+    chips = TABLE["tensorrt-rtx"].chips
     engine = verb.add_argument_group("TensorRT")
     engine.add_argument(
         "--workspace",
@@ -94,6 +97,12 @@ def add(verbs: Verbs) -> None:
         type=Path,
         metavar="DIR",
         help="existing folder for measurements that make the next build faster (default: none)",
+    )
+    engine.add_argument(
+        "--chip",
+        metavar="LIST",
+        help=f"chips that tensorrt-rtx builds for, separated by commas: {', '.join(chips)} "
+        "(default: all but sm75)",
     )
 
 
@@ -221,6 +230,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,
+        chips=[chip.strip() for chip in (options.chip or "").split(",") if chip.strip()],
         progress=progress,
         keep_going=True,
     )
@@ -237,12 +247,16 @@ def show(built: list[Built]) -> None:
 def _verdict(artifact: Built) -> str:
     """Return how an artifact was verified, or why it is a kit."""
     if artifact.status == "kit":
+        fits = (artifact.spec.target or {}).get("fits")
+        kit = f"kit for {fits}" if fits else "kit"
         lacks = "MindSpore Lite's converter is not here"
         if artifact.target == "mindspore":
             lacks += ' (or pip install "r2p_edge[mindspore]")'
         elif artifact.target == "tensorrt":
             lacks = "TensorRT or a GPU for it is not here"
-        return f"kit, because {lacks}; copy the folder to where it is, and run build.py there"
+        elif artifact.target == "tensorrt-rtx":
+            lacks = 'tensorrt_rtx is not here (pip install "r2p_edge[tensorrt-rtx]")'
+        return f"{kit}, because {lacks}; copy the folder to where it is, and run build.py there"
     parity = artifact.spec.parity
     if parity is None:
         return f"{artifact.spec.graph}, not verified: this machine cannot run it"

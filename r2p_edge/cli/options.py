@@ -103,8 +103,8 @@ def add_predictor_options(verb: VerbParser) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="existing folder in which openvino keeps compiled models, to start faster the next "
-        "time (default: none)",
+        help="existing folder in which openvino keeps compiled models, and tensorrt_rtx compiled "
+        "kernels, to start faster the next time (default: none)",
     )
     group.add_argument(
         "--spec",

@@ -22,24 +22,39 @@ _log = logging.getLogger(__name__)
 
 
 class _Row(NamedTuple):
-    """Module and class of a runtime, and the suffixes of the files that it runs, its own first."""
+    """A runtime.
+
+    Attributes:
+        module, type: its module and class.
+        suffixes: of the files that it runs, its own first.
+        magic: first bytes of these files, where another runtime's have the same suffix.
+    """
 
     module: str
     type: str
     suffixes: tuple[str, ...]
+    magic: bytes = b""
 
 
 RUNTIMES = {
     "onnxruntime": _Row("r2p_edge.runtimes.onnxruntime", "OnnxRuntime", (".onnx",)),
     "openvino": _Row("r2p_edge.runtimes.openvino", "OpenVino", (".xml", ".onnx")),
-    "tensorrt": _Row("r2p_edge.runtimes.tensorrt.runtime", "TensorRT", (".engine", ".plan")),
-    "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir", ".om")),
+    "tensorrt": _Row(
+        "r2p_edge.runtimes.tensorrt.runtime", "TensorRT", (".engine", ".plan"), b"ftrt"
+    ),
+    "tensorrt_rtx": _Row(
+        "r2p_edge.runtimes.tensorrt.rtx", "TensorRTForRTX", (".engine", ".plan"), b"vtrt"
+    ),
+    "mindspore_lite": _Row("r2p_edge.runtimes.mindspore_lite", "MindSporeLite", (".mindir",)),
+    # CANN brings it along, with no wheel to find and no rules for a file's owner and path.
+    "acl": _Row("r2p_edge.runtimes.acl", "Acl", (".om",)),
+    "ais_bench": _Row("r2p_edge.runtimes.ais_bench", "AisBench", (".om",)),
     "mindspore": _Row("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
 }
 """Runtimes by name, which is the name of the Python package that they need.
 
-By default a file runs on the runtime that its spec names under `target`; if the spec names none, on
-the first in this table that takes such files and is installed.
+By default a file runs on the runtime that its first bytes are of, or that its spec names under
+`target`; if neither names one, on the first in this table that takes such files and is installed.
 """
 
 
@@ -80,6 +95,13 @@ def open_runtime(path: Path, spec: ModelSpec, runtime: str | None, options: Opti
 
 def _default(path: Path, spec: ModelSpec, fitting: list[str]) -> str:
     """Return the runtime for a file where the caller names none; see `RUNTIMES`."""
+    # A file that was renamed or copied without its sidecar still says what it is.
+    magic = {name: RUNTIMES[name].magic for name in fitting if RUNTIMES[name].magic}
+    if magic:
+        first = _first_bytes(path)
+        for name, wanted in magic.items():
+            if first.startswith(wanted):
+                return name
     # Two libraries read .mindir, and neither reads the other's.
     made_for = (spec.target or {}).get("runtime")
     if made_for in fitting:
@@ -89,3 +111,12 @@ def _default(path: Path, spec: ModelSpec, fitting: list[str]) -> str:
         skipped = ", ".join(fitting[: fitting.index(chosen)])
         _log.info("%s is not installed, so %s runs %s", skipped, chosen, path)
     return chosen
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return the beginning of a file; nothing where it cannot be read, which opening it tells."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError:
+        return b""

@@ -1,12 +1,22 @@
 """Offline models of Ascend NPUs, `.om`, through ais_bench.
 
-ais_bench (ascend/tools, ais-bench_workload/tool/ais_bench/python, ais_bench/infer/interface.py)
-hands the address of an array to the NPU and compares neither shape nor dtype.
+Read in its source, github.com/Yanguan619/aclruntime with the history of gitee.com/ascend/tools:
+ais-bench_workload/tool/ais_bench, ais_bench/infer/interface.py, interface_check.py and
+common/path_security_check.py, backend/base/include/Base/Log/Log.h. It hands the address of an array
+to the NPU and compares neither shape nor dtype.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import logging
+import os
+import re
+import stat
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,10 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, ModelError, one_line
+from r2p_edge.errors import BackendError, ModelError, UsageError, one_line
 from r2p_edge.runtimes.ascend import (
     ascend_devices,
     ascend_precision,
+    choose_device,
     device_number,
     require_device,
 )
@@ -32,14 +43,17 @@ from r2p_edge.runtimes.base import (
 )
 from r2p_edge.spec import ModelSpec
 
+# Every build calls itself 0.0.2, so that pip would keep an old one.
+_SOURCE = "git+https://gitee.com/ascend/tools.git"
 _INSTALL = (
-    "install its wheel and that of aclruntime from gitee.com/ascend/tools, or wrap the file into a "
-    ".mindir with converter_lite --fmk=OM --device=Ascend and an [om_converter] section, for "
-    "mindspore_lite to run"
+    "with g++ and CANN's environment, build it from its source: pip install --force-reinstall "
+    f"'{_SOURCE}#egg=aclruntime&subdirectory=ais-bench_workload/tool/ais_bench/backend' "
+    f"'{_SOURCE}#egg=ais_bench&subdirectory=ais-bench_workload/tool/ais_bench'; or take the "
+    "runtime acl, which CANN brings along"
 )
 
 
-class OfflineModel(Runtime):
+class AisBench(Runtime):
     """One `InferSession`. Devices: "ascend", "ascend:1"."""
 
     name = "ais_bench"
@@ -57,9 +71,10 @@ class OfflineModel(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
-        # The package first: a missing one would be reported as broken by its submodule's name.
-        import_library("ais_bench", _INSTALL)
-        return import_library("ais_bench.infer.interface", _INSTALL)
+        with _import_that_keeps_the_log():
+            # The package first: a missing one would be reported as broken by its submodule's name.
+            import_library("ais_bench", _INSTALL)
+            return import_library("ais_bench.infer.interface", _INSTALL)
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -67,13 +82,18 @@ class OfflineModel(Runtime):
         return ascend_devices()
 
     @classmethod
-    def open(cls, path: Path, spec: ModelSpec, options: Options) -> OfflineModel:
+    def open(cls, path: Path, spec: ModelSpec, options: Options) -> AisBench:
+        if options.cache is not None:
+            raise UsageError("ais_bench keeps no compiled models; leave cache out")
+        available = ascend_devices()
+        device = choose_device(cls.name, path, spec, options.device, "ascend", available)
         library = cls.library()
-        device = options.device or "ascend"
         precision = ascend_precision(path, spec, options)
-        require_device("ais_bench", device, cls.devices())
+        require_device(cls.name, device, available)
+        check_file(path)
         try:
-            session = library.InferSession(device_number(device), str(path))
+            with _stdout_to_stderr():
+                session = library.InferSession(device_number(device), str(path))
         # aclruntime raises C++ exceptions, which pybind11 translates into various classes.
         except Exception as error:
             raise ModelError(
@@ -83,8 +103,8 @@ class OfflineModel(Runtime):
         if not hasattr(session, "set_context"):  # nor, in the oldest, free_resource
             raise BackendError(
                 "this ais_bench can neither be used from several threads nor closed (its "
-                "InferSession has no set_context); install newer wheels of it and of aclruntime "
-                "from gitee.com/ascend/tools"
+                "InferSession has no set_context, which came in May 2024, and its version is 0.0.2 "
+                f"before and after); {_INSTALL}"
             )
         check_one_input(path, len(session.get_inputs()))
         return cls(session, spec, device, precision)
@@ -108,4 +128,65 @@ class OfflineModel(Runtime):
         with self._lock:
             session, self._session = self._session, None
             if session is not None:
-                session.free_resource()
+                with _stdout_to_stderr():
+                    session.free_resource()
+
+
+def check_file(path: Path) -> None:
+    """Make sure that ais_bench will take a file, since it says the reason to its log alone.
+
+    Raises:
+        ModelError: it breaks one of the rules that ais_bench has had since autumn 2024.
+    """
+    absolute = path.absolute()
+    about = path.stat()
+    mode = stat.S_IMODE(about.st_mode)
+    reason = None
+    if letters := sorted(set(re.findall(r"[^_A-Za-z0-9/.-]", str(absolute)))):
+        reason = (
+            f"its path {absolute} has {' '.join(map(repr, letters))}, and may have A-Z, a-z, 0-9, "
+            "_, -, . and / only; move it"
+        )
+    elif path.is_symlink():
+        reason = f"it is a symbolic link; give the file itself, {path.resolve()}"
+    elif about.st_uid != os.geteuid() and about.st_gid not in os.getgroups():
+        reason = (
+            f"it belongs to user {about.st_uid} and group {about.st_gid}, and to neither does user "
+            f"{os.geteuid()}; sudo chown {os.geteuid()} {absolute}"
+        )
+    elif mode & (stat.S_IWGRP | stat.S_IWOTH):
+        reason = f"its group or others may write it (mode {mode:04o}); chmod 644 {absolute}"
+    if reason is not None:
+        raise ModelError(f"ais_bench refuses {path}: {reason}, or take the runtime acl")
+
+
+@contextlib.contextmanager
+def _import_that_keeps_the_log() -> Iterator[None]:
+    """Undo what the library does to the log when it is imported.
+
+    It calls `logging.basicConfig` with stdout and INFO, after which every library's INFO lines
+    would stand between this program's answers.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send to stderr what the library's C++ part prints to stdout as it loads and frees."""
+    sys.stdout.flush()
+    libc = ctypes.CDLL(None)
+    stdout = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        libc.fflush(None)  # into a pipe C prints late
+        os.dup2(stdout, 1)
+        os.close(stdout)

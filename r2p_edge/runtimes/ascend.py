@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
-from r2p_edge.errors import BackendError
+from r2p_edge._optional import import_library
+from r2p_edge.errors import BackendError, ModelError
 from r2p_edge.runtimes.base import Options
 from r2p_edge.spec import ModelSpec
 
@@ -23,6 +27,78 @@ def ascend_devices() -> list[str]:
 def device_number(device: str) -> int:
     """Return the number of a card from its name, "ascend" or "ascend:1"."""
     return int(device.partition(":")[2] or 0)
+
+
+def choose_device(
+    library: str, path: Path, spec: ModelSpec, wanted: str | None, default: str, devices: list[str]
+) -> str:
+    """Return "cpu", "ascend" or "ascend:1": the caller's choice, or the file's own device.
+
+    Args:
+        library: name of the library, for errors.
+        wanted: device that the caller asked for; None for the file's.
+        default: device of a file whose spec names none.
+        devices: what the library may have here, for errors.
+
+    Raises:
+        BackendError: the library has no such device.
+        ModelError: the file was made for another device.
+    """
+    offline = path.suffix.lower() == ".om"
+    made_for = str((spec.target or {}).get("device") or default)
+    kind = "ascend" if made_for.startswith("ascend") else made_for
+    device = (wanted or kind).lower().removesuffix(":0")
+    if not re.fullmatch(r"cpu|ascend(:\d+)?", device):
+        known = ", ".join(devices)
+        raise BackendError(f"{library} has no device {wanted or kind!r}; it has {known or 'none'}")
+    # A foreign .mindir does not reveal its device.
+    known_device = offline or (spec.target or {}).get("device")
+    if known_device and device.partition(":")[0] != kind:
+        raise ModelError(
+            f"{path} was made for {made_for} and cannot run on {device}; open it on {kind}, or "
+            f"export it again for {device}"
+        )
+    return device
+
+
+def chip_here() -> str | None:
+    """Return the chip of this machine as ATC names it, "Ascend310P3"; None if that is unknown.
+
+    CANN's Python module tells it, and else the driver's program npu-smi.
+    """
+    try:
+        name = import_library("acl", "").get_soc_name()
+    except (BackendError, AttributeError):  # not installed or broken; or another module's name
+        name = None
+    return str(name) if name else _chip_of_npu_smi()
+
+
+def _chip_of_npu_smi() -> str | None:
+    program = shutil.which("npu-smi")
+    if program is None:
+        return None
+    try:
+        done = subprocess.run([program, "info"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    # The first card is the line below the first double one: | 0       310B4     | OK     | ...
+    found = re.search(r"^\+=.*\n\| *\d+ +(?:Ascend)?([0-9]\w*)", done.stdout, re.MULTILINE)
+    return f"Ascend{found[1]}" if found else None
+
+
+def check_chip(path: Path, spec: ModelSpec) -> None:
+    """Make sure that a model was built for the chip of this machine, where both are known.
+
+    Raises:
+        ModelError: it was built for another.
+    """
+    built_for = (spec.target or {}).get("chip")
+    here = chip_here() if built_for else None
+    if here is not None and built_for != here:
+        raise ModelError(
+            f"{path} was built for an {built_for} and this machine has an {here}; build it again "
+            "for this chip"
+        )
 
 
 def require_device(library: str, device: str, available: list[str]) -> None:

@@ -70,8 +70,8 @@ class Runtime(ABC):
     Attributes:
         name: of the runtime, as in `RUNTIMES`.
         device: device that the model runs on, as the library reports it.
-        precision: precision that it computes in: "fp32", "fp16", "bf16", "int8", or "int8+bf16"
-            where the float layers of an int8 model are not in fp32.
+        precision: precision that it computes in: "fp32", "tf32", "fp16", "bf16", "int8", or
+            "int8+bf16" where the float layers of an int8 model are not in fp32.
         input_shape: shape of the input tensor; -1 for an axis that may have any size.
         input_dtype: "uint8" or "float32".
         output_shape: shape of the output tensor, (N, classes); -1 as above.

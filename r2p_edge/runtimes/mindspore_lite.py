@@ -1,4 +1,4 @@
-"""MindSpore Lite: `.mindir` on the CPU and on Ascend NPUs, and ready-compiled `.om` on the latter.
+"""MindSpore Lite: `.mindir` on the CPU and on Ascend NPUs.
 
 The Python package belongs to the cloud-side release, 2.0 and later. The tests run 2.0 itself; facts
 about later versions were read in the source, mindspore-lite/python (api/context.py, model.py,
@@ -8,7 +8,6 @@ tensor.py and src/model_pybind.cc, tensor_pybind.cc), 2.7.
 from __future__ import annotations
 
 import platform
-import re
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +17,11 @@ import numpy.typing as npt
 
 from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one_line
-from r2p_edge.runtimes.ais_bench import OfflineModel
 from r2p_edge.runtimes.ascend import (
     ascend_devices,
     ascend_precision,
+    check_chip,
+    choose_device,
     device_number,
     require_device,
 )
@@ -81,10 +81,8 @@ class MindSporeLite(Runtime):
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> Runtime:
         if options.cache is not None:
             raise UsageError("mindspore_lite keeps no compiled models; leave cache out")
-        offline = path.suffix.lower() == ".om"
-        device = _device(path, spec, options.device, "ascend" if offline else "cpu")
-        if offline:
-            return OfflineModel.open(path, spec, Options(device, precision=options.precision))
+        known = ["cpu", *ascend_devices()]
+        device = choose_device(cls.name, path, spec, options.device, "cpu", known)
         lite = cls.library()
         require_device(cls.name, device, cls.devices())
         context = lite.Context()
@@ -97,6 +95,7 @@ class MindSporeLite(Runtime):
             context.cpu.precision_mode = mode
         else:
             precision = ascend_precision(path, spec, options)
+            check_chip(path, spec)
             context.target = ["ascend"]
             context.ascend.device_id = device_number(device)
             context.ascend.precision_mode = "enforce_fp16"
@@ -137,32 +136,6 @@ def _outputs(model: Any) -> Any:
         return model.get_outputs()
     # 2.0 tells them only after a first prediction; the binding below its Model knows them before.
     return [MindSporeLite.library().Tensor(each) for each in model._model.get_outputs()]
-
-
-def _device(path: Path, spec: ModelSpec, wanted: str | None, default: str) -> str:
-    """Return "cpu", "ascend" or "ascend:1": the caller's choice, or the file's own device.
-
-    Args:
-        default: device of a file whose spec names none.
-
-    Raises:
-        BackendError: the library has no such device.
-        ModelError: the file was made for another device.
-    """
-    made_for = str((spec.target or {}).get("device") or default)
-    kind = "ascend" if made_for.startswith("ascend") else made_for
-    device = (wanted or kind).lower().removesuffix(":0")
-    if not re.fullmatch(r"cpu|ascend(:\d+)?", device):
-        known = ", ".join(["cpu", *ascend_devices()])
-        raise BackendError(f"mindspore_lite has no device {wanted or kind!r}; it has {known}")
-    # A foreign .mindir does not reveal its device.
-    known_device = path.suffix.lower() == ".om" or (spec.target or {}).get("device")
-    if known_device and device.partition(":")[0] != kind:
-        raise ModelError(
-            f"{path} was made for {made_for} and cannot run on {device}; open it on {kind}, or "
-            f"export it again for {device}"
-        )
-    return device
 
 
 def _cpu_precision(spec: ModelSpec, options: Options) -> str:

@@ -23,21 +23,34 @@ from r2p_edge.runtimes.base import (
 from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.spec import ModelSpec
 
+TF32 = "R2P_ORT_TF32"
+"""Environment variable; 1 lets the provider CUDA round FP32 factors to ten bits, as it would by
+itself on GPUs since Ampere."""
+
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+_CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_AND_CPU = ",cpu"
+_TF32_SWITCH = (1, 18)  # first version whose CUDA provider has the option
+# What ONNX Runtime says where something is left to the CPU, and where it has put the CPU in a
+# provider's place.
+_LEFT_TO_CPU = ("fallback to CPU EP has been", "disabled fallback to the CPU EP")
 
 
 class OnnxRuntime(Runtime):
-    """One `onnxruntime.InferenceSession`. Devices: "cpu", "cuda", "cuda:1", "coreml", ..."""
+    """One `onnxruntime.InferenceSession`. Devices: "cpu", "cuda", "cuda:1", "coreml,cpu", ...
+
+    A device other than "cpu" runs the whole model; with ",cpu" the CPU runs what it does not take.
+    """
 
     name = "onnxruntime"
 
-    def __init__(self, session: Any, spec: ModelSpec, device: str) -> None:
+    def __init__(self, session: Any, spec: ModelSpec, device: str, precision: str) -> None:
         (model_input,), outputs = session.get_inputs(), session.get_outputs()
         output = outputs[position("output", spec.output.name, [each.name for each in outputs])]
         self._session: Any = session
         self._names = model_input.name, output.name
         self.device = device
-        self.precision = spec.precision
+        self.precision = precision
         self.input_shape = _shape(model_input.shape)
         self.input_dtype = _DTYPES.get(model_input.type, model_input.type)
         self.output_shape = _shape(output.shape)
@@ -80,31 +93,37 @@ class OnnxRuntime(Runtime):
                 f"in {options.precision}; leave precision out, or choose the runtime openvino"
             )
         device = (options.device or "cpu").lower()
-        provider, provider_options = _provider(device, _providers(onnxruntime))
-        fault = cls.int8_fault() if spec.precision == "int8" and device == "cpu" else None
+        providers = _providers_for(device, _providers(onnxruntime))
+        tf32 = _choose_tf32(providers, onnxruntime.__version__) and spec.precision == "fp32"
+        settings = session_options(options.threads)
+        on_cpu = device == "cpu" or device.endswith(_AND_CPU)
+        if not on_cpu:
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        fault = cls.int8_fault() if spec.precision == "int8" and on_cpu else None
         if fault:
             raise BackendError(f"{path}: {fault}, or take the runtime openvino or the fp32 model")
         try:
             session = onnxruntime.InferenceSession(
                 str(path),
-                session_options(options.threads),
-                providers=[provider],
-                provider_options=[provider_options],
+                settings,
+                providers=list(providers),
+                provider_options=list(providers.values()),
+                enable_fallback=0,
             )
         # The only base class that its exceptions share is Exception.
         except Exception as error:
-            raise ModelError(
-                f"onnxruntime {onnxruntime.__version__} cannot load {path} ({one_line(error)}); "
-                "check that the file is whole, or export it again"
-            ) from error
+            raise _refusal(error, path, device, onnxruntime.__version__) from error
         obtained = session.get_providers()
-        if obtained[0] != provider:
+        first = next(iter(providers))
+        if obtained[0] != first:
             raise BackendError(
-                f"onnxruntime was asked for {provider} and took {', '.join(obtained)}; "
+                f"onnxruntime was asked for {first} and took {', '.join(obtained)}; "
                 "check the driver, or choose another device"
             )
+        # Else a run that fails is tried again on the CPU, which it prints to stdout.
+        session.disable_fallback()
         check_one_input(path, len(session.get_inputs()))
-        return cls(session, spec, device)
+        return cls(session, spec, device, "tf32" if tf32 else spec.precision)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         session = self._session
@@ -131,7 +150,7 @@ def session_options(threads: int | None) -> Any:
     options.intra_op_num_threads = threads or usable_cores()
     # Spinning saves some microseconds a call and burns every core of a device in between.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors; the warnings are about graph clean-ups
+    options.log_severity_level = 4  # warnings are about graph clean-ups, errors come as exceptions
     return options
 
 
@@ -143,14 +162,60 @@ def _providers(onnxruntime: ModuleType) -> dict[str, str]:
     return names
 
 
-def _provider(device: str, providers: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """Return the execution provider of a device name such as "cuda:1", and its options."""
-    kind, _, number = device.partition(":")
-    if kind not in providers or (number and not number.isdigit()):
+def _providers_for(device: str, providers: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return the execution providers of a device name such as "cuda:1", with their options.
+
+    TensorRT's leaves to CUDA's what it does not take.
+    """
+    kind, _, number = device.removesuffix(_AND_CPU).partition(":")
+    alone = kind != "cpu" or device == kind
+    if kind not in providers or not alone or (number and not number.isdigit()):
         raise BackendError(
             f"onnxruntime has no device {device!r} here; it has {', '.join(sorted(providers))}"
         )
-    return providers[kind], {"device_id": number} if number else {}
+    kinds = [kind, "cuda"] if kind == "tensorrt" and "cuda" in providers else [kind]
+    return {providers[each]: {"device_id": number} if number else {} for each in kinds}
+
+
+def _choose_tf32(providers: dict[str, dict[str, str]], version: str) -> bool:
+    """Write into the options of CUDA's provider what `TF32` says; return whether TF32 is on.
+
+    TensorRT's provider has no such option, and turns it on but for NVIDIA's variable.
+
+    Raises:
+        BackendError: this version of ONNX Runtime has no such option.
+    """
+    wanted = os.environ.get(TF32) == "1"
+    if _CUDA in providers:
+        if tuple(int(part) for part in version.split(".")[:2]) >= _TF32_SWITCH:
+            providers[_CUDA]["use_tf32"] = "1" if wanted else "0"
+        elif not wanted:
+            raise BackendError(
+                f"onnxruntime {version} computes FP32 on CUDA in TF32, and only 1.18 and newer can "
+                f"be told not to; install a newer one, or allow it with {TF32}=1"
+            )
+    by_itself = _TENSORRT in providers and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+    return by_itself or (wanted and _CUDA in providers)
+
+
+def _refusal(error: Exception, path: Path, device: str, version: str) -> BackendError | ModelError:
+    """Return the error to raise where ONNX Runtime does not open a model."""
+    if any(words in str(error) for words in _LEFT_TO_CPU):
+        return BackendError(
+            f"onnxruntime on {device} would run {path} on the CPU, or parts of it; check the "
+            "driver and its libraries, take the device cpu, or allow it with the device "
+            f"{device}{_AND_CPU}"
+        )
+    # Its own classes, which speak of the file, are not RuntimeErrors.
+    if isinstance(error, RuntimeError) or type(error).__name__ == "EPFail":
+        return BackendError(
+            f"onnxruntime {version} cannot use {device} ({one_line(error)}); check the driver and "
+            "its libraries, or choose another device"
+        )
+    return ModelError(
+        f"onnxruntime {version} cannot load {path} ({one_line(error)}); check that the file is "
+        "whole, or export it again"
+    )
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int, ...]:

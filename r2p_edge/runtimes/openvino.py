@@ -77,9 +77,12 @@ class OpenVino(Runtime):
             obtained = compiled.get_property("EXECUTION_DEVICES")
             hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         except RuntimeError as error:
+            other = ""
+            if device.startswith("NPU") and spec.graph != "conv2d":
+                other = ", give it the form without 3-D convolutions (export --to openvino-npu)"
             raise BackendError(
                 f"openvino {_version(openvino)} cannot run {path} on {device} "
-                f"({one_line(error)}); check the driver, or choose another device"
+                f"({one_line(error)}); check the driver{other}, or choose another device"
             ) from error
         _check_obtained(device, precision, obtained, hint)
         if options.cache is not None and not (

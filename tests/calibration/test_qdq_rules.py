@@ -6,6 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 from quantisation import CLIPS, SPEC, named
 from requirements import needs
+from rtx_builder import build
 
 from r2p_edge.calibration.placement import place
 from r2p_edge.calibration.qdq import PROFILES, qdq_from_float
@@ -215,6 +216,45 @@ def test_each_damage_is_reported(model, damage):
     assert any(BROKEN[damage] in text for text in found), found
     with pytest.raises(ModelError, match="TensorRT would reject the quantised model"):
         require_rules(model)
+
+
+# Of the rules, those that NVIDIA's parser or builder of TensorRT 11's generation enforces, with its
+# words. The others are of 8.6, or of what is fast; `unsigned` it takes for int8, with a warning.
+REFUSED = {
+    shifted: "QuantizeLinear",
+    dead_channel: "QuantizeLinear",
+    half_scale: "`input` type is Half but `kernel` is of type Float",
+    too_few_zero_points: "QuantizeLinear",
+    activation_per_channel: "QuantizeLinear",
+    input_channels: "QuantizeLinear",
+}
+BUILT = BROKEN.keys() - REFUSED.keys() - {batch_norm, groups}  # which are not whole models here
+
+
+@needs("tensorrt_rtx")
+@pytest.mark.parametrize("damage", REFUSED, ids=lambda damage: damage.__name__)
+def test_nvidia_refuses_it_too(model, damage):
+    damage(model)
+    done = build(model)
+    assert done.plan is None
+    assert REFUSED[damage] in done.errors
+
+
+@needs("tensorrt_rtx")
+def test_nvidia_takes_what_is_right(right):
+    done = build(right)
+    assert done.plan is not None
+    assert (done.errors, done.warnings) == ("", {})
+
+
+@needs("tensorrt_rtx")
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", sorted(BUILT, key=str), ids=lambda damage: damage.__name__)
+def test_rules_that_are_not_nvidias(model, damage):
+    damage(model)
+    done = build(model)
+    assert done.plan is not None
+    assert bool(done.warnings) == (damage is unsigned)
 
 
 def test_half_scales_are_fine_from_opset_19_on(model):

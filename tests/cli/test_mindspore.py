@@ -364,14 +364,19 @@ def test_a_file_of_the_device_side_library(fails, lite, clip, tmp_path):
 
 
 def test_an_offline_model_without_its_library(fails, neither, clip, tmp_path, monkeypatch):
-    hide(monkeypatch, "ais_bench")
+    hide(monkeypatch, "ais_bench", "acl")
     path = tmp_path / "model.om"
     path.write_bytes(b"om")
     fails(MODEL, "has no sidecar model.om.json", "predict", path, clip)
     write_sidecar(path, spec_of_brightness(precision="fp16"))
+    fails(BACKEND, "acl is not installed; it comes with CANN", "predict", path, clip)
     fails(
-        BACKEND, "ais_bench is not installed; install its wheel and that of aclruntime",
-        "predict", path, clip,
+        BACKEND, "ais_bench is not installed; with g++ and CANN's environment, build it from",
+        "predict", path, clip, "--runtime", "ais_bench",
+    )  # fmt: skip
+    fails(
+        MODEL, "model.om is not a model file for mindspore_lite: mindspore_lite runs .mindir",
+        "predict", path, clip, "--runtime", "mindspore_lite",
     )  # fmt: skip
     fails(MODEL, "was made for ascend and cannot", "predict", path, clip, "--device", "cpu")
 

@@ -415,8 +415,9 @@ def test_a_kit_where_it_cannot_be_built(run, made, tmp_path, monkeypatch, lacks)
         code, output, errors = run(*command, "--strict")
     assert (code, errors) == (KIT, "")
     assert output == (
-        f"{folder}: tensorrt fp16 kit, because TensorRT or a GPU for it is not here; copy the "
-        "folder to where it is, and run build.py there\n"
+        f"{folder}: tensorrt fp16 kit for TensorRT 8.6 and newer (JetPack 6.0 and later), because "
+        "TensorRT or a GPU for it is not here; copy the folder to where it is, and run build.py "
+        "there\n"
     )
 
 

@@ -141,3 +141,20 @@ def test_no_device(fake, devices, reason):
     found = fake(devices)
     assert (found["status"], found["reason"]) == ("failing", reason)
     assert found["devices"] == []
+
+
+def test_pyacl_is_found_with_its_environment(library):
+    """It is CANN's module `acl`, and not another one of that name."""
+    found = diagnosis.ask("acl", 60)
+    assert (found["status"], found["reason"]) == ("missing", "acl is not installed")
+    assert found["install"].startswith("it comes with CANN and is found in its environment: source")
+    library("acl", "rules = []")
+    found = diagnosis.ask("acl", 60)
+    assert found["status"] == "missing"
+    assert "acl/__init__.py is not CANN's" in found["reason"]
+
+
+def test_pyacl_without_a_card(library):
+    library("acl", "mdl = rt = None")
+    found = diagnosis.ask("acl", 60)
+    assert (found["status"], found["reason"]) == ("failing", "acl finds no device")

@@ -22,6 +22,7 @@ def forms(small_checkpoint, tmp_path):
 def test_each_target_gets_what_it_runs_best(forms):
     for name, graph, dtype in (
         ("onnx", "conv3d", "uint8"),
+        ("openvino-npu", "conv2d", "uint8"),
         ("mindspore", "conv3d", "uint8"),
         ("mindspore-lite", "conv2d", "float32"),
         ("ascend310p", "conv3d", "float32"),

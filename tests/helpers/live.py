@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 from models import grey_frames, levels, spec_of_brightness
 from paths import HELPERS
+from requirements import SYSTEM_PYTHON
+from swing import swing
 
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.predictions import Feed, PredictionStream
@@ -137,6 +139,29 @@ def senders(port):
         yield send
 
 
+@contextlib.contextmanager
+def rtsp_servers(codec):
+    """Yield an address, and a function that starts its server anew, from a frame on."""
+    port, running = free_port(), []
+
+    def stop():
+        for process in running:
+            process.kill()
+            process.communicate()
+        running.clear()
+
+    def serve(first):
+        stop()
+        server = [SYSTEM_PYTHON, HELPERS / "rtsp_server.py", str(port), str(first), codec]
+        running.append(subprocess.Popen(server, stdout=subprocess.PIPE, text=True))
+        assert running[0].stdout.readline() == "ready\n"
+
+    try:
+        yield f"rtsp://127.0.0.1:{port}/camera", serve
+    finally:
+        stop()
+
+
 def wait_for(stream, condition):
     """Wait until the readers of a prediction stream have got so far."""
     with stream._changed:
@@ -148,6 +173,13 @@ def shown_numbers(answer):
     newest = round((float(answer.live.image.mean()) - 20) / 2)
     shown = np.array(levels(answer)) / 2
     return (newest - shown.max() + shown).round().astype(int).tolist()
+
+
+def shows(answer, number, step):
+    """Return True if a window ends with this frame of a sender, and has every `step`th before."""
+    seen = np.array(levels(answer)) - levels(answer)[-1] + float(answer.live.image.mean())
+    sent = [swing(number - step * back) for back in reversed(range(len(seen)))]
+    return bool(np.abs(seen - sent).max() < 5)  # encoded, it is off by 4; by a frame, by 10
 
 
 class FakeVideoCapture:

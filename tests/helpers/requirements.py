@@ -1,7 +1,7 @@
 """Requirements of some tests: without them a test is skipped, or fails if R2P_REQUIRE lists them.
 
-R2P_REQUIRE is a comma-separated list of module names, and `data` for the clips; a test that needs
-one of them then fails where it would have been skipped.
+R2P_REQUIRE is a comma-separated list of module names, `data` for the clips, and the names of
+`PROBES`; a test that needs one of them then fails where it would have been skipped.
 """
 
 from __future__ import annotations
@@ -10,9 +10,45 @@ import contextlib
 import functools
 import importlib.util
 import os
+import subprocess
 from types import ModuleType
 
 import pytest
+from paths import HELPERS
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""The Python that has the distribution's GObject bindings, and with them GStreamer."""
+
+
+@functools.cache
+def has_gstreamer() -> bool:
+    """Return True if the OpenCV of this Python reads GStreamer's pipelines."""
+    if importlib.util.find_spec("cv2") is None:
+        return False
+    import cv2
+
+    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
+
+
+@functools.cache
+def has_rtsp_server() -> bool:
+    """Return True if the system's Python can serve RTSP with GStreamer."""
+    with contextlib.suppress(FileNotFoundError):
+        asked = [SYSTEM_PYTHON, HELPERS / "rtsp_server.py"]
+        return subprocess.run(asked, capture_output=True).returncode == 0
+    return False
+
+
+@functools.cache
+def has_gst_python() -> bool:
+    """Return True if GStreamer's programs are here, and load plug-ins that are in Python."""
+    with contextlib.suppress(FileNotFoundError):
+        return subprocess.run(["gst-inspect-1.0", "python"], capture_output=True).returncode == 0
+    return False
+
+
+PROBES = {"gstreamer": has_gstreamer, "gst_rtsp": has_rtsp_server, "gst_python": has_gst_python}
+"""Functions that find out whether something is here that is no module."""
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -26,8 +62,9 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 def require(name: str) -> None:
-    """Skip the running test if the module `name` is missing; `needs`, for one case of it."""
-    if importlib.util.find_spec(name) is None and not is_required(name):
+    """Skip the running test if a module, or what one of `PROBES` looks for, is missing."""
+    found = PROBES[name]() if name in PROBES else importlib.util.find_spec(name) is not None
+    if not found and not is_required(name):
         pytest.skip(f"needs {name}, which is not installed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,15 +114,19 @@ def clips_of(count: int, seed: int = 0) -> np.ndarray:
 
 
 def foreign_engine(
-    path: Path, model: Path, *, flags: Sequence[str] = (), profile: Any = None
+    path: Path,
+    model: Path,
+    *,
+    flags: Sequence[str] = (),
+    profile: Any = None,
+    library: str = "tensorrt",
 ) -> Path:
-    """Build an engine with TensorRT alone.
+    """Build an engine with a library alone.
 
     Args:
         profile: {input: (min, opt, max)}, the shapes of open axes.
     """
-    import tensorrt as trt
-
+    trt = importlib.import_module(library)
     logger = trt.Logger()
     builder = trt.Builder(logger)
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)

@@ -48,22 +48,26 @@ class Error(NamedTuple):
         return f"{self.path}: {self.statement}: {self.message}"
 
 
-def sources() -> Sources:
-    """Return the modules that import tensorrt."""
+def sources(*libraries: str) -> Sources:
+    """Return the modules that import tensorrt, or one of other names."""
+    wanted = set(libraries or ("tensorrt",))
     found = {}
     for folder, package in PACKAGES.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
             text = path.read_text()
-            if any(_imports_tensorrt(node) for node in ast.walk(ast.parse(text))):
+            if any(_imported(node) & wanted for node in ast.walk(ast.parse(text))):
                 found[str(Path("r2p_edge", package, path.relative_to(ROOT / folder)))] = text
     return found
 
 
-def _imports_tensorrt(node: ast.AST) -> bool:
+def _imported(node: ast.AST) -> set[str]:
+    """Return the libraries that an import gives, either TensorRT through its types as one."""
     names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
     if isinstance(node, ast.ImportFrom) and node.level == 0:
         names = [node.module or ""]
-    return any(name.split(".")[0] == "tensorrt" for name in names)
+        if {"Library", "as_library"} & {alias.name for alias in node.names}:
+            names = ["tensorrt"]
+    return {name.split(".")[0] for name in names}
 
 
 def _in_order(node: ast.AST) -> Iterator[ast.AST]:

@@ -28,16 +28,24 @@ def motion_predictor(motion_model):
 
 
 @pytest.fixture
-def nothing_is_left(monkeypatch):
-    """Check that a test leaves no thread and no open file; and let none of it wait long."""
+def no_thread_is_left(monkeypatch):
+    """Check that a test leaves no thread; and let none of it wait long."""
     monkeypatch.setattr(reconnecting, "BACK_OFF", (0.01, 0.1))
     monkeypatch.setattr(predictions, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(predictions, "CLOSE_SECONDS", 60.0)
-    before = set(threading.enumerate()), handles()
+    before = set(threading.enumerate())
     yield
     gc.collect()
-    assert set(threading.enumerate()) <= before[0]
-    assert not handles() - before[1]
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.fixture
+def nothing_is_left(no_thread_is_left):
+    """Check that a test leaves no thread and no open file."""
+    before = handles()
+    yield
+    gc.collect()
+    assert not handles() - before
 
 
 def handles():

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from models import brightness_model, spec_of_brightness
 from requirements import needs
@@ -122,3 +123,132 @@ def ask_here(what, timeout):
     for _ in probe.steps(what, found):
         pass
     return found
+
+
+@pytest.fixture
+def azure(monkeypatch):
+    """Count as a device the provider of the CPU wheels that takes no operator of ours."""
+    providers = OnnxRuntime.library().get_available_providers()
+    if "AzureExecutionProvider" not in providers:
+        pytest.skip("this wheel has no provider but the CPU's")
+    names = {"azure": "AzureExecutionProvider", "cpu": "CPUExecutionProvider"}
+    monkeypatch.setattr(_onnxruntime, "_providers", lambda library: names)
+
+
+@pytest.mark.usefixtures("azure")
+def test_a_device_that_leaves_the_model_to_the_cpu_is_an_error_unless_allowed(motion_model, capfd):
+    with pytest.raises(BackendError, match=r"on the CPU, or parts of it; .* the device azure,cpu"):
+        Predictor(motion_model, device="azure")
+    assert capfd.readouterr().err == ""  # the library's own words are in the sentence
+    with Predictor(motion_model, device="azure,cpu") as predictor:
+        assert predictor.device == "azure,cpu"  # so that nobody takes it for the device alone
+        shared = predictor.predict(np.zeros((16, 120, 160, 3), np.uint8), fps=12.5)
+    with Predictor(motion_model) as predictor:
+        alone = predictor.predict(np.zeros((16, 120, 160, 3), np.uint8), fps=12.5)
+    np.testing.assert_array_equal(shared.scores, alone.scores)
+
+
+@pytest.mark.parametrize("device", ["cpu,cpu", "cpu:0", "cuda:x", "gpu", ",cpu", "cuda,gpu"])
+def test_devices_that_there_are_not(tmp_path, device):
+    path = brightness_model(tmp_path / "model.onnx")
+    with pytest.raises(BackendError, match=f"no device '{device}' here; it has .*cpu"):
+        Predictor(path, device=device)
+
+
+@pytest.mark.usefixtures("azure")
+def test_wrong_int8_is_refused_where_the_cpu_may_run_a_part(machine, tmp_path):
+    int8 = brightness_model(tmp_path / "int8.onnx", spec_of_brightness(precision="int8"))
+    machine(SAPPHIRE_RAPIDS, "1.23.2")
+    with pytest.raises(BackendError, match="computes int8 wrongly"):
+        Predictor(int8, device="azure,cpu")
+
+
+def test_a_run_that_fails_is_not_tried_again_on_the_cpu(tmp_path, capsys):
+    failure = OnnxRuntime.library().capi.onnxruntime_pybind11_state.EPFail
+
+    class Broken:
+        def __init__(self, session):
+            self.session = session
+
+        def __getattr__(self, name):
+            return getattr(self.session, name)
+
+        def run(self, *arguments):
+            raise failure("CUDA failure 700")
+
+    with Predictor(brightness_model(tmp_path / "model.onnx")) as predictor:
+        session = predictor._runtime._session
+        session._sess = Broken(session._sess)
+        with pytest.raises(BackendError, match=r"failed on cpu .*CUDA failure 700"):
+            predictor.predict(np.zeros((4, 8, 8, 3), np.uint8))
+    assert capsys.readouterr().out == ""
+
+
+class GpuWheel:
+    """ONNX Runtime with NVIDIA's providers, as far as its arguments go.
+
+    No card is here to run them. The options are those that the wheels of 1.17.1 and 1.31.1 know.
+    """
+
+    def __init__(self, monkeypatch, version="1.31.1"):
+        self.library = OnnxRuntime.library()
+        real = self.library.InferenceSession
+        kinds = ("Tensorrt", "CUDA", "CPU")
+        names = [f"{kind}ExecutionProvider" for kind in kinds]
+
+        def session(path, options, providers, provider_options, enable_fallback):
+            assert enable_fallback == 0  # else its Python part prints to stdout and takes the CPU
+            self.alone = options.get_session_config_entry("session.disable_cpu_ep_fallback")
+            self.asked = dict(zip(providers, provider_options))
+            known = {"device_id"} | ({"use_tf32"} if version != "1.17.1" else set())
+            for name, given in self.asked.items():
+                if not set(given) <= (known if name.startswith("CUDA") else {"device_id"}):
+                    raise RuntimeError(f"Unknown provider option: {given}")
+            opened = real(path, providers=["CPUExecutionProvider"])
+            opened.get_providers = lambda: [*providers, "CPUExecutionProvider"]
+            return opened
+
+        monkeypatch.setattr(self.library, "__version__", version)
+        monkeypatch.setattr(self.library, "get_available_providers", lambda: names)
+        monkeypatch.setattr(self.library, "InferenceSession", session)
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "precision"),
+    [
+        ("cuda", {"CUDA": {"use_tf32": "0"}}, "fp32"),
+        ("cuda:1", {"CUDA": {"device_id": "1", "use_tf32": "0"}}, "fp32"),
+        (
+            "tensorrt:1",
+            {"Tensorrt": {"device_id": "1"}, "CUDA": {"device_id": "1", "use_tf32": "0"}},
+            "tf32",
+        ),
+    ],
+)
+def test_fp32_on_cuda_is_fp32_and_cuda_stands_behind_tensorrt(
+    monkeypatch, tmp_path, device, asked, precision
+):
+    wheel = GpuWheel(monkeypatch)
+    path = brightness_model(tmp_path / "model.onnx")
+    with Predictor(path, device=device) as predictor:
+        assert predictor.precision == precision
+    assert wheel.asked == {f"{kind}ExecutionProvider": each for kind, each in asked.items()}
+    assert wheel.alone == "1"
+
+
+def test_tf32_is_allowed_by_a_variable_and_told(monkeypatch, tmp_path):
+    path = brightness_model(tmp_path / "model.onnx")
+    monkeypatch.setenv("R2P_ORT_TF32", "1")
+    wheel = GpuWheel(monkeypatch)
+    with Predictor(path, device="cuda") as predictor:
+        assert predictor.precision == "tf32"
+    assert wheel.asked == {"CUDAExecutionProvider": {"use_tf32": "1"}}
+
+
+def test_an_onnxruntime_without_the_switch_is_refused_for_fp32_on_cuda(monkeypatch, tmp_path):
+    path = brightness_model(tmp_path / "model.onnx")
+    GpuWheel(monkeypatch, "1.17.1")
+    with pytest.raises(BackendError, match=r"1\.17\.1 computes FP32 .* in TF32.* R2P_ORT_TF32=1"):
+        Predictor(path, device="cuda")
+    monkeypatch.setenv("R2P_ORT_TF32", "1")
+    Predictor(path, device="cuda").close()

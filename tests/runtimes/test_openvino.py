@@ -217,6 +217,21 @@ def test_a_device_that_fails(ir, monkeypatch):
         Predictor(ir)
 
 
+@pytest.mark.parametrize("graph", ["conv3d", "conv2d"])
+def test_an_npu_that_refuses_3d_convolutions(tmp_path, monkeypatch, graph):
+    def fail(self, *_):
+        raise RuntimeError("[NPU_VCL] Compiler returned msg: Cannot legalize 5D Convolution")
+
+    core = OpenVino.library().Core
+    monkeypatch.setattr(core, "available_devices", ["CPU", "NPU"])
+    monkeypatch.setattr(core, "get_property", lambda *_: ["FP16", "INT8"])
+    monkeypatch.setattr(core, "compile_model", fail)
+    spec = spec_of_brightness(graph=graph, precision="fp16")
+    with pytest.raises(BackendError, match=r"on NPU .*legalize") as caught:
+        Predictor(brightness_model(tmp_path / "m.onnx", spec), runtime="openvino", device="npu")
+    assert ("export --to openvino-npu" in str(caught.value)) is (graph == "conv3d")
+
+
 @pytest.mark.parametrize(
     ("wanted", "obtained"), [("cpu", "GPU.0"), ("gpu.1", "GPU.0"), ("gpu", "GPU.1")]
 )

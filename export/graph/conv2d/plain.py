@@ -9,6 +9,8 @@ over the images or channels (`reduced` in `axes.py`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 
@@ -57,7 +59,7 @@ def lower_pairwise(graph: LoweredGraph, node: onnx.NodeProto) -> None:
 def lower_flat_convolution(graph: LoweredGraph, node: onnx.NodeProto) -> None:
     """Lower a Conv or ConvTranspose of images, with the attributes that Lite wants written out."""
     given, axes = attributes(node), len(graph.shape(node.input[0])) - 2
-    written = {"strides": [1] * axes}
+    written: dict[str, Any] = {"strides": [1] * axes}
     if node.op_type == "ConvTranspose":
         written.update(dilations=[1] * axes, output_padding=[0] * axes)
     missing = {name: value for name, value in written.items() if name not in given}

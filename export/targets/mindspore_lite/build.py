@@ -25,6 +25,7 @@ from r2p_edge.export.targets.mindspore_lite.converter import (
 )
 from r2p_edge.export.verify.parity import ParityReference, check_parity
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
+from r2p_edge.runtimes.ascend import chip_here
 from r2p_edge.runtimes.mindspore_lite import DOWNLOADS, MindSporeLite
 from r2p_edge.spec import ModelSpec
 
@@ -62,8 +63,8 @@ def build_lite(
         timeout: seconds that the converter may take.
 
     Returns:
-        The spec of the file. Its parity is None for an Ascend artifact on a machine without an
-        Ascend or the library, which cannot run it.
+        The spec of the file. Its parity is None for an Ascend artifact on a machine without the
+        chip or the library, which cannot run it.
 
     Raises:
         UsageError: the file is to be int8 and there are no clips.
@@ -75,18 +76,19 @@ def build_lite(
     if planned.precision == "int8":
         planned = _calibrated_on(calibration, planned)
         config = _quantization(planned) + (config or "")
-    runs_here = _runs_here(device)
+    settings = _settings(device, config)
+    target = _target(device, settings)
+    runs_here = _runs_here(device, target.get("chip"))
     converter = find_converter()
     if converter is None:
         raise MissingDependencyError(
             f"there is no MindSpore Lite converter here; download Lite's cloud-side release from "
             f"{DOWNLOADS}, and install its wheel or set {CONVERTER_VARIABLE} to its converter_lite"
         )
-    settings = _settings(device, config)
     if planned.precision == "int8":
         _require_int8(MindSporeLite.library().__version__)
     spec = planned.replace(
-        target=_target(device, converter, settings),
+        target={**target, "converter": converter.name},
         built_with={**(planned.built_with or {}), **_built_with(converter)},
         parity=None,
     )
@@ -157,8 +159,8 @@ def _write_clips(clips: np.ndarray, spec: ModelSpec, folder: Path) -> None:
         ) from error
 
 
-def _runs_here(device: str) -> bool:
-    """Return whether this machine can run a model for the device.
+def _runs_here(device: str, chip: str | None) -> bool:
+    """Return whether this machine can run a model for the device, and for this chip of that kind.
 
     Raises:
         MissingDependencyError: the device is the CPU, and mindspore_lite is not installed.
@@ -167,7 +169,7 @@ def _runs_here(device: str) -> bool:
         MindSporeLite.library()
         return True
     try:
-        return "ascend" in MindSporeLite.devices()
+        return "ascend" in MindSporeLite.devices() and chip_here() in (None, chip)
     except MissingDependencyError:
         return False
 
@@ -178,10 +180,10 @@ def _settings(device: str, config: str | None) -> str:
     return converter_config(own) + (config or "")
 
 
-def _target(device: str, converter: Converter, settings: str) -> dict[str, Any]:
+def _target(device: str, settings: str) -> dict[str, Any]:
     found = re.findall(r"^ge\.socVersion=(.*)$", settings, re.MULTILINE)
     chip = {"chip": found[-1]} if found else {}
-    return {"runtime": "mindspore_lite", "device": device, **chip, "converter": converter.name}
+    return {"runtime": "mindspore_lite", "device": device, **chip}
 
 
 def _built_with(converter: Converter) -> dict[str, str]:

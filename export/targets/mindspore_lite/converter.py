@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r2p_edge.errors import BackendError, ModelError, OutputError
+from r2p_edge.export.targets.mindspore_lite.advice import advice_for
 from r2p_edge.export.targets.program import end_of, find_program, run_program
 from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 
@@ -106,7 +107,7 @@ def run_converter(
 
     Raises:
         ModelError: the converter refuses the model, or crashes.
-        BackendError: it cannot be started, or does not end in time.
+        BackendError: it cannot be started, does not end in time, or lacks memory or packages.
         OutputError: there is no room in `folder`.
     """
     model, output = folder / "model.onnx", folder / "out"
@@ -132,12 +133,15 @@ def run_converter(
     )
     written = output.with_name("out.mindir")
     if done.returncode != 0 or not written.is_file() or not written.stat().st_size:
-        reason = _reason(done)
+        end, reason = end_of(done.returncode), _reason(done)
         if _CANNOT_WRITE.search(reason):
             raise OutputError(f"{converter.name} cannot write into {folder}: {reason}; {_ROOM}")
-        raise ModelError(
-            f"{converter.name} {end_of(done.returncode)} for {source} and said: {reason}; "
-            f"try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
+        advice = advice_for((done.stderr + done.stdout).decode(errors="replace"), end)
+        kind = ModelError if advice is None or advice.of_model else BackendError
+        raise kind(
+            f"{converter.name} {end} for {source} and said: {reason}; "
+            + (f"{advice.text}; or " if advice else "")
+            + f"try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
         )
     return written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import numpy as np
 
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.errors import MissingDependencyError, UsageError
+from r2p_edge.errors import MissingDependencyError, ModelError, UsageError
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
@@ -21,8 +22,11 @@ from r2p_edge.export.targets.mindspore_lite.build import (
     build_lite,
 )
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
+from r2p_edge.export.targets.second_form import SecondForm, build_either
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
 
 
 def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
@@ -33,11 +37,27 @@ def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     else:
         clips, method, record = options.quantizer.clips(options.target)
         planned = plan_lite(source.path, device, "int8", method=method, record=record)
-    stem = file_stem(planned, "" if device == "cpu" else f"-{device}")
+    chip = "" if device == "cpu" else f"-{device}"
+    stem = file_stem(planned, chip)
     reference = parity_reference(source.path)
-    path = out / f"{stem}.mindir"
+
+    def build(model: Path, name: str, planned: ModelSpec) -> Built:
+        path = out / name
+        spec = build_lite(model, path, planned, reference, device=device, calibration=clips)
+        return Built(options.target, path, spec)
+
+    def build_second() -> Built:
+        assert source.second is not None
+        second = _second_form(source.second(), device, chip)
+        return build(second.model, second.name, second.planned)
+
+    name = f"{stem}.mindir"
     try:
-        spec = build_lite(source.path, path, planned, reference, device=device, calibration=clips)
+        return build_either(
+            lambda: build(source.path, name, planned),
+            build_second if source.second else None,
+            _log.warning,
+        )
     except MissingDependencyError as error:
         if clips is not None:
             # A kit would fail wherever 2.0 is, and no later release has been seen to make int8.
@@ -46,10 +66,19 @@ def lite_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
                 f"kit ({error}); or export fp32"
             ) from error
         folder = out / f"{stem}-{'mindspore-lite-' if device == 'cpu' else ''}kit"
+        try:
+            other = None if source.second is None else _second_form(source.second(), device, chip)
+        except ModelError as error:  # an operator of its own that has no such form
+            _log.info("the kit %s has one form of the model: %s", folder, error)
+            other = None
         target = _target_for(device)
-        write_kit(target, source.path, planned, reference, folder, path.name)
+        write_kit(target, source.path, planned, reference, folder, name, second=other)
         return Built(options.target, folder, planned, "kit")
-    return Built(options.target, path, spec)
+
+
+def _second_form(form: OnnxForm, device: str, chip: str) -> SecondForm:
+    planned = plan_lite(form.path, device)
+    return SecondForm(form.path, planned, f"{file_stem(planned, chip)}.mindir")
 
 
 def mindspore_lite_from_onnx(

@@ -5,6 +5,7 @@ Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import NamedTuple
 
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.sidecar import write_sidecar
-from r2p_edge.errors import BackendError, MissingDependencyError
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, warn_caller
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.targets.tensorrt.power_mode import power_mode
 from r2p_edge.export.targets.tensorrt.tools import Tool, find_tool
 from r2p_edge.export.verify.parity import ParityReference
 from r2p_edge.runtimes.tensorrt import cudart
@@ -22,7 +24,9 @@ from r2p_edge.runtimes.tensorrt.plan_header import read_plan
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 from r2p_edge.spec import ModelSpec
 
-_SHARED_WORKSPACE = 2 << 30  # where the GPU shares the CPU's memory, and cannot take all of it
+# Where the GPU shares the CPU's memory, and cannot take all of it; half of what is left if that is
+# less.
+_SHARED_WORKSPACE = 2 << 30
 
 TYPED = "typed.onnx"
 """Name of the file `Models.typed`."""
@@ -95,10 +99,12 @@ def build_engine(
             "there is no NVIDIA GPU here, and an engine is built on the one that it is for; "
             "export a kit where there is no TensorRT, and build it on the device"
         )
+    _check_fits(planned, tool)
     model = models.typed if models.typed is not None and tool.strongly_typed() else models.plain
     chip = cuda.chip(0)
     if workspace is None and chip.integrated:
-        workspace = _SHARED_WORKSPACE
+        with cuda.on(0):
+            workspace = min(_SHARED_WORKSPACE, cuda.free_memory() // 2)
     options = BuildOptions(
         name=CONTRACT + planned.contract_digest(),
         precision=planned.precision,
@@ -108,16 +114,20 @@ def build_engine(
     )
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.engine"
-        tool.build(model, draft, options)
+        skipped = tool.build(model, draft, options)
         version = read_plan(draft).version
+        # Which others a kit would fit says nothing of an engine, which fits one.
+        target = {name: value for name, value in (planned.target or {}).items() if name != "fits"}
         spec = planned.replace(
             target={
-                **(planned.target or {}),
+                **target,
                 "tensorrt": ".".join(map(str, version)) if version else tool.version(),
                 "compute_capability": chip.compute_capability,
                 "multiprocessors": chip.multiprocessors,
                 "cuda": cuda.versions()[0],
                 "tool": tool.name,
+                **({"power_mode": mode} if (mode := power_mode()) else {}),
+                **({"skipped_tactics": skipped} if skipped else {}),
             },
             built_with={**(planned.built_with or {}), **built_with()},
             parity=None,
@@ -125,7 +135,37 @@ def build_engine(
         spec = spec.replace(parity=tool.check_parity(draft, spec, reference))
         atomic_write(path, draft.read_bytes())
     write_sidecar(path, spec)
+    if skipped:
+        warn_caller(_left_out(path, skipped, options.cache, chip), RuntimeWarning)
     return spec
+
+
+def _check_fits(planned: ModelSpec, tool: Tool) -> None:
+    """Compare what a kit says that it fits with the TensorRT that is here.
+
+    Raises:
+        ModelError: it is older.
+    """
+    fits = (planned.target or {}).get("fits", "")
+    oldest = re.match(r"TensorRT (\d+)", fits)
+    if oldest and int(tool.version().partition(".")[0]) < int(oldest[1]):
+        raise ModelError(
+            f"the model is for {fits}, and here is TensorRT {tool.version()}; export it with an "
+            "older opset, or update JetPack"
+        )
+
+
+def _left_out(path: Path, skipped: int, cache: Path | None, chip: cudart.Chip) -> str:
+    """Return the warning that memory was short while an engine was built."""
+    steps = ["close what else uses memory"]
+    if chip.integrated:
+        steps.append("sudo sysctl vm.drop_caches=3")
+    if cache is not None:  # it knows no time of what was left out
+        steps.append(f"delete {cache}")
+    return (
+        f"TensorRT did not try {skipped} kernels for {path} for want of memory, and others may be "
+        f"slower; {', '.join(steps)} and build again"
+    )
 
 
 def build_engine_of_kit(
@@ -140,7 +180,10 @@ def build_engine_of_kit(
 def _cache_name(tool: Tool, chip: cudart.Chip, cuda: str) -> str:
     """Return the name of a timing cache: timings are valid for one TensorRT, GPU and CUDA alone.
 
-    The Python module refuses a cache of another machine; trtexec takes any.
+    The Python module refuses a cache of another machine; trtexec takes any, and both take one of
+    another power mode.
     """
     gpu = f"sm{chip.compute_capability}-{chip.multiprocessors}"
+    if mode := power_mode():
+        gpu += "-" + re.sub(r"\W", "_", mode)
     return f"{tool.name}-{tool.version()}-{gpu}-cuda{cuda}.timing"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import atomic_write, check_folder
@@ -13,7 +13,8 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.model import load_onnx
-from r2p_edge.export.graph.operators import require_ops
+from r2p_edge.export.graph.operator_limits import OPERATOR_LIMITS
+from r2p_edge.export.graph.operators import check_ops, require_ops
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine, can_build
@@ -22,9 +23,12 @@ from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
 
 try:
-    import onnx  # noqa: F401
+    import onnx
 except ImportError as error:
     raise missing("onnx", "export") from error
+
+_JETPACKS = {"tensorrt": "6.0", "tensorrt10": "6.1", "tensorrt11": "7.2.2"}
+"""The first JetPack of each generation of TensorRT, by the name of its operator limits."""
 
 
 def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
@@ -45,6 +49,7 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
                 progress=options.progress,
             )
             return Built(options.target, path, spec)
+        planned = planned.replace(target={**(planned.target or {}), "fits": _fits(source.path)})
         folder = out / f"{file_stem(planned)}-tensorrt-kit"
         extras = {} if models.typed is None else {TYPED: models.typed}
         write_kit(options.target, models.plain, planned, reference, folder, path.name, extras)
@@ -67,7 +72,8 @@ def tensorrt_from_onnx(
         path: the .engine file to write.
         precision: by default that of `source`. Layers of an int8 engine that are not int8 are fp16.
         workspace: bytes of GPU memory that kernels may use while they run; by default TensorRT's
-            own choice, and at most 2 GiB where CPU and GPU share their memory.
+            own choice; where CPU and GPU share their memory half of what is available, and at most
+            2 GiB.
         cache: a folder for timing caches, which make the next build on this machine faster.
         progress: called with each step that TensorRT, from 10 on, reports.
 
@@ -109,6 +115,30 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
         UsageError: `source` cannot become that precision.
         ModelError: `source` has an operator that no TensorRT runs.
     """
+    target = {"runtime": "tensorrt", "device": "cuda"}
+    return plan_engine(source, precision, target, _limits())
+
+
+def plan_engine(
+    source: Path,
+    precision: str | None,
+    target: Mapping[str, Any],
+    limits: str,
+    change: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None,
+) -> ModelSpec:
+    """Return the spec that an engine of an ONNX artifact is to have.
+
+    Args:
+        source: the ONNX file.
+        precision: of the engine; None for that of `source`.
+        target: record of what the engine is for.
+        limits: key of the operator limits.
+        change: change that is made to the model before it is built in fp32.
+
+    Raises:
+        UsageError: `source` cannot become that precision.
+        ModelError: `source` has an operator that does not run there.
+    """
     original = open_artifact(source).spec
     wanted = precision or original.precision
     becomes = {"fp32": ("fp32", "fp16"), "int8": ("int8",)}.get(original.precision, ())
@@ -117,8 +147,10 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
             f"{source} is {original.precision} and cannot become {wanted}; export it in fp32, "
             "which can become fp32 or fp16, or calibrate it for int8"
         )
-    require_ops(load_onnx(source), _limits())
-    target = {"runtime": "tensorrt", "device": "cuda"}
+    model = load_onnx(source)
+    if change is not None and wanted == "fp32":
+        model = change(model)
+    require_ops(model, limits, precision=wanted)
     return fresh_spec(original, precision=wanted, target=target)
 
 
@@ -131,13 +163,33 @@ def _limits() -> str:
     return {"8": "tensorrt", "10": "tensorrt10"}.get(major, "tensorrt11")
 
 
-def models_for(source: Path, planned: ModelSpec, folder: Path) -> Models:
+def _fits(source: Path) -> str:
+    """Return which TensorRT and JetPack run every operator of an ONNX file that the newest runs.
+
+    A newer one runs what an older one does.
+    """
+    model = load_onnx(source)
+    oldest = next(name for name in _JETPACKS if not check_ops(model, name))
+    return f"{OPERATOR_LIMITS[oldest].title} and newer (JetPack {_JETPACKS[oldest]} and later)"
+
+
+def models_for(
+    source: Path, planned: ModelSpec, folder: Path, *, float32_scales: bool = False
+) -> Models:
     """Return `source`, and its form for a TensorRT that takes precision from the file alone.
 
     The latter is written into `folder`; fp32 needs none.
+
+    Args:
+        source: the ONNX file.
+        planned: the spec of the engine.
+        folder: folder for the other form.
+        float32_scales: see `half_from_float`. Its float16 scales are what NVIDIA's Model Optimizer
+            writes for TensorRT.
     """
     if planned.precision == "fp32":
         return Models(source, None)
     typed = folder / TYPED
-    atomic_write(typed, half_from_float(load_onnx(source)).SerializeToString())
+    model = half_from_float(load_onnx(source), float32_scales=float32_scales)
+    atomic_write(typed, model.SerializeToString())
     return Models(source, typed)

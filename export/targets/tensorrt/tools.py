@@ -14,6 +14,7 @@ from r2p_edge.export.targets.tensorrt.trtexec import (
 )
 from r2p_edge.export.verify.parity import ParityReference, check_parity, parity_record
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx, strongly_typed
+from r2p_edge.runtimes.tensorrt.library import logger_of
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
 
@@ -55,8 +56,11 @@ class Tool(Protocol):
         """Return whether precision is taken from the ONNX file alone, as from 11 on."""
         ...
 
-    def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
+    def build(self, model: Path, draft: Path, options: BuildOptions) -> int:
         """Build the engine of an ONNX file as the file `draft`.
+
+        Returns:
+            How many kernels were left out for want of memory.
 
         Raises:
             ModelError: TensorRT refuses the model.
@@ -85,10 +89,11 @@ class _Module:
         return str(TensorRT.library().__version__)
 
     def strongly_typed(self) -> bool:
-        return strongly_typed()
+        return strongly_typed(TensorRT.library())
 
-    def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
-        draft.write_bytes(plan_from_onnx(model, options))
+    def build(self, model: Path, draft: Path, options: BuildOptions) -> int:
+        draft.write_bytes(plan_from_onnx(model, options, TensorRT.library()))
+        return logger_of(TensorRT.library()).log.skipped()
 
     def check_parity(
         self, draft: Path, spec: ModelSpec, reference: ParityReference
@@ -110,8 +115,8 @@ class _Program:
     def strongly_typed(self) -> bool:
         return self._trtexec.strongly_typed()
 
-    def build(self, model: Path, draft: Path, options: BuildOptions) -> None:
-        self._trtexec.build(
+    def build(self, model: Path, draft: Path, options: BuildOptions) -> int:
+        return self._trtexec.build(
             model,
             draft,
             precision=options.precision,

@@ -31,6 +31,7 @@ from r2p_edge.export.targets.tensorrt.trtexec_output import (
 )
 from r2p_edge.export.verify.ort_session import batches
 from r2p_edge.runtimes.base import position
+from r2p_edge.runtimes.tensorrt.library import count_skipped
 
 TRTEXEC_VARIABLE = "R2P_TRTEXEC"
 """Environment variable that names the program `trtexec`."""
@@ -118,7 +119,7 @@ class Trtexec:
         precision: str,
         workspace: int | None = None,
         timing_cache: Path | None = None,
-    ) -> None:
+    ) -> int:
         """Build an engine, which takes from seconds to many minutes.
 
         Args:
@@ -128,6 +129,9 @@ class Trtexec:
             precision: "fp32", "fp16", or "int8", which is for models with Q/DQ nodes.
             workspace: bytes of GPU memory that kernels may use while they run.
             timing_cache: file of kernel timings to use and to add to; made if it does not exist.
+
+        Returns:
+            How many kernels were left out for want of memory.
 
         Raises:
             ModelError: the program builds no engine of the model.
@@ -147,6 +151,7 @@ class Trtexec:
         except BaseException:
             plan.unlink(missing_ok=True)
             raise
+        return count_skipped((done.stdout + done.stderr).decode(errors="replace"))
 
     def run(self, plan: Path, input_name: str, inputs: np.ndarray, output_name: str) -> np.ndarray:
         """Return an engine's outputs, with the six digits that the tool writes.

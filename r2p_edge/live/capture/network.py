@@ -90,7 +90,7 @@ class AddressCapture(LiveCapture):
         unit = float(stream.time_base or 0)
         pace = Pace(self._patience)
         # Nothing before a key frame can be shown as it was: at the start, and after a loss.
-        whole, losing, dropped, timing = False, False, 0, Timing()
+        begun, whole, losing, dropped, timing = False, False, False, 0, Timing()
         for packet, asked, now in self._packets(stream):
             if packet.pts is not None and not made_up:
                 pace.read(packet.pts * unit, asked, now)
@@ -116,7 +116,7 @@ class AddressCapture(LiveCapture):
                     whole, losing, dropped = False, True, dropped + 1
                     break
                 if frame.pts is None and not made_up:
-                    dropped += 1
+                    dropped += begun  # of RTSP's first, FFmpeg does not know the time yet
                     continue
                 if frame.pts is not None and not made_up:
                     moment = frame.pts * unit
@@ -130,7 +130,7 @@ class AddressCapture(LiveCapture):
                     dropped=dropped,
                     decode_ms=timing.decode,
                 )
-                losing, dropped, timing = False, 0, Timing()
+                begun, losing, dropped, timing = True, False, 0, Timing()
 
     def _packets(self, stream: VideoStream) -> Iterator[tuple[Packet[Any], float, float]]:
         """Yield a stream's packets, and the moments when each was asked for and when it came."""

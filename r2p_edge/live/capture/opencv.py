@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import sys
 import threading
 import time
@@ -23,6 +24,9 @@ _GSTREAMER = (
     "and Debian python3-opencv, in an environment with --system-site-packages), or give an "
     "rtsp:// address"
 )
+
+_OPENING_SLACK = 1.0
+"""Seconds for an OpenCV that gives up by itself, and then says why on stderr."""
 
 
 class OpenCVCapture(LiveCapture):
@@ -89,8 +93,11 @@ class CameraCapture(OpenCVCapture):
 class PipelineCapture(OpenCVCapture):
     """A GStreamer pipeline that ends in an appsink with BGR frames."""
 
-    timeout = 30.0  # OpenCV's own from 4.7 on; before, its read ends with the pipeline only
-    advice = "try it with gst-launch-1.0, with fakesink for appsink"
+    timeout = 30.0  # OpenCV's own from 4.7 on; before, its calls end with the pipeline only
+    advice = (
+        "end it with videoconvert ! video/x-raw,format=BGR ! appsink, and "
+        "try it with gst-launch-1.0, with fakesink for appsink"
+    )
 
     def __init__(
         self,
@@ -106,4 +113,28 @@ class PipelineCapture(OpenCVCapture):
     def _opened(self, cv2: Any) -> Any:
         if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
             raise MissingDependencyError(_GSTREAMER)
-        return cv2.VideoCapture(self._pipeline, cv2.CAP_GSTREAMER)
+        # OpenCV waits for the first frame, and no signal is heard meanwhile: in a thread, which is
+        # left behind where no frame comes.
+        opening: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        threading.Thread(
+            target=_fulfil,
+            args=(opening, cv2.VideoCapture, self._pipeline, cv2.CAP_GSTREAMER),
+            name=f"r2p_edge opens {self.name}",
+            daemon=True,
+        ).start()
+        try:
+            return opening.result(self.timeout + _OPENING_SLACK)
+        except concurrent.futures.TimeoutError:
+            raise VideoError(
+                f"{self.name} has given no frame for {self.timeout:g} s; {self.advice}"
+            ) from None
+
+
+def _fulfil(
+    future: concurrent.futures.Future[Any], call: Callable[..., Any], *arguments: Any
+) -> None:
+    """Give a future what a call returns or raises."""
+    try:
+        future.set_result(call(*arguments))
+    except BaseException as error:  # is raised again in the thread that waits
+        future.set_exception(error)

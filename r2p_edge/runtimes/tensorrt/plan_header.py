@@ -1,7 +1,8 @@
-"""First bytes of a TensorRT engine (a "plan"), read without TensorRT.
+"""First bytes of an engine (a "plan") of TensorRT or TensorRT for RTX, read without either.
 
 Facts of the layout: NVIDIA/TensorRT, samples/common/sampleEngines.cpp, `printPlanVersion`, which
-knows plans of 8.6 and later. Ultralytics' header: ultralytics/utils/export/engine.py.
+knows plans of 8.6 and later. Those of TensorRT for RTX: the plans that 1.7.1 builds, for each chip
+alone and for several. Ultralytics' header: ultralytics/utils/export/engine.py.
 """
 
 from __future__ import annotations
@@ -13,8 +14,26 @@ from typing import BinaryIO, NamedTuple
 
 from r2p_edge.errors import ModelError
 
-_TAG, _VERSION, _HEADER = b"ftrt", 24, 28
+TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
+"""Names of the libraries for people, by that of their module."""
+
+_TAGS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt_rtx"}
+_VERSION, _HEADER = 24, 28
 _LAYOUT = bytes(4)  # at byte 4: the one layout in which the place of the version is known
+
+RTX_CHIPS = {
+    "sm75": "7.5",
+    "sm80": "8.0",
+    "sm86": "8.6",
+    "sm89": "8.9",
+    "sm120": "12.0",
+    "sm121": "12.1",
+}
+"""Chips that TensorRT for RTX builds for, with their compute capabilities: Turing, Ampere (A100,
+and RTX 30), Ada (RTX 40) and Blackwell (RTX 50, and GB10). In this order each has a bit in the
+header of a plan, from the lowest on. Data-centre Hopper and Blackwell are not among them."""
+
+_RTX_SIZE, _RTX_BITS, _RTX_HEADER = slice(16, 24), slice(32, 40), 64
 
 _LOOKED_AT = 512
 """Most bytes that are read of a file, whatever lengths it claims."""
@@ -39,11 +58,14 @@ class Plan(NamedTuple):
     Attributes:
         version: of the TensorRT that built it: major, minor, patch, build; None in a layout that
             does not give it.
-        recognised: it begins as plans of 8.6 and later do; older or newer ones may not.
+        library: name of the module that it is for; None if it does not begin as a plan of
+            TensorRT 8.6 or later, or of TensorRT for RTX; older or newer ones may not.
+        chips: compute capabilities that a plan of TensorRT for RTX was built for.
     """
 
     version: tuple[int, int, int, int] | None
-    recognised: bool
+    library: str | None
+    chips: tuple[str, ...] = ()
 
 
 def read_plan(path: Path) -> Plan:
@@ -57,17 +79,30 @@ def read_plan(path: Path) -> Plan:
         head = file.read(_LOOKED_AT)
         if head[4:6] == b'{"':
             _refuse_ultralytics(path, file, int.from_bytes(head[:4], "little", signed=True))
-    if not head.startswith(_TAG):
+    library = _TAGS.get(head[:4])
+    if library is None:
         _refuse_others(path, head)
-        return Plan(None, False)
-    if len(head) < _HEADER:
+        return Plan(None, None)
+    if len(head) < (_HEADER if library == "tensorrt" else _RTX_HEADER):
         raise ModelError(
             f"{path} ends after {len(head)} bytes, within the header of an engine; copy it again"
         )
     if head[4:8] != _LAYOUT:
-        return Plan(None, True)
+        return Plan(None, library)
     major, minor, patch, build = head[_VERSION:_HEADER]
-    return Plan((major, minor, patch, build), True)
+    chips: tuple[str, ...] = ()
+    if library == "tensorrt_rtx":
+        chips = _rtx_chips(path, head)
+    return Plan((major, minor, patch, build), library, chips)
+
+
+def _rtx_chips(path: Path, head: bytes) -> tuple[str, ...]:
+    """Return the chips of a plan of TensorRT for RTX, if the file is whole."""
+    size, found = int.from_bytes(head[_RTX_SIZE], "little"), path.stat().st_size
+    if found < size:
+        raise ModelError(f"{path} has {found} bytes of an engine of {size}; copy it again")
+    bits = int.from_bytes(head[_RTX_BITS], "little")
+    return tuple(chip for bit, chip in enumerate(RTX_CHIPS.values()) if bits >> bit & 1)
 
 
 def _refuse_ultralytics(path: Path, file: BinaryIO, length: int) -> None:

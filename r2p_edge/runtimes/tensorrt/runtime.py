@@ -20,7 +20,7 @@ from r2p_edge.errors import BackendError, ModelError, UsageError, unreadable_mod
 from r2p_edge.runtimes.base import Options, Runtime, as_input, closed_model
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.library import import_tensorrt, rebuild_command
-from r2p_edge.runtimes.tensorrt.plan_header import read_plan
+from r2p_edge.runtimes.tensorrt.plan_header import TITLES, Plan, read_plan
 from r2p_edge.runtimes.tensorrt.session import Session
 from r2p_edge.spec import ModelSpec
 
@@ -60,19 +60,24 @@ class TensorRT(Runtime):
             raise BackendError(
                 f"an engine in {options.precision} is not built for a trial; choose fp32"
             )
-        number = _device_number(options.device or "cuda", cls.devices())
+        number = gpu_number(options.device or "cuda", cls)
         plan = folder / f"{model.stem}.engine"
-        plan.write_bytes(plan_from_onnx(model, BuildOptions(model.stem, "fp32", number=number)))
+        wanted = BuildOptions(model.stem, "fp32", number=number)
+        plan.write_bytes(plan_from_onnx(model, wanted, cls.library()))
         return plan
 
     @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> TensorRT:
-        _check_options(path, spec, options)
-        _check_version(path, spec, cls.library().__version__)
+        if options.threads is not None or options.cache is not None:
+            raise UsageError("tensorrt has neither threads nor a cache of models; leave them out")
+        check_precision(path, spec, options, cls.name)
+        plan = plan_for(cls.name, path, spec)
+        module = cls.library()
+        check_version(path, spec, plan, module)
         device = (options.device or "cuda").removesuffix(":0")
-        number = _device_number(device, cls.devices())
+        number = gpu_number(device, cls)
         _check_chip(path, spec, cudart.load().chip(number))
-        return cls(Session(path, spec, number), spec, device)
+        return cls(Session(path, spec, number, module), spec, device)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         array = as_input(batch, self)
@@ -85,59 +90,77 @@ class TensorRT(Runtime):
         self._close()
 
 
-def _device_number(device: str, available: list[str]) -> int:
+def gpu_number(device: str, runtime: type[TensorRT]) -> int:
     """Return the number of a GPU from its name, "cuda" or "cuda:1".
 
     Raises:
         BackendError: the device is not here.
     """
+    available = runtime.devices()
     if device not in available:
         raise BackendError(
-            f"tensorrt has no device {device!r} here; it has {', '.join(available) or 'none'}: "
+            f"{runtime.name} has no device {device!r} here; it has "
+            f"{', '.join(available) or 'none'}: "
             + ("choose one of them" if available else "check that the GPU's driver is loaded")
         )
     return available.index(device)
 
 
-def _check_options(path: Path, spec: ModelSpec, options: Options) -> None:
-    """Make sure that an engine can be run with these options.
+def check_precision(path: Path, spec: ModelSpec, options: Options, name: str) -> None:
+    """Make sure that an engine computes in the precision that is asked of the runtime `name`.
 
     Raises:
-        UsageError: one of them means nothing here.
-        BackendError: the engine computes in another precision.
+        BackendError: it does not.
     """
-    if options.threads is not None or options.cache is not None:
-        raise UsageError("tensorrt has neither threads nor a cache of models; leave them out")
     if options.precision not in (None, spec.precision):
+        command = rebuild_command(path, name=name, precision=str(options.precision))
         raise BackendError(
             f"{path} was built to compute in {spec.precision} and not in {options.precision}; "
-            "build an engine of that precision: " + rebuild_command(path, str(options.precision))
+            f"build an engine of that precision: {command}"
         )
 
 
-def _check_version(path: Path, spec: ModelSpec, version: str) -> None:
-    """Compare the TensorRT that built the engine with the one that is to run it.
+def plan_for(name: str, path: Path, spec: ModelSpec) -> Plan:
+    """Return the header of an engine that is to run on the runtime `name`.
 
     Raises:
-        ModelError: the file is not an engine, or one of another version.
+        ModelError: the file is not an engine, or one of another library.
     """
     try:
         plan = read_plan(path)
     except OSError as error:
         raise unreadable_model(path, error) from error
     target = spec.target or {}
-    if not plan.recognised and target.get("runtime") != "tensorrt":
+    made_for = plan.library or target.get("runtime")
+    if made_for not in TITLES:
         raise ModelError(
             f"{path} does not begin as an engine of TensorRT 8.6 or newer does; give an engine, "
             "or export the model"
         )
-    built = plan.version or _numbers(str(target.get("tensorrt", "")))
+    if made_for != name:
+        raise ModelError(
+            f"{path} is an engine of {TITLES[made_for]}, which {TITLES[name]} does not read; run "
+            f"it with --runtime {made_for}, or build another: {rebuild_command(path, name=name)}"
+        )
+    return plan
+
+
+def check_version(path: Path, spec: ModelSpec, plan: Plan, module: ModuleType) -> None:
+    """Compare the version that built an engine with the one that is to run it.
+
+    Raises:
+        ModelError: they are not the same.
+    """
+    name, version = module.__name__, module.__version__
+    built = plan.version or _numbers(str((spec.target or {}).get(name, "")))
     here = _numbers(version)
     # The Python module's version has three numbers or four.
     if any(one != other for one, other in zip(built, here)):
         raise ModelError(
-            f"{path} was built by TensorRT {'.'.join(map(str, built))} and this is {version}; an "
-            f"engine runs with the version that built it, so build it here: {rebuild_command(path)}"
+            f"{path} was built by {TITLES[name]} {'.'.join(map(str, built))} and this is "
+            f"{version}; an engine runs with the version that built it, so build it "
+            f"{'here' if name == 'tensorrt' else 'with this one'}: "
+            f"{rebuild_command(path, name=name)}"
         )
 
 

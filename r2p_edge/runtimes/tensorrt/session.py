@@ -7,6 +7,7 @@ import os
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from r2p_edge.errors import BackendError, ModelError, SpecError, unreadable_model
 from r2p_edge.runtimes.base import check_one_input, position
 from r2p_edge.runtimes.tensorrt import cudart
-from r2p_edge.runtimes.tensorrt.library import dims, import_tensorrt, logger_of, rebuild_command
+from r2p_edge.runtimes.tensorrt.library import as_library, dims, logger_of, rebuild_command
+from r2p_edge.runtimes.tensorrt.runtime_cache import RuntimeCache, unfitness
 from r2p_edge.spec import ModelSpec
 
 CONTRACT = "r2p_edge:"
@@ -56,6 +58,13 @@ class Session:
     one, and would read freed memory. TensorRT's objects are attributes and never local variables,
     which an exception's traceback would keep alive.
 
+    Args:
+        path: the engine.
+        spec: its contract.
+        number: of the GPU.
+        module: TensorRT's, or that of TensorRT for RTX.
+        caches: folder of runtime caches, which the latter alone has; None for none.
+
     Attributes:
         input, output: the tensors of the clip and of the answer.
         contract: digest in the engine's name; None if another program built it.
@@ -66,11 +75,19 @@ class Session:
     input: _Tensor
     output: _Tensor
 
-    def __init__(self, path: Path, spec: ModelSpec, number: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spec: ModelSpec,
+        number: int,
+        module: ModuleType,
+        caches: Path | None = None,
+    ) -> None:
         self._cuda, self._number, self._stack = cudart.load(), number, ExitStack()
+        self._trt, self._caches = as_library(module), caches
         self._process = os.getpid()
         self.lock = threading.Lock()
-        self._log = logger_of(import_tensorrt()).log
+        self._logger, self._log = logger_of(module)
         try:
             with self._cuda.on(number):
                 self._open(path, spec)
@@ -111,41 +128,52 @@ class Session:
             BackendError: TensorRT does not run here, or GPU memory is short.
             ModelError: the file cannot be read, or TensorRT refuses the engine.
         """
-        import tensorrt as trt
-
+        name = self._trt.__name__
         try:
-            self._runtime = trt.Runtime(logger_of(import_tensorrt()).logger)
+            self._runtime = self._trt.Runtime(self._logger)
         except TypeError as error:  # pybind11's answer to a null pointer
             raise BackendError(
-                f"tensorrt cannot run {path} here ({self._log.reason()}); check that the GPU's "
+                f"{name} cannot run {path} here ({self._log.reason()}); check that the GPU's "
                 "driver is new enough for it and that GPU memory is free"
             ) from error
         try:
-            self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+            plan = path.read_bytes()
         except OSError as error:
             raise unreadable_model(path, error) from error
+        asked = hasattr(self._runtime, "get_engine_validity")  # of TensorRT for RTX alone
+        if asked and (reason := unfitness(self._runtime, plan)):
+            raise ModelError(
+                f"{path} does not fit this GPU, its driver or {name} {self._trt.__version__} "
+                f"({reason}); build it for them: {rebuild_command(path, name=name)}"
+            )
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             if "memory" in self._log.reason().lower():
                 raise self._no_room(path)
             raise ModelError(
-                f"tensorrt {trt.__version__} cannot load {path} ({self._log.reason()}); build the "
-                f"engine on this machine: {rebuild_command(path)}"
+                f"{name} {self._trt.__version__} cannot load {path} ({self._log.reason()}); build "
+                f"the engine for this machine: {rebuild_command(path, name=name)}"
             )
-        self._context = self._engine.create_execution_context()
+        if self._caches is None:
+            self._context = self._engine.create_execution_context()
+        else:
+            gpu = f"{self._trt.__version__}-sm{self._cuda.chip(self._number).compute_capability}"
+            self._cache = RuntimeCache(self._caches, plan, gpu)
+            self._context = self._cache.context(self._engine)
         if self._context is None:
             raise self._no_room(path)
 
     def _no_room(self, path: Path) -> BackendError:
         """Return the error to raise where GPU memory is short."""
         return BackendError(
-            f"tensorrt cannot run {path} here ({self._log.reason()}); "
+            f"{self._trt.__name__} cannot run {path} here ({self._log.reason()}); "
             f"{self._cuda.free_memory() >> 20} MiB of GPU memory are free, so close what else uses "
             "it"
         )
 
     def _release(self) -> None:
         """Free TensorRT's objects, in the order in which they depend on each other."""
-        for name in ("_context", "_engine", "_runtime"):
+        for name in ("_context", "_cache", "_engine", "_runtime"):
             self.__dict__.pop(name, None)
 
     def _names(self, path: Path) -> tuple[list[str], list[str]]:
@@ -154,8 +182,7 @@ class Session:
         Raises:
             ModelError: there are several inputs, or a tensor is of an unsupported kind.
         """
-        import tensorrt as trt
-
+        trt = self._trt
         count = self._engine.num_io_tensors
         names = [self._engine.get_tensor_name(number) for number in range(count)]
         modes = {name: self._engine.get_tensor_mode(name) for name in names}
@@ -183,12 +210,10 @@ class Session:
             SpecError: the engine was not built for that shape.
             ModelError: the size of an output depends on the data.
         """
-        import tensorrt as trt
-
         shape = dims(self._engine.get_tensor_shape(name))
         if len(shape) == len(spec.input_shape):
             shape = tuple(want if size < 0 else size for size, want in zip(shape, spec.input_shape))
-        if not self._context.set_input_shape(name, trt.Dims(list(shape))):
+        if not self._context.set_input_shape(name, self._trt.Dims(list(shape))):
             least, _, most = map(dims, self._engine.get_tensor_profile_shape(name, 0))
             raise SpecError(
                 f"{path} takes {least} to {most} and its spec says {spec.input_shape}; correct "
@@ -218,7 +243,9 @@ class Session:
             buffers.callback(device.free)
             address = device.address
         if not self._context.set_tensor_address(name, address):
-            raise BackendError(f"tensorrt refuses a buffer for {name} ({self._log.reason()})")
+            raise BackendError(
+                f"{self._trt.__name__} refuses a buffer for {name} ({self._log.reason()})"
+            )
         return _Tensor(address, host.address, host.array(shape, dtype))
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -234,10 +261,12 @@ class Session:
                 if self._graph is not None:
                     self._graph.launch()
                 elif not self._enqueue():
-                    raise BackendError(f"tensorrt failed ({self._log.reason()})")
+                    raise BackendError(f"{self._trt.__name__} failed ({self._log.reason()})")
             finally:
                 # No work may use the buffers any more when this returns.
                 self._stream.synchronize()
+            if self._caches is not None:
+                self._cache.keep()
             answer: npt.NDArray[Any] = self.output.array.copy()
             return answer
 

@@ -244,6 +244,33 @@ def test_quantised_numbers_stay(opset, expected):
     np.testing.assert_array_equal(reference_answers(result, x)[0], answers(model, x))
 
 
+def test_scales_that_stay_float32(quantised):
+    model, spec = quantised
+    result = half_from_float(model, float32_scales=True)
+    onnx.checker.check_model(result, full_check=True)
+    assert (result.opset_import[0].version, result.ir_version) == (23, 11)
+    before, after, types = constants(model), constants(result), types_of(result)
+    nodes = [node for node in result.graph.node if node.op_type in (Q, DQ)]
+    assert nodes
+    for node in nodes:
+        np.testing.assert_array_equal(after[node.input[1]], before[node.input[1]])
+        assert types[node.output[0]] == (TensorProto.INT8 if node.op_type == Q else 10)
+    clips = input_from_clips(verification_clips(spec)[:1], spec)
+    have = reference_answers(result, clips)[0]
+    assert agreement(answers(model, clips), have).cosine >= 0.999
+
+
+def test_scales_that_float16_lacks():
+    """Where they stay float32 nothing is lost, and nothing refused."""
+    nodes = [
+        helper.make_node(DQ, ["w", "s"], ["d"], axis=0),
+        helper.make_node("Mul", ["x", "d"], ["y"]),
+    ]
+    weights = {"w": np.arange(-2, 2, dtype=np.int8), "s": np.array([0.5, 1, 2, 7e-6], "f")}
+    result = half_from_float(graph_of(nodes, [1, 1, 1, 1, 4], weights), float32_scales=True)
+    np.testing.assert_array_equal(constants(result)["s"], weights["s"])
+
+
 @pytest.mark.parametrize("scale", [0, 1e-9, 2.0**-20, 0.5])
 def test_scales_stay_positive(scale):
     nodes = [

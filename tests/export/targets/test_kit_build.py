@@ -157,6 +157,46 @@ def test_for_an_ascend_that_is_elsewhere(network, run_kit, tmp_path, device, gra
     assert json.loads(run_kit(folder, "--json")[1])["parity"] is None
 
 
+CONV3D = {"FAKE_LITE_CONVERTER": "conv3d"}  # a converter that takes none
+
+
+@pytest.mark.parametrize("device", ["ascend310", "ascend310p"])
+def test_the_second_form_is_built_where_the_first_is_refused(network, run_kit, tmp_path, device):
+    folder = kit_of(network, device, tmp_path)
+    assert names(folder) == {*FILES, "conv2d.onnx"}
+    assert open_artifact(folder / "model.onnx").spec.graph == "conv3d"
+    assert open_artifact(folder / "conv2d.onnx").spec.graph == "conv2d"
+    code, output, errors = run_kit(folder, "--json", **CONV3D)
+    path = folder / f"net-fp16-conv2d-{device}.mindir"
+    assert (code, json.loads(output)["path"]) == (0, str(path)), errors
+    (line,) = errors.splitlines()
+    assert line.startswith("build.py: mindspore_lite.Converter ended with exit code 1")
+    assert "kernel_shape size 3 is not 1 or 2" in line
+    assert line.endswith("; so the form without 3-D convolutions is built")
+    spec = open_artifact(path).spec
+    assert (spec.graph, spec.precision, spec.target["device"]) == ("conv2d", "fp16", device)
+    assert not (folder / f"net-fp16-{device}.mindir").exists()
+
+
+def test_neither_form_can_be_built(network, run_kit, refused, tmp_path):
+    folder = kit_of(network, "ascend310p", tmp_path)
+    code, _, errors = run_kit(folder, FAKE_LITE_CONVERTER="exit1")
+    assert code == MODEL
+    assert errors.count("Unsupported to convert ops") == 3  # told before the second, and at the end
+    assert "; and without 3-D convolutions: mindspore_lite.Converter ended" in errors
+    # A tool that does not work at all is not tried twice.
+    refused(BACKEND, "pip install attrs cython", folder, FAKE_LITE_CONVERTER="python")
+    (folder / "conv2d.onnx").write_bytes(b"")
+    refused(MODEL, "conv2d.onnx of the kit", folder)
+
+
+def test_a_form_that_was_chosen_has_no_second(network, tmp_path):
+    folder = kit_of(network, "ascend310p", tmp_path, graph="conv3d")
+    assert names(folder) == FILES
+    folder = kit_of(network, "ascend310b", tmp_path)
+    assert names(folder) == FILES
+
+
 def test_there_is_no_int8_kit(made, tmp_path):
     source = open_artifact(made / "model.onnx")
     clips = verification_clips(source.spec, 2)

@@ -182,3 +182,22 @@ def test_the_ir_is_xml_that_others_read(source, tmp_path):
     openvino_from_onnx(source, tmp_path / "model.xml")
     root = ElementTree.parse(tmp_path / "model.xml").getroot()
     assert (root.tag, root.get("name")) == ("net", "brightness")
+
+
+def test_the_npu_gets_fp16_without_3d_convolutions(small_checkpoint, tmp_path):
+    from networks import SMALL, spec_for
+
+    spec = spec_for(SMALL["classes"], name="net")
+    targets = ["openvino", "openvino-npu"]
+    whole, npu = build.build(small_checkpoint, spec=spec, targets=targets, out=tmp_path).built
+    assert (whole.path.name, npu.path.name) == ("net-fp32.xml", "net-fp16-conv2d.xml")
+    kinds = {}
+    for built in (whole, npu):
+        model = OpenVino.library().Core().read_model(str(built.path))
+        kinds[built.target] = {
+            len(node.input(0).get_partial_shape())
+            for node in model.get_ops()
+            if node.get_type_name() == "Convolution"
+        }
+    assert kinds == {"openvino": {5}, "openvino-npu": {4}}
+    assert npu.spec.parity["top1"] == 1

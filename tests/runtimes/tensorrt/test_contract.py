@@ -1,4 +1,4 @@
-"""Our code against the real Python modules of TensorRT 8.6, 10.3, 10.13, 10.16 and 11.4.
+"""Our code against the real Python modules of TensorRT 8.6 to 11.4 and of TensorRT for RTX.
 
 Neither a GPU nor TensorRT's libraries are needed; tensorrt_wheels.py says what is.
 """
@@ -25,7 +25,7 @@ def installed(version):
     """Return the version; skip the test if this Python has no such module."""
     if not wheels.package(version).is_dir():
         message = f"needs TensorRT {version}'s Python module; set {wheels.VARIABLE}"
-        if is_required("tensorrt_bindings"):
+        if is_required("tensorrt_rtx" if version == wheels.RTX else "tensorrt_bindings"):
             pytest.fail(message)
         pytest.skip(message)
     return version
@@ -70,7 +70,8 @@ def test_the_recorded_names_are_those_of_the_real_modules(version, scratch):
 @needs("mypy")
 @pytest.mark.slow
 def test_a_version_has_all_that_our_code_uses_there(version, scratch, missing):
-    assert findings(uses.sources(), missing(version), version, scratch) == []
+    libraries = ("tensorrt", "tensorrt_rtx") if version == wheels.RTX else ()
+    assert findings(uses.sources(*libraries), missing(version), version, scratch) == []
 
 
 @needs("mypy")

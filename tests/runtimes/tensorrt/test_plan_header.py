@@ -57,15 +57,15 @@ def reason(read):
     "version", [(8, 6, 1, 6), (10, 3, 0, 26), (11, 4, 0, 106), (10, 255, 0, 0)]
 )
 def test_the_version_that_built_it(read, version):
-    assert read(plan(*version)) == Plan(version, True)
-    assert read(plan(*version, body=b"")) == Plan(version, True)
+    assert read(plan(*version)) == Plan(version, "tensorrt")
+    assert read(plan(*version, body=b"")) == Plan(version, "tensorrt")
 
 
 def test_plans_that_do_not_say(read):
-    assert read(plan(12, 0, 0, 1, layout=1)) == Plan(None, True)
+    assert read(plan(12, 0, 0, 1, layout=1)) == Plan(None, "tensorrt")
     # Before 8.6 they began otherwise; so may those to come.
     for content in (b"ptrt" + bytes(40), b"\x01\x02", b"\x80abc" * 9, b"\x08\x01\x12abc\xff"):
-        assert read(content) == Plan(None, False)
+        assert read(content) == Plan(None, None)
 
 
 @pytest.mark.parametrize("size", [4, 5, 24, 27])
@@ -130,7 +130,7 @@ def test_an_onnx_model_of_the_library(tmp_path):
 
 @pytest.mark.parametrize("length", [-5, 0, 1])
 def test_a_length_that_no_header_has(read, length):
-    assert read(with_header(plan(8, 6, 1, 6), length=length)) == Plan(None, False)
+    assert read(with_header(plan(8, 6, 1, 6), length=length)) == Plan(None, None)
 
 
 @pytest.mark.parametrize("content", [plan(10, 3, 0, 26, body=b""), with_header(b"", length=99)])

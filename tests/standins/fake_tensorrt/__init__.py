@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import importlib
 import os
 import shlex
 import shutil
@@ -21,6 +22,8 @@ from requirements import is_required
 
 FOLDER = Path(__file__).parent
 VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "10.16.1", "11.4")
+RTX = "rtx-1.7.1"
+"""TensorRT for RTX, which is the module tensorrt_rtx."""
 
 
 def cudart_library(folder: Path) -> Path:
@@ -42,9 +45,10 @@ def cudart_library(folder: Path) -> Path:
 def installed(version: str = "10.3.0", **environment: object) -> Iterator[None]:
     """Let tensorrt of a version and libcudart be loaded, here and in new processes."""
     _, library = _library()
+    folder = FOLDER / "rtx" if version == RTX else FOLDER
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FOLDER))
-        patch.setenv("PYTHONPATH", str(FOLDER), prepend=os.pathsep)
+        patch.syspath_prepend(str(folder))
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         patch.setenv("FAKE_TENSORRT_VERSION", version)
         patch.setenv("R2P_CUDART", str(library))
         for name, value in environment.items():
@@ -58,7 +62,8 @@ def installed(version: str = "10.3.0", **environment: object) -> Iterator[None]:
 
 
 def _forget() -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "tensorrt"]:
+    modules = ("tensorrt", "tensorrt_rtx")
+    for name in [name for name in sys.modules if name.split(".")[0] in modules]:
         del sys.modules[name]
 
 
@@ -87,6 +92,7 @@ def _ask(function: str) -> int:
 
 def plan_of(path: Path) -> dict[str, Any]:
     """Return the stand-in's record in a plan: the version, the flags, the name, the profile, ..."""
-    from tensorrt import _plan
-
-    return _plan.read(path.read_bytes())[0]
+    is_rtx = path.read_bytes()[:4] == b"vtrt"
+    plans = importlib.import_module(f"tensorrt{'_rtx' if is_rtx else ''}._plan")
+    record: dict[str, Any] = plans.read(path.read_bytes())[0]
+    return record

@@ -70,7 +70,8 @@ static long allocated;
 
 static _Thread_local int last_error, current_device;
 static _Thread_local void *current_context;
-static char primary[8]; /* the addresses of these stand for the devices' primary contexts */
+static char primary[8]; /* the addresses of these stand for the devices' primary contexts... */
+static bool active[8];  /* ...which cudaSetDevice makes, since CUDA 12 */
 
 static void lock(void) {
     pthread_mutex_lock(&mutex);
@@ -266,6 +267,21 @@ long fake_allocated(void) {
     return count;
 }
 
+/* How many devices have a primary context. */
+int fake_contexts(void) {
+    int count = 0;
+    for (int device = 0; device < (int)sizeof primary; device++)
+        count += active[device];
+    return count;
+}
+
+/* Makes it a process that has not used a GPU yet. */
+void fake_forget_contexts(void) {
+    memset(active, 0, sizeof active);
+    current_device = 0;
+    current_context = NULL;
+}
+
 /* ---- Errors, versions and devices ---- */
 
 int cudaGetLastError(void) {
@@ -321,6 +337,7 @@ int cudaSetDevice(int device) {
     if (!code) {
         current_device = device;
         current_context = &primary[device];
+        active[device] = true;
     }
     return result(code);
 }
@@ -336,6 +353,12 @@ int cuCtxSetCurrent(void *context) {
         if (context == &primary[device])
             current_device = device;
     current_context = context;
+    return SUCCESS;
+}
+
+int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *is_active) {
+    *flags = 0;
+    *is_active = active[device];
     return SUCCESS;
 }
 

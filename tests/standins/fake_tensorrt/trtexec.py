@@ -171,6 +171,10 @@ def _build(options, numbers):
             if weight.data_type == onnx.TensorProto.FLOAT:
                 worse = numpy_helper.to_array(weight) * np.float32(1.0002)
                 weight.CopyFrom(numpy_helper.from_array(worse, weight.name))
+    if os.environ.get("FAKE_TENSORRT_SHORT"):
+        convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+        for line in _plans().SKIPPED[numbers[0]] * len(convolutions):
+            _say("W", f"[TRT] {line}")
     if "--timingCacheFile" in options:
         Path(options["--timingCacheFile"]).write_bytes(b"timings")
     record = {
@@ -203,7 +207,6 @@ def _split(text):
 
 def _infer(options, numbers):
     import numpy as np
-    import onnxruntime
 
     plans = _plans()
     try:
@@ -214,7 +217,7 @@ def _infer(options, numbers):
             f"Error[{code}]: {message}", "Engine deserialization failed", "Got invalid engine!",
             "Inference set up failed",
         ) from error  # fmt: skip
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = plans.session(model, record)
     (taken,) = session.get_inputs()
     count = int(np.prod(taken.shape))
     dtype = np.dtype(_ELEMENTS[taken.type])

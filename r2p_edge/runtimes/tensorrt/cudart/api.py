@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from ctypes import byref, c_size_t, c_void_p
 from dataclasses import dataclass
+from pathlib import Path
 
 from r2p_edge.runtimes.tensorrt.cudart.binding import Binding, CudaError
-from r2p_edge.runtimes.tensorrt.cudart.context import current_context
+from r2p_edge.runtimes.tensorrt.cudart.context import current_context, to_put_back
 from r2p_edge.runtimes.tensorrt.cudart.resources import CudaStream, DeviceMemory, HostMemory
 
 # cudaError
@@ -24,6 +26,9 @@ _MINOR = 76
 
 _MAPPED = 2  # cudaHostAllocMapped
 _NON_BLOCKING = 1  # cudaStreamNonBlocking
+
+
+_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,13 @@ class Cudart(Binding):
         return Chip(f"{major}.{minor}", multiprocessors, bool(integrated))
 
     def free_memory(self) -> int:
-        """Return the free bytes of the current device."""
+        """Return the bytes of the current device that can be had.
+
+        Where it shares the CPU's memory, CUDA counts what the system caches as used.
+        """
+        shared = self.number("cudaDeviceGetAttribute", _INTEGRATED, self.number("cudaGetDevice"))
+        if shared and (available := _available_memory()) is not None:
+            return available
         free, total = c_size_t(), c_size_t()
         self.call("cudaMemGetInfo", byref(free), byref(total))
         return free.value
@@ -101,7 +112,8 @@ class Cudart(Binding):
 
         The context is put back too. It may be one of the thread's own making, as PyCUDA's are, and
         cudaSetDevice replaces it by the device's primary one (CUDA Runtime API, "Interactions with
-        the CUDA Driver API").
+        the CUDA Driver API"). A thread without a context is left without one, rather than with one
+        on a GPU that nobody uses.
         """
         with self._expects(device):
             former, context = self.number("cudaGetDevice"), current_context()
@@ -109,6 +121,7 @@ class Cudart(Binding):
         try:
             yield
         finally:
+            context = context or (None if former == device else to_put_back(former))
             if context is None:
                 self.call("cudaSetDevice", former)
             else:
@@ -169,3 +182,12 @@ class Cudart(Binding):
                 else "it finds no GPU; load NVIDIA's driver, and give a container access to the GPU"
             )
             raise CudaError(f"CUDA has no device {device}, as {reason}", error.code) from error
+
+
+def _available_memory() -> int | None:
+    """Return the bytes that the system can give to programs; None if it does not say."""
+    try:
+        found = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE)
+    except OSError:  # not Linux, or a hardened container
+        return None
+    return int(found[1]) << 10 if found else None

@@ -50,7 +50,7 @@ def load() -> Cudart:
         return too_new
     raise MissingDependencyError(
         "CUDA's runtime library, libcudart.so, was not found; install the CUDA toolkit, or pip's "
-        f"tensorrt, which brings it along, or let {LIBRARY} name the library's file"
+        f"tensorrt or nvidia-cuda-runtime-cu12, or let {LIBRARY} name the library's file"
     )
 
 

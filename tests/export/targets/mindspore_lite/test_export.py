@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 
+import fake_ascend
 import numpy as np
 import onnx
 import pytest
@@ -136,6 +137,44 @@ def test_3d_convolutions_on_an_ascend(tmp_path, card, motion_model):
     assert spec.parity["runtime"] == "mindspore_lite 2.7.0 on ascend"
     with pytest.raises(ModelError, match=r"was made for ascend310p and cannot run on cpu"):
         MindSporeLite.open(path, spec, Options(device="cpu"))
+
+
+def test_an_export_builds_the_second_form_where_the_first_is_refused(
+    tmp_path, card, motion_model, monkeypatch, caplog
+):
+    monkeypatch.setenv("FAKE_LITE_CONVERTER", "conv3d")
+    (built,) = build.build(motion_model, targets=["ascend310p"], out=tmp_path / "out").built
+    assert (built.path.name, built.status) == ("motion-fp16-conv2d-ascend310p.mindir", "built")
+    assert built.spec.parity["cosine"] >= 0.999
+    assert "is not 1 or 2" in caplog.text
+    assert "so the form without 3-D convolutions is built" in caplog.text
+    chosen = {"targets": ["ascend310p"], "out": tmp_path / "other", "graph": "conv3d"}
+    with pytest.raises(ModelError, match="is not 1 or 2"):
+        build.build(motion_model, **chosen)
+
+
+@pytest.fixture(params=["acl", "npu-smi"])
+def known_card(request, card, tmp_path, monkeypatch):
+    """The Ascend 310P again, whose chip one of these names."""
+    if request.param == "acl":
+        with fake_ascend.installed("Ascend310P3"):
+            yield
+        return
+    program = tmp_path / "npu-smi"
+    program.write_text("#!/bin/sh\necho '+====+'\necho '| 0       310P3      | OK   |'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    yield
+
+
+def test_a_model_for_another_chip_is_not_tried_on_this_one(tmp_path, known_card, source):
+    path = tmp_path / "other.mindir"
+    spec = mindspore_lite_from_onnx(source, path, device="ascend310b")
+    assert (spec.target["chip"], spec.parity) == ("Ascend310B4", None)  # unverified, and there
+    with pytest.raises(ModelError, match="was built for an Ascend310B4 and this machine has an As"):
+        MindSporeLite.open(path, spec, Options())
+    spec = mindspore_lite_from_onnx(source, path, device="ascend310p")
+    assert spec.parity["runtime"] == "mindspore_lite 2.7.0 on ascend"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 
+import numpy as np
 import onnx
 import pytest
 from fake_tensorrt import FOLDER, VERSIONS, installed, live, plan_of
@@ -30,9 +31,12 @@ from r2p_edge.errors import (
 )
 from r2p_edge.export import tensorrt_from_onnx
 from r2p_edge.export.build import build
+from r2p_edge.export.targets.tensorrt import engine
 from r2p_edge.runtimes.tensorrt import build as trt_build
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
+from r2p_edge.runtimes.tensorrt.cudart import api as cudart_api
+from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.runtimes.tensorrt.session import CONTRACT
 
 pytestmark = [
@@ -150,18 +154,67 @@ def test_of_the_same_model_the_contracts_are_the_same_in_one_precision(ten, sour
 
 
 @pytest.mark.parametrize(
-    ("given", "integrated", "memory", "found"),
+    ("given", "integrated", "available", "found"),
     [
         (5 << 20, 0, 8 << 30, 5 << 20),
         (5 << 20, 1, 8 << 30, 5 << 20),
         (None, 0, 8 << 30, None),
-        (None, 1, 8 << 30, 2 << 30),
+        (None, 1, 6 << 30, 2 << 30),
+        (None, 1, 3 << 30, 3 << 29),
     ],
 )
-def test_workspace(source, path, given, integrated, memory, found):
-    with installed(FAKE_CUDA_INTEGRATED=integrated, FAKE_CUDA_MEMORY=memory):
+def test_workspace(source, path, tmp_path, monkeypatch, given, integrated, available, found):
+    """Let the system cache what it likes, which CUDA counts as used."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal: 7802000 kB\nMemAvailable:  {available >> 10} kB\n")
+    monkeypatch.setattr(cudart_api, "_MEMINFO", meminfo)
+    with installed(FAKE_CUDA_INTEGRATED=integrated, FAKE_CUDA_MEMORY=1 << 30):
         tensorrt_from_onnx(source, path, workspace=given)
         assert plan_of(path)["workspace"] == found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("integrated", "steps"), [(0, ""), (1, "sudo sysctl .*drop_caches=3, ")])
+def test_kernels_that_memory_was_short_for_are_told_and_kept(
+    source, path, tmp_path, version, integrated, steps
+):
+    count = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    with installed(version, FAKE_TENSORRT_SHORT=1, FAKE_CUDA_INTEGRATED=integrated):
+        told = rf"try {count} kernels for {path} .*uses memory, {steps}delete .*timing and build"
+        with pytest.warns(RuntimeWarning, match=told):
+            tensorrt_from_onnx(source, path, cache=tmp_path)
+    assert open_artifact(path).spec.target["skipped_tactics"] == count
+
+
+def test_an_engine_for_which_memory_sufficed_has_no_such_record(ten, source, path):
+    assert "skipped_tactics" not in tensorrt_from_onnx(source, path).target
+
+
+@pytest.fixture
+def large_inside(tmp_path):
+    """A model whose answers fit into float16, while a number on the way there does not."""
+    path = brightness_model(tmp_path / "large.onnx")
+    model = onnx.load(path)
+    graph, (output,) = model.graph, model.graph.output
+    graph.node[-1].output[0] = "small"
+    for name, factor, source, result in (
+        ("up", 1e4, "small", "large"),
+        ("down", 1e-4, "large", output.name),
+    ):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.float32(factor), name))
+        graph.node.append(onnx.helper.make_node("Mul", [source, name], [result]))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("version", ["10.3.0", "10.16.1"])
+def test_an_fp16_engine_that_overflows_inside_is_not_written(large_inside, path, version):
+    with installed(version):
+        tensorrt_from_onnx(large_inside, path)
+        path.unlink()
+        with pytest.raises(ParityError, match="NaN or infinite"):
+            tensorrt_from_onnx(large_inside, path, precision="fp16")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -250,6 +303,19 @@ def test_a_cache_is_of_one_version_and_one_gpu(source, path, tmp_path):
         "tensorrt-10.13.3.9-sm8.7-16-cuda12.6.timing",
         "tensorrt-10.3.0-sm8.9-16-cuda12.6.timing",
         "tensorrt-10.3.0-sm8.7-8-cuda12.6.timing",
+    }
+
+
+def test_kernels_are_timed_for_each_power_mode(ten, source, path, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for mode in ("15W", "MAXN_SUPER"):
+        monkeypatch.setattr(engine, "power_mode", lambda mode=mode: mode)
+        assert tensorrt_from_onnx(source, path, cache=cache).target["power_mode"] == mode
+        assert timed(path) > 10
+    assert {name for name in files(cache) if name[0] != "."} == {
+        "tensorrt-10.3.0-sm8.7-16-15W-cuda12.6.timing",
+        "tensorrt-10.3.0-sm8.7-16-MAXN_SUPER-cuda12.6.timing",
     }
 
 
@@ -481,7 +547,7 @@ def test_an_error_that_is_kept_does_not_keep_the_builder(source, tmp_path, versi
         gc.disable()
         try:
             with pytest.raises(ModelError) as kept:
-                plan_from_onnx(source, BuildOptions("kept", "fp32"))
+                plan_from_onnx(source, BuildOptions("kept", "fp32"), TensorRT.library())
             assert live() == before, kept
         finally:
             gc.enable()

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from bare_python import make_python
 from exit_codes import BACKEND, MODEL, USAGE
 from fake_tensorrt import FOLDER, VERSIONS, installed, plan_of
 from fake_tensorrt.trtexec import install_program
+from models import brightness_model
 from requirements import needs
 from tensorrt_models import clips_of, needs_rounding, small
 
@@ -119,7 +121,8 @@ def test_what_is_in_a_kit(kits):
         assert (told["artifact"], told["target"]) == (f"net-{precision}.engine", "tensorrt")
         spec = ModelSpec.from_dict(told["spec"])
         assert (spec.precision, spec.parity) == (precision, None)
-        assert spec.target == {"runtime": "tensorrt", "device": "cuda"}
+        fits = "TensorRT 8.6 and newer (JetPack 6.0 and later)"
+        assert spec.target == {"runtime": "tensorrt", "device": "cuda", "fits": fits}
         assert "Needs Python 3.10 or newer, numpy and tensorrt or trtexec." in (
             (folder / "build.py").read_text()
         )
@@ -220,3 +223,36 @@ def test_a_file_that_is_damaged_or_missing(kit, refused, name):
         refused(MODEL, f"{name} of the kit {folder} is missing or damaged; copy", folder)
     (folder / name).unlink()
     refused(MODEL, f"{name} of the kit {folder} is missing or damaged; copy", folder)
+
+
+@pytest.mark.parametrize(
+    ("opset", "fits"),
+    [
+        (17, "TensorRT 8.6 and newer (JetPack 6.0 and later)"),
+        (18, "TensorRT 10 and newer (JetPack 6.1 and later)"),
+        (20, "TensorRT 10 and newer (JetPack 6.1 and later)"),
+        (21, "TensorRT 11 and newer (JetPack 7.2.2 and later)"),
+    ],
+)
+def test_a_kit_says_which_releases_its_operators_fit(tmp_path, monkeypatch, run_kit, opset, fits):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    make = small if opset == 17 else brightness_model
+    source = make(tmp_path / "own.onnx")
+    model = onnx.load(source)
+    model.opset_import[0].version = opset
+    onnx.save(model, source)
+    (built,) = build(source, targets=["tensorrt"], out=tmp_path / "out").built
+    assert built.spec.target["fits"] == fits
+    kit = json.loads((built.path / "kit.json").read_text())
+    assert kit["spec"]["target"]["fits"] == fits
+    code, _, errors = run_kit(built.path, "tensorrt", "11.4")
+    assert code == 0, errors
+    engine = built.path / kit["artifact"]
+    assert "fits" not in open_artifact(engine).spec.target
+    if opset > 17:
+        engine.unlink()
+        code, _, errors = run_kit(built.path, "trtexec", "8.6.1")
+        assert code == MODEL
+        assert f"the model is for {fits}, and here is TensorRT 8.6.1; export it" in errors
+        assert not engine.exists()

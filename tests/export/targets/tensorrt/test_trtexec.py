@@ -6,10 +6,12 @@ import shlex
 import subprocess
 
 import numpy as np
+import onnx
 import pytest
 from fake_tensorrt.trtexec import install_program
 from models import brightness_model, spec_of_brightness
 from requirements import needs
+from tensorrt_models import small
 from trtexec_models import CLIPS, RELEASES, frames
 
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
@@ -62,8 +64,15 @@ def test_what_each_generation_is_told(
     assert read_plan(path).version[:3] == RELEASES[release]
 
 
+def test_kernels_that_memory_was_short_for_are_counted(tmp_path, release, tool, monkeypatch):
+    source = small(tmp_path / "model.onnx")
+    count = sum(node.op_type == "Conv" for node in onnx.load(source).graph.node)
+    assert tool.build(source, tmp_path / "whole.engine", precision="fp32") == 0
+    monkeypatch.setenv("FAKE_TENSORRT_SHORT", "1")
+    assert tool.build(source, tmp_path / "short.engine", precision="fp32") == count
+
+
 def test_quantized_models_are_told_to_be(tmp_path, release, tool):
-    import onnx
     from onnx import helper, numpy_helper
 
     path = brightness_model(tmp_path / "model.onnx")
@@ -227,13 +236,16 @@ def test_a_tool_that_hangs(tool, source, plan, monkeypatch):
     assert tool.version()
     started = []
 
-    def time_is_up(process, *_, timeout):
+    def time_is_up(process, timeout=None):
+        if timeout is None:
+            return wait(process)
         started.append(process)
         plan.write_bytes(b"half")
         raise subprocess.TimeoutExpired(process.args, timeout)
 
+    wait = subprocess.Popen.wait
     monkeypatch.setenv("FAKE_TRTEXEC", "hang")
-    monkeypatch.setattr(subprocess.Popen, "communicate", time_is_up)
+    monkeypatch.setattr(subprocess.Popen, "wait", time_is_up)
     with pytest.raises(BackendError, match=r"trtexec did not finish within 3600 s; .* by hand$"):
         tool.build(source, plan, precision="fp32")
     (process,) = started
@@ -244,11 +256,14 @@ def test_a_tool_that_hangs(tool, source, plan, monkeypatch):
 def test_a_tool_that_says_nothing_of_itself_in_time(tool, monkeypatch):
     limits = []
 
-    def time_is_up(process, *_, timeout):
+    def time_is_up(process, timeout=None):
+        if timeout is None:
+            return wait(process)
         limits.append(timeout)
         raise subprocess.TimeoutExpired(process.args, timeout)
 
-    monkeypatch.setattr(subprocess.Popen, "communicate", time_is_up)
+    wait = subprocess.Popen.wait
+    monkeypatch.setattr(subprocess.Popen, "wait", time_is_up)
     for timeout, limit in ((3600.0, 60), (1.5, 1.5)):
         with pytest.raises(BackendError, match=f"did not finish within {limit} s"):
             Trtexec(tool.program, timeout=timeout).version()
@@ -259,13 +274,16 @@ def test_ctrl_c_ends_the_tool(tool, source, plan, monkeypatch):
     assert tool.version()
     started = []
 
-    def interrupted(process, *_, **__):
+    def interrupted(process, timeout=None):
+        if timeout is None:
+            return wait(process)
         started.append(process)
         plan.write_bytes(b"half")
         raise KeyboardInterrupt
 
+    wait = subprocess.Popen.wait
     monkeypatch.setenv("FAKE_TRTEXEC", "hang")
-    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tool.build(source, plan, precision="fp32")
     (process,) = started

@@ -8,7 +8,7 @@ import pytest
 from cuda import current_device, direct, failing
 
 from r2p_edge.errors import MissingDependencyError
-from r2p_edge.runtimes.tensorrt.cudart import Chip, CudaError, load
+from r2p_edge.runtimes.tensorrt.cudart import Chip, CudaError, api, load
 
 PETABYTE = 1 << 50
 
@@ -105,3 +105,23 @@ def test_a_device_is_the_threads_own_and_put_back(fake, monkeypatch):
             1 / (current_device(fake) - 1)
         seen.append(current_device(fake))
     assert [*seen, current_device(fake)] == [0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("integrated", "text", "free"),
+    [
+        (0, "MemAvailable:    5000000 kB\n", 1 << 30),
+        (1, "MemFree:  30000 kB\nMemAvailable:    5000000 kB\n", 5_000_000 << 10),
+        (1, "MemFree:  30000 kB\n", 1 << 30),
+        (1, None, 1 << 30),
+    ],
+)
+def test_memory_that_the_system_has_cached_is_free_where_cpu_and_gpu_share_it(
+    fake, monkeypatch, tmp_path, integrated, text, free
+):
+    monkeypatch.setattr(api, "_MEMINFO", tmp_path / "meminfo")
+    if text is not None:
+        (tmp_path / "meminfo").write_text(text)
+    monkeypatch.setenv("FAKE_CUDA_MEMORY", str(1 << 30))
+    monkeypatch.setenv("FAKE_CUDA_INTEGRATED", str(integrated))
+    assert fake.free_memory() == free

@@ -43,6 +43,23 @@ def test_the_device_of_a_primary_context_is_put_back(fake, driver):
     assert current_device(fake) == 2
 
 
+def test_no_context_is_made_on_a_gpu_that_nobody_uses(fake, driver):
+    driver.fake_forget_contexts()
+    with fake.on(1):
+        assert current_device(fake) == 1
+    assert driver.fake_contexts() == 1
+    assert context_of(driver) is None
+
+
+def test_a_device_that_is_used_is_put_back_where_the_thread_has_no_context(fake, driver):
+    driver.fake_forget_contexts()
+    fake.call("cudaSetDevice", 0)
+    driver.cuCtxSetCurrent(None)
+    with fake.on(1):
+        assert current_device(fake) == 1
+    assert current_device(fake) == 0
+
+
 def test_a_context_that_is_gone_is_told(fake, driver, monkeypatch):
     fake.call("cudaSetDevice", 2)
     with pytest.raises(CudaError, match=r"cuCtxSetCurrent .* 201"), fake.on(1):

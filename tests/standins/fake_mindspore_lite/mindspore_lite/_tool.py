@@ -1,7 +1,10 @@
 """Files that the stand-in's converter writes and its runtime reads: a JSON line, an ONNX model.
 
 FAKE_LITE_CONVERTER makes the converter fail: "exit1", "crash", "abort", "hang", "nothing" (it
-reports success and writes no file), "empty", or "late", after the file is written.
+reports success and writes no file), "empty", or "late", after the file is written; "worker", by a
+signal, while a worker that it has started holds its output; "python", where CANN's compiler cannot
+be imported; "conv3d", if the model has 3-D convolutions, which the parser of 2.0 refuses for every
+target.
 FAKE_LITE_WRONG makes it write another model.
 """
 
@@ -9,6 +12,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -105,7 +110,8 @@ def convert(kind, source, output, optimize, config):
     if kind != "ONNX":
         raise ToolError(f"{kind} is no framework of this stand-in")
     model = onnx.load(source)
-    if refusal := parser_refusal(model, VERSION):
+    refuses = os.environ.get("FAKE_LITE_CONVERTER") == "conv3d"
+    if refusal := parser_refusal(model, (2, 0) if refuses else VERSION):
         raise ToolError(refusal)
     made = {"optimize": optimize, "chip": chip, "config": sections}
     if sections.get("common_quant_param", {}).get("quant_type") == "FULL_QUANT":
@@ -145,6 +151,15 @@ def _misbehave():
         os._exit(1)
     if how == "abort":
         os.abort()
+    if how == "worker":
+        # As TBE's, which inherit what they are not told to close.
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+        print("E40024: Failed to call Python Func: BrokenPipeError", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if how == "python":
+        raise ToolError(
+            "EC0010: Failed to import Python module [ModuleNotFoundError: No module named 'scipy']"
+        )
 
 
 def _damage(model):

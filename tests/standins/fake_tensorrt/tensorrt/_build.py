@@ -15,6 +15,7 @@ from . import _cuda, _plan
 from ._core import (
     ENUMS,
     NUMBERS,
+    RTX,
     Dims,
     IHostMemory,
     ILogger,
@@ -31,6 +32,7 @@ from ._core import (
     sizes,
 )
 from ._network import INetworkDefinition
+from ._plan import SKIPPED
 
 __all__ = [
     "Builder",
@@ -59,8 +61,8 @@ def register(user, logger, function):
             "existing builder, runtime, or refitter. So the current new logger is ignored, and "
             "TensorRT will use the existing one which is returned by nvinfer1::getLogger() instead",
         )
-    trouble = _cuda.trouble()
-    if trouble or not _cuda.allocate(user, 256):
+    trouble = 0 if RTX else _cuda.trouble()  # which RTX meets when it loads an engine
+    if not RTX and (trouble or not _cuda.allocate(user, 256)):
         error(first, function, 6, f"CUDA initialization failure with error: {trouble}")
         raise TypeError("pybind11::init(): factory function returned nullptr")
     _users.add(user)
@@ -146,6 +148,26 @@ class IBuilderConfig(Owned):
         self._level, self._verbosity = 3, ENUMS["ProfilingVerbosity"].LAYER_NAMES_ONLY
         self._monitor = None
         self._cache = None
+        self._chips = []
+
+    @property
+    def num_compute_capabilities(self):
+        return len(self._chips)
+
+    @num_compute_capabilities.setter
+    def num_compute_capabilities(self, count):
+        self._chips = [ENUMS["ComputeCapability"].NONE] * size_t(count)
+
+    def set_compute_capability(self, compute_capability, index):
+        found = check(compute_capability, ENUMS["ComputeCapability"])
+        if found.name in ("NONE", "???") or size_t(index) >= len(self._chips):
+            error(self._logger, "IBuilderConfig::setComputeCapability", 3, "no such chip")
+            return False
+        self._chips[index] = found
+        return True
+
+    def get_compute_capability(self, index):
+        return self._chips[size_t(index)]
 
     @property
     def flags(self):
@@ -182,6 +204,7 @@ class IBuilderConfig(Owned):
     progress_monitor = rw("_monitor", (IProgressMonitor, type(None)))
 
     def create_timing_cache(self, serialized_timing_cache):
+        assert not RTX, "a timing cache makes it need a GPU"
         content = bytes(memoryview(serialized_timing_cache))
         if not content:
             return ITimingCache._make(self._logger, _empty_cache())
@@ -224,7 +247,7 @@ class Builder(Owned):
             self._logger,
             check(network, INetworkDefinition),
             check(config, IBuilderConfig),
-            _cuda.capability(),
+            None if RTX else _cuda.capability(),
         )
         return IHostMemory(build.plan) if _uninterrupted(build.run) else None
 
@@ -252,6 +275,9 @@ class _Build:
     def __init__(self, logger, network, config, capability):
         self._logger, self._network, self._config = logger, network, config
         self._capability = capability
+        self._chips = [f"{int(chip) // 10}.{int(chip) % 10}" for chip in config._chips]
+        if RTX and not self._chips:
+            self._chips = list(_plan.CHIPS[1:])  # what the real one chooses
         unused = not config._level or "DISABLE_TIMING_CACHE" in config._flags
         self._cache = None if unused else config.get_timing_cache()
         self.plan = None
@@ -279,6 +305,8 @@ class _Build:
             self._review_precisions(flags)
         self._review_bytes()
         self._review_profile()
+        if "7.5" in self._chips:
+            self._review_turing()
         try:
             _plan.session(network._model.SerializeToString())
         except Exception as refusal:
@@ -310,6 +338,29 @@ class _Build:
                     4, f"{node.name or node.op_type}: UINT8 input has to be cast first"
                 )
 
+    def _review_turing(self):
+        """Refuse what the real builder of TensorRT for RTX 1.7.1 refuses for Turing."""
+        model = onnx.shape_inference.infer_shapes(self._network._model)
+        graph = model.graph
+        weights = {each.name: each for each in graph.initializer}
+        types = {
+            each.name: (each.type.tensor_type.elem_type, len(each.type.tensor_type.shape.dim))
+            for each in (*graph.value_info, *graph.input, *graph.output)
+        }
+        types |= {name: (each.data_type, len(each.dims)) for name, each in weights.items()}
+        layers = {"Conv": "3D convolution", "ConvTranspose": "3D deconvolution"}
+        for node in graph.node:
+            kind, rank = types.get(node.input[0] if node.input else "", (0, 0))
+            what = "GEMM" if node.op_type in ("Gemm", "MatMul") else None
+            what = layers.get(node.op_type) if rank == 5 else what
+            if what and kind == TensorProto.FLOAT:
+                raise _RefusedError(
+                    1,
+                    f"Myelin ([pass.cpp:347: check_turing_op_compatibility] Cannot compile "
+                    f"operation '{node.name}' for Turing (SM75): FP32 {what} is not supported. In "
+                    "compileGraph at /_src/optimizer/myelin/codeGenerator.cpp:2012)",
+                )
+
     def _review_profile(self):
         inputs = self._network._inputs
         if not any(-1 in each._shape for each in inputs):
@@ -336,6 +387,9 @@ class _Build:
             with _Phase(self._config._monitor, "Timing tactics", whole.name, len(tactics)) as phase:
                 timed = []
                 for tactic in tactics:
+                    if tactic.startswith("Conv ") and os.environ.get("FAKE_TENSORRT_SHORT"):
+                        for line in SKIPPED[NUMBERS[0]]:
+                            log(self._logger, "WARNING", line)
                     if self._cache is None or tactic not in self._cache._content["tactics"]:
                         timed.append(tactic)
                     if self._cache is not None:
@@ -374,6 +428,7 @@ class _Build:
             "profile": profile,
             "timed": timed,
             "layers": network.num_layers,
+            **({"chips": self._chips} if RTX else {}),
         }
 
     def _model(self):

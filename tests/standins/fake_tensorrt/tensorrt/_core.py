@@ -14,7 +14,7 @@ __all__ = ["Dims", "IHostMemory", "ILogger", "Logger"]
 
 _API = {
     path.stem: json.loads(path.read_text())
-    for path in (Path(__file__).parents[1] / "api").glob("*.json")
+    for path in (Path(__file__).resolve().parents[1] / "api").glob("*.json")
 }
 _RELEASE = os.environ.get("FAKE_TENSORRT_VERSION", "10.3.0")
 API = _API[_RELEASE]
@@ -26,8 +26,12 @@ _NUMBERS = {
     "10.13.3": ((10, 13, 3, 9), "10.13.3.9"),
     "10.16.1": ((10, 16, 1, 11), "10.16.1.11"),
     "11.4": ((11, 4, 0, 106), "11.4.0.106"),
+    "rtx-1.7.1": ((1, 7, 1, 116), "1.7.1.116"),
 }
 NUMBERS, VERSION = _NUMBERS[_RELEASE]
+RTX = _RELEASE.startswith("rtx")
+GENERATION = (11, 4) if RTX else NUMBERS[:2]
+"""Release of TensorRT that the API is of."""
 
 
 def dotted(numbers):
@@ -214,7 +218,9 @@ def log(logger, severity, message):
 def error(logger, function, code, message):
     """Log an error in the form of this release."""
     kind = _KINDS.get(code, "Internal Error")
-    where = f"{code}: [{function.rpartition('::')[2]}.cpp]" if NUMBERS < (10,) else f"{function}:"
+    where = (
+        f"{code}: [{function.rpartition('::')[2]}.cpp]" if GENERATION < (10,) else f"{function}:"
+    )
     log(logger, "ERROR", f"{where} Error Code {code}: {kind} ({message})")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._core import ENUMS, NUMBERS, Dims, Owned, bound, check, error
+from ._core import ENUMS, GENERATION, Dims, Owned, bound, check, error
 
 __all__ = ["INetworkDefinition", "ITensor"]
 
@@ -36,8 +36,8 @@ class ITensor(Owned):
 class INetworkDefinition(Owned):
     def _setup(self, builder, flags):
         self._builder, self._flags = builder, flags
-        self._implicit_batch = NUMBERS < (10,) and not _has(flags, "EXPLICIT_BATCH")
-        self._typed = NUMBERS > (11,) or _has(flags, "STRONGLY_TYPED")
+        self._implicit_batch = GENERATION < (10,) and not _has(flags, "EXPLICIT_BATCH")
+        self._typed = GENERATION > (11,) or _has(flags, "STRONGLY_TYPED")
         self._name = "Unnamed Network 0"
         self._model, self._inputs, self._outputs = None, [], []
 

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
 
-from ._core import API, ENUMS, NUMBERS, ILogger, Owned, bound, check, log
+from ._core import API, ENUMS, GENERATION, Dims, ILogger, Owned, bound, check, log
 from ._network import INetworkDefinition, ITensor
 
 __all__ = ["OnnxParser", "ParserError"]
@@ -33,7 +33,7 @@ _OPERATORS = {
 # fmt: on
 
 # The docs/operators.md of onnx-tensorrt's release, where it says; for 10.16 that of 10.13.
-_NEWEST_OPSET = {(8, 6): 17, (10, 3): 20, (10, 13): 24, (10, 16): 24, (11, 4): 25}[NUMBERS[:2]]
+_NEWEST_OPSET = {(8, 6): 17, (10, 3): 20, (10, 13): 24, (10, 16): 24, (11, 4): 25}[GENERATION]
 
 _DTYPES = {
     TensorProto.FLOAT: "FLOAT",
@@ -144,7 +144,7 @@ class OnnxParser(Owned):
             return False
         graph = model.graph
         types = {each.data_type for each in graph.initializer}
-        if NUMBERS < (10,) and TensorProto.INT64 in types:
+        if GENERATION < (10,) and TensorProto.INT64 in types:
             log(
                 self._logger,
                 "WARNING",
@@ -154,7 +154,7 @@ class OnnxParser(Owned):
         self._network.name = graph.name
         problems = _Review(model, self._logger).problems()
         # Older ones stop at the first.
-        found = list(itertools.islice(problems, 1 if NUMBERS < (10,) else None))
+        found = list(itertools.islice(problems, 1 if GENERATION < (10,) else None))
         for problem in found:
             self._fail(*problem)
         if not found:
@@ -194,6 +194,10 @@ class _Review:
             if _dtype(value) not in API["DataType"]:
                 text = "Failed to convert ONNX date type to TensorRT data type."
                 yield _Code.UNSUPPORTED_NODE, text
+            if len(value.type.tensor_type.shape.dim) > Dims.MAX_DIMS:
+                text = "Failed to convert ONNX dimensions to TensorRT dimensions."
+                yield _Code.UNSUPPORTED_NODE, text
+                return
         for index, node in enumerate(self._model.graph.node):
             for code, text in self._node(node):
                 yield code, text, index, node.name or node.output[0], node.op_type
@@ -221,7 +225,7 @@ class _Review:
         return None if proto is None else numpy_helper.to_array(proto)
 
     def _quantization(self, node):
-        old = NUMBERS < (10,)
+        old = GENERATION < (10,)
         scale = self._array(node.input[1])
         if scale is None:
             yield "(inputs.at(1).is_weights()) && the scale must be an initializer"

@@ -14,9 +14,22 @@ import numpy as np
 
 from . import _cuda, _plan
 from ._build import register
-from ._core import API, ENUMS, NUMBERS, Dims, Owned, bound, check, error, size_t, sizes
+from ._core import (
+    API,
+    ENUMS,
+    NUMBERS,
+    RTX,
+    Dims,
+    IHostMemory,
+    Owned,
+    bound,
+    check,
+    error,
+    size_t,
+    sizes,
+)
 
-__all__ = ["ICudaEngine", "IExecutionContext", "Runtime"]
+__all__ = ["ICudaEngine", "IExecutionContext", "IRuntimeCache", "IRuntimeConfig", "Runtime"]
 
 _Mode, _Location = ENUMS["TensorIOMode"], ENUMS["TensorLocation"]
 _Format, _DataType = ENUMS["TensorFormat"], ENUMS["DataType"]
@@ -48,7 +61,7 @@ class _Program:
     def __init__(self, record, model):
         self.record = record
         self._shapes = {}
-        self._session = _plan.session(model)
+        self._session = _plan.session(model, self.record)
         self.tensors = {
             end.name: _Tensor(end, mode)
             for ends, mode in (
@@ -96,9 +109,9 @@ class Runtime(Owned):
         if not view.c_contiguous:
             raise BufferError("the buffer is not contiguous")
         try:
-            record, model = _plan.read(bytes(view), NUMBERS)
+            record, model = _plan.read(bytes(view), NUMBERS, (b"vtrt" if RTX else b"ftrt",))
             here, there = _cuda.capability(), record["capability"]
-            if here != there:
+            if here not in record.get("chips", [there]):
                 raise _plan.PlanError(
                     6,
                     "The engine plan file is generated on an incompatible device, expecting "
@@ -109,6 +122,66 @@ class Runtime(Owned):
             error(self._logger, "IRuntime::deserializeCudaEngine", 4, "Deserialization failed.")
             return None
         return _or_none(ICudaEngine._make(self, _Program(record, model)), len(model))
+
+    @property
+    def engine_header_size(self):
+        return _plan.HEADER_SIZE
+
+    def get_engine_validity(self, buffer):
+        header = bytes(memoryview(buffer))
+        assert len(header) == _plan.HEADER_SIZE, "what is asked for is the header"
+        validity, reason = ENUMS["EngineValidity"], ENUMS["EngineInvalidityDiagnostics"]
+        if header[:4] != b"vtrt":
+            return validity.INVALID, int(reason.MALFORMED_ENGINE)
+        found = 0
+        if tuple(header[24:28]) != NUMBERS:
+            found |= int(reason.VERSION_MISMATCH)
+        if _cuda.capability() not in _plan.chips(header):
+            found |= int(reason.UNSUPPORTED_CC)
+        if "FAKE_TENSORRT_INVALID" in os.environ:
+            found |= int(os.environ["FAKE_TENSORRT_INVALID"])
+        return (validity.INVALID if found else validity.VALID), found
+
+
+_COMPILED = b"kernels compiled for "
+
+
+@bound
+class IRuntimeCache(Owned):
+    """A cache, to which a run adds what it compiled."""
+
+    def _setup(self, logger, engine):
+        self._logger, self._content, self._engine = logger, b"", engine
+
+    def serialize(self):
+        return IHostMemory(self._content)
+
+    def deserialize(self, blob):
+        content = bytes(memoryview(blob))
+        if not content.startswith(_COMPILED + _cuda.capability().encode()):
+            return False
+        self._content = content
+        return True
+
+    def reset(self):
+        self._content = b""
+        return True
+
+
+@bound
+class IRuntimeConfig(Owned):
+    def _setup(self, engine):
+        self._engine, self._cache = engine, None
+
+    def create_runtime_cache(self):
+        return IRuntimeCache._make(self._engine._logger, self._engine)
+
+    def set_runtime_cache(self, cache):
+        self._cache = check(cache, IRuntimeCache)
+        return True
+
+    def get_runtime_cache(self):
+        return self._cache
 
 
 def _or_none(made, nbytes, before=lambda: None):
@@ -188,8 +261,16 @@ class ICudaEngine(Owned):
         def create_execution_context(
             self, strategy=ENUMS["ExecutionContextAllocationStrategy"].STATIC
         ):
+            if isinstance(strategy, IRuntimeConfig):
+                made = self._context()
+                if made is not None:
+                    made._runtime_cache = strategy._cache
+                return made
             check(strategy, ENUMS["ExecutionContextAllocationStrategy"])
             return self._context()
+
+        def create_runtime_config(self):
+            return IRuntimeConfig._make(self)
 
     else:
 
@@ -231,7 +312,7 @@ class IExecutionContext(Owned):
         }
         self._addresses = {}
         self._lock, self._jobs = threading.Lock(), {}
-        self._changed = True
+        self._changed, self._runtime_cache = True, None
 
     engine = property(lambda self: self._engine)
 
@@ -284,6 +365,8 @@ class IExecutionContext(Owned):
         refusal = self._refusal(stream)
         if refusal:
             return self._refuse("enqueueV3", refusal)
+        if self._runtime_cache is not None and not self._runtime_cache._content:
+            self._runtime_cache._content = _COMPILED + _cuda.capability().encode()
         _cuda.launch(stream, _execute, self._job())
         self._changed = False
         return True

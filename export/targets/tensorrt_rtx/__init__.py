@@ -1,0 +1,1 @@
+"""Engines of TensorRT for RTX, built ahead of time on any machine."""

@@ -1,0 +1,66 @@
+"""NVIDIA's own ONNX parser and builder, those of TensorRT for RTX, which need no GPU.
+
+Or the stand-in for them, where that is installed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import onnx
+
+CHIPS = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+
+
+class Outcome(NamedTuple):
+    """The plan, None if the model was refused; what was said, and how often."""
+
+    plan: bytes | None
+    errors: str
+    warnings: Counter[str]
+
+
+def build(model: onnx.ModelProto | bytes, chips: Sequence[str] = ("sm86",)) -> Outcome:
+    """Parse a model and build an engine of it for some chips, as the package does."""
+    import tensorrt_rtx as trt
+
+    logger = _logger(trt)
+    logger.said.clear()
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    plan = None
+    if parser.parse(content):
+        config = builder.create_builder_config()
+        config.clear_flag(trt.BuilderFlag.TF32)
+        config.num_compute_capabilities = len(chips)
+        for index, chip in enumerate(chips):
+            capability = trt.ComputeCapability(int(chip.removeprefix("sm")))
+            assert config.set_compute_capability(capability, index)
+        plan = builder.build_serialized_network(network, config)
+    kinds = {
+        kind: [text for severity, text in logger.said if severity in kind]
+        for kind in (("ERROR", "INTERNAL_ERROR"), ("WARNING",))
+    }
+    errors, warnings = kinds.values()
+    content = None if plan is None else bytes(plan)
+    return Outcome(content, " / ".join(errors), Counter(warnings))
+
+
+@functools.cache
+def _logger(trt: Any) -> Any:
+    """Return the one logger of a module, which keeps what it is told."""
+
+    class Keeper(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.said: list[tuple[str, str]] = []
+
+        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+            self.said.append((severity.name, " ".join(msg.split())))
+
+    return Keeper()
