@@ -291,7 +291,7 @@ def test_one_target_fails_among_others(run, lite, network, tmp_path):
 @pytest.mark.parametrize("kind", ["class", "program"])
 def test_a_converter_that_fails(fails, export, lite, network, tmp_path, monkeypatch, kind, failure):
     said = {
-        "exit1": "said last: [ERROR] LITE: Unsupported to convert ops: [Wobble]; try ",
+        "exit1": "said: [ERROR] LITE: Unsupported to convert ops: [Wobble]; try ",
         "nothing": "wrote no file for ",
         "empty": "wrote no file for ",
         "abort": "was killed by SIGABRT for ",
