@@ -30,7 +30,7 @@ import numpy as np
 from _harness import interleaved, machine
 
 from r2p_edge import Predictor
-from r2p_edge.errors import MissingDependencyError, R2PError
+from r2p_edge.errors import MissingDependencyError
 from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
 from r2p_edge.export.targets.mindspore_lite.export import mindspore_lite_from_onnx
 from r2p_edge.export.targets.onnx import onnx_from_checkpoint
@@ -39,7 +39,7 @@ from r2p_edge.runtimes import runtime_type
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from networks import spec_for
-from real_mindspore_lite import real_lite
+from real_mindspore_lite import python37, real_lite
 from requirements import import_torchvision
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -73,9 +73,9 @@ def export(depth: int, folder: Path) -> None:
     # MindSpore must not be loaded where OpenVINO is measured in this process.
     with ProcessPoolExecutor(1, SPAWN) as pool, contextlib.suppress(MissingDependencyError):
         pool.submit(export_mindspore, folder).result()
-
-    with ProcessPoolExecutor(1, SPAWN) as pool, contextlib.suppress(R2PError, AssertionError):
-        pool.submit(export_lite, folder).result()
+    if python37() is not None:
+        with ProcessPoolExecutor(1, SPAWN) as pool:
+            pool.submit(export_lite, folder).result()
 
 
 def export_lite(folder: Path) -> None:
