@@ -48,7 +48,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -n "$model" ] && [ -n "$out" ] || die "give a model and --out; see --help"
+if [ -z "$model" ] || [ -z "$out" ]; then die "give a model and --out; see --help"; fi
 
 find_soc
 need_cann
