@@ -136,7 +136,9 @@ def run_converter(
         end, reason = end_of(done.returncode), _reason(done)
         if _CANNOT_WRITE.search(reason):
             raise OutputError(f"{converter.name} cannot write into {folder}: {reason}; {_ROOM}")
-        advice = advice_for((done.stderr + done.stdout).decode(errors="replace"), end)
+        # For the CPU no compiler of CANN's is at work, and its packages are of no help.
+        said = b"" if device == "cpu" else done.stderr + done.stdout
+        advice = advice_for(said.decode(errors="replace"), end)
         kind = ModelError if advice is None or advice.of_model else BackendError
         raise kind(
             f"{converter.name} {end} for {source} and said: {reason}; "
