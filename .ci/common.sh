@@ -92,6 +92,7 @@ fresh_gstreamer() {
 }
 
 # What is installed above, and the tools that some tests call, as values of R2P_REQUIRE.
+# shellcheck disable=SC2034 # used by what sources this
 gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
 all_required+=,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs

@@ -225,6 +225,7 @@ def test_both_libraries_in_one_process(tmp_path, small):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -267,6 +268,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("network", "graph", "precision"),
     [
@@ -289,6 +291,7 @@ def test_whole_networks(whole, chips_of_plan, network, graph, precision):
 
 @needs("torchvision")
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_model_brought_in(tmp_path, chips_of_plan):
     """A torch module, and the ONNX file of another program."""
     from networks import torchvision_network
