@@ -14,12 +14,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from r2p_edge.export.graph.conv2d.axes import common_layout, operand, padded, reduced
-from r2p_edge.export.graph.conv2d.builder import LoweredGraph
+from r2p_edge.export.graph.conv2d.axes import common_layout, operand, reduced
+from r2p_edge.export.graph.conv2d.builder import LoweredGraph, Value
 from r2p_edge.export.graph.model import attributes
-
-H, W = 2, 3
-"""The axes of a plane in (N, C, H, W)."""
 
 
 def lower_hard_swish(graph: LoweredGraph, node: onnx.NodeProto) -> None:
@@ -66,16 +63,40 @@ def lower_flat_convolution(graph: LoweredGraph, node: onnx.NodeProto) -> None:
     graph.copy(node, [graph.plain(name) for name in node.input], **missing)
 
 
+def counted_average(graph: LoweredGraph, x: Value, output: str, **window: Any) -> str:
+    """Emit an average over H and W that counts its padding, as a convolution of equal weights.
+
+    A Pad before an AveragePool would do for Lite, but ONNX Runtime makes one operator of the two,
+    which up to 1.20 at least no longer counts the padding.
+
+    Args:
+        x: images, (N, C, T, H, W) or (N, C, H, W).
+        output: name of the result; "" for any.
+        window: attributes of the pool, with "kernel_shape" and "pads".
+    """
+    height, width = window["kernel_shape"]
+    weights = np.full(
+        (x.shape[1], 1, height, width), 1 / (height * width), graph.dtype(graph.place)
+    )
+    name = graph.constant(weights, f"{output or x.name}.weights")
+    return graph.emit("Conv", [x.name, name], output, group=x.shape[1], **window)
+
+
 def lower_flat_average(graph: LoweredGraph, node: onnx.NodeProto) -> None:
-    """Lower an AveragePool of images; padding that it counts becomes a Pad."""
-    given, value = attributes(node), graph.value(node.input[0])
+    """Lower an AveragePool of images; one that counts its padding to a convolution."""
+    given, value, output = attributes(node), graph.value(node.input[0]), node.output[0]
     pads = given.get("pads", [0] * 4)
     counted = given.get("count_include_pad", 0) and any(pads) and len(pads) == 4
-    if counted and not given.get("ceil_mode", 0):
-        value = padded(graph, value, {H: (pads[0], pads[2]), W: (pads[1], pads[3])})
-        graph.copy(node, [value.name], pads=[0] * 4, count_include_pad=None)
-    else:
+    if not counted or given.get("ceil_mode", 0):
         graph.copy(node, [value.name])
+        return
+    window = {"strides": [1, 1]} | {
+        name: given[name]
+        for name in ("kernel_shape", "strides", "dilations", "pads")
+        if name in given
+    }
+    name = counted_average(graph, value, output, **window)
+    graph.values[output] = value._replace(name=name, shape=graph.shape(output))
 
 
 def lower_flat_norm(graph: LoweredGraph, node: onnx.NodeProto) -> None:

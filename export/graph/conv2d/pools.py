@@ -8,6 +8,7 @@ import onnx
 from r2p_edge.export.graph.conv2d.axes import combined, padded, reduced, sliced, taken
 from r2p_edge.export.graph.conv2d.builder import LoweredGraph, LoweringError, Value
 from r2p_edge.export.graph.conv2d.layout import IMAGES
+from r2p_edge.export.graph.conv2d.plain import counted_average
 from r2p_edge.export.graph.conv2d.windows import SlidingWindow, T, window_of
 from r2p_edge.export.graph.model import attributes
 
@@ -22,16 +23,13 @@ def lower_pool(graph: LoweredGraph, node: onnx.NodeProto) -> None:
     window = window_of(graph, node, tuple(given["kernel_shape"]))
     x, output = graph.images(node.input[0]), node.output[0]
     shape, frames = graph.shape(output), graph.shape(node.input[0])[T]
-    # Padding that is counted becomes a Pad, as in `plain.py`.
-    if given.get("count_include_pad", 0) and any((*window.before[1:], *window.after[1:])):
-        edges = {axis: (window.before[axis - T], window.after[axis - T]) for axis in (T + 1, T + 2)}
-        x = padded(graph, x, edges)
-        none = (0, 0)
-        window = window._replace(before=(window.before[0], *none), after=(window.after[0], *none))
     is_in_time = (window.kernel[0], window.before[0], shape[T]) != (1, 0, frames)
     if window.is_in_space():
         name = "" if is_in_time else output
-        name = graph.emit(node.op_type, [x.name], name, **window.in_space())
+        if given.get("count_include_pad", 0) and any((*window.before[1:], *window.after[1:])):
+            name = counted_average(graph, x, name, **window.in_space())
+        else:
+            name = graph.emit(node.op_type, [x.name], name, **window.in_space())
         x = Value(name, (*shape[:T], frames, *shape[T + 1 :]), IMAGES)
     if is_in_time:
         pool_in_time = _maximum if node.op_type == "MaxPool" else _mean
