@@ -35,20 +35,36 @@ def build(model: onnx.ModelProto | bytes, chips: Sequence[str] = ("sm86",)) -> O
     parser = trt.OnnxParser(network, logger)
     plan = None
     if parser.parse(content):
-        config = builder.create_builder_config()
-        config.clear_flag(trt.BuilderFlag.TF32)
-        config.num_compute_capabilities = len(chips)
-        for index, chip in enumerate(chips):
-            capability = trt.ComputeCapability(int(chip.removeprefix("sm")))
-            assert config.set_compute_capability(capability, index)
-        plan = builder.build_serialized_network(network, config)
+        plan = builder.build_serialized_network(network, _config(trt, builder, chips))
     kinds = {
         kind: [text for severity, text in logger.said if severity in kind]
         for kind in (("ERROR", "INTERNAL_ERROR"), ("WARNING",))
     }
     errors, warnings = kinds.values()
-    content = None if plan is None else bytes(plan)
-    return Outcome(content, " / ".join(errors), Counter(warnings))
+    if plan is None:
+        _build_something(trt)
+        return Outcome(None, " / ".join(errors), Counter(warnings))
+    return Outcome(bytes(plan), " / ".join(errors), Counter(warnings))
+
+
+def _config(trt: Any, builder: Any, chips: Sequence[str]) -> Any:
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
+    config.num_compute_capabilities = len(chips)
+    for index, chip in enumerate(chips):
+        capability = trt.ComputeCapability(int(chip.removeprefix("sm")))
+        assert config.set_compute_capability(capability, index)
+    return config
+
+
+def _build_something(trt: Any) -> None:
+    """Build one layer, since the build after one that failed says nothing of what it warns of."""
+    builder = trt.Builder(_logger(trt))
+    network = builder.create_network(0)
+    number = network.add_input("x", trt.float32, (1, 4))
+    layer = network.add_activation(number, trt.ActivationType.RELU)
+    network.mark_output(layer.get_output(0))
+    builder.build_serialized_network(network, _config(trt, builder, ["sm86"]))
 
 
 @functools.cache

@@ -68,12 +68,11 @@ def endings(warnings) -> dict[str, int]:
 
 
 def artifact(parameters, spec, path: Path, graph: str) -> Path:
-    """Write an fp32 artifact; without 3-D convolutions TensorRT takes float input alone."""
+    """Write an fp32 artifact."""
     from safetensors.numpy import save_file
 
     weights = path.with_suffix(".safetensors")
     save_file(parameters, weights)
-    spec = spec.replace(input=FLOAT) if graph == "conv2d" else spec
     onnx_from_checkpoint(weights, spec, path, graph=graph)
     return path
 
