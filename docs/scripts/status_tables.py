@@ -66,7 +66,7 @@ FACTS = {
         "real builder, no device",
         (
             "export/targets/tensorrt_rtx/test_builder.py::test_an_export_without_a_card",
-            "export/targets/tensorrt_rtx/test_builder.py::test_whole_networks",
+            "export/targets/tensorrt_rtx/test_builder.py::test_every_form_builds_for_every_chip_that_our_table_allows",
         ),
     ),
     "mindspore": Fact(
