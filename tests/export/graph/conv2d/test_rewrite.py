@@ -32,6 +32,7 @@ pytestmark = needs("onnxruntime")
 
 
 @pytest.mark.slow
+@needs("torchvision")
 @needs("torch")
 @pytest.mark.parametrize(("dynamo", "opset"), [(False, 17), (True, 18)])
 @pytest.mark.parametrize("name", ["r2plus1d_18", "r3d_18", "mc3_18"])
