@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from functools import partial
 
 from r2p_edge.export.targets.base import Kit, Target
 
 _LITE_KIT = Kit("mindspore_lite or converter_lite", "mindspore_lite.build:build_lite_of_kit")
+
+_ascend = partial(
+    Target,
+    builder="mindspore_lite.export:lite_artifact",
+    precisions=("fp16",),
+    input="float32",
+    kit=_LITE_KIT,
+)
 
 _ROWS = (
     Target("onnx", "onnx:onnx_artifact", ("fp32", "int8"), quantized="cpu"),
@@ -43,30 +52,9 @@ _ROWS = (
         kit=_LITE_KIT,
     ),
     # Whether the tools of a release take their 3-D convolutions shows where they run.
-    Target(
-        "ascend310",
-        "mindspore_lite.export:lite_artifact",
-        ("fp16",),
-        second="conv2d",
-        input="float32",
-        kit=_LITE_KIT,
-    ),
-    Target(
-        "ascend310p",
-        "mindspore_lite.export:lite_artifact",
-        ("fp16",),
-        second="conv2d",
-        input="float32",
-        kit=_LITE_KIT,
-    ),
-    Target(
-        "ascend310b",
-        "mindspore_lite.export:lite_artifact",
-        ("fp16",),
-        graph="conv2d",
-        input="float32",
-        kit=_LITE_KIT,
-    ),
+    _ascend("ascend310", second="conv2d"),
+    _ascend("ascend310p", second="conv2d"),
+    _ascend("ascend310b", graph="conv2d"),
 )
 
 TABLE: Mapping[str, Target] = {target.name: target for target in _ROWS}

@@ -25,18 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError, one_line
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, one_line
 from r2p_edge.runtimes.ascend import (
-    ascend_devices,
-    ascend_precision,
+    OfflineRuntime,
     check_chip,
-    choose_device,
     device_number,
-    require_device,
 )
 from r2p_edge.runtimes.base import (
     Options,
-    Runtime,
     as_input,
     check_one_input,
     closed_model,
@@ -90,7 +86,7 @@ class _Tensor(NamedTuple):
     size: int  # in the device's memory, in bytes
 
 
-class Acl(Runtime):
+class Acl(OfflineRuntime):
     """One loaded model with its context and device memory. Devices: "ascend", "ascend:1"."""
 
     name = "acl"
@@ -136,19 +132,8 @@ class Acl(Runtime):
         return acl
 
     @classmethod
-    def devices(cls) -> list[str]:
-        cls.library()
-        return ascend_devices()
-
-    @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> Acl:
-        if options.cache is not None:
-            raise UsageError("acl keeps no compiled models; leave cache out")
-        available = ascend_devices()
-        device = choose_device(cls.name, path, spec, options.device, "ascend", available)
-        acl = cls.library()
-        precision = ascend_precision(path, spec, options)
-        require_device(cls.name, device, available)
+        acl, device, precision = cls._settled(path, spec, options)
         check_chip(path, spec)
         _initialize(acl)
         try:

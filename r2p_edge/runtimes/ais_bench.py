@@ -25,17 +25,13 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, ModelError, UsageError, one_line
+from r2p_edge.errors import BackendError, ModelError, one_line
 from r2p_edge.runtimes.ascend import (
-    ascend_devices,
-    ascend_precision,
-    choose_device,
+    OfflineRuntime,
     device_number,
-    require_device,
 )
 from r2p_edge.runtimes.base import (
     Options,
-    Runtime,
     as_input,
     check_one_input,
     closed_model,
@@ -53,7 +49,7 @@ _INSTALL = (
 )
 
 
-class AisBench(Runtime):
+class AisBench(OfflineRuntime):
     """One `InferSession`. Devices: "ascend", "ascend:1"."""
 
     name = "ais_bench"
@@ -77,19 +73,8 @@ class AisBench(Runtime):
             return import_library("ais_bench.infer.interface", _INSTALL)
 
     @classmethod
-    def devices(cls) -> list[str]:
-        cls.library()
-        return ascend_devices()
-
-    @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> AisBench:
-        if options.cache is not None:
-            raise UsageError("ais_bench keeps no compiled models; leave cache out")
-        available = ascend_devices()
-        device = choose_device(cls.name, path, spec, options.device, "ascend", available)
-        library = cls.library()
-        precision = ascend_precision(path, spec, options)
-        require_device(cls.name, device, available)
+        library, device, precision = cls._settled(path, spec, options)
         check_file(path)
         try:
             with _stdout_to_stderr():

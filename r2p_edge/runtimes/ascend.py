@@ -1,4 +1,4 @@
-"""Ascend NPUs: the devices of this machine and the precision that they compute in."""
+"""Ascend NPUs: the devices of this machine, and what their runtimes have in common."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, ModelError
-from r2p_edge.runtimes.base import Options
+from r2p_edge.errors import BackendError, ModelError, UsageError
+from r2p_edge.runtimes.base import Options, Runtime
 from r2p_edge.spec import ModelSpec
 
 _DEVICE_FILES = Path("/dev")  # where the driver shows a card: davinci0, davinci1, ...
@@ -131,3 +132,28 @@ def ascend_precision(path: Path, spec: ModelSpec, options: Options) -> str:
             "that is good enough, or another device"
         )
     return "int8" if spec.precision == "int8" else "fp16"
+
+
+class OfflineRuntime(Runtime):
+    """Base of the runtimes of `.om` files, which run on NPUs alone."""
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        cls.library()
+        return ascend_devices()
+
+    @classmethod
+    def _settled(cls, path: Path, spec: ModelSpec, options: Options) -> tuple[ModuleType, str, str]:
+        """Return the library, and the device and precision in which a model is to run.
+
+        Raises:
+            BackendError, ModelError, UsageError: see `open`.
+        """
+        if options.cache is not None:
+            raise UsageError(f"{cls.name} keeps no compiled models; leave cache out")
+        available = ascend_devices()
+        device = choose_device(cls.name, path, spec, options.device, "ascend", available)
+        library = cls.library()
+        precision = ascend_precision(path, spec, options)
+        require_device(cls.name, device, available)
+        return library, device, precision

@@ -84,7 +84,7 @@ class MindSporeLite(Runtime):
         known = ["cpu", *ascend_devices()]
         device = choose_device(cls.name, path, spec, options.device, "cpu", known)
         lite = cls.library()
-        require_device(cls.name, device, cls.devices())
+        require_device(cls.name, device, known)
         context = lite.Context()
         if device == "cpu":
             precision = _cpu_precision(spec, options)

@@ -72,10 +72,8 @@ class OnnxRuntime(Runtime):
         # Measured: 1.21.1, 1.22.0, 1.22.1, 1.23.2 and 1.24.4 answer otherwise from call to call;
         # 1.20.1 and 1.25.0 do not. microsoft/onnxruntime, issue 26324 and pull request 27671.
         version = cls.library().__version__
-        major, minor = (int(part) for part in version.split(".")[:2])
-        if not (1, 21) <= (major, minor) < (1, 25) or not (read_cpu().features or {}).get(
-            "amx_int8"
-        ):
+        wrong = (1, 21) <= _release(version) < (1, 25)
+        if not wrong or not (read_cpu().features or {}).get("amx_int8"):
             return None
         return (
             f"onnxruntime {version} computes int8 wrongly on CPUs with AMX such as this; "
@@ -187,7 +185,7 @@ def _choose_tf32(providers: dict[str, dict[str, str]], version: str) -> bool:
     """
     wanted = os.environ.get(TF32) == "1"
     if _CUDA in providers:
-        if tuple(int(part) for part in version.split(".")[:2]) >= _TF32_SWITCH:
+        if _release(version) >= _TF32_SWITCH:
             providers[_CUDA]["use_tf32"] = "1" if wanted else "0"
         elif not wanted:
             raise BackendError(
@@ -196,6 +194,11 @@ def _choose_tf32(providers: dict[str, dict[str, str]], version: str) -> bool:
             )
     by_itself = _TENSORRT in providers and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
     return by_itself or (wanted and _CUDA in providers)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return major and minor number of a version."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _refusal(error: Exception, path: Path, device: str, version: str) -> BackendError | ModelError:

@@ -91,8 +91,7 @@ def tensorrt_from_onnx(
         OutputError: `path` cannot be written.
     """
     source, path = Path(source), Path(path)
-    if path.suffix not in (".engine", ".plan"):
-        raise UsageError(f"{path} is to become an engine, whose name must end in .engine or .plan")
+    check_engine_name(path)
     check_folder(path)
     planned = plan_tensorrt(source, precision)
     reference = parity_reference(source)
@@ -106,6 +105,16 @@ def tensorrt_from_onnx(
             cache=None if cache is None else Path(cache),
             progress=progress,
         )
+
+
+def check_engine_name(path: Path) -> None:
+    """Make sure that the name of an engine to write is one that a `Predictor` opens.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if path.suffix not in (".engine", ".plan"):
+        raise UsageError(f"{path} is to become an engine, whose name must end in .engine or .plan")
 
 
 def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:

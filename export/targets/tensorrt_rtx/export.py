@@ -14,7 +14,7 @@ from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.tensorrt.engine import TYPED
-from r2p_edge.export.targets.tensorrt.export import models_for, plan_engine
+from r2p_edge.export.targets.tensorrt.export import check_engine_name, models_for, plan_engine
 from r2p_edge.export.targets.tensorrt_rtx.engine import build_rtx
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.runtimes.tensorrt.library import import_rtx
@@ -74,8 +74,7 @@ def tensorrt_rtx_from_onnx(
         OutputError: `path` cannot be written.
     """
     source, path = Path(source), Path(path)
-    if path.suffix not in (".engine", ".plan"):
-        raise UsageError(f"{path} is to become an engine, whose name must end in .engine or .plan")
+    check_engine_name(path)
     unknown = [chip for chip in chips if chip not in RTX_CHIPS]
     if unknown:
         raise UsageError(f"no chip {', '.join(unknown)}; choose from {', '.join(RTX_CHIPS)}")

@@ -12,17 +12,10 @@ from types import ModuleType
 from r2p_edge.errors import BackendError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.tensorrt import cudart
-from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
+from r2p_edge.runtimes.tensorrt.build import BuildOptions
 from r2p_edge.runtimes.tensorrt.library import RTX, import_rtx, rebuild_command
-from r2p_edge.runtimes.tensorrt.plan_header import RTX_CHIPS
-from r2p_edge.runtimes.tensorrt.runtime import (
-    TensorRT,
-    check_precision,
-    check_version,
-    gpu_number,
-    plan_for,
-)
-from r2p_edge.runtimes.tensorrt.session import Session
+from r2p_edge.runtimes.tensorrt.plan_header import RTX_CHIPS, Plan
+from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
 
 
@@ -36,38 +29,26 @@ class TensorRTForRTX(TensorRT):
         return import_rtx()
 
     @classmethod
-    def prepare(cls, model: Path, folder: Path, options: Options) -> Path:
-        if options.precision not in (None, "fp32"):
-            raise BackendError(
-                f"an engine in {options.precision} is not built for a trial; choose fp32"
-            )
-        number = gpu_number(options.device or "cuda", cls)
+    def _trial(cls, name: str, number: int) -> BuildOptions:
         chip = cudart.load().chip(number).compute_capability
         _check_known(chip)
-        plan = folder / f"{model.stem}.engine"
-        wanted = BuildOptions(model.stem, "fp32", number=None, chips=(chip,))
-        plan.write_bytes(plan_from_onnx(model, wanted, cls.library()))
-        return plan
+        return BuildOptions(name, "fp32", number=None, chips=(chip,))
 
     @classmethod
-    def open(cls, path: Path, spec: ModelSpec, options: Options) -> TensorRTForRTX:
+    def _check_options(cls, options: Options) -> None:
         if options.threads is not None:
             raise UsageError("tensorrt_rtx has no threads to set; leave the option out")
-        check_precision(path, spec, options, cls.name)
-        plan = plan_for(cls.name, path, spec)
-        module = cls.library()
-        check_version(path, spec, plan, module)
-        device = (options.device or "cuda").removesuffix(":0")
-        number = gpu_number(device, cls)
-        chip = cudart.load().chip(number).compute_capability
-        _check_known(chip)
-        if plan.chips and chip not in plan.chips:
+
+    @classmethod
+    def _check_chip(cls, path: Path, spec: ModelSpec, plan: Plan, chip: cudart.Chip) -> None:
+        here = chip.compute_capability
+        _check_known(here)
+        if plan.chips and here not in plan.chips:
             raise ModelError(
                 f"{path} was built for GPUs of compute capability {', '.join(plan.chips)} and this "
-                f"one has {chip}; build it for that: {rebuild_command(path, name=RTX)} --chip "
-                f"sm{chip.replace('.', '')}"
+                f"one has {here}; build it for that: {rebuild_command(path, name=RTX)} --chip "
+                f"sm{here.replace('.', '')}"
             )
-        return cls(Session(path, spec, number, module, options.cache), spec, device)
 
 
 def _check_known(chip: str) -> None:

@@ -12,7 +12,7 @@ import warnings
 import weakref
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -23,6 +23,9 @@ from r2p_edge.runtimes.tensorrt.library import import_tensorrt, rebuild_command
 from r2p_edge.runtimes.tensorrt.plan_header import TITLES, Plan, read_plan
 from r2p_edge.runtimes.tensorrt.session import Session
 from r2p_edge.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from r2p_edge.runtimes.tensorrt.build import BuildOptions
 
 
 class TensorRT(Runtime):
@@ -54,30 +57,70 @@ class TensorRT(Runtime):
 
     @classmethod
     def prepare(cls, model: Path, folder: Path, options: Options) -> Path:
-        from r2p_edge.runtimes.tensorrt.build import BuildOptions, plan_from_onnx
+        from r2p_edge.runtimes.tensorrt.build import plan_from_onnx
 
         if options.precision not in (None, "fp32"):
             raise BackendError(
                 f"an engine in {options.precision} is not built for a trial; choose fp32"
             )
-        number = gpu_number(options.device or "cuda", cls)
+        wanted = cls._trial(model.stem, gpu_number(options.device or "cuda", cls))
         plan = folder / f"{model.stem}.engine"
-        wanted = BuildOptions(model.stem, "fp32", number=number)
         plan.write_bytes(plan_from_onnx(model, wanted, cls.library()))
         return plan
 
     @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> TensorRT:
-        if options.threads is not None or options.cache is not None:
-            raise UsageError("tensorrt has neither threads nor a cache of models; leave them out")
-        check_precision(path, spec, options, cls.name)
-        plan = plan_for(cls.name, path, spec)
+        cls._check_options(options)
+        _check_precision(path, spec, options, cls.name)
+        plan = _plan_for(cls.name, path, spec)
         module = cls.library()
-        check_version(path, spec, plan, module)
+        _check_version(path, spec, plan, module)
         device = (options.device or "cuda").removesuffix(":0")
         number = gpu_number(device, cls)
-        _check_chip(path, spec, cudart.load().chip(number))
-        return cls(Session(path, spec, number, module), spec, device)
+        cls._check_chip(path, spec, plan, cudart.load().chip(number))
+        return cls(Session(path, spec, number, module, options.cache), spec, device)
+
+    @classmethod
+    def _trial(cls, name: str, number: int) -> BuildOptions:
+        """Return the options of an engine for a trial on a GPU of this machine."""
+        from r2p_edge.runtimes.tensorrt.build import BuildOptions
+
+        return BuildOptions(name, "fp32", number=number)
+
+    @classmethod
+    def _check_options(cls, options: Options) -> None:
+        """Make sure that the runtime has the options that are given.
+
+        Raises:
+            UsageError: it has not.
+        """
+        if options.threads is not None or options.cache is not None:
+            raise UsageError("tensorrt has neither threads nor a cache of models; leave them out")
+
+    @classmethod
+    def _check_chip(cls, path: Path, spec: ModelSpec, plan: Plan, chip: cudart.Chip) -> None:
+        """Compare the GPU that an engine was built for with the one that is to run it.
+
+        Raises:
+            ModelError: it is of another generation.
+        """
+        target = spec.target or {}
+        built = target.get("compute_capability", chip.compute_capability)
+        if built != chip.compute_capability:
+            raise ModelError(
+                f"{path} was built for a GPU of compute capability {built} and this one has "
+                f"{chip.compute_capability}; build it here: {rebuild_command(path)}"
+            )
+        count = target.get("multiprocessors", chip.multiprocessors)
+        if count != chip.multiprocessors:
+            # Another model, or the same in another power mode: the engine still runs.
+            warnings.warn(
+                f"{path} was tuned on a GPU of {count} multiprocessors and this one has "
+                f"{chip.multiprocessors}; it may be slower than one that is built here: "
+                f"{rebuild_command(path)}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         array = as_input(batch, self)
@@ -106,7 +149,7 @@ def gpu_number(device: str, runtime: type[TensorRT]) -> int:
     return available.index(device)
 
 
-def check_precision(path: Path, spec: ModelSpec, options: Options, name: str) -> None:
+def _check_precision(path: Path, spec: ModelSpec, options: Options, name: str) -> None:
     """Make sure that an engine computes in the precision that is asked of the runtime `name`.
 
     Raises:
@@ -120,7 +163,7 @@ def check_precision(path: Path, spec: ModelSpec, options: Options, name: str) ->
         )
 
 
-def plan_for(name: str, path: Path, spec: ModelSpec) -> Plan:
+def _plan_for(name: str, path: Path, spec: ModelSpec) -> Plan:
     """Return the header of an engine that is to run on the runtime `name`.
 
     Raises:
@@ -145,7 +188,7 @@ def plan_for(name: str, path: Path, spec: ModelSpec) -> Plan:
     return plan
 
 
-def check_version(path: Path, spec: ModelSpec, plan: Plan, module: ModuleType) -> None:
+def _check_version(path: Path, spec: ModelSpec, plan: Plan, module: ModuleType) -> None:
     """Compare the version that built an engine with the one that is to run it.
 
     Raises:
@@ -161,31 +204,6 @@ def check_version(path: Path, spec: ModelSpec, plan: Plan, module: ModuleType) -
             f"{version}; an engine runs with the version that built it, so build it "
             f"{'here' if name == 'tensorrt' else 'with this one'}: "
             f"{rebuild_command(path, name=name)}"
-        )
-
-
-def _check_chip(path: Path, spec: ModelSpec, chip: cudart.Chip) -> None:
-    """Compare the GPU that the engine was built on with the one that is to run it.
-
-    Raises:
-        ModelError: it is of another generation.
-    """
-    target = spec.target or {}
-    built = target.get("compute_capability", chip.compute_capability)
-    if built != chip.compute_capability:
-        raise ModelError(
-            f"{path} was built for a GPU of compute capability {built} and this one has "
-            f"{chip.compute_capability}; build it here: {rebuild_command(path)}"
-        )
-    count = target.get("multiprocessors", chip.multiprocessors)
-    if count != chip.multiprocessors:
-        # Another model, or the same in another power mode: the engine still runs.
-        warnings.warn(
-            f"{path} was tuned on a GPU of {count} multiprocessors and this one has "
-            f"{chip.multiprocessors}; it may be slower than one that is built here: "
-            f"{rebuild_command(path)}",
-            RuntimeWarning,
-            stacklevel=2,
         )
 
 
