@@ -1279,10 +1279,10 @@ os.execv(sys.executable, [sys.executable, "-m", "r2p_edge", *arguments])
 """
 
 
-@pytest.mark.parametrize(("name", "memory"), [("310B4", 4), ("310P3", 16)])
-def test_a_strangers_walk(tmp_path, name, memory):
+@pytest.mark.parametrize(("chip", "memory"), [("310B4", 4), ("310P3", 16)])
+def test_a_strangers_walk(tmp_path, chip, memory):
     """The README's commands, word for word, and then the command of the service."""
-    board = Atlas(tmp_path, name, memory=memory, set_up=False)
+    board = Atlas(tmp_path, chip, memory=memory, set_up=False)
     checkout = EXAMPLES.parent
     folders = {"r2p_edge", "export", "calibration", "cpp_ext"}
     for name in ("examples", "pyproject.toml", "setup.py", "README.md", "LICENSE", *folders):
@@ -1299,7 +1299,7 @@ def test_a_strangers_walk(tmp_path, name, memory):
 
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 8
-    if name == "310P3":  # as the page says of other boards than the one of its lines
+    if chip == "310P3":  # as the page says of other boards than the one of its lines
         assert "(`models/motion-fp16-ascend310p.om`)" in README
         blocks = [block.replace("-conv2d-ascend310b", "-ascend310p") for block in blocks]
         blocks = [block.replace("ascend310b", "ascend310p") for block in blocks]
