@@ -88,7 +88,7 @@ def clips_for(
         if number < 1:
             raise UsageError(f"{what} is {number}; it must be 1 or more")
     if folder is not None:
-        listing = list_videos(folder, spec.labels, split, strict=strict)
+        listing = list_videos(folder, spec.labels, split, subset="train", strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
         # The clips that a larger sample would take next.
         others = stratified(listing.videos, seed)[num_clips : num_clips + judged]
@@ -126,7 +126,8 @@ class _Sampled:
         reader = ClipReader(self._spec)
         for video in self._judged:
             with contextlib.suppress(VideoError):
-                yield reader.read(self._folder / video.name).pixels[0], video.label
+                path = self._folder / video.name
+                yield reader.read(path, part=video.part).pixels[0], video.label
 
     def record(self) -> dict[str, Any]:
         return self._manifest.record(unreadable=len(self._unreadable))

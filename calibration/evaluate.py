@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.tally import Tally, wilson_interval
-from r2p_edge.calibration.ucf101 import Video, check_unreadable, list_videos
+from r2p_edge.calibration.ucf101 import check_unreadable, list_videos
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
@@ -113,7 +114,7 @@ def _pixel_contract(spec: ModelSpec) -> tuple[Any, ...]:
 
 def _read(reader: ClipReader, video: Video, views: int) -> tuple[npt.NDArray[np.uint8], Timing]:
     timing = Timing()
-    return reader.read(video.path, clips=views, timing=timing).pixels, timing
+    return reader.read(video.path, clips=views, part=video.part, timing=timing).pixels, timing
 
 
 def print_evaluation(report: dict[str, Any]) -> None:

@@ -24,7 +24,9 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model file")
     shared.add_videos(verb, "folder of videos, with a folder for each class", required=True)
     shared.add_split(
-        verb, "list of the videos to measure on, such as UCF101's testlist01.txt (default: all)"
+        verb,
+        "list of the videos to measure on, such as UCF101's testlist01.txt or a CSV file of paths "
+        "and labels (default: all)",
     )
     shared.add_views(verb, "average over N clips per video (default: 1, the clip in the middle)")
     verb.add_former_clips(shared.VIDEOS)

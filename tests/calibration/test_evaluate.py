@@ -197,6 +197,35 @@ def test_for_people(run, videos, model, tmp_path):
     assert "3 clips of each" in run("eval", model, *arguments, "--views", 3)[1]
 
 
+def test_parts_of_a_video(run, fails, model, tmp_path):
+    """DALI's list: only the part that a line names is looked at."""
+    write_frames(tmp_path / "set" / "long", 0, 3, 2)
+    split = tmp_path / "val.txt"
+    listed = ("--videos", tmp_path / "set", "--split", split)
+    split.write_text("long 0 0.0 0.28\nlong 3 0.28 0.56\nlong 2 0.56 0.84\n")
+    code, output, errors = run("eval", model, *listed, "--json")
+    assert code == 0
+    assert "val.txt gives classes by number; they are taken to count the model's labels" in errors
+    report = json.loads(output)
+    assert (report["videos"], report["results"][0]["top1"]) == (3, 1.0)
+    split.write_text("long 0 0.0 0.28\nlong 3 7.0 9.5\n")
+    fails(DATA, "from 7 to 9.5 s of it", "eval", model, *listed)
+
+
+def test_a_flat_folder(run, fails, model, tmp_path):
+    for name, brightest in (("a", 0), ("b", 1), ("c", 2)):
+        write_frames(tmp_path / "set" / name, brightest)
+    fails(
+        DATA, "has no video in a folder of a class, but 3 beside each other",
+        "eval", model, "--videos", tmp_path / "set",
+    )  # fmt: skip
+    fails(DATA, "give a list with a label after each video", "eval", model, "--videos", tmp_path)
+    split = tmp_path / "val.csv"
+    split.write_text("path,label\n/data/a.mp4,frame 0\n/data/b.mp4,Frame_1\nc.mp4,frame 3\n")
+    report = report_of(run, model, "--videos", tmp_path / "set", "--split", split)
+    assert report["results"][0]["top1"] == pytest.approx(2 / 3)
+
+
 def test_unreadable_videos(run, fails, videos, model, tmp_path):
     for number in range(10):
         shutil.copytree(videos / "frame_2/v_5", videos / "frame_2" / f"v_1{number}")
