@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.calibration import motion
-from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips, stratified
+from r2p_edge.calibration.blank import showing
+from r2p_edge.calibration.manifest import Manifest, named_clips, sample_clips, stratified
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec import ModelSpec
@@ -111,14 +112,16 @@ class _Sampled:
     ) -> None:
         self._folder, self._spec, self._manifest = folder, spec, manifest
         self._unreadable: set[str] = set()
+        self._blank: int | None = None
         self.count = manifest.clips
         self.held_out = bool(others)
         self._judged = others or manifest.videos[:judged]
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         failed: list[tuple[str, VideoError]] = []
+        clips = named_clips(self._manifest, self._folder, self._spec, failed=failed)
         try:
-            yield from read_clips(self._manifest, self._folder, self._spec, failed=failed)
+            self._blank = yield from showing(clips, self.count, warn=self._blank is None)
         finally:  # over all passes, as the latest need not have seen every clip
             self._unreadable.update(name for name, _ in failed)
 
@@ -130,7 +133,8 @@ class _Sampled:
                 yield reader.read(path, part=video.part).pixels[0], video.label
 
     def record(self) -> dict[str, Any]:
-        return self._manifest.record(unreadable=len(self._unreadable))
+        record = self._manifest.record(unreadable=len(self._unreadable))
+        return {**record, "blank": self._blank} if self._blank else record
 
     def store(self, folder: Path) -> list[Path]:
         path = folder / f"clips-{self._manifest.digest()[:12]}.json"

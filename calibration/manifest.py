@@ -215,6 +215,22 @@ def read_clips(
         VideoNotFoundError: a file is missing.
         VideoError: a file is not the one that was sampled, or more than 5 % cannot be read.
     """
+    for _, clip in named_clips(manifest, folder, spec, failed=failed):
+        yield clip
+
+
+def named_clips(
+    manifest: Manifest,
+    folder: str | Path,
+    spec: ModelSpec,
+    *,
+    failed: list[tuple[str, VideoError]] | None = None,
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Yield the name of the video and the clip, for each clip of `read_clips`.
+
+    Args:
+        manifest, folder, spec, failed: see `read_clips`, and so are the errors.
+    """
     reader = ClipReader(spec)
     failed = [] if failed is None else failed
     for video in manifest.videos:
@@ -230,7 +246,7 @@ def read_clips(
             failed.append((video.name, error))
             check_unreadable(failed, len(manifest.videos))
             continue
-        yield from clips
+        yield from ((video.name, clip) for clip in clips)
 
 
 def stratified(videos: Sequence[Video], seed: int) -> list[Video]:
