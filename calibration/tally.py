@@ -72,6 +72,7 @@ class Tally:
             "runtime": self.predictor.runtime,
             "device": self.predictor.device,
             "precision": self.predictor.precision,
+            "weights": self.spec.precision,
         }
         for name, depth in (("top1", 1), ("top5", 5)):
             right = int((ranks < depth).sum())

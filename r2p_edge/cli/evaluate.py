@@ -37,7 +37,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure; return 0."""
+    """Measure; return 0, or the highest exit code of models that could not be opened."""
     from r2p_edge.calibration.evaluate import evaluate
 
     with progress_bars() as progress:
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(report)
     else:
         show(report)
-    return 0
+    return max((result.get("exit_code", 0) for result in report["results"]), default=0)
 
 
 def show(report: dict[str, Any]) -> None:
