@@ -9,7 +9,7 @@ from pathlib import Path
 
 from r2p_edge.calibration.catalogue import Catalogue
 from r2p_edge.calibration.class_names import class_finder
-from r2p_edge.calibration.lists.classes import classes_beside
+from r2p_edge.calibration.lists.classes import LABEL_FILES, classes_beside
 from r2p_edge.calibration.lists.entries import Entry, Part
 from r2p_edge.calibration.split_file import Split
 from r2p_edge.errors import VideoError
@@ -61,8 +61,7 @@ def match_list(split: Split, labels: Sequence[str], disk: Catalogue) -> Matched:
     """Match the videos of a list with files and classes.
 
     The class is the name in the list, or else that of the folder which the list or the data set
-    has the video in, or else the number in the list, which counts the labels beside it or else
-    the model's.
+    has the video in, or else the number in the list, which counts the labels beside it.
 
     Raises:
         VideoError: the class of a video is in doubt.
@@ -170,29 +169,35 @@ def _check_numbers(
 
 
 def _by_number(split: Split, labels: Sequence[str]) -> list[int | None]:
-    """Return the classes of videos by the numbers in the list."""
+    """Return the classes of videos by the numbers in the list.
+
+    The model's labels are in the order of its outputs, which need not be that of the list: UCF101
+    alone is counted in two orders, which differ in four classes.
+    """
     numbers = [entry.label for entry in split.entries if isinstance(entry.label, int)]
     find = class_finder(labels)
     if all(find(str(number)) is not None for number in numbers):  # classes named by numbers
         return [find(str(number)) for number in numbers]
-    beside = classes_beside(split.path)
-    classes = labels if beside is None else beside
+    seen = f"{split.name} has lines of the form {split.form} with classes by number"
+    classes = classes_beside(split.path)
+    if classes is None:
+        raise VideoError(
+            f"{seen}, and nothing says which class a number is; put the names of the classes in "
+            f"their order, one a line, into {split.path.with_name(LABEL_FILES[-1])}, or write them "
+            "in place of the numbers"
+        )
     low, high = min(numbers), max(numbers)
     if high - min(low, 1) >= len(classes):
         raise VideoError(
-            f"{split.name} has lines of the form {split.form} and the label {high}, where there "
-            f"are {len(classes)} classes; give the list of the model's data set"
+            f"{seen}, one of them {high}, but the labels beside it are {len(classes)}; give the "
+            "list and the labels of one data set"
         )
     if low > 0 and high < len(classes):
         raise VideoError(
-            f"{split.name} has lines of the form {split.form} with labels from {low} to {high}, "
-            f"which may count {len(classes)} classes from 0 or from 1; write names of classes in "
-            "place of the numbers, or list a video of the first class or the last one too"
+            f"{seen} from {low} to {high}, which may count the {len(classes)} labels beside it "
+            "from 0 or from 1; write names in place of the numbers, or list a video of the first "
+            "class or of the last one too"
         )
     first = 0 if low == 0 else 1
-    whose = "the model's labels" if beside is None else "the labels beside it"
-    _log.warning(
-        "%s gives classes by number; they are taken to count %s from %d on (%d is %s)",
-        split.name, whose, first, first, classes[0],
-    )  # fmt: skip
+    _log.info("%s counts the labels beside it from %d on (%s)", split.name, first, classes[0])
     return [find(classes[number - first]) for number in numbers]

@@ -44,7 +44,8 @@ def entries_by_header(rows: Sequence[Row], where: Path) -> tuple[list[Entry], Su
         name = short_name(cells["id"] if youtube else cells["path"])
         names: list[tuple[str, Part | None]] = [(name, part)]
         if youtube and part is not None and all(second.is_integer() for second in part):
-            names.insert(0, (f"{name}_{int(part[0]):06d}_{int(part[1]):06d}", None))
+            start, end = map(int, part)
+            names[:0] = [(f"{name}_{start:06d}_{end:06d}", None), (f"{name}_{start}_{end}", None)]
         entries.append(Entry(row.line, tuple(names), cells.get("label")))
     if entries and all(str(entry.label).isdecimal() for entry in entries):
         entries = [replace(entry, label=int(str(entry.label))) for entry in entries]

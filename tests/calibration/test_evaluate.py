@@ -201,12 +201,10 @@ def test_parts_of_a_video(run, fails, model, tmp_path):
     """DALI's list: only the part that a line names is looked at."""
     write_frames(tmp_path / "set" / "long", 0, 3, 2)
     split = tmp_path / "val.txt"
+    (tmp_path / "labels.txt").write_text("\n".join(SPEC.labels))
     listed = ("--videos", tmp_path / "set", "--split", split)
     split.write_text("long 0 0.0 0.28\nlong 3 0.28 0.56\nlong 2 0.56 0.84\n")
-    code, output, errors = run("eval", model, *listed, "--json")
-    assert code == 0
-    assert "val.txt gives classes by number; they are taken to count the model's labels" in errors
-    report = json.loads(output)
+    report = report_of(run, model, *listed)
     assert (report["videos"], report["results"][0]["top1"]) == (3, 1.0)
     split.write_text("long 0 0.0 0.28\nlong 3 7.0 9.5\n")
     fails(DATA, "from 7 to 9.5 s of it", "eval", model, *listed)

@@ -288,6 +288,7 @@ def test_parts_of_videos(tmp_path):
         cv2.imwrite(str(tmp_path / "set" / "long" / f"{number}.png"), image)
     split = tmp_path / "train.txt"
     spec = spec_of_brightness()
+    (tmp_path / "labels.txt").write_text("\n".join(spec.labels))
     split.write_text("long 0 0.0 1.0\nlong 1 1.0 2.0\n")
     with pytest.warns(CalibrationWarning):
         manifest = sample_clips(list_videos(tmp_path / "set", spec.labels, split), num_clips=2)

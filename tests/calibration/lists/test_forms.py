@@ -66,6 +66,7 @@ def test_names_with_spaces_and_digits(tmp_path, split, line):
 def test_ranges_of_one_file(tmp_path, split):
     """DALI labels several parts of a file, which may be of several classes."""
     folder = touch(tmp_path / "set", "long.mp4")
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     text = "long.mp4 0 0.0 1.2\nlong.mp4 2 1.2 4\nlong.mp4 2 4.0 9.5\nlong.mp4 2 4.0 9.5\n"
     videos = list_videos(folder, LABELS, split(text)).videos
     assert [(video.label, video.part) for video in videos] == [

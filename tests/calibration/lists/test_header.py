@@ -22,7 +22,7 @@ def test_kinetics_trimmed_and_flat(tmp_path, split):
     folder = touch(
         tmp_path / "set",
         "--4-0ihtnBU_000058_000068.mp4",
-        "--56QUhyDQM_000185_000195.mkv",
+        "--56QUhyDQM_185_195.mkv",
         "-1IlTIWPNs4_000001_000011.mp4",
     )
     listing = list_videos(folder, LABELS, split(KINETICS, "validate.csv"))
@@ -65,6 +65,7 @@ def test_kinetics_whole_videos_have_the_range(tmp_path, split):
 )
 def test_names_of_columns(tmp_path, split, text, label, part):
     folder = touch(tmp_path / "set", "a.mp4", "b.mp4")
+    (tmp_path / "labels.txt").write_text("walk\nrun\n")
     videos = {
         video.name: video for video in list_videos(folder, ("walk", "run"), split(text)).videos
     }
