@@ -136,9 +136,9 @@ def _nothing_left(
     known = f"{', '.join(labels[:3])}{', ...' if len(labels) > 3 else ''}"
     if listing.foreign and not listing.missing:
         first = listing.foreign[0]
-        whose = (
-            f"{folder}, such as {first}," if split is None else f"{split.name}, such as {first},"
-        )
+        whose = f"{folder}, such as {first},"
+        if split is not None:
+            whose = f"{split.name}, such as {first}, read as {split.form},"
         return VideoError(
             f"none of the {len(listing.foreign)} videos of {whose} is of a class that the model "
             f"has ({known}), by the name of its folder or its label; if it is of another data set, "

@@ -11,6 +11,7 @@ from pathlib import Path
 from r2p_edge.calibration.lists.entries import Entry, Part, short_name
 from r2p_edge.calibration.lists.table import Row
 from r2p_edge.errors import VideoError
+from r2p_edge.video.source import VIDEO_SUFFIXES
 
 Label = str | int | None
 
@@ -120,8 +121,17 @@ def _kind(cells: Sequence[str]) -> str:
 
 
 def _check_that_paths_come_first(rows: Sequence[Row], where: Path) -> None:
-    """Refuse lists of classes, which have a number before each name and no video."""
+    """Refuse lists of classes, with a number before each name, and videos in another column."""
     row = rows[0]
+    suffixes = tuple(VIDEO_SUFFIXES)
+    columns = zip(*(row.cells for row in rows))
+    has_videos = [all(cell.lower().endswith(suffixes) for cell in column) for column in columns]
+    if any(has_videos) and not has_videos[0]:
+        raise VideoError(
+            f"line {row.line} of {where} is {row.text!r:.200}, with a video in column "
+            f"{has_videos.index(True) + 1}; expected it in the first ({_KNOWN}), or a first line "
+            "that names the columns"
+        )
     if all(re.fullmatch(r"\d+\s+[^/\\.]+", row.cells[0]) for row in rows):
         raise VideoError(
             f"line {row.line} of {where} is {row.text!r:.200}; expected a video at its beginning "

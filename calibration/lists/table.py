@@ -18,6 +18,7 @@ _SUFFIX = "|".join(suffix[1:] for suffix in sorted(VIDEO_SUFFIXES))
 _WITH_SUFFIX = re.compile(
     rf"""(?P<name>"[^"]+"|'[^']+'|.*\.(?:{_SUFFIX}))(?:\s+(?P<rest>\S.*))?""", re.IGNORECASE
 )
+_SUFFIX_AND_MORE = re.compile(rf".*\.(?:{_SUFFIX})\s+\S", re.IGNORECASE)
 _NUMBER = r"-?\d+(?:\.\d*)?"
 _WITHOUT_SUFFIX = re.compile(rf"(?P<name>\S.*?)(?P<rest>(?:\s+{_NUMBER})*)")
 _LABEL = re.compile(rf"(?P<before>(?:{_NUMBER}\s+)*)(?P<label>\S.*?)(?P<after>(?:\s+{_NUMBER})*)")
@@ -86,6 +87,8 @@ def _separated(lines: Sequence[tuple[int, str]], separator: str) -> list[Row] | 
     if len(cells) != len(lines) or {len(row) for row in cells} in ({1}, {0}):
         return None
     if len({len(row) for row in cells}) > 1:
+        return None
+    if any(_SUFFIX_AND_MORE.match(cell) for row in cells for cell in row):  # a comma in a name
         return None
     return [Row(number, line, row) for (number, line), row in zip(lines, cells)]
 

@@ -89,6 +89,8 @@ def test_ranges_of_one_file(tmp_path, split):
         ("a.mp4 0 4.0 4.0\n", "path label start end; the end must come after the start"),
         ("a.mp4 0 9.5 4\n", "path label start end; the end must come after the start"),
         ("a.mp4,3.0\n", "form path seconds; expected one of"),
+        ("walk,a.mp4\nrun,b.mp4\n", "with a video in column 2; expected it in the first"),
+        ("a.mp4 0 1e0 2e0\n", "such as a.mp4, read as path frames label, is of a class that"),
         ("a.mp4,walk,fast\n", "form path text text; expected one of"),
         ("0 abseiling\n1 air drumming\n", "not a list of classes such as classInd.txt"),
         ("1 ApplyEyeMakeup\n2 ApplyLipstick\n", "not a list of classes such as classInd.txt"),

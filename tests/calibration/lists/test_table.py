@@ -20,6 +20,7 @@ def cells(text):
         ("a b.mp4 3\n\n c.avi\t4 \n", [("a b.mp4", "3"), ("c.avi", "4")]),
         ("# path label\n#\na.mp4 3\n", [("a.mp4", "3")]),
         ("#1 fan/a.mp4 3\n", [("#1 fan/a.mp4", "3")]),
+        ("a, b.mp4 3\nc, d.mp4 4\n", [("a, b.mp4", "3"), ("c, d.mp4", "4")]),
         ("a, b.mp4 3\nc.mp4 4\n", [("a, b.mp4", "3"), ("c.mp4", "4")]),
         ('"a, b.mp4",3\nc.mp4,4\n', [("a, b.mp4", "3"), ("c.mp4", "4")]),
         ("a.mp4 40 brush hair\n", [("a.mp4", "40", "brush hair")]),
