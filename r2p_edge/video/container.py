@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge.errors import VideoError
+from r2p_edge.video.as_stored import note_aspect
 
 if TYPE_CHECKING:
     import av
@@ -78,6 +79,7 @@ class VideoDecoder:
         self.tick = float(stream.time_base) if stream.time_base else 1 / 90000
         self.start = 0.0 if stream.start_time is None else stream.start_time * self.tick
         self.timed = self._container.format.name != "avi"
+        note_aspect(name, stream.sample_aspect_ratio)
 
     def _open(self, container: InputContainer | None = None) -> None:
         import av
