@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from r2p_edge._telemetry import no_telemetry
 from r2p_edge.errors import BackendError, MissingDependencyError, one_line
 
 
@@ -21,7 +22,7 @@ def missing(package: str, extra: str) -> MissingDependencyError:
 
 
 def import_library(name: str, install: str) -> ModuleType:
-    """Import the module `name` and return it.
+    """Import the module `name`, which then reports its use to nobody, and return it.
 
     Args:
         install: advice for the error message if it is missing.
@@ -31,7 +32,8 @@ def import_library(name: str, install: str) -> ModuleType:
         BackendError: it is installed but its import fails.
     """
     try:
-        module = importlib.import_module(name)
+        with no_telemetry():
+            module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
             raise MissingDependencyError(f"{name} is not installed; {install}") from error
