@@ -141,7 +141,7 @@ gives_a_frame() {
     said=$(timeout --signal=INT --kill-after=5 "$PATIENCE" gst-launch-1.0 -q "${words[@]}" 2>&1) &&
         return
     why=$(grep -m1 -E '^(ERROR|WARNING): ' <<<"$said") || why="none in $PATIENCE s"
-    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" >&2
+    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" | hidden >&2
     return 1
 }
 

@@ -149,22 +149,6 @@ def test_what_the_package_logs(run, tmp_path, monkeypatch, verbose, before):
     assert (logger.handlers, logger.level) == (handlers, level)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["stream", "rtsp://admin:S3cret@127.0.0.1:9/cam", "--reconnect", 0, "--timeout", 1],
-        ["predict", "http://admin:S3cret@127.0.0.1:9/x.mp4", "--json"],
-        ["predict", "http://admin:S3cret@127.0.0.1:9/x.mp4"],
-    ],
-)
-def test_passwords_are_not_shown(run, model, arguments):
-    verb, url, *options = arguments
-    code, output, errors = run(verb, model, url, *options)
-    assert code == DATA
-    assert "S3cret" not in output + errors
-    assert "://admin:***@127.0.0.1:9/" in errors
-
-
 def test_help_in_a_bare_checkout(tmp_path):
     """Run it where NumPy alone is installed, and the package lies in the current folder."""
     python = make_python(tmp_path / "bare")
