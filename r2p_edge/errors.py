@@ -111,11 +111,14 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 def shown_as(folder: str | Path, path: str | Path) -> Iterator[None]:
     """Let the errors of this package name `path` where they would name a file in `folder`.
 
-    The files of a temporary folder are gone when somebody reads of them.
+    The files of a temporary folder are gone when somebody reads of them. An `OutputError` names
+    the folder itself, in which there may be too little room.
     """
-    file = re.compile(re.escape(str(folder)) + r"(?:/[\w.+-]+)*")
+    file = re.compile(re.escape(str(folder)) + r"(?:/[\w.+-]+)*(?![\w.+-])")
     try:
         yield
+    except OutputError:
+        raise
     except R2PError as error:
         error.args = tuple(
             file.sub(lambda _: str(path), each) if isinstance(each, str) else each

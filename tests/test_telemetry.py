@@ -14,6 +14,7 @@ import types
 import numpy as np
 import pytest
 from file_server import serving
+from networks import SMALL, spec_for
 from paths import EXAMPLES, ROOT
 from real_mindspore_lite import FOLDER, environment, needs_real_lite
 from requirements import needs, require
@@ -173,9 +174,10 @@ def test_export_of_pytorch(small_checkpoint, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    file = tmp_path / "net.pth"
-    torch.save(load_file(small_checkpoint), file)
-    quiet([*R2P, "info", tmp_path], tmp_path)
+    (tmp_path / "work").mkdir()
+    torch.save(load_file(small_checkpoint), tmp_path / "work" / "net.pth")
+    (tmp_path / "work" / "spec.json").write_text(spec_for(SMALL["classes"]).to_json())
+    quiet([*R2P, "export", "net.pth", "--spec", "spec.json", "--out", "out"], tmp_path)
 
 
 @pytest.mark.slow
@@ -219,10 +221,10 @@ def test_mindspore_lite(motion_model, clip, tmp_path):
 
 @pytest.mark.slow
 @needs("tensorrt_rtx")
-def test_a_kit_of_tensorrt_for_rtx(motion_model, tmp_path):
-    """It builds here, and cannot be run."""
+def test_tensorrt_for_rtx(motion_model, tmp_path):
+    """Build an engine, which needs no GPU."""
     out = tmp_path / "work"
-    command = [*R2P, "export", motion_model, "--to", "tensorrt-rtx", "--chip", "ada", "--out", out]
+    command = [*R2P, "export", motion_model, "--to", "tensorrt-rtx", "--chip", "sm89", "--out", out]
     quiet(command, tmp_path)
 
 
