@@ -17,7 +17,7 @@ try:
     import onnx
     from onnx import shape_inference
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 
 class Profile(NamedTuple):

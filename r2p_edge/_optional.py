@@ -8,16 +8,14 @@ from types import ModuleType
 from r2p_edge._telemetry import no_telemetry
 from r2p_edge.errors import BackendError, MissingDependencyError, one_line
 
+OPENCV = "pip install opencv-python-headless"
 
-def missing(package: str, extra: str) -> MissingDependencyError:
-    """Return the error to raise where `package`, which an extra installs, cannot be imported.
 
-    Args:
-        extra: name of the extra of r2p_edge, as in `pip install "r2p_edge[extra]"`.
-    """
+def missing(package: str) -> MissingDependencyError:
+    """Return the error to raise where `package` cannot be imported."""
+    # Not an extra of r2p_edge: no index has this package, and anybody could register its name.
     return MissingDependencyError(
-        f"this needs the package {package}, which is not installed; "
-        f'run: pip install "r2p_edge[{extra}]"'
+        f"this needs the package {package}, which is not installed; run: pip install {package}"
     )
 
 

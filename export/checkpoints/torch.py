@@ -43,7 +43,7 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     try:
         import torch
     except ImportError as error:
-        raise missing("torch", "torch") from error
+        raise missing("torch") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... depending on where a

@@ -213,12 +213,12 @@ def test_as_a_module_and_into_a_closed_pipe(model, clip):
 
 def test_missing_packages(fails, model, clip, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    fails(BACKEND, 'pip install "r2p_edge[demo]"', "demo", "--out", tmp_path / "demo")
+    fails(BACKEND, "pip install opencv-python-headless", "demo", "--out", tmp_path / "demo")
     monkeypatch.setattr(preprocessor, "kernel", _frames_py)
     picture = tmp_path / "frames" / "0.png"
     picture.parent.mkdir()
     picture.write_bytes(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1])
-    fails(BACKEND, 'pip install "r2p_edge[opencv]"', "predict", model, picture.parent)
+    fails(BACKEND, "pip install opencv-python-headless", "predict", model, picture.parent)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    fails(BACKEND, 'pip install "r2p_edge[onnxruntime]"', "predict", model, clip)
+    fails(BACKEND, "pip install onnxruntime", "predict", model, clip)
