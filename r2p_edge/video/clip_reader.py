@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from r2p_edge.addresses import shortened
 from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError, warn_caller
 from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
@@ -88,7 +89,7 @@ class ClipReader:
                         return self._read_video(shown, clips, color, timing)
             if isinstance(source, Iterable):
                 return self._read_iterable(source, clips, rate, color, timing)
-        raise VideoError(f"{source!r:.80} is not a video; give a path, an array or frames")
+        raise VideoError(f"{shortened(source)} is not a video; give a path, an array or frames")
 
     @property
     def _count(self) -> Count:

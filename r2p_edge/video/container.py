@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from r2p_edge.addresses import hide_password
 from r2p_edge.errors import VideoError
 from r2p_edge.video.as_stored import note_aspect
 
@@ -47,7 +48,11 @@ def open_container(
     if int(av.__version__.partition(".")[0]) < 19:
         # Without it, these versions refuse files whose title is not in UTF-8.
         arguments["metadata_errors"] = "replace"
-    container: InputContainer = av.open(url, "r", timeout=timeout, options=options, **arguments)
+    try:
+        container: InputContainer = av.open(url, "r", timeout=timeout, options=options, **arguments)
+    except (av.FFmpegError, OSError) as error:
+        hide_password(error)
+        raise
     return container
 
 
