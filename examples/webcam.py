@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 
 from r2p_edge import Prediction, Predictor
+from r2p_edge.artifact.atomic import atomic_file, atomic_write
 from r2p_edge.errors import R2PError
 
 TITLE = "r2p_edge"
@@ -66,11 +67,15 @@ def drawn(answer: Prediction, rate: float) -> np.ndarray:
     return canvas
 
 
+class NoPicturesError(Exception):
+    """A movie has no pictures, and so gets no file."""
+
+
 class Movie:
     """A video file of pictures, each shown from its own time on.
 
     A picture whose time is not after that of the one before, as when a camera's clock begins anew,
-    is shown right after that one.
+    is shown right after that one. The file gets its name when it is finished.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,13 +83,17 @@ class Movie:
 
         self._frame = av.VideoFrame.from_ndarray
         try:
-            self._container = av.open(str(path), "w")
+            with ExitStack() as stack:
+                draft = stack.enter_context(atomic_file(path))
+                self._container = av.open(str(draft), "w")
+                self._file = stack.pop_all()
         except ValueError as error:  # it knows no file of that kind
             raise SystemExit(f"webcam.py: {path} cannot be written ({error})") from error
         self._stream = self._container.add_stream("libx264", rate=25)
         self._stream.time_base = self._stream.codec_context.time_base = MILLISECONDS
         self._start: float | None = None  # of the source's time, where the file's is 0
         self._newest = -1  # milliseconds in the file
+        self._error: OSError | None = None  # the one by which the file has become useless
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
         """Append a picture, uint8 (H, W, 3) in BGR, at a time of the source's."""
@@ -99,15 +108,28 @@ class Movie:
             moment = self._newest + 1
         self._newest = moment
         frame.pts, frame.time_base = moment, MILLISECONDS
-        self._container.mux(self._stream.encode(frame))
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except OSError as error:
+            self._error = error
+            raise
 
     def close(self) -> None:
-        """Finish the file."""
-        try:
-            if self._start is not None:
-                self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
+        """Finish the file; there is none if it got no picture, or if it cannot be written."""
+        with suppress(NoPicturesError), self._file, self._container:
+            if self._error is not None:
+                raise self._error
+            if self._start is None:
+                raise NoPicturesError
+            self._container.mux(self._stream.encode(None))
+
+
+def encoded(picture: np.ndarray, path: Path) -> bytes:
+    """Return a picture as the bytes of an image file of that name."""
+    try:
+        return bytes(cv2.imencode(path.suffix, picture)[1])
+    except cv2.error as error:
+        raise SystemExit(f"webcam.py: {path} cannot be written ({error.err})") from error
 
 
 def show(picture: np.ndarray | None) -> bool:
@@ -203,7 +225,7 @@ def main() -> None:
             if not options.no_window and not show(picture):
                 break
     if options.screenshot and picture is not None:
-        cv2.imwrite(str(options.screenshot), picture)
+        atomic_write(options.screenshot, encoded(picture, options.screenshot))
 
 
 if __name__ == "__main__":
