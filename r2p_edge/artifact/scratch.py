@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from r2p_edge.artifact.abandoned import make_locked, open_folder, remove_abandoned
 from r2p_edge.errors import OutputError, R2PError
 
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 _NAME = re.compile(r"r2p_edge-[0-9a-f]{16}")
 
 
@@ -35,6 +37,8 @@ def scratch_folder() -> Iterator[Path]:
     except R2PError:  # some are OSErrors too, and say themselves what happened
         raise
     except OSError as error:
+        if folder is not None and not _is_about(error, folder):
+            raise
         raise OutputError(
             f"temporary files cannot be written ({error.strerror or error}); make room in "
             f"{tempfile.tempdir or 'the folder for them'}, or set TMPDIR to another folder"
@@ -44,6 +48,13 @@ def scratch_folder() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    """Return whether the system has refused to write below the folder."""
+    if isinstance(error.filename, str):
+        return Path(error.filename).is_relative_to(folder)
+    return error.errno in _REFUSALS
 
 
 def _make(parent: Path) -> tuple[Path, int]:

@@ -53,6 +53,10 @@ def test_a_full_disk_is_an_output_error(temporary):
         scratch_folder(),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputError, match="temporary files"), scratch_folder() as folder:
+        (folder / "absent" / "file").touch()
+    with pytest.raises(PermissionError), scratch_folder():
+        raise PermissionError(errno.EACCES, "Permission denied", "/other")
     with pytest.raises(ModelNotFoundError), scratch_folder():
         raise ModelNotFoundError("not here")
     assert not list(temporary.iterdir())
