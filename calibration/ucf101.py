@@ -8,6 +8,7 @@ from 0. Names are compared without case, because UCF101 itself spells one class 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,10 +17,10 @@ from typing import Literal
 from r2p_edge.calibration.class_names import class_finder, video_key
 from r2p_edge.calibration.split_file import Split, read_split
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from r2p_edge.video.video_folder import entries_of, has_frames, is_video_file, report_left_out
 
 MAX_UNREADABLE = 0.05
-"""Largest share of damaged videos with which the figures of the others are still reported."""
+"""Largest share of damaged videos with which the figures of the others are taken for the whole."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Listing:
         subset: "train" or "test", the kind of the list; "all" without one.
         split: file name of the list.
         split_sha256: of the list's bytes.
+        left_out: names in the class folders that are no videos by their suffix, or have the name
+            of another video; empty with a list, which says what it wants.
     """
 
     videos: tuple[Video, ...]
@@ -58,6 +61,7 @@ class Listing:
     subset: Literal["train", "test", "all"] = "all"
     split: str | None = None
     split_sha256: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def list_videos(
@@ -92,9 +96,10 @@ def list_videos(
     if not found:
         raise VideoNotFoundError(f"there is no folder {folder}; give one with a folder per class")
     wanted = None if split is None else read_split(Path(split))
-    listing = _match(_entries(folder), labels, wanted)
+    listing = _match(entries_of(folder), labels, wanted)
     if not listing.videos:
         raise _nothing_left(folder, labels, wanted, listing)
+    report_left_out(folder, listing.left_out)
     if strict and listing.missing:
         raise VideoError(
             f"{folder} lacks {len(listing.missing)} of the videos of {listing.split}, the first "
@@ -104,9 +109,13 @@ def list_videos(
     return listing
 
 
-def check_unreadable(failed: Sequence[tuple[str, VideoError]], total: int) -> None:
-    """Raise VideoError if more than `MAX_UNREADABLE` of `total` videos cannot be read."""
-    if len(failed) > MAX_UNREADABLE * total:
+def check_unreadable(failed: Sequence[tuple[str, object]], total: int) -> None:
+    """Raise VideoError if more than one and `MAX_UNREADABLE` of `total` videos cannot be read.
+
+    Args:
+        failed: names and errors of the videos.
+    """
+    if len(failed) > max(1, MAX_UNREADABLE * total) or len(failed) == total:
         raise VideoError(
             f"{len(failed)} of {total} videos cannot be read and no more than "
             f"{MAX_UNREADABLE:.0%} may be damaged, so copy the data set again: {failed[-1][1]}"
@@ -125,8 +134,10 @@ def _match(classes: Iterable[Path], labels: Sequence[str], split: Split | None) 
             found.setdefault((index, video_key(name)), name)
         return found
 
-    paths = {f"{path.parent.name}/{path.name}": path for path in _videos_in(classes)}
-    present = by_key(paths)
+    ranks = dict(_ranked(classes))
+    paths = {f"{path.parent.name}/{path.name}": path for path in ranks}
+    most = 1 if split is None else 2  # a list may name what does not end like a video
+    present = by_key(name for name in paths if ranks[paths[name]] <= most)
     videos, missing, foreign = [], [], []
     for key, name in (present if split is None else by_key(split.names)).items():
         index, _ = key
@@ -138,29 +149,22 @@ def _match(classes: Iterable[Path], labels: Sequence[str], split: Split | None) 
             videos.append(Video(paths[present[key]], present[key], labels[index]))
     found = tuple(videos), tuple(missing), tuple(foreign), len(labels)
     if split is None:
-        return Listing(*found)
+        return Listing(*found, left_out=tuple(paths.keys() - present.values()))
     return Listing(*found, split.subset, split.name, split.sha256)
 
 
-def _videos_in(classes: Iterable[Path]) -> Iterator[Path]:
-    """Yield the videos in class folders, files before folders of frames."""
-    for folder in filter(Path.is_dir, classes):
-        entries = sorted(_entries(folder), key=lambda path: (path.is_dir(), path.name))
-        yield from filter(_is_video, entries)
+def _ranked(classes: Iterable[Path]) -> Iterator[tuple[Path, int]]:
+    """Yield what is in class folders, video files first, with its rank (see `_rank`)."""
+    for folder in filter(os.path.isdir, classes):
+        ranks = {path: _rank(path) for path in entries_of(folder)}
+        yield from sorted(ranks.items(), key=lambda each: (each[1], each[0].name))
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return the entries of a folder that are not hidden, sorted by name."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise VideoError(f"{folder} cannot be listed ({error.strerror}); check it") from error
-
-
-def _is_video(path: Path) -> bool:
-    if path.is_dir():
-        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in _entries(path))
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+def _rank(path: Path) -> int:
+    """Return 0 for a video file, 1 for a folder of frames, 2 for other files, else 3."""
+    if is_video_file(path):
+        return 0
+    return 1 if has_frames(path) else 2 if os.path.isfile(path) else 3
 
 
 def _nothing_left(
@@ -170,8 +174,8 @@ def _nothing_left(
     if _match([folder.resolve()], labels, split).videos:
         above = folder.resolve().parent
         return VideoError(f"{folder} is the folder of one class; give the one above it, {above}")
-    for child in filter(Path.is_dir, _entries(folder)):
-        if _match(_entries(child), labels, split).videos:
+    for child in filter(os.path.isdir, entries_of(folder)):
+        if _match(entries_of(child), labels, split).videos:
             return VideoError(f"{folder} has no folder per class, but {child} has; give that")
     known = f"{', '.join(labels[:3])}{', ...' if len(labels) > 3 else ''}"
     if listing.foreign and not listing.missing:

@@ -14,7 +14,7 @@ from r2p_edge.runtimes import RUNTIMES
 
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
-    "r2p_edge": "_version errors prediction < spec frame _optional"
+    "r2p_edge": "_version errors prediction orientation < spec frame _optional"
     " < artifact preprocess agreement _isolated < runtimes video < live doctor < predictor"
     " < compare demo info __init__ < cli < __main__",
     "export": "checkpoints labels packages < graph presets < contract verify < targets"
