@@ -35,8 +35,13 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure; return 0."""
+    """Measure; return 0.
+
+    Raises:
+        VideoError: many videos cannot be read; the figures of the others are printed before.
+    """
     from r2p_edge.calibration.evaluate import evaluate
+    from r2p_edge.calibration.ucf101 import check_unreadable
 
     with progress_bars() as progress:
         report = evaluate(
@@ -52,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
         print_json(report)
     else:
         show(report)
+    failed = [(each["video"], each["error"]) for each in report["failed"]]
+    check_unreadable(failed, report["videos"] + len(failed))
     return 0
 
 
