@@ -70,7 +70,15 @@ class MindSporeLite(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
-        return import_library("mindspore_lite", _INSTALL)
+        lite = import_library("mindspore_lite", _INSTALL)
+        # Up to 2.0.0-alpha a context was given DeviceInfo objects, and a converter its files when
+        # it was made.
+        if not hasattr(lite.Context, "target"):
+            raise BackendError(
+                f"mindspore_lite {lite.__version__} is too old; 2.0.0 or later is needed, so "
+                f"download its cloud-side wheel from {DOWNLOADS} and pip install the file"
+            )
+        return lite
 
     @classmethod
     def devices(cls) -> list[str]:
