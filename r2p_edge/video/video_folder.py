@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
@@ -68,8 +68,9 @@ def has_frames(folder: Path) -> bool:
 def videos_in(folder: Path) -> list[Path]:
     """Return the videos in a folder and the folders in it, sorted by path.
 
-    A folder with images and without video files is the frames of one video. A folder that is
-    reached again by a link is not read again.
+    A folder with images is the frames of one video, unless there are video files in it or below it,
+    or as many images in a folder below it. A folder that is reached again by a link is not read
+    again.
 
     Raises:
         VideoNotFoundError: the folder does not exist.
@@ -79,7 +80,8 @@ def videos_in(folder: Path) -> list[Path]:
         if not folder.is_dir():
             raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
     found: list[Path] = []
-    left_out: list[str] = []
+    left_out: list[Path] = []
+    images: dict[Path, list[Path]] = {}
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
@@ -92,15 +94,33 @@ def videos_in(folder: Path) -> list[Path]:
         entries = entries_of(here)
         inside = {path for path in entries if os.path.isdir(path)}
         videos = {path for path in entries if is_video_file(path)}
-        images = set() if videos else set(images_in(here))
-        found += videos or ([here] if images else [])
-        left_out += (str(path) for path in entries if path not in inside | videos | images)
+        images[here] = images_in(here)
+        found += videos
+        left_out += (path for path in entries if path not in {*inside, *videos, *images[here]})
         waiting += sorted(inside, reverse=True)
-    report_left_out(folder, left_out)
+    frames = _folders_of_frames(images, found)
+    left_out += (path for here in images if here not in frames for path in images[here])
+    found += frames
+    report_left_out(folder, [str(path.relative_to(folder)) for path in left_out])
     if not found:
         suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
         raise VideoError(f"{folder} has no videos ({suffixes}); give a folder with videos")
     return sorted(found)
+
+
+def _folders_of_frames(images: dict[Path, list[Path]], videos: Iterable[Path]) -> set[Path]:
+    """Return the folders, of these with their images, that are the frames of one video each."""
+    above_videos = {parent for video in videos for parent in video.parents}
+    most: dict[Path, int] = {}  # images in a folder below each
+    for folder, found in images.items():
+        for parent in folder.parents:
+            most[parent] = max(most.get(parent, 0), len(found))
+    frames = {
+        folder
+        for folder, found in images.items()
+        if folder not in above_videos and len(found) > most.get(folder, 0)
+    }
+    return {folder for folder in frames if not frames & set(folder.parents)}
 
 
 def report_left_out(folder: Path, names: Sequence[str]) -> None:

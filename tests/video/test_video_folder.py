@@ -48,11 +48,13 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
     assert found_in(tmp_path) == ["a/x.mp4"]
 
 
-def test_folders_of_frames_are_videos(tmp_path):
+def test_folders_of_frames_are_videos(tmp_path, caplog):
     touch(tmp_path, "a/v_1/1.png", "a/v_1/2.png", "a/v_2.mp4", "b/v_3.mp4", "b/v_3.jpg")
-    touch(tmp_path, "c/._1.png")
-    assert found_in(tmp_path) == ["a/v_1", "a/v_2.mp4", "b/v_3.mp4"]
+    touch(tmp_path, "c/._1.png", "preview.png", "d/1.png", "d/2.png", "d/thumbs/1.png")
+    touch(tmp_path, "e/cover.png", "e/v_4/1.png")
+    assert found_in(tmp_path) == ["a/v_1", "a/v_2.mp4", "b/v_3.mp4", "d", "e/v_4"]
     assert videos_in(tmp_path / "a/v_1") == [tmp_path / "a/v_1"]
+    assert caplog.messages[0].endswith("b/v_3.jpg, d/thumbs/1.png, e/cover.png, preview.png")
 
 
 def test_links_are_followed_once(tmp_path):
