@@ -41,7 +41,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     moving = [stream for stream in streams if not stream.disposition & pictures]
     if not moving:
         only = " but a cover picture" if streams else ""
-        raise VideoError(f"{name} has no video stream{only}; give a video file")
+        raise VideoError(f"{name} has no video stream{only}; give a file or stream with video")
     counted = any(stream.frames > 1 for stream in moving)
 
     def rank(stream: VideoStream) -> tuple[bool, bool, int]:
