@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from r2p_edge.calibration.class_names import class_finder, video_key
 from r2p_edge.errors import VideoError
-from r2p_edge.video.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from r2p_edge.video.video_folder import entries_of, has_frames, is_video_file
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,45 @@ class Catalogue:
     Args:
         folder: of the data set.
         labels: the model's classes.
+        any_suffix: count files whose names do not end like a video's, which a list may name.
+
+    Attributes:
+        left_out: names in the folders that are no videos by their suffix, or have the name of
+            another video.
 
     Raises:
         VideoError: a folder cannot be listed.
     """
 
-    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
+    def __init__(self, folder: Path, labels: Sequence[str], *, any_suffix: bool = False) -> None:
+        self.left_out: list[str] = []
         self._find = class_finder(labels)
         self._by_key: dict[tuple[int | None, str], FoundVideo] = {}
         self._by_stem: dict[str, list[tuple[int | None, str]]] = {}
-        entries = visible(folder)
-        self._add(_videos_in_folders(entries))
+        entries = entries_of(folder)
+        self._add_folders(entries, most=2 if any_suffix else 1)
         # Videos beside each other in the folder of one class are not a data set.
         if self._find(folder.resolve().name) is None:
-            self._add(FoundVideo(path, path.name) for path in entries if is_video(path))
+            for path in filter(is_video, entries):
+                self._add(FoundVideo(path, path.name))
 
-    def _add(self, videos: Iterable[FoundVideo]) -> None:
-        for video in videos:
-            key = self._key(video.name)
-            if key not in self._by_key:
-                self._by_key[key] = video
-                self._by_stem.setdefault(_stem(video.name), []).append(key)
+    def _add_folders(self, folders: Iterable[Path], most: int) -> None:
+        """Add what is in folders up to a rank (see `_rank`), video files first."""
+        for folder in filter(os.path.isdir, folders):
+            ranks = {path: _rank(path) for path in entries_of(folder)}
+            for path, rank in sorted(ranks.items(), key=lambda each: (each[1], each[0].name)):
+                video = FoundVideo(path, f"{folder.name}/{path.name}")
+                if rank > most or not self._add(video):
+                    self.left_out.append(video.name)
+
+    def _add(self, video: FoundVideo) -> bool:
+        """Add a video; return False if there is one of its name."""
+        key = self._key(video.name)
+        if key in self._by_key:
+            return False
+        self._by_key[key] = video
+        self._by_stem.setdefault(_stem(video.name), []).append(key)
+        return True
 
     def __iter__(self) -> Iterator[FoundVideo]:
         """Give all videos, those in folders first."""
@@ -106,32 +125,17 @@ def _stem(name: str) -> str:
     return video_key(PurePosixPath(name).name)
 
 
-def _videos_in_folders(folders: Iterable[Path]) -> Iterator[FoundVideo]:
-    """Yield the videos in folders, files before folders of frames."""
-    for folder in filter(Path.is_dir, folders):
-        for path in sorted(visible(folder), key=lambda path: (path.is_dir(), path.name)):
-            if is_video(path):
-                yield FoundVideo(path, f"{folder.name}/{path.name}")
-
-
-def visible(folder: Path) -> list[Path]:
-    """Return the entries of a folder that are not hidden, sorted by name.
-
-    Raises:
-        VideoError: it cannot be listed.
-    """
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise VideoError(f"{folder} cannot be listed ({error.strerror}); check it") from error
-
-
 def is_video(path: Path) -> bool:
     """Return whether this is a file with a video's suffix or a folder with images.
 
     Raises:
-        VideoError: it is a folder that cannot be listed.
+        VideoError: it is a folder that cannot be read.
     """
-    if path.is_dir():
-        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in visible(path))
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+    return _rank(path) <= 1
+
+
+def _rank(path: Path) -> int:
+    """Return 0 for a video file, 1 for a folder of frames, 2 for other files, else 3."""
+    if is_video_file(path):
+        return 0
+    return 1 if has_frames(path) else 2 if os.path.isfile(path) else 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
+
+_log = logging.getLogger(__name__)
 
 Labelled = Iterator[tuple[npt.NDArray[np.uint8], str]]
 """A clip, uint8 (T, H, W, 3), and its class."""
@@ -91,8 +93,9 @@ def clips_for(
     if folder is not None:
         listing = list_videos(folder, spec.labels, split, subset="train", strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
+        sampled = {video.name for video in manifest.videos}
         # The clips that a larger sample would take next.
-        others = stratified(listing.videos, seed)[num_clips : num_clips + judged]
+        others = [v for v in stratified(listing.videos, seed) if v.name not in sampled][:judged]
         return _Sampled(Path(folder), spec, manifest, others, judged)
     if split is not None:
         raise UsageError("a split was given without the folder of its videos; give --videos too")
@@ -113,6 +116,7 @@ class _Sampled:
         self._folder, self._spec, self._manifest = folder, spec, manifest
         self._unreadable: set[str] = set()
         self._blank: int | None = None
+        self._told: set[str] = set()
         self.count = manifest.clips
         self.held_out = bool(others)
         self._judged = others or manifest.videos[:judged]
@@ -123,14 +127,26 @@ class _Sampled:
         try:
             self._blank = yield from showing(clips, self.count, warn=self._blank is None)
         finally:  # over all passes, as the latest need not have seen every clip
+            for name, error in failed:
+                self._tell(name, error)
             self._unreadable.update(name for name, _ in failed)
 
     def judged(self) -> Labelled:
         reader = ClipReader(self._spec)
         for video in self._judged:
-            with contextlib.suppress(VideoError):
+            try:
                 path = self._folder / video.name
-                yield reader.read(path, part=video.part).pixels[0], video.label
+                clip = reader.read(path, part=video.part).pixels[0]
+            except VideoError as error:
+                self._tell(video.name, error)
+                continue
+            yield clip, video.label
+
+    def _tell(self, name: str, error: VideoError) -> None:
+        """Log a video that is left out, once."""
+        if name not in self._told:
+            self._told.add(name)
+            _log.warning("%s is left out: %s", name, error)
 
     def record(self) -> dict[str, Any]:
         record = self._manifest.record(unreadable=len(self._unreadable))

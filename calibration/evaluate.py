@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.tally import Tally, wilson_interval
-from r2p_edge.calibration.ucf101 import check_unreadable, list_videos
+from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import BackendError, R2PError, UsageError, VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
@@ -49,22 +49,22 @@ def evaluate(
         progress: called after each video with the number done and the number of all.
 
     Returns:
-        {"videos", "views", "classes", "subset", "split", "missing", "foreign", "results": [{"path",
-        "runtime", "device", "precision", "weights", "top1", "top1_interval", "top5",
-        "top5_interval", "clip_top1", "clip_top5", "agreement", "latency_ms": {"inference",
+        {"videos", "views", "classes", "subset", "split", "missing", "foreign", "left_out",
+        "results": [{"path", "runtime", "device", "precision", "weights", "top1", "top1_interval",
+        "top5", "top5_interval", "clip_top1", "clip_top5", "agreement", "latency_ms": {"inference",
         "total"}}], "failed": [{"video", "error"}]}. A model that cannot be opened with these
         options has {"path", "error", "exit_code"} instead, and the others go on. `precision` is
         that of the computation, `weights` that of the file. Shares are of the videos measured,
-        clip_* of their single clips. Intervals are of 95 % and assume independent videos; the
-        clips of one video are not, and have none. `agreement` is the share of videos whose top-1
-        class is that of the first model that could be opened.
+        which are not those that `failed`, clip_* of their single clips. Intervals are of 95 % and
+        assume independent videos; the clips of one video are not, and have none. `agreement` is
+        the share of videos whose top-1 class is that of the first model that could be opened.
         Latencies are {"p50", "p90", "p99"} of the milliseconds per video: for inference on all its
         views, and in `total` with decoding and preprocessing. With `per_class` a result has
         "per_class": [{"label", "videos", "top1"}] too.
 
     Raises:
         UsageError: no model is given, `views` is not positive, or an option has no valid value.
-        VideoError: the folder or list cannot be used, or more than 5 % of the videos are damaged.
+        VideoError: the folder or list cannot be used, or none of the videos can be read.
         SpecError: the models have different classes.
         R2PError: none of the models can be opened, or one fails later; see `Predictor`.
     """
@@ -96,12 +96,13 @@ def evaluate(
                 read = {key: _read(reader, video, views) for key, reader in readers.items()}
             except VideoError as error:
                 failed.append((video.name, error))
-                check_unreadable(failed, len(listing.videos))
             else:
                 for tally in tallies:
                     tally.answer(video, *read[_pixel_contract(tally.spec)])
             if progress is not None:
                 progress(done, len(listing.videos))
+    if len(failed) == len(listing.videos):
+        raise VideoError(f"none of the {len(failed)} videos can be read: {failed[0][1]}")
     results = [tally.result(tallies[0], per_class) for tally in tallies]
     for number, why in refused:
         failure = {"path": str(models[number]), "error": str(why), "exit_code": why.exit_code}
@@ -114,6 +115,7 @@ def evaluate(
         "split": listing.split,
         "missing": len(listing.missing),
         "foreign": len(listing.foreign),
+        "left_out": len(listing.left_out),
         "results": results,
         "failed": [{"video": name, "error": str(error)} for name, error in failed],
     }

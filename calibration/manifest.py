@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import math
 import re
 import warnings
@@ -24,10 +25,12 @@ from r2p_edge.calibration.ucf101 import Listing, check_unreadable
 from r2p_edge.errors import CalibrationWarning, UsageError, VideoError, VideoNotFoundError
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
-from r2p_edge.video.source import IMAGE_SUFFIXES
+from r2p_edge.video.frame_folder import images_in
 
 MANIFEST_FORMAT = 1
 """Version of the manifest's JSON."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def sample_clips(
     Raises:
         UsageError: `num_clips` is not positive, or the videos are test videos, on which accuracy
             would no longer mean anything.
-        VideoError: a file cannot be read.
+        VideoError: no file can be read; single ones that cannot are left out and logged.
 
     Warns:
         CalibrationWarning: a class of the model has no clip.
@@ -165,14 +168,12 @@ def sample_clips(
             f"{listing.split} is a test list (its name says so, or its lines have no class ids); "
             "a model calibrated on it cannot be evaluated on it, so give the train list"
         )
-    order = stratified(listing.videos, seed)
-    each, more = divmod(num_clips, len(order))
+    drawn = _drawn(stratified(listing.videos, seed), num_clips)
+    each, more = divmod(num_clips, len(drawn))
     manifest = Manifest(
         videos=tuple(
-            SampledVideo(
-                video.name, video.label, each + (number < more), _sha256(video.path), video.part
-            )
-            for number, video in enumerate(order[:num_clips])
+            SampledVideo(video.name, video.label, each + (number < more), digest, video.part)
+            for number, (video, digest) in enumerate(drawn)
         ),
         seed=seed,
         classes=listing.classes,
@@ -191,6 +192,21 @@ def sample_clips(
             stacklevel=2,
         )
     return manifest
+
+
+def _drawn(order: Sequence[Video], most: int) -> list[tuple[Video, str]]:
+    """Return the first videos that can be read, at most so many, with their sha256."""
+    drawn: list[tuple[Video, str]] = []
+    for video in order:
+        if len(drawn) == most:
+            break
+        try:
+            drawn.append((video, _sha256(video.path)))
+        except VideoError as error:
+            _log.warning("%s; it is left out", error)
+    if not drawn:
+        raise VideoError(f"none of the {len(order)} videos can be read; check their permissions")
+    return drawn
 
 
 def read_clips(
@@ -280,8 +296,7 @@ def _sha256(path: Path) -> str:
     try:
         if not path.is_dir():
             return sha256_of_file(path)
-        images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        lines = [f"{sha256_of_file(file)}  {file.name}\n" for file in images]
+        lines = [f"{sha256_of_file(file)}  {file.name}\n" for file in sorted(images_in(path))]
     except FileNotFoundError as error:
         raise VideoNotFoundError(f"there is no video {path}; check the folder") from error
     except OSError as error:

@@ -43,6 +43,7 @@ class Matched:
     videos: tuple[Video, ...]
     missing: tuple[str, ...]
     foreign: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def match_folder(labels: Sequence[str], disk: Catalogue) -> Matched:
@@ -54,7 +55,7 @@ def match_folder(labels: Sequence[str], disk: Catalogue) -> Matched:
             videos.append(Video(video.path, video.name, labels[index]))
         elif "/" in video.name:
             foreign.append(video.name)
-    return Matched(tuple(videos), (), tuple(foreign))
+    return Matched(tuple(videos), (), tuple(foreign), tuple(disk.left_out))
 
 
 def match_list(split: Split, labels: Sequence[str], disk: Catalogue) -> Matched:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from r2p_edge.calibration.lists.columns import is_header
 from r2p_edge.calibration.lists.entries import Entry, Subset
-from r2p_edge.calibration.lists.forms import entries_of
+from r2p_edge.calibration.lists.forms import listed_entries
 from r2p_edge.calibration.lists.header import entries_by_header
 from r2p_edge.calibration.lists.hmdb51 import entries_of_classes, is_split_of_class, split_files
 from r2p_edge.calibration.lists.table import read_text, rows_of
@@ -66,7 +66,7 @@ def read_split(path: Path, subset: Subset = "test") -> Split:
         entries, said = entries_by_header(rows, path)
         form = " ".join(rows[0].cells)
     else:
-        form, entries = entries_of(rows, path)
+        form, entries = listed_entries(rows, path)
     if said is None:
         says_test = re.search(r"(?<![a-z])(test|val)", path.stem, re.IGNORECASE)
         said = "test" if says_test or all(e.label is None for e in entries) else "train"

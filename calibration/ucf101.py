@@ -8,20 +8,22 @@ from 0. Names are compared without case, because UCF101 itself spells one class 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from r2p_edge.calibration.catalogue import Catalogue, is_video, visible
+from r2p_edge.calibration.catalogue import Catalogue, is_video
 from r2p_edge.calibration.class_names import class_finder
 from r2p_edge.calibration.lists.entries import Subset
 from r2p_edge.calibration.matching import Matched, Video, match_folder, match_list
 from r2p_edge.calibration.split_file import Split, read_split
 from r2p_edge.errors import VideoError, VideoNotFoundError
+from r2p_edge.video.video_folder import entries_of, report_left_out
 
 MAX_UNREADABLE = 0.05
-"""Largest share of damaged videos with which the figures of the others are still reported."""
+"""Largest share of damaged videos with which the figures of the others are taken for the whole."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Listing:
         subset: "train" or "test", the kind of the list; "all" without one.
         split: file name of the list.
         split_sha256: of the list's bytes.
+        left_out: names in the class folders that are no videos by their suffix, or have the name
+            of another video; empty with a list, which says what it wants.
     """
 
     videos: tuple[Video, ...]
@@ -45,6 +49,7 @@ class Listing:
     subset: Literal["train", "test", "all"] = "all"
     split: str | None = None
     split_sha256: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def list_videos(
@@ -82,13 +87,16 @@ def list_videos(
         raise VideoNotFoundError(f"there is no folder {folder}; give one with a folder per class")
     wanted = None if split is None else read_split(Path(split), subset)
     found = _match(folder, labels, wanted)
-    listing = Listing(found.videos, found.missing, found.foreign, len(labels))
+    listing = Listing(
+        found.videos, found.missing, found.foreign, len(labels), left_out=found.left_out
+    )
     if wanted is not None:
         listing = replace(
             listing, subset=wanted.subset, split=wanted.name, split_sha256=wanted.sha256
         )
     if not listing.videos:
         raise _nothing_left(folder, labels, wanted, listing)
+    report_left_out(folder, listing.left_out)
     if strict and listing.missing:
         raise VideoError(
             f"{folder} lacks {len(listing.missing)} of the videos of {listing.split}, the first "
@@ -98,9 +106,13 @@ def list_videos(
     return listing
 
 
-def check_unreadable(failed: Sequence[tuple[str, VideoError]], total: int) -> None:
-    """Raise VideoError if more than `MAX_UNREADABLE` of `total` videos cannot be read."""
-    if len(failed) > MAX_UNREADABLE * total:
+def check_unreadable(failed: Sequence[tuple[str, object]], total: int) -> None:
+    """Raise VideoError if more than one and `MAX_UNREADABLE` of `total` videos cannot be read.
+
+    Args:
+        failed: names and errors of the videos.
+    """
+    if len(failed) > max(1, MAX_UNREADABLE * total) or len(failed) == total:
         raise VideoError(
             f"{len(failed)} of {total} videos cannot be read and no more than "
             f"{MAX_UNREADABLE:.0%} may be damaged, so copy the data set again: {failed[-1][1]}"
@@ -108,7 +120,7 @@ def check_unreadable(failed: Sequence[tuple[str, VideoError]], total: int) -> No
 
 
 def _match(folder: Path, labels: Sequence[str], split: Split | None) -> Matched:
-    disk = Catalogue(folder, labels)
+    disk = Catalogue(folder, labels, any_suffix=split is not None)
     return match_folder(labels, disk) if split is None else match_list(split, labels, disk)
 
 
@@ -123,14 +135,14 @@ def _nothing_left(
     folder: Path, labels: Sequence[str], split: Split | None, listing: Listing
 ) -> VideoError:
     """Return an error that says why a folder and a list have no video in common."""
-    entries = visible(folder)
+    entries = entries_of(folder)
     flat = sum(map(is_video, entries))
     whole = folder.resolve()
     if flat and class_finder(labels)(whole.name) is not None:
         return VideoError(
             f"{folder} is the folder of one class; give the one above it, {whole.parent}"
         )
-    for child in filter(Path.is_dir, entries):
+    for child in filter(os.path.isdir, entries):
         if _matches(child, labels, split):
             return VideoError(f"{folder} has no folder per class, but {child} has; give that")
     known = f"{', '.join(labels[:3])}{', ...' if len(labels) > 3 else ''}"

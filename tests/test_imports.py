@@ -14,9 +14,9 @@ from r2p_edge.runtimes import RUNTIMES
 
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
-    "r2p_edge": "_version _telemetry addresses < errors prediction < spec frame _optional"
-    " < artifact preprocess agreement _isolated < runtimes video < live doctor < predictor"
-    " < compare demo info __init__ < cli < __main__",
+    "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
+    " frame _optional < artifact preprocess agreement _isolated < runtimes video < live doctor"
+    " < predictor < compare demo info __init__ < cli < __main__",
     "export": "checkpoints labels packages < graph presets < contract verify < targets"
     " < onnx_forms < build __init__",
     "calibration": "blank class_names histograms motion_look placement __init__ < lists catalogue"

@@ -11,7 +11,7 @@ from pathlib import Path
 from r2p_edge.calibration.lists.entries import Entry, Part, short_name
 from r2p_edge.calibration.lists.table import Row
 from r2p_edge.errors import VideoError
-from r2p_edge.video.source import VIDEO_SUFFIXES
+from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 Label = str | int | None
 
@@ -74,7 +74,7 @@ _AMBIGUOUS = {
 _KNOWN = "path; path label; path frames label; path label start end"
 
 
-def entries_of(rows: Sequence[Row], where: Path) -> tuple[str, list[Entry]]:
+def listed_entries(rows: Sequence[Row], where: Path) -> tuple[str, list[Entry]]:
     """Return the name of the form of these rows, and their entries.
 
     Raises:

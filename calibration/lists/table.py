@@ -10,7 +10,7 @@ from pathlib import Path
 
 from r2p_edge.calibration.lists.columns import is_header
 from r2p_edge.errors import VideoError
-from r2p_edge.video.source import VIDEO_SUFFIXES
+from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 _LONGEST = 8192  # characters of a line: a path has at most 4096
 

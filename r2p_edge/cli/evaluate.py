@@ -37,8 +37,13 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure; return 0, or the highest exit code of models that could not be opened."""
+    """Measure; return 0, or the highest exit code of models that could not be opened.
+
+    Raises:
+        VideoError: many videos cannot be read; the figures of the others are printed before.
+    """
     from r2p_edge.calibration.evaluate import evaluate
+    from r2p_edge.calibration.ucf101 import check_unreadable
 
     with progress_bars() as progress:
         report = evaluate(
@@ -54,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         print_json(report)
     else:
         show(report)
+    failed = [(each["video"], each["error"]) for each in report["failed"]]
+    check_unreadable(failed, report["videos"] + len(failed))
     return max((result.get("exit_code", 0) for result in report["results"]), default=0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,14 @@ from r2p_edge.spec import ModelSpec
 from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
 from r2p_edge.video.sampling import ClipPlan, plan_clips
-from r2p_edge.video.source import ArraySource, Source, frame_from_item, is_folder, open_source
+from r2p_edge.video.source import (
+    ArraySource,
+    Source,
+    frame_from_item,
+    is_folder,
+    is_path,
+    open_source,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class ClipReader:
         rate = fps or self._spec.clip.fps
         timing = Timing() if timing is None else timing
         with timing.stage("total"):
-            if _is_path(source) or hasattr(source, "__array__"):
+            if is_path(source) or hasattr(source, "__array__"):
                 with timing.stage("decode"):
                     video = open_source(source, rate, count=self._count, planes=True)
                 with contextlib.closing(video):
@@ -105,11 +111,11 @@ class ClipReader:
             raise UsageError(f"clips is {clips!r}; it must be a whole number from 1 on")
         if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= float(fps) <= 1e6):
             raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
-        if _is_path(source) and color != "RGB":
+        if is_path(source) and color != "RGB":
             raise UsageError(
                 "color describes arrays and frames; a file is converted correctly as it is"
             )
-        if _is_path(source) and fps is not None and not is_folder(source):
+        if is_path(source) and fps is not None and not is_folder(source):
             raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
 
     def _read_video(self, video: Source, clips: int, color: str, timing: Timing) -> Clips:
@@ -177,7 +183,3 @@ def _arrange(plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]]) ->
 
 
 _END = object()  # of an iterable; None is a frame, and a wrong one
-
-
-def _is_path(source: Any) -> bool:
-    return isinstance(source, (str, os.PathLike))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge.addresses import hide_password
 from r2p_edge.errors import VideoError
 from r2p_edge.video.as_stored import note_aspect
+from r2p_edge.video.streams import duration_of_tag, video_stream
 
 if TYPE_CHECKING:
     import av
@@ -109,15 +109,11 @@ class VideoDecoder:
             raise VideoError(
                 f"{self.name} is a live playlist, which has no end; record it to a file"
             )
-        # FFmpeg renders text files as video, and a song's cover picture as a stream.
-        streams = () if container.format.name == "tty" else container.streams.video
-        for stream in streams:
-            if "attached_pic" not in str(stream.disposition):
-                # Slices cost no delay; whole frames in parallel pay only where frames are large.
-                large = stream.width * stream.height > 640 * 480
-                stream.thread_type = "AUTO" if large else "SLICE"
-                return stream
-        raise VideoError(f"{self.name} has no video stream; give a video file")
+        stream = video_stream(container, self.name)
+        # Slices cost no delay; whole frames in parallel pay only where frames are large.
+        large = stream.width * stream.height > 640 * 480
+        stream.thread_type = "AUTO" if large else "SLICE"
+        return stream
 
     def declared_seconds(self, *, of_stream: bool) -> float | None:
         """Return the declared duration: of the stream, or else of the longest stream in the file.
@@ -132,10 +128,8 @@ class VideoDecoder:
         # What Matroska calls a duration is the time of the end, also in the tag that some of
         # its writers add for each stream (hours:minutes:seconds).
         start = self.start if container.format.name.startswith("matroska") else 0.0
-        tag = re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", ""))
-        if tag:
-            hours, minutes, seconds = (float(part) for part in tag.groups())
-            return 3600 * hours + 60 * minutes + seconds - start
+        if (end := duration_of_tag(stream)) is not None:
+            return end - start
         if container.duration is None or (of_stream and len(container.streams) > 1):
             return None
         return container.duration / 1e6 - start

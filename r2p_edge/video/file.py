@@ -7,6 +7,7 @@ be shorter than it declares: it is then counted too, whatever it is.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
@@ -73,7 +74,7 @@ class VideoFile:
     ) -> None:
         self.name = name
         self.truncated = False
-        self._picture = picture_of if planes else rgb_of
+        self._picture = functools.partial(picture_of if planes else rgb_of, name=name)
         self._keyframes: Times | None = None
         self._counted: CountedFrames | None = None
         self._video = VideoDecoder(name, url, container)

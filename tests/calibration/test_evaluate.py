@@ -64,7 +64,7 @@ def test_shares_are_counted(run, videos, model):
     (result,) = report.pop("results")
     assert report == {
         "videos": 10, "views": 1, "classes": 4, "subset": "all", "split": None, "missing": 0,
-        "foreign": 0, "failed": [],
+        "foreign": 0, "left_out": 0, "failed": [],
     }  # fmt: skip
     assert (result["top1"], result["top5"], result["agreement"]) == (0.7, 1.0, 1.0)
     assert (result["clip_top1"], result["clip_top5"]) == (0.7, 1.0)
@@ -206,7 +206,7 @@ def test_parts_of_a_video(run, fails, model, tmp_path):
     split.write_text("long 0 0.0 0.28\nlong 3 0.28 0.56\nlong 2 0.56 0.84\n")
     report = report_of(run, model, *listed)
     assert (report["videos"], report["results"][0]["top1"]) == (3, 1.0)
-    split.write_text("long 0 0.0 0.28\nlong 3 7.0 9.5\n")
+    split.write_text("long 0 7.0 9.5\n")
     fails(DATA, "from 7 to 9.5 s of it", "eval", model, *listed)
 
 
@@ -263,6 +263,29 @@ def test_unreadable_videos(run, fails, videos, model, tmp_path):
     assert f"left out: {failure['error']}" in run("eval", model, "--videos", videos)[1]
     (videos / "frame_3" / "v_20.avi").touch()
     fails(DATA, "2 of 21 videos cannot be read", "eval", model, "--videos", videos)
+    code, output, _ = run("eval", model, "--videos", videos, "--json")
+    report = json.loads(output)  # the others are measured all the same
+    assert (code, report["videos"], len(report["failed"])) == (DATA, 19, 2)
+
+
+def test_one_unreadable_video_of_few_is_no_reason_to_fail(run, fails, videos, model):
+    shutil.rmtree(videos / "frame_3" / "v_8")
+    (videos / "frame_3" / "v_8.avi").write_text("no video")
+    assert report_of(run, model, "--videos", videos)["videos"] == 9
+    for folder in videos.glob("*/*"):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    fails(DATA, "none of the 1 videos can be read: ", "eval", model, "--videos", videos)
+
+
+def test_what_no_suffix_tells_of_is_counted_and_told(run, videos, model):
+    shutil.copytree(videos / "frame_2/v_5", videos / "frame_2/._v_5")
+    (videos / "frame_2" / "v_6.dat").touch()
+    code, output, errors = run("eval", model, "--videos", videos, "--json")
+    report = json.loads(output)
+    assert (code, report["videos"], report["left_out"]) == (0, 10, 1)
+    assert "left out 1 files or folders that are no videos by their names" in errors
+    assert errors.rstrip().endswith("(1 .dat): frame_2/v_6.dat")
 
 
 def test_what_is_wrong(fails, videos, model, tmp_path):

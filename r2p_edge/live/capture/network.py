@@ -16,6 +16,7 @@ from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.prediction import Timing
 from r2p_edge.video.container import cause_of, open_container
+from r2p_edge.video.streams import video_stream
 
 if TYPE_CHECKING:
     from av import Packet, VideoStream
@@ -67,9 +68,11 @@ class AddressCapture(LiveCapture):
             raise VideoError(
                 f"{self.name} cannot be opened ({self._cause(error)}); {self.advice}"
             ) from error
-        if not self.container.streams.video:
+        try:
+            self._stream = video_stream(self.container, self.name)
+        except VideoError:
             self.container.close()
-            raise VideoError(f"{self.name} has no video; give a stream with video")
+            raise
 
     def _play(self) -> Iterator[LiveFrame]:
         import av
@@ -84,7 +87,7 @@ class AddressCapture(LiveCapture):
         """Yield what can be shown as it was filmed: from a key frame to the next loss."""
         import av
 
-        stream = self.container.streams.video[0]
+        stream = self._stream
         stream.thread_type = "SLICE"  # whole frames in parallel would come later
         # FFmpeg makes up the times of these formats, from a frame rate that it guesses.
         made_up = bool(self.container.format.flags & _NO_TIMESTAMPS)
@@ -126,7 +129,7 @@ class AddressCapture(LiveCapture):
                     time=moment,
                     captured=captured,
                     size=(frame.height, frame.width),
-                    picture=functools.partial(picture_of, frame),
+                    picture=functools.partial(picture_of, frame, self.name),
                     joined=not losing,
                     dropped=dropped,
                     decode_ms=timing.decode,

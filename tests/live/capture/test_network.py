@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from live import TICK, Clock, shown_numbers, watch
 from models import spec_of_brightness
+from muxed import Track, muxed
 
 from r2p_edge.errors import VideoError
 from r2p_edge.live.capture.network import AddressCapture
@@ -161,6 +162,27 @@ def test_frames_that_build_on_a_damaged_one_are_not_shown():
     assert joined == [k not in (0, lost + 1) for k in range(len(frames))]
     for number, (_, image) in zip(numbers, frames):
         assert np.abs(image.astype(int) - noise[number]).mean() < 10, number
+
+
+def test_of_several_video_streams_the_one_of_files_is_read(tmp_path, caplog):
+    caplog.set_level("INFO", "r2p_edge")
+    tracks = [Track(200, 40, "mpeg2video"), Track(100, 40, "mpeg2video", (160, 120))]
+    path = muxed(tmp_path / "two.ts", *tracks)
+    with served(lambda connection: connection.sendall(path.read_bytes())) as url:
+        frames = [frame.image() for frame in opened(url).frames()]
+    assert len(frames) > 20
+    for image in frames:
+        assert image.shape == (120, 160, 3)
+        assert abs(image.mean() - 100) < 3
+    assert "#1 is read" in caplog.text
+
+
+def test_a_stream_that_cannot_be_decoded(tmp_path):
+    path = muxed(tmp_path / "clip.mkv", Track(100))
+    data = path.read_bytes().replace(b"V_MPEG4/", b"V_XPEG4/")
+    refused = pytest.raises(VideoError, match="of a codec that this FFmpeg cannot decode")
+    with served(lambda connection: connection.sendall(data)) as url, refused:
+        opened(url)
 
 
 def test_a_sender_that_falls_silent(predictor):
