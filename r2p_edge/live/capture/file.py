@@ -73,14 +73,17 @@ class FileCapture:
                 for moment, (picture, decode_ms) in zip(wanted.tolist(), self._read(wanted)):
                     if self._stopped:
                         return
-                    newest = moment
+                    lost = self._video.lost
+                    until = math.inf if moment == wanted[-1] else moment
                     yield LiveFrame(
                         time=moment,
                         captured=self._clock(),
                         size=picture.shape[:2],
                         picture=decoded(picture),
+                        dropped=int(np.count_nonzero((lost > newest) & (lost < until))),
                         decode_ms=decode_ms,
                     )
+                    newest = moment
                 return
         raise VideoError(f"{self.name} decodes differently every time; convert the file")
 
