@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from r2p_edge.errors import VideoError
 from r2p_edge.video.damage import earlier
-from r2p_edge.video.decoding import Decoded, cause_of, decoded, refuse_halves
+from r2p_edge.video.decoding import Decoded, cause_of, decode_packets, refuse_halves
 
 if TYPE_CHECKING:
     import av
@@ -242,7 +242,7 @@ class VideoDecoder:
 
     def decode(self, packets: Iterable[Packet]) -> Iterator[Decoded]:
         """Decode packets of this stream, the last of which empties the decoder."""
-        return decoded(self._stream, packets)
+        return decode_packets(self._stream, packets)
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """Decode from the first key frame on.
@@ -299,7 +299,7 @@ class VideoDecoder:
 
     @property
     def keeps_packets(self) -> bool:
-        """Whether all packets are in memory, so that decoding can begin at any of them."""
+        """True if all packets are in memory, so that decoding can begin at any of them."""
         return self._packets is not None
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Mark(NamedTuple):
-    """What is known of a packet without decoding it.
+    """A packet, as far as it is known without decoding it.
 
     Attributes:
         stamp: presentation time in the stream's own units; None if the file does not say.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Decoded(NamedTuple):
-    """What the decoder gave for one packet.
+    """The answer of the decoder to one packet.
 
     Attributes:
         packet: the packet; None where the decoder was emptied at the end.
@@ -26,7 +26,7 @@ class Decoded(NamedTuple):
     refused: str
 
 
-def decoded(stream: VideoStream, packets: Iterable[Packet]) -> Iterator[Decoded]:
+def decode_packets(stream: VideoStream, packets: Iterable[Packet]) -> Iterator[Decoded]:
     """Decode packets one by one, and empty the decoder at last.
 
     Packets without content are passed over: they repeat a picture, or stand for one that was never

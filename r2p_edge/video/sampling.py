@@ -85,6 +85,8 @@ def _found(
     Not those whose frame is lost. In a hole that a stream would call a gap, each frame that there
     is counts once.
     """
+    if not len(lost) and not np.any(np.diff(frame_times) > spec.gap):
+        return np.ones(len(times), np.bool_)
     every = np.union1d(frame_times, lost)
     found = ~np.isin(every[nearest(every, times)], lost)
     after = np.searchsorted(every, times - TIE).clip(1, max(len(every) - 1, 1))

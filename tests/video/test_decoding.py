@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from videos import written
 
-from r2p_edge.video.decoding import cause_of, decoded, refuse_halves
+from r2p_edge.video.decoding import cause_of, decode_packets, refuse_halves
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def times(steps):
 
 def test_all_frames_come(packets):
     stream, given = packets
-    steps = list(decoded(stream, given))
+    steps = list(decode_packets(stream, given))
     assert steps[-1].packet is None
     assert len(times(steps)) == 40
     assert not any(step.refused for step in steps)
@@ -32,7 +32,7 @@ def test_all_frames_come(packets):
 def test_a_refused_packet_ends_nothing(packets):
     stream, given = packets
     broken = av.Packet(b"\0\0\0\xff" + bytes(20))  # a length that goes beyond its end
-    steps = list(decoded(stream, [*given[:15], broken, *given[15:-1]]))
+    steps = list(decode_packets(stream, [*given[:15], broken, *given[15:-1]]))
     assert [step.packet is broken for step in steps if step.refused] == [True]
     assert "Invalid data" in next(step.refused for step in steps if step.refused)
     assert len(times(steps)) == 40
@@ -41,7 +41,7 @@ def test_a_refused_packet_ends_nothing(packets):
 def test_packets_without_content_are_passed_over(packets):
     stream, given = packets
     empty = av.Packet(0)
-    steps = list(decoded(stream, [empty, *given[:10], empty, empty, *given[10:]]))
+    steps = list(decode_packets(stream, [empty, *given[:10], empty, empty, *given[10:]]))
     assert len(times(steps)) == 40
     assert not any(step.refused for step in steps)
 

@@ -29,7 +29,7 @@ def test_a_wrong_time_spoils_itself_alone(wrong, number):
 @pytest.mark.parametrize("number", range(1, 10))
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_a_time_that_stands_twice_goes_where_there_is_room(number, shift):
-    """Of even times the right one is found, whichever of the two was overwritten."""
+    """Find the right one of even times, whichever of the two was overwritten."""
     times = np.arange(11) * 0.04
     stamps = times.copy()
     stamps[number] = stamps[number + shift]
