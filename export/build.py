@@ -109,7 +109,7 @@ def build(
         MissingDependencyError: a package that the source or target needs is not installed.
     """
     wanted = _check_targets(targets, precision)
-    cache = _check_engine_options(workspace, timing_cache)
+    cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
     model = find_source(source)
     calibrator = _calibrator(model, precision, calibration)
@@ -186,8 +186,14 @@ def _check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
     return targets
 
 
-def _check_engine_options(workspace: int | None, timing_cache: str | Path | None) -> Path | None:
+def _check_engine_options(
+    targets: Sequence[Target], workspace: int | None, timing_cache: str | Path | None
+) -> Path | None:
     """Return the folder of the timing cache."""
+    given = {"workspace": workspace, "timing_cache": timing_cache}
+    for option, value in given.items():
+        if value is not None and not any(target.name == "tensorrt" for target in targets):
+            raise UsageError(f"{option} is an option of tensorrt alone; leave it out")
     if workspace is not None and workspace < 1:
         raise UsageError(f"workspace is {workspace} bytes; it must be 1 or more")
     if timing_cache is not None and not os.path.isdir(timing_cache):

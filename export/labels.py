@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from r2p_edge.errors import SpecError
+from r2p_edge.spec.checks import plain
 
+_SHOWN = 5  # names in an error
 _MAX_DIGITS = 9  # of a class index; Python refuses to convert thousands of them
 
 
@@ -31,9 +34,10 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         if not labels:
             raise SpecError("there is no label; give one per output class")
-        if len(set(labels)) < len(labels):
-            twice = sorted({label for label in labels if labels.count(label) > 1})
-            raise SpecError(f"{', '.join(twice)} occurs more than once; names must differ")
+        twice = sorted(label for label, count in Counter(labels).items() if count > 1)
+        if twice:
+            names = ", ".join(map(plain, twice[:_SHOWN])) + (", ..." if twice[_SHOWN:] else "")
+            raise SpecError(f"{names} occurs more than once; names must differ")
     except SpecError as error:
         raise SpecError(f"labels {path}: {error}") from error
     return tuple(labels)

@@ -24,10 +24,11 @@ _TARGETS = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
     "mindspore_lite": "mindspore-lite",
     "mindspore": "mindspore",
 }
-_INT8 = ("onnxruntime", "openvino", "tensorrt", "mindspore_lite")
+_INT8 = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "mindspore_lite")
 _CALIBRATED, _JUDGED = 24, 12  # clips; the accuracy of int8 is measured on all others, too
 
 

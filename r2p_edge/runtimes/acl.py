@@ -28,7 +28,6 @@ from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, one_line
 from r2p_edge.runtimes.ascend import (
     OfflineRuntime,
-    check_chip,
     device_number,
 )
 from r2p_edge.runtimes.base import (
@@ -134,7 +133,6 @@ class Acl(OfflineRuntime):
     @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> Acl:
         acl, device, precision = cls._settled(path, spec, options)
-        check_chip(path, spec)
         _initialize(acl)
         try:
             model = cls(acl, path, spec, device, precision)

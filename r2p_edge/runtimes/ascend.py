@@ -156,4 +156,5 @@ class OfflineRuntime(Runtime):
         library = cls.library()
         precision = ascend_precision(path, spec, options)
         require_device(cls.name, device, available)
+        check_chip(path, spec)
         return library, device, precision

@@ -40,8 +40,8 @@ DOWNLOADS = "https://www.mindspore.cn/lite/docs/en/master/use/downloads.html"
 """Page on which Huawei offers the wheel and, in the archive beside it, `converter_lite`."""
 
 _INSTALL = (
-    "it is not on PyPI, so download the cloud-side wheel for this Python and architecture from "
-    f"{DOWNLOADS} and pip install the file"
+    "it is not on PyPI for this Python, so download the cloud-side wheel for it and this "
+    f"architecture from {DOWNLOADS} and pip install the file"
 )
 _REASON = "with GLOG_v=1 in the environment it says more on stderr"
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -70,7 +70,15 @@ class MindSporeLite(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
-        return import_library("mindspore_lite", _INSTALL)
+        lite = import_library("mindspore_lite", _INSTALL)
+        # Up to 2.0.0-alpha a context was given DeviceInfo objects, and a converter its files when
+        # it was made.
+        if not hasattr(lite.Context, "target"):
+            raise BackendError(
+                f"mindspore_lite {lite.__version__} is too old; 2.0.0 or later is needed, so "
+                f"download its cloud-side wheel from {DOWNLOADS} and pip install the file"
+            )
+        return lite
 
     @classmethod
     def devices(cls) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from exit_codes import BACKEND, KIT, MODEL, USAGE
-from fake_tensorrt import VERSIONS, installed, live, plan_of
+from fake_tensorrt import RTX, VERSIONS, installed, live, plan_of
 from fake_tensorrt.trtexec import install_program
 from models import brightness_model, spec_of_brightness
 from requirements import needs
@@ -138,17 +138,21 @@ def test_options_of_the_build(run, fails, ten, made, tmp_path):
     assert [file.suffix for file in cache.iterdir() if file.name[0] != "."] == [".timing"]
 
 
-def test_the_demo_has_a_row(run, ten, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("runtime", "version", "stem"), [("tensorrt", "10.3.0", ""), ("tensorrt_rtx", RTX, "-rtx")]
+)
+def test_the_demo_has_a_row(run, tmp_path, monkeypatch, runtime, version, stem):
     for other in ("openvino", "mindspore_lite", "mindspore"):
         monkeypatch.setitem(sys.modules, other, None)
-    code, output, _ = run("demo", "--num-clips", 12, "--out", tmp_path, "--json")
+    with installed(version, FAKE_CUDA_CAPABILITY="8.6"):
+        code, output, _ = run("demo", "--num-clips", 12, "--out", tmp_path, "--json")
     report = json.loads(output)
     results = {(each["runtime"], each["precision"]): each for each in report["results"]}
     assert code == 0
-    assert results["tensorrt", "fp32"]["agreement"] == 1
+    assert results[runtime, "fp32"]["agreement"] == 1
     for precision in ("fp32", "int8"):
-        engine = tmp_path / f"motion-{precision}.engine"
-        assert results["tensorrt", precision]["path"] == str(engine)
+        engine = tmp_path / f"motion-{precision}{stem}.engine"
+        assert results[runtime, precision]["path"] == str(engine)
 
 
 def test_the_demo_without_a_gpu(monkeypatch):

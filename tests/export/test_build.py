@@ -115,8 +115,13 @@ def test_what_is_refused_before_anything_is_made(small_checkpoint, tmp_path):
     refused(UsageError, f"no target tflite; choose from {', '.join(TARGETS)}", targets=["tflite"])
     refused(UsageError, "no target given; choose from onnx", targets=[])
     refused(UsageError, "onnx has no precision fp16; it has fp32, int8", precision="fp16")
-    refused(UsageError, "workspace is 0 bytes", workspace=0)
-    refused(UsageError, "there is no folder .* for the timing cache", timing_cache=tmp_path / "no")
+    engine = {"targets": ["onnx", "tensorrt"]}
+    refused(UsageError, "workspace is 0 bytes", workspace=0, **engine)
+    missing = tmp_path / "no"
+    refused(UsageError, "there is no folder .* for the timing", timing_cache=missing, **engine)
+    for option, value in {"workspace": 1 << 20, "timing_cache": tmp_path}.items():
+        message = f"{option} is an option of tensorrt alone; leave it out"
+        refused(UsageError, message, targets=["onnx", "tensorrt-rtx"], **{option: value})
     refused(ModelNotFoundError, "there is no model absent.ckpt", "absent.ckpt")
     refused(UsageError, "int8 was asked for without a calibration", precision="int8")
 

@@ -86,6 +86,15 @@ def test_what_cannot_be_run(offline, npu, monkeypatch):
         AisBench.open(offline, HALF, Options())
 
 
+def test_a_model_for_another_chip(offline):
+    AisBench.open(offline, HALF, Options()).close()
+    opened = len(sessions())
+    spec = HALF.replace(target={"device": "ascend310b", "chip": "Ascend310B4"})
+    with pytest.raises(ModelError, match="was built for an Ascend310B4 and this machine has an As"):
+        AisBench.open(offline, spec, Options())
+    assert len(sessions()) == opened
+
+
 def test_a_library_without_contexts(offline, monkeypatch):
     monkeypatch.setenv("FAKE_AIS_BENCH", "old")
     with pytest.raises(BackendError, match=r"no set_context, .* 0\.0\.2 .* --force-reinstall"):

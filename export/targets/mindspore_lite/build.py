@@ -81,9 +81,11 @@ def build_lite(
     runs_here = _runs_here(device, target.get("chip"))
     converter = find_converter()
     if converter is None:
+        other = "" if device == "cpu" else "; or build an .om with examples/atlas/build_om.sh"
         raise MissingDependencyError(
             f"there is no MindSpore Lite converter here; download Lite's cloud-side release from "
             f"{DOWNLOADS}, and install its wheel or set {CONVERTER_VARIABLE} to its converter_lite"
+            f"{other}"
         )
     if planned.precision == "int8":
         _require_int8(MindSporeLite.library().__version__)

@@ -4,11 +4,13 @@ import json
 import os
 import sys
 import tempfile
+from types import SimpleNamespace
 
 import fake_ascend
 import numpy as np
 import onnx
 import pytest
+from exit_codes import BACKEND
 from fake_mindspore_lite import VERSIONS, installed
 from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
@@ -16,6 +18,7 @@ from requirements import needs
 from r2p_edge import Predictor
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.cli import main
 from r2p_edge.errors import (
     BackendError,
     MissingDependencyError,
@@ -98,7 +101,7 @@ def test_nothing_to_convert_with(tmp_path, source, monkeypatch, lite):
     with pytest.raises(MissingDependencyError, match=r"no MindSpore Lite converter here; download"):
         mindspore_lite_from_onnx(source, tmp_path / "model.mindir")
     monkeypatch.setitem(sys.modules, "mindspore_lite", None)
-    with pytest.raises(MissingDependencyError, match="no MindSpore Lite converter here"):
+    with pytest.raises(MissingDependencyError, match=r"; or build an \.om with examples/atlas/bu"):
         mindspore_lite_from_onnx(source, tmp_path / "model.mindir", device="ascend310p")
     # For the CPU nothing is written that was not run.
     with pytest.raises(MissingDependencyError, match="mindspore_lite is not installed; it is not"):
@@ -318,6 +321,31 @@ def test_int8_is_calibrated_on_the_clips(tmp_path, floats, program, monkeypatch,
     step = 100 / 255
     np.testing.assert_allclose(found, [8 * step, 130 * step, 252 * step, 100], 1e-4)
     assert not list(temporary.iterdir())
+
+
+def test_a_release_before_2_0(tmp_path, floats, monkeypatch):
+    """Its signatures are those of the API pages of 1.8 to 2.0.0-alpha."""
+
+    class Context:
+        def __init__(self, thread_num=None, inter_op_parallel_num=None):
+            self.thread_num = thread_num
+
+    class Converter:
+        def __init__(self, fmk_type, model_file, output_file, weight_file="", config_file=""):
+            raise AssertionError("it is not tried")
+
+    old = SimpleNamespace(__version__="1.10.0", Context=Context, Converter=Converter)
+    monkeypatch.setitem(sys.modules, "mindspore_lite", old)
+    message = r"mindspore_lite 1\.10\.0 is too old; 2\.0\.0 or later is needed, so download"
+    path = tmp_path / "out.mindir"
+    for device in ("cpu", "ascend310p"):
+        with pytest.raises(BackendError, match=message):
+            mindspore_lite_from_onnx(floats, path, device=device)
+    with pytest.raises(BackendError, match=message):
+        MindSporeLite.open(path, spec_of_brightness(), Options())
+    code = main(["export", str(floats), "--to", "mindspore-lite", "--out", str(tmp_path / "made")])
+    assert code == BACKEND
+    assert [file.name for file in tmp_path.iterdir()] == ["in.onnx"]
 
 
 def test_2_0_makes_no_int8(tmp_path, floats):
