@@ -202,7 +202,9 @@ class VideoDecoder:
         try:
             yield from (packet for packet in self._container.demux(self._stream) if packet.size)
         except av.FFmpegError as error:
-            self.broken_off = cause_of(error)
+            # Where a server does not say how long a file is, FFmpeg takes its end for an error.
+            if self._container.size > 0:
+                self.broken_off = cause_of(error)
 
     def declared_end(self) -> float | None:
         """Return when the whole file ends, on its own clock; None if it does not say so."""

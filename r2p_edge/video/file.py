@@ -145,7 +145,8 @@ class VideoFile:
         late = max(self._first - self._video.start, 0.0)
         early = declared is not None and found + late < declared - max(0.5, 0.05 * declared)
         early = early and not self._video.others_go_on()
-        self.truncated = early or (self._counted is not None and self._counted.broken_off)
+        broken = self._counted is not None and self._counted.broken_off
+        self.truncated = early or (declared is None and broken)
         if self.truncated:
             end = "more" if declared is None else f"{declared:.2f} s"
             _log.warning("%s is damaged: %.2f s of %s can be decoded", self.name, found, end)
