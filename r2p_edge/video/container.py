@@ -232,15 +232,18 @@ class VideoDecoder:
             _log.debug("%s cannot be sought (%s)", self.name, cause_of(error))
         return False
 
-    def decode_singly(self) -> None:
-        """Decode one frame at a time from now on: in parallel, errors are told late or not at all.
+    def decode_singly(self) -> bool:
+        """Decode one frame at a time from now on: in parallel, errors are told of other frames.
 
-        A file that was decoded in parallel is opened again, for another decoder.
+        A file that was decoded in parallel is opened again, for another decoder; otherwise False is
+        returned.
         """
-        if self._parallel:
-            self._parallel = False
-            self._container.close()
-            self._open()
+        if not self._parallel:
+            return False
+        self._parallel = False
+        self._container.close()
+        self._open()
+        return True
 
     def decode(self, packets: Iterable[Packet]) -> Iterator[Decoded]:
         """Decode packets of this stream, the last of which empties the decoder."""

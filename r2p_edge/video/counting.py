@@ -32,17 +32,9 @@ class CountedFrames:
 
     def __init__(self, video: VideoDecoder) -> None:
         self._video = video
-        video.decode_singly()
-        cache: list[av.VideoFrame] | None = []
-        log, size = DecodeLog(video), 0
-        for step in video.decode(video.packets()):
-            log.add(step)
-            for frame in step.frames:
-                size += sum(plane.buffer_size for plane in frame.planes)
-                if size > CACHE_BYTES:
-                    cache = None
-                if cache is not None:
-                    cache.append(frame)
+        log, cache = self._decode()
+        if log.damaged and video.decode_singly():
+            log, cache = self._decode()
         self.broken_off = bool(video.broken_off)
         self._numbers, times, lost = log.judge()
         if not self._numbers:
@@ -55,6 +47,20 @@ class CountedFrames:
         self.first = float(times[self._numbers[0]])
         self.times = times[self._numbers] - self.first
         self.lost = lost[(lost > self.first) & (lost <= times[-1])] - self.first
+
+    def _decode(self) -> tuple[DecodeLog, list[av.VideoFrame] | None]:
+        """Decode the file; return what came, and all frames if they are few."""
+        cache: list[av.VideoFrame] | None = []
+        log, size = DecodeLog(self._video), 0
+        for step in self._video.decode(self._video.packets()):
+            log.add(step)
+            for frame in step.frames:
+                size += sum(plane.buffer_size for plane in frame.planes)
+                if size > CACHE_BYTES:
+                    cache = None
+                if cache is not None:
+                    cache.append(frame)
+        return log, cache
 
     def read(self, indices: npt.NDArray[np.int64]) -> Iterator[av.VideoFrame]:
         """Give the frames of these numbers, which must ascend.

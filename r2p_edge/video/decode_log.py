@@ -65,6 +65,11 @@ class DecodeLog:
         self._stamps.append(frame.pts)
         self._sources.append(source)
 
+    @property
+    def damaged(self) -> bool:
+        """True if the decoder refused a packet or marked a frame, or the file a packet."""
+        return bool(self._refused or self._corrupt)
+
     def judge(self) -> tuple[list[int], _Times, _Times]:
         """Return the numbers of the good frames, the times of all, and those of the lost ones.
 
