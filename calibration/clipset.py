@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.calibration import motion
-from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips, stratified
+from r2p_edge.calibration.blank import showing
+from r2p_edge.calibration.manifest import Manifest, named_clips, sample_clips, stratified
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec import ModelSpec
@@ -88,7 +89,7 @@ def clips_for(
         if number < 1:
             raise UsageError(f"{what} is {number}; it must be 1 or more")
     if folder is not None:
-        listing = list_videos(folder, spec.labels, split, strict=strict)
+        listing = list_videos(folder, spec.labels, split, subset="train", strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
         # The clips that a larger sample would take next.
         others = stratified(listing.videos, seed)[num_clips : num_clips + judged]
@@ -111,14 +112,16 @@ class _Sampled:
     ) -> None:
         self._folder, self._spec, self._manifest = folder, spec, manifest
         self._unreadable: set[str] = set()
+        self._blank: int | None = None
         self.count = manifest.clips
         self.held_out = bool(others)
         self._judged = others or manifest.videos[:judged]
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         failed: list[tuple[str, VideoError]] = []
+        clips = named_clips(self._manifest, self._folder, self._spec, failed=failed)
         try:
-            yield from read_clips(self._manifest, self._folder, self._spec, failed=failed)
+            self._blank = yield from showing(clips, self.count, warn=self._blank is None)
         finally:  # over all passes, as the latest need not have seen every clip
             self._unreadable.update(name for name, _ in failed)
 
@@ -126,10 +129,12 @@ class _Sampled:
         reader = ClipReader(self._spec)
         for video in self._judged:
             with contextlib.suppress(VideoError):
-                yield reader.read(self._folder / video.name).pixels[0], video.label
+                path = self._folder / video.name
+                yield reader.read(path, part=video.part).pixels[0], video.label
 
     def record(self) -> dict[str, Any]:
-        return self._manifest.record(unreadable=len(self._unreadable))
+        record = self._manifest.record(unreadable=len(self._unreadable))
+        return {**record, "blank": self._blank} if self._blank else record
 
     def store(self, folder: Path) -> list[Path]:
         path = folder / f"clips-{self._manifest.digest()[:12]}.json"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
 from r2p_edge.prediction import Prediction, Timing
@@ -315,7 +316,7 @@ class Predictor:
             MissingDependencyError: OpenCV, or its GStreamer, is not installed.
         """
         return self.stream_many(
-            {str(source): source},
+            {without_password(str(source)): source},
             policy=policy,
             timeout=timeout,
             reconnect=reconnect,

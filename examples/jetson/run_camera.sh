@@ -148,7 +148,7 @@ gives_a_frame() {
     [[ $code -ne 0 || $said != *'last-message = chain '* ]] || return 0
     why=$(grep -m1 -oE '^(ERROR|WARNING): .*|No cameras available' <<<"$said") ||
         if [[ $code -eq 0 ]]; then why="it ended without one"; else why="none in $PATIENCE s"; fi
-    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" >&2
+    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" | hidden >&2
     return 1
 }
 

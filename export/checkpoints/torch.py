@@ -45,7 +45,7 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     try:
         import torch
     except ImportError as error:
-        raise missing("torch", "torch") from error
+        raise missing("torch") from error
     _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -13,7 +13,7 @@ from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
 from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
-from r2p_edge.errors import ModelError, SpecError, UsageError, one_line
+from r2p_edge.errors import ModelError, SpecError, UsageError, one_line, shown_as
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
@@ -96,7 +96,7 @@ def openvino_from_onnx(
         # The ONNX file's metadata, with its own spec.
         del model.rt_info["framework"]
     model.set_friendly_name(spec.name)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, shown_as(folder, path):
         draft = Path(folder) / "draft.xml"
 
         def save() -> None:

@@ -251,11 +251,11 @@ def _verdict(artifact: Built) -> str:
         kit = f"kit for {fits}" if fits else "kit"
         lacks = "MindSpore Lite's converter is not here"
         if artifact.target == "mindspore":
-            lacks += ' (or pip install "r2p_edge[mindspore]")'
+            lacks += " (or pip install mindspore)"
         elif artifact.target == "tensorrt":
             lacks = "TensorRT or a GPU for it is not here"
         elif artifact.target == "tensorrt-rtx":
-            lacks = 'tensorrt_rtx is not here (pip install "r2p_edge[tensorrt-rtx]")'
+            lacks = "tensorrt_rtx is not here (pip install tensorrt-rtx-cu12)"
         advice = "copy the folder to where it is, and run build.py there"
         if artifact.target.startswith("ascend"):
             advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"

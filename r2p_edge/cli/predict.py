@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from r2p_edge.addresses import without_password
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import R2PError
-from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from r2p_edge.addresses import shortened
 from r2p_edge.errors import UsageError
 from r2p_edge.live.arguments import check_number, is_whole
 from r2p_edge.live.capture.file import FileCapture
@@ -112,8 +113,8 @@ def open_capture(
         return CameraCapture(int(source), reconnect=reconnect, clock=clock)
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(
-            f"{source!r:.80} cannot be streamed; give a camera's number, an address, a pipeline "
-            "or a file, or push frames of your own into a Stream"
+            f"{shortened(source)} cannot be streamed; give a camera's number, an address, a "
+            "pipeline or a file, or push frames of your own into a Stream"
         )
     name = os.fsdecode(source)
     if _ADDRESS.match(name):

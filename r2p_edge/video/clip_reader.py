@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from r2p_edge.addresses import shortened
 from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError, warn_caller
 from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec import ModelSpec
+from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
 from r2p_edge.video.sampling import ClipPlan, plan_clips
 from r2p_edge.video.source import ArraySource, Source, frame_from_item, is_folder, open_source
@@ -61,12 +63,15 @@ class ClipReader:
         clips: int = 1,
         fps: float | None = None,
         color: str = "RGB",
+        part: tuple[float, float] | None = None,
         timing: Timing | None = None,
     ) -> Clips:
         """Read and preprocess the clips of a source.
 
         Args:
             source, clips, fps, color: as of `Predictor.predict`, and so are the errors.
+            part: seconds of a file or folder from which and before which frames are taken; by
+                default all of them are.
             timing: gets the time of decoding and preprocessing added, and their total.
         """
         self._check_arguments(source, clips, fps, color)
@@ -77,13 +82,14 @@ class ClipReader:
                 with timing.stage("decode"):
                     video = open_source(source, rate, count=self._count, planes=True)
                 with contextlib.closing(video):
+                    shown = video if part is None else Excerpt(video, *part)
                     try:
-                        return self._read_video(video, clips, color, timing)
+                        return self._read_video(shown, clips, color, timing)
                     except ShorterThanDeclaredError:  # now its frames have been counted
-                        return self._read_video(video, clips, color, timing)
+                        return self._read_video(shown, clips, color, timing)
             if isinstance(source, Iterable):
                 return self._read_iterable(source, clips, rate, color, timing)
-        raise VideoError(f"{source!r:.80} is not a video; give a path, an array or frames")
+        raise VideoError(f"{shortened(source)} is not a video; give a path, an array or frames")
 
     @property
     def _count(self) -> Count:

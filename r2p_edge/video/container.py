@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from r2p_edge.addresses import hide_password
 from r2p_edge.errors import VideoError
+from r2p_edge.video.as_stored import note_aspect
 from r2p_edge.video.damage import earlier
 from r2p_edge.video.decoding import Decoded, cause_of, decode_packets, refuse_halves
 
@@ -52,7 +54,11 @@ def open_container(
     if int(av.__version__.partition(".")[0]) < 19:
         # Without it, these versions refuse files whose title is not in UTF-8.
         arguments["metadata_errors"] = "replace"
-    container: InputContainer = av.open(url, "r", timeout=timeout, options=options, **arguments)
+    try:
+        container: InputContainer = av.open(url, "r", timeout=timeout, options=options, **arguments)
+    except (av.FFmpegError, OSError) as error:
+        hide_password(error)
+        raise
     return container
 
 
@@ -104,6 +110,7 @@ class VideoDecoder:
             self.tick = 1 / self.rate
         self.start = 0.0 if stream.start_time is None else stream.start_time * self.tick
         self.codec = stream.codec_context.codec
+        note_aspect(name, stream.sample_aspect_ratio)
 
     def _open(self, container: InputContainer | None = None) -> None:
         import av

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.frame import Image, Planes, picture_of, rgb_of
+from r2p_edge.video.as_stored import note_interlaced
 from r2p_edge.video.container import VideoDecoder
 from r2p_edge.video.counting import CountedFrames
 from r2p_edge.video.ends import first_and_last
@@ -161,6 +162,8 @@ class VideoFile:
         picture: Image | Planes = np.empty(0, np.uint8)
         for frame in frames:
             if frame is not shown:
+                if shown is None and frame.interlaced_frame:
+                    note_interlaced(self.name)
                 shown, picture = frame, self._picture(frame)
             yield picture
 

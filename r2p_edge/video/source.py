@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from r2p_edge.addresses import shortened, without_password
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.video.decoding import cause_of
@@ -89,7 +90,7 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
                 f"{name} is a live stream, which has no end; predict on a recorded file, or use "
                 "stream"
             )
-        return VideoFile(name, name, count=count, planes=planes)
+        return VideoFile(without_password(name), name, count=count, planes=planes)
     path = Path(name)
     with _looking_up(path):
         if path.is_dir():
@@ -169,7 +170,7 @@ def frame_from_item(item: Any) -> Image:
     """
     if not hasattr(item, "__array__") and not isinstance(item, (list, tuple)):
         raise VideoError(
-            f"an item of the iterable is {item!r:.80}; expected frames, uint8 arrays (H, W, 3)"
+            f"an item of the iterable is {shortened(item)}; expected frames, uint8 arrays (H, W, 3)"
         )
     frame: Image = frames_from_array(np.asarray(item)[np.newaxis])[0]
     return frame
@@ -236,7 +237,7 @@ def _looking_up(path: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:  # too long, a NUL byte in it, not permitted
         raise VideoError(
-            f"{str(path)!r:.200} cannot be looked up ({cause_of(error)}); check the path"
+            f"{shortened(str(path), 200)} cannot be looked up ({cause_of(error)}); check the path"
         ) from error
 
 

@@ -121,7 +121,7 @@ def test_videos_of_such_classes_are_told_apart(tmp_path, split, labels, listed):
 
 
 def test_what_is_missing_and_what_is_foreign(ucf101_folder, split):
-    text = LIST + "YoYo/v_YoYo_g09_c01.avi 1\nArchery/v_Archery_g01_c01.avi 5\n"
+    text = LIST + "YoYo/v_YoYo_g09_c01.avi 2\nArchery/v_Archery_g01_c01.avi 5\n"
     listing = list_videos(ucf101_folder, LABELS, split(text))
     assert names(listing) == list(NAMES)
     assert listing.missing == ("YoYo/v_YoYo_g09_c01.avi",)

@@ -59,11 +59,21 @@ def has_sanitizers() -> bool:
     return Path(found).is_absolute()
 
 
+@functools.cache
+def has_strace() -> bool:
+    """Return True if strace is here, and this user may trace processes."""
+    with contextlib.suppress(FileNotFoundError):
+        asked = ["strace", "-f", "--seccomp-bpf", "-e", "trace=connect", "true"]
+        return subprocess.run(asked, capture_output=True).returncode == 0
+    return False
+
+
 PROBES = {
     "gstreamer": has_gstreamer,
     "gst_rtsp": has_rtsp_server,
     "gst_python": has_gst_python,
     "sanitizers": has_sanitizers,
+    "strace": has_strace,
 }
 """Functions that find out whether something is here that is no module."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.artifact.sidecar import write_sidecar
-from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError
+from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError, shown_as
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.mindspore_lite.config import converter_config, full_quant_config
 from r2p_edge.export.targets.mindspore_lite.converter import (
@@ -94,7 +94,7 @@ def build_lite(
         built_with={**(planned.built_with or {}), **_built_with(converter)},
         parity=None,
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, shown_as(folder, path):
         if calibration is not None:
             _write_clips(calibration, spec, Path(folder) / CLIP_FOLDER)
         draft = run_converter(converter, model, Path(folder), device, settings, timeout)

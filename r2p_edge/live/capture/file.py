@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from r2p_edge.addresses import without_password
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.live.frame import LiveFrame, decoded
-from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Timing
 from r2p_edge.spec import ClipSpec
 from r2p_edge.video.file import ShorterThanDeclaredError, Times, VideoFile

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from r2p_edge.addresses import hide_password, without_password
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import picture_of
 from r2p_edge.live.capture.pace import Pace
 from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame
-from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Timing
 from r2p_edge.video.container import open_container
 from r2p_edge.video.decoding import cause_of, refuse_halves
@@ -78,6 +78,7 @@ class AddressCapture(LiveCapture):
         try:
             yield from self._frames()
         except (av.FFmpegError, OSError) as error:
+            hide_password(error)
             raise VideoError(self._cause(error)) from error
 
     def _frames(self) -> Iterator[LiveFrame]:

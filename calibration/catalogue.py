@@ -1,0 +1,137 @@
+"""The videos that a folder has: in one folder per class, in folders of other names, or flat."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from r2p_edge.calibration.class_names import class_finder, video_key
+from r2p_edge.errors import VideoError
+from r2p_edge.video.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class FoundVideo:
+    """A video on disk.
+
+    Attributes:
+        path: the file, or the folder of its frames.
+        name: `<folder>/<video>` or `<video>`, relative to the data set's folder.
+    """
+
+    path: Path
+    name: str
+
+
+class Catalogue:
+    """The videos in a folder and in the folders in it, found by the names that lists have.
+
+    Args:
+        folder: of the data set.
+        labels: the model's classes.
+
+    Raises:
+        VideoError: a folder cannot be listed.
+    """
+
+    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
+        self._find = class_finder(labels)
+        self._by_key: dict[tuple[int | None, str], FoundVideo] = {}
+        self._by_stem: dict[str, list[tuple[int | None, str]]] = {}
+        entries = visible(folder)
+        self._add(_videos_in_folders(entries))
+        # Videos beside each other in the folder of one class are not a data set.
+        if self._find(folder.resolve().name) is None:
+            self._add(FoundVideo(path, path.name) for path in entries if is_video(path))
+
+    def _add(self, videos: Iterable[FoundVideo]) -> None:
+        for video in videos:
+            key = self._key(video.name)
+            if key not in self._by_key:
+                self._by_key[key] = video
+                self._by_stem.setdefault(_stem(video.name), []).append(key)
+
+    def __iter__(self) -> Iterator[FoundVideo]:
+        """Give all videos, those in folders first."""
+        return iter(self._by_key.values())
+
+    def class_of(self, name: str) -> int | None:
+        """Return the class that a name of a video says: its folder's, or UCF101's in its own."""
+        path = PurePosixPath(name)
+        index = self._find(path.parent.name)
+        if index is None and (match := _UCF101.fullmatch(path.stem)):
+            index = self._find(match["label"])
+        return index
+
+    def find(self, name: str, label: int | None) -> FoundVideo | None:
+        """Return the video of a name in a list; None if the folder does not have it.
+
+        A folder that the list has it in counts where the data set has it too.
+
+        Args:
+            name: `<folder>/<video>` or `<video>`.
+            label: index of its class, if it is known.
+
+        Raises:
+            VideoError: there are several, and nothing tells which is meant.
+        """
+        if video := self._by_key.get(self._key(name)):
+            return video
+        keys = [
+            key
+            for key in self._by_stem.get(_stem(name), [])
+            if label is None or key[0] in (None, label)
+        ]
+        if len(keys) > 1:
+            one, other = (self._by_key[key].name for key in keys[:2])
+            raise VideoError(
+                f"the list has {name}, which may be {one} or {other}; list videos with their folder"
+            )
+        return self._by_key[keys[0]] if keys else None
+
+    def _key(self, name: str) -> tuple[int | None, str]:
+        """Return a key under which other spellings of a name are found.
+
+        The text alone does not tell C from C++, the class does.
+        """
+        return self._find(PurePosixPath(name).parent.name), video_key(name)
+
+
+_UCF101 = re.compile(r"v_(?P<label>.+)_g\d+_c\d+", re.IGNORECASE)
+
+
+def _stem(name: str) -> str:
+    return video_key(PurePosixPath(name).name)
+
+
+def _videos_in_folders(folders: Iterable[Path]) -> Iterator[FoundVideo]:
+    """Yield the videos in folders, files before folders of frames."""
+    for folder in filter(Path.is_dir, folders):
+        for path in sorted(visible(folder), key=lambda path: (path.is_dir(), path.name)):
+            if is_video(path):
+                yield FoundVideo(path, f"{folder.name}/{path.name}")
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return the entries of a folder that are not hidden, sorted by name.
+
+    Raises:
+        VideoError: it cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise VideoError(f"{folder} cannot be listed ({error.strerror}); check it") from error
+
+
+def is_video(path: Path) -> bool:
+    """Return whether this is a file with a video's suffix or a folder with images.
+
+    Raises:
+        VideoError: it is a folder that cannot be listed.
+    """
+    if path.is_dir():
+        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in visible(path))
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
