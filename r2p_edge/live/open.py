@@ -124,7 +124,7 @@ def open_capture(
             timeout=timeout,
             reconnect=reconnect,
             transport=transport,
-            patience=clip.frames * clip.tick / 2,
+            patience=clip.gap,
             clock=clock,
         )
         if address.live:

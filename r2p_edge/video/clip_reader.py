@@ -119,8 +119,10 @@ class ClipReader:
             raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
 
     def _read_video(self, video: Source, clips: int, color: str, timing: Timing) -> Clips:
-        plans = self._plan(video, clips)
+        plans, planned = self._plan(video, clips), video.times
         pixels = _arrange(plans, lambda times: self._frames(video, times, color, timing))
+        if video.times is not planned:  # a long file's holes are found where it is read
+            plans = plan_clips(self._spec.clip, video.times, clips, video.lost)
         return Clips(pixels, plans, video.truncated)
 
     def _read_iterable(
@@ -153,7 +155,7 @@ class ClipReader:
                     f"{1 / clip.tick:.3g}; frames are repeated and the answer may suffer",
                     LowFrameRateWarning,
                 )
-        return plan_clips(clip, video.times, clips)
+        return plan_clips(clip, video.times, clips, video.lost)
 
     def _frames(self, video: Source, times: Times, color: str, timing: Timing) -> Iterator[Image]:
         """Give the preprocessed frame nearest to each of the ascending moments, each made once."""

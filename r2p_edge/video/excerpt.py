@@ -46,6 +46,8 @@ class Excerpt:
             )
         self._offset = float(times[first])
         self.times: Times = times[first:last] - self._offset
+        lost = self._video.lost
+        self.lost: Times = lost[(lost > self._offset) & (lost < self._end - TIE)] - self._offset
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
         """Give the frame nearest to each of the ascending moments; see `Source.read`."""

@@ -38,11 +38,13 @@ class Source(Protocol):
     Attributes:
         name: name of the source in messages.
         times: float64 (n,), presentation times of the frames in seconds from the first one.
+        lost: float64 (m,), such times of the frames that are damaged, ascending.
         truncated: whether decoding stopped before the end that the file declares.
     """
 
     name: str
     times: Times
+    lost: Times
     truncated: bool
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
@@ -51,7 +53,7 @@ class Source(Protocol):
         Where one frame is nearest to several moments, the same object is given for all of them.
 
         Raises:
-            ShorterThanDeclaredError: decoding ended early; `times` is now true, so plan again.
+            ShorterThanDeclaredError: other frames came; `times` is now true, so plan again.
             VideoError: nothing can be decoded.
         """
         ...
@@ -172,6 +174,7 @@ class ArraySource:
     """Frames in memory, uint8 (n, H, W, 3), at `fps` frames per second."""
 
     truncated = False
+    lost: Times = np.empty(0)
 
     def __init__(self, frames: Image, fps: float, name: str = "the array") -> None:
         self.name = name
@@ -190,6 +193,7 @@ class ImageFolder:
     """Images in a folder, in the order of the numbers in their names, `fps` of them a second."""
 
     truncated = False
+    lost: Times = np.empty(0)
 
     def __init__(self, folder: Path, fps: float, *, planes: bool = False) -> None:
         self.name = str(folder)

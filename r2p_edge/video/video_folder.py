@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from r2p_edge.addresses import shortened
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video.container import cause_of
+from r2p_edge.video.decoding import cause_of
 from r2p_edge.video.frame_folder import any_image_in, images_in
 
 VIDEO_SUFFIXES = {

@@ -15,7 +15,8 @@ from r2p_edge.live.capture.pace import Pace
 from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.prediction import Timing
-from r2p_edge.video.container import cause_of, open_container
+from r2p_edge.video.container import open_container
+from r2p_edge.video.decoding import cause_of, refuse_halves
 from r2p_edge.video.streams import video_stream
 
 if TYPE_CHECKING:
@@ -89,9 +90,12 @@ class AddressCapture(LiveCapture):
 
         stream = self._stream
         stream.thread_type = "SLICE"  # whole frames in parallel would come later
+        refuse_halves(stream)
         # FFmpeg makes up the times of these formats, from a frame rate that it guesses.
         made_up = bool(self.container.format.flags & _NO_TIMESTAMPS)
         unit = float(stream.time_base or 0)
+        # Where each picture stands by itself, one that is lost interrupts nothing.
+        alone = stream.codec_context.codec.intra_only
         pace = Pace(self._patience)
         # Nothing before a key frame can be shown as it was: at the start, and after a loss.
         begun, whole, losing, dropped, timing = False, False, False, 0, Timing()
@@ -130,7 +134,7 @@ class AddressCapture(LiveCapture):
                     captured=captured,
                     size=(frame.height, frame.width),
                     picture=functools.partial(picture_of, frame, self.name),
-                    joined=not losing,
+                    joined=alone or not losing,
                     dropped=dropped,
                     decode_ms=timing.decode,
                 )

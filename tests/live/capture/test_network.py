@@ -7,6 +7,7 @@ import threading
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 from live import TICK, Clock, shown_numbers, watch
@@ -183,6 +184,33 @@ def test_a_stream_that_cannot_be_decoded(tmp_path):
     refused = pytest.raises(VideoError, match="of a codec that this FFmpeg cannot decode")
     with served(lambda connection: connection.sendall(data)) as url, refused:
         opened(url)
+
+
+def test_halves_of_jpegs_are_dropped_and_interrupt_nothing(predictor):
+    """Send every fourth picture of a camera cut in half, as PIL says of it too."""
+
+    def send_to(connection):
+        connection.recv(4096)
+        connection.sendall(
+            b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=f\r\n\r\n"
+        )
+        for number in range(40):
+            image = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
+            data = cv2.imencode(".jpg", image)[1].tobytes()
+            if number % 4 == 1:
+                data = data[: len(data) // 2]
+            head = f"--f\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            connection.sendall(head.encode() + data + b"\r\n")
+
+    frames = []
+    with served(send_to) as url, contextlib.suppress(VideoError):  # of the end
+        for frame in opened(url.replace("tcp:", "http:")).frames():
+            frames.append(frame)
+    assert len(frames) >= 28
+    assert sum(frame.dropped for frame in frames) >= 9
+    assert [frame.joined for frame in frames] == [False] + [True] * (len(frames) - 1)
+    for frame in frames:
+        assert frame.image()[-8:].std() > 20  # and not grey at its end
 
 
 def test_a_sender_that_falls_silent(predictor):
