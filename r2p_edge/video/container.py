@@ -12,7 +12,7 @@ from r2p_edge.addresses import hide_password
 from r2p_edge.errors import VideoError
 from r2p_edge.video.as_stored import note_aspect
 from r2p_edge.video.damage import earlier
-from r2p_edge.video.decoding import Decoded, cause_of, decode_packets, refuse_halves
+from r2p_edge.video.decoding import Decoded, cause_of, decode_packets, set_up_decoder
 from r2p_edge.video.streams import duration_of_tag, video_stream
 
 if TYPE_CHECKING:
@@ -136,11 +136,10 @@ class VideoDecoder:
                 f"{self.name} is a live playlist, which has no end; record it to a file"
             )
         stream = video_stream(container, self.name)
-        # Slices cost no delay; whole frames in parallel pay only where frames are large.
+        # Whole frames in parallel pay only where frames are large.
         large = stream.width * stream.height > 640 * 480
         self._parallel = large and self._parallel
-        stream.thread_type = "AUTO" if self._parallel else "SLICE"
-        refuse_halves(stream)
+        set_up_decoder(stream, parallel=self._parallel)
         return stream
 
     def declared_seconds(self, *, of_stream: bool) -> float | None:

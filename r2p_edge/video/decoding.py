@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,10 +53,27 @@ def cause_of(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def refuse_halves(stream: VideoStream) -> None:
-    """Make the decoder of JPEG pictures refuse those that are cut off or damaged.
+def set_up_decoder(stream: VideoStream, *, parallel: bool = False) -> None:
+    """Make the decoder of a stream, before its first packet, do the same on every machine.
 
-    By default it fills up the rest in grey and says nothing, also where half of them is missing.
+    The decoder of JPEG pictures refuses those that are cut off or damaged: by default it fills up
+    the rest in grey and says nothing, also where half of them is missing.
+
+    Args:
+        parallel: decode whole frames in parallel, which delays them; otherwise slices.
     """
-    if stream.codec_context.name == "mjpeg":
-        stream.codec_context.options = {"err_detect": "explode"}
+    context = stream.codec_context
+    stream.thread_type = "AUTO" if parallel else "SLICE"
+    # With slices in several threads the H.264 decoder conceals no errors (`enable_er` in
+    # libavcodec/h264dec.c); on one core it would have one thread and mark other frames as corrupt.
+    if _cores() == 1:
+        context.thread_count = 2
+    if context.name == "mjpeg":
+        context.options = {"err_detect": "explode"}
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use, as FFmpeg counts them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,11 +1,15 @@
 """Decoding that goes on after packets that are refused."""
 
+import os
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
 from videos import written
 
-from r2p_edge.video.decoding import cause_of, decode_packets, refuse_halves
+from r2p_edge.video.decoding import cause_of, decode_packets, set_up_decoder
 
 
 @pytest.fixture
@@ -62,9 +66,22 @@ def test_halves_of_jpegs_are_refused(tmp_path, share):
         container.mux(stream.encode())
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        refuse_halves(stream)
+        set_up_decoder(stream)
         whole = bytes(next(container.demux(stream)))
         assert len(stream.decode(av.Packet(whole))) == 1
         with pytest.raises(av.InvalidDataError):
             stream.decode(av.Packet(whole[: int(share * len(whole))]))
         assert len(stream.decode(av.Packet(whole))) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_one_core_decodes_as_several_do(data):
+    """Of a damaged file FFmpeg marks 21 frames as corrupt where it decodes with one thread."""
+    code = (
+        "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        "from r2p_edge.video.source import open_source;"
+        "print(len(open_source(sys.argv[1], 25.0, count='frames').times))"
+    )
+    path = data / "odd/decord_corrupted.mp4"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert done.stdout == "49\n", done.stderr

@@ -16,7 +16,7 @@ from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.prediction import Timing
 from r2p_edge.video.container import open_container
-from r2p_edge.video.decoding import cause_of, refuse_halves
+from r2p_edge.video.decoding import cause_of, set_up_decoder
 from r2p_edge.video.streams import video_stream
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class AddressCapture(LiveCapture):
         import av
 
         stream = self._stream
-        stream.thread_type = "SLICE"  # whole frames in parallel would come later
-        refuse_halves(stream)
+        set_up_decoder(stream)
         # FFmpeg makes up the times of these formats, from a frame rate that it guesses.
         made_up = bool(self.container.format.flags & _NO_TIMESTAMPS)
         unit = float(stream.time_base or 0)
