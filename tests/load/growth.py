@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Use(NamedTuple):
-    """What this process holds at a moment."""
+    """Resources of this process at a moment."""
 
     descriptors: int
     threads: int
