@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import platform
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.calibration.accuracy import is_measurement, measure_accuracy, objections
 from r2p_edge.calibration.clipset import ClipSet, clips_for
 from r2p_edge.calibration.quantize import quantize_onnx
@@ -230,8 +230,8 @@ def calibrate(
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"{out} is to become an ONNX file, whose name must end in .onnx")
     quantizer = ClipQuantizer(spec, calibration or Calibration(), [TABLE["onnx"]], progress)
-    with tempfile.TemporaryDirectory() as folder, shown_as(folder, out):
-        draft = Path(folder) / "draft.onnx"
+    with scratch_folder() as folder, shown_as(folder, out):
+        draft = folder / "draft.onnx"
         spec = quantizer.quantize(model, draft, profile or profile_of_this_cpu())
         spec = spec.replace(accuracy=quantizer.accuracy(model, draft, spec, "onnxruntime"))
         write_with_spec(draft, spec, out)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import operator
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import missing
-from r2p_edge.errors import ModelError, OutputError, VideoError, one_line
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.errors import ModelError, VideoError, one_line
 from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips
 from r2p_edge.spec import ModelSpec
@@ -103,17 +102,11 @@ def _session(
     probe.graph.node.extend(_as_early_as_possible(model.graph.node, nodes))
     probe.graph.initializer.extend(constants)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "probe.onnx")
-            onnx.save_model(probe, path)
-            del probe
-            return open_session(path, probe=True)
-    except OSError as error:
-        raise OutputError(
-            f"a copy of the model cannot be written to the temporary folder ({error}); make room "
-            "there, or name another folder in TMPDIR"
-        ) from error
+    with scratch_folder() as folder:
+        path = folder / "probe.onnx"
+        onnx.save_model(probe, path)
+        del probe
+        return open_session(path, probe=True)
 
 
 def _as_early_as_possible(

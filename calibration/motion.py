@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.artifact.atomic import atomic_file
 from r2p_edge.calibration.motion_scene import (
     BACKGROUND_CONTRAST,
     CLASSES,
@@ -78,13 +79,13 @@ def write_video(
             to milliseconds, and need not be evenly spaced.
 
     Raises:
-        OSError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     import av
 
     times = frame_times() if times is None else times
     step = round(1000 * float(np.median(np.diff(times)))) if len(times) > 1 else 40
-    with av.open(str(path), "w") as container:
+    with atomic_file(path) as draft, av.open(str(draft), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(1000))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # The encoder's rate control counts frames, not time; a constant quantiser needs neither.

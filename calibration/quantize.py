@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge._optional import missing
-from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.artifact.write import write_artifact
 from r2p_edge.calibration.clip_feed import CalibrationClips
 from r2p_edge.calibration.histograms import Range
 from r2p_edge.calibration.placement import Placement, name_nodes, place
@@ -143,8 +143,7 @@ def quantize_onnx(
     )
     spec = spec.replace(parity={**found, "onnx": original.parity})
     embed_spec(result, spec)
-    atomic_write(path, result.SerializeToString(deterministic=True))
-    write_sidecar(path, spec)
+    write_artifact(Path(path), spec, result.SerializeToString(deterministic=True))
     return spec
 
 

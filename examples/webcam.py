@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
@@ -32,7 +32,7 @@ import numpy as np
 
 from r2p_edge import Prediction, Predictor
 from r2p_edge.addresses import without_password
-from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.atomic import atomic_file, atomic_write, check_folder
 from r2p_edge.errors import OutputError, R2PError
 
 TITLE = "r2p_edge"
@@ -77,11 +77,15 @@ class Parser(argparse.ArgumentParser):
         super().error(without_password(message))
 
 
+class NoPicturesError(Exception):
+    """A movie has no pictures, and so gets no file."""
+
+
 class Movie:
     """A video file of pictures, each shown from its own time on.
 
     A picture whose time is not after that of the one before, as when a camera's clock begins anew,
-    is shown right after that one.
+    is shown right after that one. The file gets its name when it is finished.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,7 +94,10 @@ class Movie:
         self._frame = av.VideoFrame.from_ndarray
         check_folder(path)
         try:
-            self._container = av.open(str(path), "w")
+            with ExitStack() as stack:
+                draft = stack.enter_context(atomic_file(path))
+                self._container = av.open(str(draft), "w")
+                self._file = stack.pop_all()
         except ValueError as error:  # it knows no file of that kind
             raise OutputError(
                 f"{path} cannot be written: FFmpeg knows no videos of that name; end it in .mp4"
@@ -99,6 +106,7 @@ class Movie:
         self._stream.time_base = self._stream.codec_context.time_base = MILLISECONDS
         self._start: float | None = None  # of the source's time, where the file's is 0
         self._newest = -1  # milliseconds in the file
+        self._error: OSError | None = None  # the one by which the file has become useless
 
     def add(self, picture: np.ndarray, seconds: float) -> None:
         """Append a picture, uint8 (H, W, 3) in BGR, at a time of the source's."""
@@ -113,15 +121,20 @@ class Movie:
             moment = self._newest + 1
         self._newest = moment
         frame.pts, frame.time_base = moment, MILLISECONDS
-        self._container.mux(self._stream.encode(frame))
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except OSError as error:
+            self._error = error
+            raise
 
     def close(self) -> None:
-        """Finish the file."""
-        try:
-            if self._start is not None:
-                self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
+        """Finish the file; there is none if it got no picture, or if it cannot be written."""
+        with suppress(NoPicturesError), self._file, self._container:
+            if self._error is not None:
+                raise self._error
+            if self._start is None:
+                raise NoPicturesError
+            self._container.mux(self._stream.encode(None))
 
 
 def check_picture(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, shown_as
 from r2p_edge.export.contract import SourceModel, contract_of, find_source
 from r2p_edge.export.onnx_forms import OnnxForms
@@ -129,14 +129,14 @@ def build(
         size=size,
         input=input,
     )
-    with _output_folder(Path(out)) as folder, tempfile.TemporaryDirectory() as scratch:
+    with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
         quantizer = None
         if calibrator is not None:
             quantizer = calibrator.quantizer(contract, wanted, progress)
         forms = OnnxForms(
             model.path,
             contract,
-            Path(scratch),
+            scratch,
             graph=graph,
             any_input=input is None,
             batch=batch,

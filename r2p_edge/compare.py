@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from r2p_edge import _isolated
 from r2p_edge._isolated import ProcessFailedError
 from r2p_edge.agreement import TOLERANCE, agreement, within_tolerance
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import (
     BackendError,
     OutputError,
@@ -24,7 +24,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
-from r2p_edge.video.source import videos_in
+from r2p_edge.video.video_folder import videos_in
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ def compare(
     if isinstance(clips, (str, Path)) or len(clips) == 0:
         raise UsageError("clips must be video files or an array of clips, at least one")
     failed: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         if isinstance(clips, np.ndarray):
-            file = Path(folder) / "clips.npy"
+            file = folder / "clips.npy"
             try:
                 np.save(file, clips)
             except OSError as error:

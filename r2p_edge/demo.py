@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from r2p_edge._optional import OPENCV, import_library
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import BackendError, OutputError, UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess import preprocessor
@@ -149,23 +150,22 @@ def _answer(
 
     for run in runs:
         run.predictor.warmup()
-    rest = folder / "held-out.mp4"
-    for number in range(num_clips):
-        label = motion.CLASSES[number % len(motion.CLASSES)]
-        first = number < len(motion.CLASSES)
-        video = folder / f"{label.replace(' ', '-')}.mp4" if first else rest
-        try:
-            folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be made ({error.strerror}); free it or choose another --out"
+        ) from error
+    with scratch_folder() as scratch:
+        for number in range(num_clips):
+            label = motion.CLASSES[number % len(motion.CLASSES)]
+            first = number < len(motion.CLASSES)
+            video = folder / f"{label.replace(' ', '-')}.mp4" if first else scratch / "rest.mp4"
             motion.write_video(motion.scene("test", number), video)
-        except OSError as error:
-            raise OutputError(
-                f"{video} cannot be written ({error.strerror}); free or choose another --out"
-            ) from error
-        for run in runs:
-            run.answer(video, label)
-        if progress is not None:
-            progress(number + 1, num_clips)
-    rest.unlink(missing_ok=True)
+            for run in runs:
+                run.answer(video, label)
+            if progress is not None:
+                progress(number + 1, num_clips)
 
 
 class _Run:

@@ -96,7 +96,7 @@ class StreamWarning(UserWarning):
 
 
 class CalibrationWarning(UserWarning):
-    """The calibration clips leave out some of the model's classes."""
+    """The calibration clips leave out some of the model's classes, or some show nothing."""
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:

@@ -103,8 +103,9 @@ class Prediction:
         span: times of the first and the last frame looked at: seconds after the video's first
             frame, or seconds on the stream's own clock.
         coverage: share of the clips' frames that are real; the rest repeat the last frame of a
-            video that is shorter than a clip, or frames of a stream that has too few.
-        truncated: decoding stopped before the end that the file declares.
+            video that is shorter than a clip, the neighbours of frames that are damaged or missing,
+            or frames of a stream that has too few.
+        truncated: the file ended in an error, or well before the end that it declares.
         runtime: library that ran the model.
         device: device that it ran on.
         precision: precision that it computed in.

@@ -35,7 +35,8 @@ class Predictor:
         threads: threads of the runtime; default: one per core that this process may use.
         precision: "fp32", "fp16" or "bf16" to compute in, where the runtime offers the choice
             (OpenVINO does); default: the artifact's own, even if another would be faster.
-        cache: existing folder in which OpenVINO keeps compiled models, to start faster.
+        cache: existing folder in which OpenVINO keeps compiled models, and TensorRT for RTX
+            compiled kernels, to start faster.
         spec: contract of a model that carries none: a `ModelSpec` or the path of its JSON file.
 
     Raises:

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 import r2p_edge
+from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import atomic_folder
-from r2p_edge.artifact.files import sha256_of_file
+from r2p_edge.artifact.files import fingerprint, sha256_of_file
 from r2p_edge.errors import OutputError
 from r2p_edge.export.targets.second_form import SECOND_FILE, SecondForm
 from r2p_edge.export.targets.table import kit_of_target
@@ -124,6 +125,12 @@ def write_kit(
             description["second"] = {"artifact": second.name, "spec": second.planned.to_dict()}
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (draft / "kit.json").write_text(text, encoding="utf-8")
+        prints = {f"{folder.name}/{file.name}": fingerprint(file) for file in draft.iterdir()}
+
+        def changes(name: str, entry: Mapping[str, Any]) -> bool:
+            return name.startswith(f"{folder.name}/") and prints.get(name) != entry
+
+        bundle.forget(folder.parent, changes)
 
 
 def _package() -> bytes:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import embedded_spec
-from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.network import network_from_parameters
@@ -221,8 +221,7 @@ def write_verified(
     )
     spec = spec.replace(parity=found)
     embed_spec(model, spec)
-    atomic_write(path, _bytes(model))
-    write_sidecar(path, spec)
+    write_artifact(Path(path), spec, _bytes(model))
     return spec
 
 
@@ -233,12 +232,12 @@ def write_with_spec(draft: Path, spec: ModelSpec, path: Path) -> None:
         OutputError: `path` cannot be written.
     """
     if embedded_spec(draft) == spec:
-        atomic_write(path, draft.read_bytes())
+        content = draft.read_bytes()
     else:
         model = load_onnx(draft)
         embed_spec(model, spec)
-        atomic_write(path, _bytes(model))
-    write_sidecar(path, spec)
+        content = _bytes(model)
+    write_artifact(path, spec, content)
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, SpecError
 from r2p_edge.export.graph.adapt import adapt
 from r2p_edge.export.graph.builder import OPSET, check_batch
@@ -114,8 +114,8 @@ def _traced(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     arguments: dict[str, Any] = {"opset_version": OPSET}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with scratch_folder() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        file = Path(folder) / "traced.onnx"
+        file = folder / "traced.onnx"
         torch.onnx.export(module, (example,), file, **arguments)
         return file.read_bytes()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
-from r2p_edge.artifact.sidecar import sidecar_path, write_sidecar
-from r2p_edge.errors import ModelError, SpecError, UsageError, one_line, shown_as
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.artifact.sidecar import sidecar_path
+from r2p_edge.artifact.write import write_artifact
+from r2p_edge.errors import ModelError, OutputError, SpecError, UsageError, one_line, shown_as
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
@@ -23,6 +25,7 @@ from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
 
 _PRECISIONS = ("fp32", "fp16")  # that an fp32 model can become
+_CANNOT_WRITE = re.compile("Can't open|basic_ios")  # OpenVINO's words for what the system refuses
 
 
 def openvino_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
@@ -96,17 +99,21 @@ def openvino_from_onnx(
         # The ONNX file's metadata, with its own spec.
         del model.rt_info["framework"]
     model.set_friendly_name(spec.name)
-    with tempfile.TemporaryDirectory() as folder, shown_as(folder, path):
-        draft = Path(folder) / "draft.xml"
+    with scratch_folder() as folder, shown_as(folder, path):
+        draft = folder / "draft.xml"
 
         def save() -> None:
             try:
                 openvino.save_model(model, draft, compress_to_fp16=spec.precision == "fp16")
             except RuntimeError as error:
+                if _CANNOT_WRITE.search(str(error)):
+                    raise _no_room(folder, one_line(error)) from error
                 raise ModelError(
                     f"openvino cannot write {source} as IR ({one_line(error)}); run the .onnx "
                     "file on it instead"
                 ) from error
+            if not draft.read_bytes().rstrip().endswith(b"</net>"):  # it notices no full disk
+                raise _no_room(folder, "its file is cut off")
 
         save()
         spec = spec.replace(
@@ -121,8 +128,12 @@ def openvino_from_onnx(
                 f"the spec of {source} does not come back from an OpenVINO file; give it labels "
                 "of characters that XML allows"
             )
-        # Whatever interrupts this, the sidecar shows whether both files are of one export.
-        atomic_write(weights_path(path), weights_path(draft).read_bytes())
-        atomic_write(path, draft.read_bytes())
-    write_sidecar(path, spec)
+        write_artifact(path, spec, draft.read_bytes(), weights_path(draft).read_bytes())
     return spec
+
+
+def _no_room(folder: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"openvino cannot write into {folder} ({reason}); make room there, or set TMPDIR to "
+        "another folder"
+    )

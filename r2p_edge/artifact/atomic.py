@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from r2p_edge.artifact.abandoned import lock, make_locked, open_folder, remove_abandoned
 from r2p_edge.errors import OutputError, R2PError
 
 
@@ -37,28 +39,94 @@ def check_folder(path: str | Path) -> None:
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Write `data` to `path`, replacing what was there, all of it or nothing.
 
-    The bytes go to a temporary file in the same folder, reach the disk, and only then take the
-    name, so that neither a full disk nor a power cut leaves half a model behind.
-
     Raises:
         OutputError: the file cannot be written; what was at `path` before is still there.
     """
+    atomic_files({Path(path): data})
+
+
+def atomic_files(files: Mapping[Path, bytes], ready: Callable[[], None] = lambda: None) -> None:
+    """Write several files of one folder, each of them whole or not at all.
+
+    The bytes go to temporary files in the same folder, reach the disk, and only then take their
+    names, in the order given, so that neither a full disk nor a power cut leaves half a file
+    behind. What a process that was killed has left of the same files is removed.
+
+    Args:
+        files: the bytes of each file.
+        ready: called once all bytes are on the disk, before the first file gets its name.
+
+    Raises:
+        OutputError: a file cannot be written; unless the very last step failed, the renaming, what
+            was there before is still there.
+    """
+    for path in files:
+        check_folder(path)
+    with contextlib.ExitStack() as stack:
+        drafts = {path: stack.enter_context(_draft(path, data)) for path, data in files.items()}
+        path = next(iter(files))
+        try:
+            ready()
+            for path, draft in drafts.items():
+                draft.replace(path)
+        except R2PError:
+            raise
+        except OSError as error:
+            raise _not_written(path, error) from error
+    for folder in {path.parent for path in files}:
+        _sync_folder(folder)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield the path of an empty file to write, which takes the name `path` once the block is done.
+
+    It has the suffix of `path`, by which libraries choose a format.
+
+    Raises:
+        OutputError: the file cannot be written; what was at `path` before is still there.
+        Exception: raised by the block itself, unchanged; an OSError becomes an OutputError.
+    """
     path = Path(path)
     check_folder(path)
-    # Not tempfile: its files are readable by their owner alone, and an artifact is for others.
-    temporary = path.with_name(f".{path.name[:80]}.{os.urandom(4).hex()}.part")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _not_written(path, error) from error
+        with _draft(path, b"", path.suffix) as draft:
+            yield draft
+            _sync(draft)
+            draft.replace(path)
+    except R2PError:  # some are OSErrors too, and say themselves what happened
         raise
+    except OSError as error:
+        raise _not_written(path, error) from error
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, data: bytes, suffix: str = "") -> Iterator[Path]:
+    """Write `data` to a temporary file beside `path`; at the end remove it if it is still there."""
+    remove_abandoned(path.parent, _temporary_names(path))
+    draft, descriptor = None, -1
+
+    def make() -> tuple[Path, int]:
+        # Not tempfile: its files are readable by their owner alone, and an artifact is for others.
+        name = _temporary(path, "part" + suffix)
+        return name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+
+    try:
+        try:
+            draft, descriptor = make_locked(make)
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.write(data)
+            os.fsync(descriptor)
+        except OSError as error:
+            raise _not_written(path, error) from error
+        yield draft
+    finally:
+        if draft is not None:
+            with contextlib.suppress(OSError):  # the next run removes it
+                draft.unlink(missing_ok=True)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -70,12 +138,25 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         R2PError: raised by the block itself, unchanged.
     """
     path = Path(path)
-    token = os.urandom(4).hex()
-    draft, old = (path.with_name(f".{path.name[:80]}.{token}.{end}") for end in ("part", "old"))
+    _restore(path)
+    remove_abandoned(path.parent, _temporary_names(path))
+    draft, old = None, _temporary(path, "old")
+    descriptors: list[int] = []
+
+    def make() -> tuple[Path, int]:
+        name = _temporary(path, "part")
+        name.mkdir()
+        return name, open_folder(name)
+
     try:
-        draft.mkdir()
+        draft, descriptor = make_locked(make)
+        descriptors.append(descriptor)
         yield draft
+        for file in draft.rglob("*"):
+            _sync(file)
         if path.exists():
+            descriptors.append(open_folder(path))
+            lock(descriptors[-1])
             path.replace(old)
         draft.replace(path)
         _sync_folder(path.parent)
@@ -87,9 +168,32 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             old.replace(path)
         for left in (draft, old):
-            import shutil
+            if left is not None:
+                import shutil
 
-            shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(left, ignore_errors=True)
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _restore(path: Path) -> None:
+    """Give a folder its name back whose writer was killed between its two renames."""
+    names = _temporary_names(path)
+    with contextlib.suppress(OSError):
+        for old in [] if path.exists() else list(path.parent.iterdir()):
+            if old.suffix == ".old" and names.fullmatch(old.name):
+                old.replace(path)
+
+
+def _temporary(path: Path, end: str) -> Path:
+    return path.with_name(f".{path.name[:80]}.{os.urandom(4).hex()}.{end}")
+
+
+def _temporary_names(path: Path) -> re.Pattern[str]:
+    """Return the pattern of all names that `_temporary` gives for a path."""
+    name, suffix = re.escape(path.name[:80]), re.escape(path.suffix)
+    return re.compile(rf"\.{name}\.[0-9a-f]{{8}}\.(part({suffix})?|old)")
 
 
 @contextlib.contextmanager
@@ -99,19 +203,13 @@ def locked(folder: str | Path) -> Iterator[None]:
     Raises:
         OSError: the folder cannot be opened.
     """
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = open_folder(Path(folder))
     try:
-        # Some network file systems have no locks, which is no reason to fail.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _not_written(path: Path, error: OSError) -> OutputError:
@@ -121,16 +219,25 @@ def _not_written(path: Path, error: OSError) -> OutputError:
     )
 
 
+def _sync(file: Path) -> None:
+    """Bring a file, or a folder's entries, to the disk.
+
+    Raises:
+        OSError: they have not all been written.
+    """
+    descriptor = open_folder(file) if file.is_dir() else os.open(file, os.O_RDWR)
+    if descriptor < 0:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
     """Bring a folder's new entry to the disk, where the system allows it."""
     # A new name is an entry of the folder, which reaches the disk separately. Windows cannot open
-    # a folder and does not need to.
-    if os.name == "posix":
-        # Some network and FUSE file systems refuse it, and a folder may be writable only. The file
-        # is whole and has its name by now, so the write has not failed.
-        with contextlib.suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    # a folder and does not need to. Some network and FUSE file systems refuse it, and a folder may
+    # be writable only. The file is whole and has its name by now, so the write has not failed.
+    with contextlib.suppress(OSError):
+        _sync(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,13 +32,47 @@ def record(folder: str | Path, artifacts: Iterable[Path], others: Iterable[Path]
         ModelError: a file of the manifest's name is not a manifest.
     """
     folder = Path(folder)
+
+    def with_new(files: dict[str, Any]) -> dict[str, Any]:
+        for file in itertools.chain(*map(_files, artifacts), others):
+            files[file.relative_to(folder).as_posix()] = fingerprint(file)
+        # Files that an export has replaced, or somebody has deleted, are left out.
+        return {name: files[name] for name in sorted(files) if (folder / name).is_file()}
+
+    _change(folder, with_new)
+
+
+def forget(folder: str | Path, changes: Callable[[str, Mapping[str, Any]], bool]) -> None:
+    """Leave files that are about to change out of the manifest of `folder`, if it has one.
+
+    A process that is killed then leaves files that are not listed, rather than a false sha256.
+
+    Args:
+        folder: the folder.
+        changes: tells of a file, by its path and its entry, whether it will be another.
+
+    Raises:
+        OutputError: the manifest cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        found = listed(folder)
+    except ModelError:  # a file of another program
+        return
+    if found and any(changes(name, entry) for name, entry in found.items()):
+        _change(
+            folder,
+            lambda files: {
+                name: entry for name, entry in files.items() if not changes(name, entry)
+            },
+        )
+
+
+def _change(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Write the manifest of a folder with other files; see `record` for the errors."""
     try:
         with locked(folder):
-            files = listed(folder) or {}
-            for file in itertools.chain(*map(_files, artifacts), others):
-                files[file.relative_to(folder).as_posix()] = fingerprint(file)
-            # Files that an export has replaced, or somebody has deleted, are left out.
-            files = {name: files[name] for name in sorted(files) if (folder / name).is_file()}
+            files = change(listed(folder) or {})
             content = {"format": _FORMAT, "r2p_edge": __version__, "files": files}
             text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
             atomic_write(folder / NAME, text.encode())

@@ -42,6 +42,13 @@ def sha256_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def fingerprint_of_bytes(content: bytes) -> dict[str, Any]:
+    """Return {"size", "sha256"} of the bytes of a file."""
+    import hashlib
+
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
 def fingerprint(file: Path) -> dict[str, Any]:
     """Return {"size", "sha256"} of a file, as sidecars and manifests record them.
 

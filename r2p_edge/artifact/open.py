@@ -15,8 +15,8 @@ from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, unreadabl
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.parts import ClipSpec, CropSpec, ResizeSpec
 
-# Formats whose files carry the spec themselves; the others need a sidecar.
-_EMBEDDED = {".onnx": spec_of_onnx, ".xml": spec_of_openvino}
+EMBEDDED = {".onnx": spec_of_onnx, ".xml": spec_of_openvino}
+"""Suffixes of files that carry the spec themselves, and what reads it; others need a sidecar."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
         given = spec if isinstance(spec, ModelSpec) else ModelSpec.from_file(spec)
         return Artifact(path, size, given, "argument", sidecar is not None)
     beside = None if sidecar is None else spec_of_sidecar(path, sidecar)
-    embeds = path.suffix.lower() in _EMBEDDED
+    embeds = path.suffix.lower() in EMBEDDED
     inside = embedded_spec(path) if embeds else None
     if inside is not None:
         if beside is not None:
@@ -87,7 +87,7 @@ def embedded_spec(path: Path) -> ModelSpec | None:
         ModelError: the file cannot be read, or is not whole.
         SpecError: the spec is wrong.
     """
-    text = _EMBEDDED[path.suffix.lower()](path)
+    text = EMBEDDED[path.suffix.lower()](path)
     if text is None:
         return None
     return ModelSpec.from_json(text, where=f"spec in the metadata of {path}")

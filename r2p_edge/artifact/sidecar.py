@@ -6,6 +6,7 @@ import errno
 import json
 import re
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,25 @@ def write_sidecar(path: str | Path, spec: ModelSpec) -> Path:
             f"{path} cannot be read ({error.strerror}), so its sidecar cannot be written; "
             "write the artifact first"
         ) from error
-    content = {"spec": spec.to_dict(), **files.pop(path.name)}
+    sidecar = sidecar_path(path)
+    atomic_write(sidecar, sidecar_bytes(spec, files.pop(path.name), files))
+    return sidecar
+
+
+def sidecar_bytes(
+    spec: ModelSpec, fingerprint: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]
+) -> bytes:
+    """Return the content of a sidecar.
+
+    Args:
+        spec: the contract.
+        fingerprint: that of the model file.
+        files: those of its other files by name.
+    """
+    content = {"spec": spec.to_dict(), **fingerprint}
     if files:
         content["files"] = files
-    sidecar = sidecar_path(path)
-    atomic_write(sidecar, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-    return sidecar
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_sidecar(path: Path, *, foreign: bool) -> dict[str, Any] | None:

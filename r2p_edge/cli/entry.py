@@ -1,8 +1,8 @@
-"""`main`: one command from its arguments to its exit code.
+"""One command from its arguments to its exit code.
 
 Results go to stdout (`--json`: for machines), progress, warnings and errors to stderr. The exit
 code names the kind of error: 2 usage, 3 data, 4 model, 5 runtime or device, 6 only a kit could be
-made (`export --strict`), 130 Ctrl-C, 1 other.
+made (`export --strict`), 130 Ctrl-C, 143 SIGTERM, 1 other.
 """
 
 from __future__ import annotations
@@ -17,18 +17,11 @@ from r2p_edge.cli.output import StdoutError, complain, guarded_stdout, shown_mes
 from r2p_edge.cli.parser import build_parser
 from r2p_edge.errors import OutputError, R2PError, one_line
 
-_OTHER, _INTERRUPTED = 1, 130
+_OTHER = 1
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    Args:
-        arguments: the command's words; by default those of `sys.argv`.
-
-    Raises:
-        SystemExit: the arguments cannot be parsed, or ask for help or the version.
-    """
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; see `main`, which also hears signals."""
     for stream in (sys.stdout, sys.stderr):
         # A file name may have bytes, and a label letters, that the terminal's encoding lacks.
         if isinstance(stream, io.TextIOWrapper):
@@ -59,9 +52,6 @@ def _run(arguments: Sequence[str] | None) -> int:
     except R2PError as error:
         complain(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("r2p-edge: interrupted", file=sys.stderr)
-        return _INTERRUPTED
     except OSError as error:
         # Errors that are expected of files and devices have become errors of ours.
         complain(f"the system refuses a file or device: {one_line(error)}; check it and try again")

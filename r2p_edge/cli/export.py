@@ -256,7 +256,10 @@ def _verdict(artifact: Built) -> str:
             lacks = "TensorRT or a GPU for it is not here"
         elif artifact.target == "tensorrt-rtx":
             lacks = "tensorrt_rtx is not here (pip install tensorrt-rtx-cu12)"
-        return f"{kit}, because {lacks}; copy the folder to where it is, and run build.py there"
+        advice = "copy the folder to where it is, and run build.py there"
+        if artifact.target.startswith("ascend"):
+            advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"
+        return f"{kit}, because {lacks}; {advice}"
     parity = artifact.spec.parity
     if parity is None:
         return f"{artifact.spec.graph}, not verified: this machine cannot run it"

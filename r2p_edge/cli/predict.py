@@ -66,7 +66,7 @@ def show(video: str, prediction: Prediction, top: int) -> None:
     """Print the answer to one video for people."""
     notes = []
     if prediction.coverage < 1:
-        notes.append(f"shorter than a clip: {prediction.coverage:.0%} of the frames are real")
+        notes.append(f"{prediction.coverage:.0%} of the frames are real")
     if prediction.truncated:
         notes.append("truncated")
     print(without_password(video) + (f"  ({', '.join(notes)})" if notes else ""))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import one_line
 from r2p_edge.runtimes.base import Options, Runtime
 from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
@@ -61,8 +61,8 @@ def _try_in(runtime: type[Runtime], path: Path, options: Options, layer: str) ->
     """Run a test model with these options and return "ok" or the reason of the failure."""
     batch, _, _, expected = case(layer)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = runtime.prepare(path, Path(folder), options)
+        with scratch_folder() as folder:
+            path = runtime.prepare(path, folder, options)
             with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
                 output = model.run(batch)
     except Exception as error:  # a library raises any class

@@ -24,6 +24,7 @@ from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.live.systemd import Notifier
 from r2p_edge.spec import ClipSpec
+from r2p_edge.video.source import path_of_uri
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -116,14 +117,14 @@ def open_capture(
             f"{shortened(source)} cannot be streamed; give a camera's number, an address, a "
             "pipeline or a file, or push frames of your own into a Stream"
         )
-    name = os.fsdecode(source)
+    name = path_of_uri(os.fsdecode(source))
     if _ADDRESS.match(name):
         address = AddressCapture(
             name,
             timeout=timeout,
             reconnect=reconnect,
             transport=transport,
-            patience=clip.frames * clip.tick / 2,
+            patience=clip.gap,
             clock=clock,
         )
         if address.live:

@@ -170,20 +170,23 @@ class PredictionStream(Iterator[Prediction]):
 
     def _next_feed(self) -> Feed | None:
         """Return a feed with a window that is due, in turn; None if there is none."""
-        if self._closed.is_set() or not self._feeds:
-            raise StopIteration
-        for feed in self._feeds:
-            if feed.stream.buffer.due:
-                self._feeds.remove(feed)
-                self._feeds.append(feed)
-                return feed
-        for feed in self._feeds:
-            feed.stream.check_breaks()
-            if feed.ended or feed.hung:
-                self._feeds.remove(feed)
-                self._give_up(feed)
+        while not self._closed.is_set() and self._feeds:
+            for feed in self._feeds:
+                if feed.stream.buffer.due:
+                    self._feeds.remove(feed)
+                    self._feeds.append(feed)
+                    return feed
+            over = None
+            for feed in self._feeds:
+                feed.stream.check_breaks()
+                if feed.ended or feed.hung:
+                    over = feed
+                    break
+            if over is None:
                 return None
-        return None
+            self._feeds.remove(over)
+            self._give_up(over)
+        raise StopIteration
 
     def _give_up(self, feed: Feed) -> None:
         """Raise a feed's error, or warn of it where there are other feeds."""
@@ -209,8 +212,7 @@ class PredictionStream(Iterator[Prediction]):
         if self._notifier is not None and self._notifier.interval is not None:
             interval = min(interval, self._notifier.interval)
         self._notify()
-        if self._feeds:
-            self._changed.wait(interval)
+        self._changed.wait(interval)
 
     def _notify(self) -> None:
         if self._notifier is not None:

@@ -206,5 +206,5 @@ def test_memory_does_not_grow_with_the_layers():
 
 def test_a_temporary_folder_that_cannot_be_used_is_named(model, tensors, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(OutputError, match=r"temporary folder.*gone.*TMPDIR"):
+    with pytest.raises(OutputError, match=r"temporary files.*gone.*TMPDIR"):
         observe(model, SPEC, tensors, lambda: CLIPS)

@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -197,6 +199,22 @@ def test_ctrl_c(run, model, clip, monkeypatch):
     monkeypatch.setattr(Predictor, "predict", interrupted)
     code, _, errors = run("predict", model, clip)
     assert (code, errors) == (130, "r2p-edge: interrupted\n")
+
+
+def test_sigterm(run, model, clip, monkeypatch):
+    def terminated(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the handler runs before this")
+
+    monkeypatch.setattr(Predictor, "predict", terminated)
+    code, _, errors = run("predict", model, clip)
+    assert (code, errors) == (143, "r2p-edge: terminated\n")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_command_in_another_thread(run, model):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run, "info", model).result()[0] == 0
 
 
 def test_as_a_module_and_into_a_closed_pipe(model, clip):

@@ -10,7 +10,9 @@ import contextlib
 import functools
 import importlib.util
 import os
+import shutil
 import subprocess
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -47,6 +49,16 @@ def has_gst_python() -> bool:
     return False
 
 
+def has_sanitizers() -> bool:
+    """Return whether g++ is here, with the libraries of its sanitizers."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        return False
+    command = [compiler, "-print-file-name=libasan.so"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return Path(found).is_absolute()
+
+
 @functools.cache
 def has_strace() -> bool:
     """Return True if strace is here, and this user may trace processes."""
@@ -60,6 +72,7 @@ PROBES = {
     "gstreamer": has_gstreamer,
     "gst_rtsp": has_rtsp_server,
     "gst_python": has_gst_python,
+    "sanitizers": has_sanitizers,
     "strace": has_strace,
 }
 """Functions that find out whether something is here that is no module."""

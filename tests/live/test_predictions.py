@@ -143,6 +143,14 @@ def test_several_sources_take_turns(predictor, clip):
     assert names == ["camera", "other"] * 5
 
 
+def test_sources_that_have_ended_are_not_waited_for(predictor, clip, monkeypatch):
+    with predictor.stream_many({str(number): clip for number in range(8)}, stride=17) as answers:
+        assert len([next(answers) for _ in range(8)]) == 8
+        wait_for(answers, lambda: all(feed.ended for feed in answers._feeds))
+        monkeypatch.setattr(answers, "_wait", lambda: pytest.fail("nothing more can come"))
+        assert not list(answers)
+
+
 def test_one_of_several_is_lost(predictor, clip, tmp_path):
     short = tmp_path / "short.mp4"
     motion.write_video(motion.scene("test", 0), short, np.arange(5) / 25)

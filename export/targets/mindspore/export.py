@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import ModelError, OutputError, UsageError, shown_as
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
@@ -67,13 +67,12 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
     require_ops(model, "mindspore")
     spec = fresh_spec(original, target=TARGET, built_with=built_with("mindspore"))
     reference = parity_reference(source)
-    with tempfile.TemporaryDirectory() as folder, shown_as(folder, path):
-        draft = _export(mindspore, model, reference.inputs.dtype, Path(folder))
+    with scratch_folder() as folder, shown_as(folder, path):
+        draft = _export(mindspore, model, reference.inputs.dtype, folder)
         spec = spec.replace(
             parity=check_parity(draft, spec, reference, MindSpore, artifact="the MindIR model")
         )
-        atomic_write(path, draft.read_bytes())
-    write_sidecar(path, spec)
+        write_artifact(path, spec, draft.read_bytes())
     return spec
 
 

@@ -6,14 +6,13 @@ Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from r2p_edge.artifact.atomic import atomic_write
-from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError, shown_as
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.mindspore_lite.config import converter_config, full_quant_config
@@ -81,9 +80,11 @@ def build_lite(
     runs_here = _runs_here(device, target.get("chip"))
     converter = find_converter()
     if converter is None:
+        other = "" if device == "cpu" else "; or build an .om with examples/atlas/build_om.sh"
         raise MissingDependencyError(
             f"there is no MindSpore Lite converter here; download Lite's cloud-side release from "
             f"{DOWNLOADS}, and install its wheel or set {CONVERTER_VARIABLE} to its converter_lite"
+            f"{other}"
         )
     if planned.precision == "int8":
         _require_int8(MindSporeLite.library().__version__)
@@ -92,18 +93,17 @@ def build_lite(
         built_with={**(planned.built_with or {}), **_built_with(converter)},
         parity=None,
     )
-    with tempfile.TemporaryDirectory() as folder, shown_as(folder, path):
+    with scratch_folder() as folder, shown_as(folder, path):
         if calibration is not None:
-            _write_clips(calibration, spec, Path(folder) / CLIP_FOLDER)
-        draft = run_converter(converter, model, Path(folder), device, settings, timeout)
+            _write_clips(calibration, spec, folder / CLIP_FOLDER)
+        draft = run_converter(converter, model, folder, device, settings, timeout)
         if runs_here:
             spec = spec.replace(
                 parity=check_parity(
                     draft, spec, reference, MindSporeLite, artifact="the MindSpore Lite model"
                 )
             )
-        atomic_write(path, draft.read_bytes())
-    write_sidecar(path, spec)
+        write_artifact(path, spec, draft.read_bytes())
     return spec
 
 

@@ -6,13 +6,13 @@ Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from r2p_edge.artifact.atomic import atomic_write, check_folder
-from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, shown_as, warn_caller
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.tensorrt.power_mode import power_mode
@@ -112,8 +112,8 @@ def build_engine(
         cache=None if cache is None else cache / _cache_name(tool, chip, cuda.versions()[0]),
         progress=progress,
     )
-    with tempfile.TemporaryDirectory() as folder, shown_as(folder, path):
-        draft = Path(folder) / "draft.engine"
+    with scratch_folder() as folder, shown_as(folder, path):
+        draft = folder / "draft.engine"
         skipped = tool.build(model, draft, options)
         version = read_plan(draft).version
         # Which others a kit would fit says nothing of an engine, which fits one.
@@ -133,8 +133,7 @@ def build_engine(
             parity=None,
         )
         spec = spec.replace(parity=tool.check_parity(draft, spec, reference))
-        atomic_write(path, draft.read_bytes())
-    write_sidecar(path, spec)
+        write_artifact(path, spec, draft.read_bytes())
     if skipped:
         warn_caller(_left_out(path, skipped, options.cache, chip), RuntimeWarning)
     return spec

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.model import load_onnx
@@ -36,8 +36,8 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
     planned = plan_tensorrt(source.path, options.precision)
     path = out / f"{file_stem(planned)}.engine"
     reference = parity_reference(source.path)
-    with tempfile.TemporaryDirectory() as scratch:
-        models = models_for(source.path, planned, Path(scratch))
+    with scratch_folder() as scratch:
+        models = models_for(source.path, planned, scratch)
         if can_build():
             spec = build_engine(
                 models,
@@ -95,9 +95,9 @@ def tensorrt_from_onnx(
     check_folder(path)
     planned = plan_tensorrt(source, precision)
     reference = parity_reference(source)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         return build_engine(
-            models_for(source, planned, Path(folder)),
+            models_for(source, planned, folder),
             path,
             planned,
             reference,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import BackendError, SpecError, UsageError
 from r2p_edge.export.targets.program import end_of, find_program, run_program
 from r2p_edge.export.targets.tensorrt.trtexec_output import (
@@ -208,10 +208,10 @@ class Trtexec:
         """Return the named output for one batch, (batch, classes)."""
         # Without the folder, in whose name the tool would look for colons and commas.
         files = [f"--loadInputs={_checked(name)}:input.bin", "--exportOutput=output.json"]
-        with tempfile.TemporaryDirectory() as folder:
-            batch.tofile(Path(folder) / "input.bin")
-            done = self._run([*command, *files], command, Path(folder))
-            answer = Path(folder) / "output.json"
+        with scratch_folder() as folder:
+            batch.tofile(folder / "input.bin")
+            done = self._run([*command, *files], command, folder)
+            answer = folder / "output.json"
             if done.returncode != 0 or not answer.is_file():
                 raise failure_of(done, f"for {plan}", command)
             try:

@@ -5,12 +5,12 @@ Nothing here needs onnx, because it also runs where a kit is taken to (`kit.py`)
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from r2p_edge.artifact.atomic import atomic_write, check_folder
-from r2p_edge.artifact.sidecar import write_sidecar
+from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import MissingDependencyError, shown_as
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import ParityReference, check_parity
@@ -60,8 +60,8 @@ def build_rtx(
         chips=tuple(RTX_CHIPS[name] for name in planned.target.get("chips", ())),
         progress=progress,
     )
-    with tempfile.TemporaryDirectory() as folder, shown_as(folder, path):
-        draft = Path(folder) / "draft.engine"
+    with scratch_folder() as folder, shown_as(folder, path):
+        draft = folder / "draft.engine"
         draft.write_bytes(plan_from_onnx(model, options, module))
         plan = read_plan(draft)
         names = [name for name, capability in RTX_CHIPS.items() if capability in plan.chips]
@@ -74,8 +74,7 @@ def build_rtx(
             title = "the engine of TensorRT for RTX"
             found = check_parity(draft, spec, reference, TensorRTForRTX, artifact=title)
             spec = spec.replace(parity=found)
-        atomic_write(path, draft.read_bytes())
-    write_sidecar(path, spec)
+        write_artifact(path, spec, draft.read_bytes())
     return spec
 
 

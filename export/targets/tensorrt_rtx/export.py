@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.dense import conv_from_dense
 from r2p_edge.export.graph.model import load_onnx
@@ -30,8 +30,8 @@ def rtx_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     stem = file_stem(planned, "-".join(("-rtx", *options.chips)))
     path = out / f"{stem}.engine"
     reference = parity_reference(source.path)
-    with tempfile.TemporaryDirectory() as scratch:
-        model = _typed(source.path, planned, Path(scratch))
+    with scratch_folder() as scratch:
+        model = _typed(source.path, planned, scratch)
         try:
             spec = build_rtx(model, path, planned, reference, progress=options.progress)
         except MissingDependencyError:
@@ -82,8 +82,8 @@ def tensorrt_rtx_from_onnx(
     planned = plan_rtx(source, precision, tuple(chips))
     import_rtx()
     reference = parity_reference(source)
-    with tempfile.TemporaryDirectory() as folder:
-        model = _typed(source, planned, Path(folder))
+    with scratch_folder() as folder:
+        model = _typed(source, planned, folder)
         return build_rtx(model, path, planned, reference, progress=progress)
 
 

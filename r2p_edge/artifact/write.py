@@ -1,0 +1,52 @@
+"""Writing of artifacts: a model's files and its sidecar, which belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r2p_edge.artifact import bundle
+from r2p_edge.artifact.atomic import atomic_files
+from r2p_edge.artifact.files import fingerprint_of_bytes
+from r2p_edge.artifact.open import EMBEDDED
+from r2p_edge.artifact.openvino_ir import weights_path
+from r2p_edge.artifact.sidecar import sidecar_bytes, sidecar_path
+from r2p_edge.spec import ModelSpec
+
+
+def write_artifact(
+    path: Path, spec: ModelSpec, content: bytes, weights: bytes | None = None
+) -> None:
+    """Write a model file and its sidecar, in place of an older artifact of that name.
+
+    Several files cannot change at once. Whatever interrupts this, what is at `path` is the old
+    artifact, the new one, or nothing: one file without which the artifact cannot be mistaken for
+    another is removed first and written last. An ONNX file carries its spec and can do without its
+    sidecar; other artifacts cannot do without the model file. Before that, an older artifact is
+    taken from the folder's manifest, if it has one, so that no sha256 in the manifest is false.
+
+    Args:
+        path: the model file.
+        spec: its contract.
+        content: its bytes.
+        weights: the bytes of the second file of an OpenVINO model.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    sidecar = sidecar_path(path)
+    files = {path: content}
+    if weights is not None:
+        files[weights_path(path)] = weights
+    prints = {file.name: fingerprint_of_bytes(data) for file, data in files.items()}
+    others = {name: entry for name, entry in prints.items() if name != path.name}
+    files[sidecar] = sidecar_bytes(spec, prints[path.name], others)
+    prints[sidecar.name] = fingerprint_of_bytes(files[sidecar])
+    alone = weights is None and path.suffix.lower() in EMBEDDED
+    last = sidecar if alone else path
+    files[last] = files.pop(last)
+
+    def make_way() -> None:
+        bundle.forget(path.parent, lambda name, entry: prints.get(name, entry) != entry)
+        last.unlink(missing_ok=True)
+
+    atomic_files(files, make_way)

@@ -1,0 +1,69 @@
+"""Spoil every write of a verb: kill the program at it, fill the disk, forbid the folder.
+
+    python tests/faults/run.py [VERB ...] [--every N] [--actions NAME,...] [--new | --over]
+
+The calls that change files are listed by a trace of an undisturbed run, with a library that is
+preloaded into it and its children (shim.c). The program then runs once for each fault, and once
+again undisturbed: no file may be half under its final name, every model and manifest in the folder
+must open, and the second run must give the same bytes and leave no temporary files. The exit code
+is 1 if something is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for folder in ("helpers", "standins"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+
+import shim  # noqa: E402
+from spoil import ACTIONS, counted, spoil  # noqa: E402
+from verbs import PROBES, VERBS  # noqa: E402
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("verbs", nargs="*", choices=[*VERBS, *PROBES, []], metavar="VERB")
+    parser.add_argument("--every", type=int, default=1, help="spoil every Nth call (default: 1)")
+    parser.add_argument("--actions", default=",".join(ACTIONS), help="of: %(default)s")
+    parser.add_argument("--new", action="store_true", help="into a new folder only")
+    parser.add_argument("--over", action="store_true", help="over earlier results only")
+    options = parser.parse_args()
+    if "LD_PRELOAD" not in os.environ:
+        return sum(preloaded(verb) for verb in options.verbs or VERBS) and 1
+    (name,) = options.verbs
+    over = tuple(
+        earlier for earlier, others in ((False, options.over), (True, options.new)) if not others
+    )
+    begun, faults, wrong = time.monotonic(), [], 0
+    control, work = Path(os.environ["R2P_FAULTS"]), Path(os.environ["R2P_FAULTS"]).parent / "work"
+    work.mkdir()
+    for fault, what in spoil(name, control, work, options.every, over, options.actions.split(",")):
+        faults.append(fault)
+        if what:
+            wrong += 1
+            print(f"{fault}: {what}", flush=True)
+    tried = ", ".join(f"{action} {count}" for action, count in counted(faults).items())
+    print(f"{name}: {tried}; {wrong} wrong, {time.monotonic() - begun:.0f} s", flush=True)
+    return 1 if wrong else 0
+
+
+def preloaded(verb: str) -> int:
+    """Run this command for one verb in a process with the library; return its exit code."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        shim.open_control(folder / "control")
+        environment = shim.environment(shim.build(folder), folder / "control")
+        options = [word for word in sys.argv[1:] if word != verb and word not in VERBS]
+        return subprocess.call([sys.executable, __file__, verb, *options], env=environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

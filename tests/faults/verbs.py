@@ -1,0 +1,230 @@
+"""The programs whose writes are spoilt: a row of `VERBS` for each.
+
+A row runs in a process that has imported what it needs, and that forks for each fault. A new
+writer is a new row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import runpy
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from checks import only_name, pictures, sha256
+from models import brightness_model
+from paths import EXAMPLES
+from videos import written
+
+OLD, NEW = "old", "new"
+"""Names of the two models: the one of an earlier run, and that of the run that is spoilt."""
+
+
+class Verb(NamedTuple):
+    """A program that writes.
+
+    Attributes:
+        prepare: writes what the runs read into a folder.
+        run: runs it, as its process; takes that folder, the folder of its results, and `OLD` or
+            `NEW`; returns the exit code.
+        imports: modules to import before the forks.
+        place: puts what the program expects into the folder of the results beforehand.
+        content: what tells a file of the results from others; by default its sha256.
+        around: context of the runs, such as a stand-in that is installed.
+    """
+
+    prepare: Callable[[Path], None]
+    run: Callable[[Path, Path, str], int]
+    imports: tuple[str, ...] = ("onnx", "onnxruntime", "r2p_edge.export.build")
+    place: Callable[[Path, Path, str], None] = lambda *_: None
+    content: Callable[[Path], str] = sha256
+    around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
+
+
+def command(*words: object) -> int:
+    """Run `r2p-edge` in this process; return its exit code."""
+    from r2p_edge.cli import main
+
+    return main([str(word) for word in words])
+
+
+def program(file: Path, *words: object) -> int:
+    """Run a Python program in this process; return its exit code."""
+    sys.argv = [str(file), *map(str, words)]
+    try:
+        runpy.run_path(str(file), run_name="__main__")
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+            return 1
+        return ended.code or 0
+    return 0
+
+
+def two_models(inputs: Path) -> None:
+    """Write models of one name, which answer differently."""
+    for name, factor in ((OLD, 0.5), (NEW, 1.0)):
+        brightness_model(inputs / f"{name}.onnx", factor=factor)
+
+
+def export(targets: str) -> Callable[[Path, Path, str], int]:
+    """Return the run of an export to these targets."""
+
+    def run(inputs: Path, out: Path, which: str) -> int:
+        return command("export", inputs / f"{which}.onnx", "--to", targets, "--out", out)
+
+    return run
+
+
+def two_networks(inputs: Path) -> None:
+    """Write small networks, and a few videos of each of their classes."""
+    from networks import SMALL, random_parameters, spec_for
+    from safetensors.numpy import save_file
+
+    from r2p_edge.export.targets.onnx import onnx_from_checkpoint
+
+    spec = spec_for(SMALL["classes"], name="net")
+    for seed, name in enumerate((OLD, NEW)):
+        save_file(random_parameters(**SMALL, seed=seed), inputs / "net.safetensors")
+        onnx_from_checkpoint(inputs / "net.safetensors", spec, inputs / f"{name}.onnx")
+    for number, label in enumerate(spec.labels):
+        folder = inputs / "videos" / label
+        folder.mkdir(parents=True)
+        written(folder / "clip.mp4", np.arange(12) / (20 + number))
+
+
+_CLIPS = ("--num-clips", 2)
+
+
+def measure_no_times() -> None:
+    """Have int8 artifacts record the same times always, so that they are the same bytes."""
+    from r2p_edge.calibration import calibrate as module
+
+    measured = module.measure_accuracy
+    same = {"latency_ms": {"int8": 1.0, "fp32": 2.0}, "speedup": 2.0, "recommended": True}
+    module.measure_accuracy = lambda *arguments: {**measured(*arguments), **same}
+
+
+def calibrate(inputs: Path, out: Path, which: str) -> int:
+    """Calibrate on the videos."""
+    measure_no_times()
+    clips = ("--videos", inputs / "videos", *_CLIPS)
+    model = inputs / f"{which}.onnx"
+    return command("calibrate", model, *clips, "--out", out / "net-int8.onnx")
+
+
+def export_int8(inputs: Path, out: Path, which: str) -> int:
+    """Export to two targets in int8."""
+    measure_no_times()
+    clips = ("--precision", "int8", "--videos", inputs / "videos", *_CLIPS)
+    source = inputs / f"{which}.onnx"
+    return command("export", source, "--to", "onnx,openvino", *clips, "--out", out)
+
+
+def demo(inputs: Path, out: Path, which: str) -> int:
+    """Run the demo with one runtime and few clips."""
+    measure_no_times()
+    import r2p_edge.demo as module
+
+    module._TARGETS = {"onnxruntime": "onnx"}
+    module._CALIBRATED, module._JUDGED = 1, 1
+    return command("demo", "--num-clips", 12 if which == NEW else 11, "--out", out)
+
+
+def kit_of(target: str) -> Callable[[Path], None]:
+    """Return the preparation of a kit for a target."""
+
+    def prepare(inputs: Path) -> None:
+        from r2p_edge.export.build import build
+
+        two_models(inputs)
+        for which in (OLD, NEW):
+            with_no_tool = inputs / which
+            (built,) = build(inputs / f"{which}.onnx", targets=[target], out=with_no_tool).built
+            assert built.status == "kit"
+
+    return prepare
+
+
+def place_kit(inputs: Path, out: Path, which: str) -> None:
+    """Copy a kit, as a user does."""
+    (kit,) = (file.parent for file in (inputs / which).glob("*/kit.json"))
+    shutil.copytree(kit, out, dirs_exist_ok=True)
+
+
+def build_kit(inputs: Path, out: Path, which: str) -> int:
+    """Build the kit."""
+    return program(out / "build.py")
+
+
+def make_folder(inputs: Path, out: Path, which: str) -> None:
+    """Make the folder of the results, which not every program does."""
+    out.mkdir(exist_ok=True)
+
+
+@contextlib.contextmanager
+def lite_of_kits() -> Iterator[None]:
+    """Have the stand-in of MindSpore Lite installed."""
+    from fake_mindspore_lite import installed
+
+    # The stand-in runs ONNX Runtime, whose telemetry this package turns off where it uses it.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    with installed():
+        importlib.import_module("mindspore_lite")
+        yield
+
+
+def webcam(inputs: Path, out: Path, which: str) -> int:
+    """Save the pictures of a video, and the last one."""
+    options = ("--no-window", "--save", out / "out.mp4", "--screenshot", out / "shot.png")
+    return program(EXAMPLES / "webcam.py", inputs / f"{which}.onnx", inputs / "clip.mp4", *options)
+
+
+def model_and_video(inputs: Path) -> None:
+    """Write the models and a video."""
+    two_models(inputs)
+    written(inputs / "clip.mp4", np.arange(20) / 25)
+
+
+def careless(inputs: Path, out: Path, which: str) -> int:
+    """Write a file under its own name, and a temporary one of always another name."""
+    trial = Path(os.environ["TMPDIR"], f"r2p_edge-{os.getpid()}")
+    trial.touch()
+    with (out / "model.txt").open("w", buffering=1) as file:
+        file.write(f"{which}\n")
+        file.write("end\n")
+    trial.unlink()
+    return 0
+
+
+_EXPORT = ("onnx", "onnxruntime", "r2p_edge.export.build", "r2p_edge.export.targets.onnx")
+_INT8 = (*_EXPORT, "r2p_edge.calibration.calibrate")
+
+VERBS = {
+    "export-onnx": Verb(two_models, export("onnx"), _EXPORT),
+    "export-openvino": Verb(two_models, export("openvino"), (*_EXPORT, "openvino")),
+    "export-kits": Verb(two_models, export("tensorrt,ascend310p"), _EXPORT),
+    "export-int8": Verb(two_networks, export_int8, (*_INT8, "openvino")),
+    "export-mindspore": Verb(
+        two_models, export("mindspore"), (*_EXPORT, "mindspore"), content=only_name
+    ),
+    "calibrate": Verb(two_networks, calibrate, _INT8, make_folder),
+    "demo": Verb(lambda inputs: None, demo, (*_INT8, "cv2")),
+    "kit": Verb(kit_of("mindspore-lite"), build_kit, _EXPORT, place_kit, around=lite_of_kits),
+    "webcam": Verb(
+        model_and_video,
+        webcam,
+        ("cv2", "av", "onnxruntime", "r2p_edge.live.open"),
+        make_folder,
+        pictures,
+    ),
+}
+
+PROBES = {"careless": Verb(lambda inputs: None, careless, (), make_folder)}
+"""Programs in which the harness has to find something."""

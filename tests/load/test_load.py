@@ -1,0 +1,136 @@
+"""Threads, processes and long work give the same answers and leave nothing behind.
+
+The long runs, and rates, are those of `tests/load/run.py`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from day import TICKS, day
+from growth import growth, use
+from models import brightness_model, grey_frames
+from networks import SMALL, small_network, spec_for
+from requirements import require
+from together import THREADS, alone, clips_for, together
+from videos import written
+
+from r2p_edge import Predictor
+
+RUNTIMES = ("onnxruntime", "openvino")
+VIDEO = grey_frames([10, 60, 110, 160])
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request):
+    """The name of a runtime."""
+    require(request.param)
+    return request.param
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model of brightness."""
+    return brightness_model(tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False])
+def test_many_threads_answer_as_one_does(tmp_path, runtime, shared):
+    import onnx
+
+    from r2p_edge.export.graph.builder import embed_spec
+
+    spec = spec_for(SMALL["classes"])
+    network = small_network(spec)
+    embed_spec(network, spec)
+    model = tmp_path / "net.onnx"
+    onnx.save(network, model)
+    clips = clips_for(model, 2 * THREADS)
+    for one, other in zip(
+        alone(model, runtime, clips).scores, together(model, runtime, clips, shared=shared).scores
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_64_streams_over_one_model_answer_as_one_does(model, tmp_path, runtime):
+    files = {
+        f"camera {number}": written(tmp_path / f"{number}.mp4", np.arange(12 + number % 5) / 25)
+        for number in range(64)
+    }
+    before = use()
+    with Predictor(model, runtime=runtime) as predictor:
+        wanted = {}
+        for name, file in files.items():
+            with predictor.stream(file) as answers:
+                wanted[name] = [(a.span, a.scores.tobytes()) for a in answers]
+        found = {name: [] for name in files}
+        with predictor.stream_many(files) as answers:
+            for answer in answers:
+                found[answer.live.source].append((answer.span, answer.scores.tobytes()))
+    assert all(wanted.values())
+    assert found == wanted
+    assert use().descriptors == before.descriptors
+
+
+def test_a_day_of_stream_does_not_grow():
+    count, found = day(50_000)
+    assert count > 24_900
+    assert found.megabytes * TICKS / 2 < 5
+    assert found.after.descriptors == found.before.descriptors
+    assert found.after.threads < found.before.threads  # the reader has ended
+
+
+@pytest.mark.slow
+def test_opening_and_closing_gives_all_back(model, runtime):
+    def step():
+        with Predictor(model, runtime=runtime) as predictor:
+            predictor.predict(VIDEO)
+
+    found = growth(step, 200)
+    assert found.after.descriptors == found.before.descriptors
+    assert found.after.threads == found.before.threads
+    assert found.megabytes * 10_000 < 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_process_opens_a_model_of_its_own(model, runtime, method):
+    code = (
+        "import multiprocessing\n"
+        "from load_process import answered\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    with context.Pool(2) as pool:\n"
+        f"        found = pool.starmap(answered, [({str(model)!r}, {runtime!r})] * 4)\n"
+        "    assert all((one == found[0]).all() for one in found)\n"
+    )
+    file = model.with_name("program.py")
+    file.write_text(code)
+    model.with_name("load_process.py").write_text(
+        "import numpy as np\n"
+        "from r2p_edge import Predictor\n"
+        "def answered(model, runtime):\n"
+        "    with Predictor(model, runtime=runtime) as predictor:\n"
+        "        return predictor.predict(np.zeros((4, 8, 8, 3), np.uint8)).scores\n"
+    )
+    subprocess.run([sys.executable, file], check=True, timeout=120)
+
+
+def test_the_first_import_may_be_in_threads(model, runtime):
+    code = (
+        "import threading, numpy as np\n"
+        "found = []\n"
+        "def answer():\n"
+        "    from r2p_edge import Predictor\n"
+        f"    with Predictor({str(model)!r}, runtime={runtime!r}) as predictor:\n"
+        "        found.append(predictor.predict(np.zeros((4, 8, 8, 3), np.uint8)).scores)\n"
+        "threads = [threading.Thread(target=answer) for _ in range(8)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "assert len(found) == 8 and all((one == found[0]).all() for one in found)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
