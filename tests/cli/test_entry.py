@@ -89,14 +89,15 @@ def test_an_artifact_whose_name_is_too_long(run, model):
 def test_a_folder_that_may_not_be_read(fails, model, tmp_path, monkeypatch, code, arguments):
     folder = tmp_path / "closed"
     folder.mkdir()
-    iterdir = Path.iterdir
+    for owner, name in ((Path, "iterdir"), (os, "scandir")):
+        original = getattr(owner, name)
 
-    def closed(path):
-        if path == folder:  # for root every folder is open
-            raise PermissionError(13, "Permission denied", str(path))
-        return iterdir(path)
+        def closed(path, original=original):
+            if path == folder:  # for root every folder is open
+                raise PermissionError(13, "Permission denied", str(path))
+            return original(path)
 
-    monkeypatch.setattr(Path, "iterdir", closed)
+        monkeypatch.setattr(owner, name, closed)
     words = {"FOLDER": folder, "MODEL": model}
     fails(code, "Permission denied", *(words.get(word, word) for word in arguments.split()))
 

@@ -237,7 +237,7 @@ def test_a_full_disk_leaves_the_old_file(out, monkeypatch, step):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if step == "write":
-        monkeypatch.setattr(Path, "open", full)
+        monkeypatch.setattr("os.fdopen", full)
     elif step == "sync":
         monkeypatch.setattr("os.fsync", full)
     else:
