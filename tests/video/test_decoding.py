@@ -76,7 +76,7 @@ def test_halves_of_jpegs_are_refused(tmp_path, share):
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 def test_one_core_decodes_as_several_do(data):
-    """Of a damaged file FFmpeg marks 21 frames as corrupt where it decodes with one thread."""
+    """Read a damaged file, of which FFmpeg with one thread marks 21 frames as corrupt."""
     code = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
         "from r2p_edge.video.source import open_source;"

@@ -233,7 +233,7 @@ def test_a_full_disk_leaves_the_old_file(out, monkeypatch, step):
     path = out / "m.onnx"
     path.write_bytes(b"before")
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if step == "write":
