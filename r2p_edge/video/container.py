@@ -203,7 +203,8 @@ class VideoDecoder:
             yield from (packet for packet in self._container.demux(self._stream) if packet.size)
         except av.FFmpegError as error:
             # Where a server does not say how long a file is, FFmpeg takes its end for an error.
-            if self._container.size > 0:
+            size: int | None = self._container.size  # of PyAV 19 None there, of others negative
+            if size is not None and size > 0:
                 self.broken_off = cause_of(error)
 
     def declared_end(self) -> float | None:
