@@ -45,7 +45,7 @@ class OptionalBuildExt(build_ext):
                 raise
             print(
                 f"warning: {ext.name} could not be compiled; installing without it. "
-                'Frames will be resized through OpenCV: pip install "r2p_edge[opencv]". '
+                "Frames will be resized through OpenCV: pip install opencv-python-headless. "
                 f"R2P_REQUIRE_EXT=1 makes this an error. The cause: {error}",
                 file=sys.stderr,
             )

@@ -24,7 +24,7 @@ from r2p_edge.calibration.accuracy import is_measurement, measure_accuracy, obje
 from r2p_edge.calibration.clipset import ClipSet, clips_for
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import PASSES, RangeMethod
-from r2p_edge.errors import ParityError, UsageError
+from r2p_edge.errors import ParityError, UsageError, shown_as
 from r2p_edge.export.targets.base import StepProgress, Target, ToolClips
 from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.export.targets.table import TABLE
@@ -230,7 +230,7 @@ def calibrate(
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"{out} is to become an ONNX file, whose name must end in .onnx")
     quantizer = ClipQuantizer(spec, calibration or Calibration(), [TABLE["onnx"]], progress)
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, shown_as(folder, out):
         draft = folder / "draft.onnx"
         spec = quantizer.quantize(model, draft, profile or profile_of_this_cpu())
         spec = spec.replace(accuracy=quantizer.accuracy(model, draft, spec, "onnxruntime"))

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
-from r2p_edge.video.source import VIDEO_SUFFIXES
+from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 
 def class_finder(labels: Sequence[str]) -> Callable[[str], int | None]:

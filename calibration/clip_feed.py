@@ -20,7 +20,7 @@ from r2p_edge.spec import ModelSpec
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 CalibrationClips = Callable[[], Iterable[npt.NDArray[np.uint8]]]
 """Gives the same clips, uint8 (T, H, W, 3), from the first one on at each call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.calibration import motion
-from r2p_edge.calibration.manifest import Manifest, read_clips, sample_clips, stratified
+from r2p_edge.calibration.blank import showing
+from r2p_edge.calibration.manifest import Manifest, named_clips, sample_clips, stratified
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
+
+_log = logging.getLogger(__name__)
 
 Labelled = Iterator[tuple[npt.NDArray[np.uint8], str]]
 """A clip, uint8 (T, H, W, 3), and its class."""
@@ -88,10 +91,11 @@ def clips_for(
         if number < 1:
             raise UsageError(f"{what} is {number}; it must be 1 or more")
     if folder is not None:
-        listing = list_videos(folder, spec.labels, split, strict=strict)
+        listing = list_videos(folder, spec.labels, split, subset="train", strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
+        sampled = {video.name for video in manifest.videos}
         # The clips that a larger sample would take next.
-        others = stratified(listing.videos, seed)[num_clips : num_clips + judged]
+        others = [v for v in stratified(listing.videos, seed) if v.name not in sampled][:judged]
         return _Sampled(Path(folder), spec, manifest, others, judged)
     if split is not None:
         raise UsageError("a split was given without the folder of its videos; give --videos too")
@@ -111,25 +115,42 @@ class _Sampled:
     ) -> None:
         self._folder, self._spec, self._manifest = folder, spec, manifest
         self._unreadable: set[str] = set()
+        self._blank: int | None = None
+        self._told: set[str] = set()
         self.count = manifest.clips
         self.held_out = bool(others)
         self._judged = others or manifest.videos[:judged]
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         failed: list[tuple[str, VideoError]] = []
+        clips = named_clips(self._manifest, self._folder, self._spec, failed=failed)
         try:
-            yield from read_clips(self._manifest, self._folder, self._spec, failed=failed)
+            self._blank = yield from showing(clips, self.count, warn=self._blank is None)
         finally:  # over all passes, as the latest need not have seen every clip
+            for name, error in failed:
+                self._tell(name, error)
             self._unreadable.update(name for name, _ in failed)
 
     def judged(self) -> Labelled:
         reader = ClipReader(self._spec)
         for video in self._judged:
-            with contextlib.suppress(VideoError):
-                yield reader.read(self._folder / video.name).pixels[0], video.label
+            try:
+                path = self._folder / video.name
+                clip = reader.read(path, part=video.part).pixels[0]
+            except VideoError as error:
+                self._tell(video.name, error)
+                continue
+            yield clip, video.label
+
+    def _tell(self, name: str, error: VideoError) -> None:
+        """Log a video that is left out, once."""
+        if name not in self._told:
+            self._told.add(name)
+            _log.warning("%s is left out: %s", name, error)
 
     def record(self) -> dict[str, Any]:
-        return self._manifest.record(unreadable=len(self._unreadable))
+        record = self._manifest.record(unreadable=len(self._unreadable))
+        return {**record, "blank": self._blank} if self._blank else record
 
     def store(self, folder: Path) -> list[Path]:
         path = folder / f"clips-{self._manifest.digest()[:12]}.json"

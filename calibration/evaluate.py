@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.tally import Tally, wilson_interval
-from r2p_edge.calibration.ucf101 import Video, check_unreadable, list_videos
-from r2p_edge.errors import UsageError, VideoError
+from r2p_edge.calibration.ucf101 import list_videos
+from r2p_edge.errors import BackendError, R2PError, UsageError, VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
 from r2p_edge.spec import ModelSpec
@@ -48,34 +49,42 @@ def evaluate(
         progress: called after each video with the number done and the number of all.
 
     Returns:
-        {"videos", "views", "classes", "subset", "split", "missing", "foreign", "results": [{"path",
-        "runtime", "device", "precision", "top1", "top1_interval", "top5", "top5_interval",
-        "clip_top1", "clip_top5", "agreement", "latency_ms": {"inference", "total"}}], "failed":
-        [{"video", "error"}]}. Shares are of the videos measured, clip_* of their single clips.
-        Intervals are of 95 % and assume independent videos; the clips of one video are not, and
-        have none. `agreement` is the share of videos whose top-1 class is that of the first model.
+        {"videos", "views", "classes", "subset", "split", "missing", "foreign", "left_out",
+        "results": [{"path", "runtime", "device", "precision", "weights", "top1", "top1_interval",
+        "top5", "top5_interval", "clip_top1", "clip_top5", "agreement", "latency_ms": {"inference",
+        "total"}}], "failed": [{"video", "error"}]}. A model that cannot be opened with these
+        options has {"path", "error", "exit_code"} instead, and the others go on. `precision` is
+        that of the computation, `weights` that of the file. Shares are of the videos measured,
+        which are not those that `failed`, clip_* of their single clips. Intervals are of 95 % and
+        assume independent videos; the clips of one video are not, and have none. `agreement` is
+        the share of videos whose top-1 class is that of the first model that could be opened.
         Latencies are {"p50", "p90", "p99"} of the milliseconds per video: for inference on all its
         views, and in `total` with decoding and preprocessing. With `per_class` a result has
         "per_class": [{"label", "videos", "top1"}] too.
 
     Raises:
         UsageError: no model is given, `views` is not positive, or an option has no valid value.
-        VideoError: the folder or list cannot be used, or more than 5 % of the videos are damaged.
+        VideoError: the folder or list cannot be used, or none of the videos can be read.
         SpecError: the models have different classes.
-        R2PError: a model cannot be used, see `Predictor`.
+        R2PError: none of the models can be opened, or one fails later; see `Predictor`.
     """
     if not models or views < 1:
         raise UsageError(f"there are {len(models)} models and {views} views; give at least one")
     failed: list[tuple[str, VideoError]] = []
     with ExitStack() as stack:
-        predictors = [
-            stack.enter_context(
-                Predictor(
+        predictors: list[Predictor] = []
+        refused: list[tuple[int, R2PError]] = []
+        for number, model in enumerate(models):
+            try:
+                predictor = Predictor(
                     model, runtime=runtime, device=device, threads=threads, precision=precision
                 )
-            )
-            for model in models
-        ]
+            except (BackendError, UsageError) as error:  # of an option that is not for this model
+                refused.append((number, error))
+            else:
+                predictors.append(stack.enter_context(predictor))
+        if not predictors:
+            raise refused[0][1]
         labels = predictors[0].spec.labels
         tallies = [Tally(predictor, labels) for predictor in predictors]
         listing = list_videos(folder, labels, split)
@@ -87,12 +96,17 @@ def evaluate(
                 read = {key: _read(reader, video, views) for key, reader in readers.items()}
             except VideoError as error:
                 failed.append((video.name, error))
-                check_unreadable(failed, len(listing.videos))
             else:
                 for tally in tallies:
                     tally.answer(video, *read[_pixel_contract(tally.spec)])
             if progress is not None:
                 progress(done, len(listing.videos))
+    if len(failed) == len(listing.videos):
+        raise VideoError(f"none of the {len(failed)} videos can be read: {failed[0][1]}")
+    results = [tally.result(tallies[0], per_class) for tally in tallies]
+    for number, why in refused:
+        failure = {"path": str(models[number]), "error": str(why), "exit_code": why.exit_code}
+        results.insert(number, failure)
     return {
         "videos": len(listing.videos) - len(failed),
         "views": views,
@@ -101,7 +115,8 @@ def evaluate(
         "split": listing.split,
         "missing": len(listing.missing),
         "foreign": len(listing.foreign),
-        "results": [tally.result(tallies[0], per_class) for tally in tallies],
+        "left_out": len(listing.left_out),
+        "results": results,
         "failed": [{"video": name, "error": str(error)} for name, error in failed],
     }
 
@@ -113,7 +128,7 @@ def _pixel_contract(spec: ModelSpec) -> tuple[Any, ...]:
 
 def _read(reader: ClipReader, video: Video, views: int) -> tuple[npt.NDArray[np.uint8], Timing]:
     timing = Timing()
-    return reader.read(video.path, clips=views, timing=timing).pixels, timing
+    return reader.read(video.path, clips=views, part=video.part, timing=timing).pixels, timing
 
 
 def print_evaluation(report: dict[str, Any]) -> None:
@@ -126,10 +141,14 @@ def print_evaluation(report: dict[str, Any]) -> None:
         print(f"left out: {report['foreign']} of classes that the model does not have")
     for failure in report["failed"]:
         print(f"left out: {failure['error']}")
-    for number, result in enumerate(report["results"]):
+    for result in report["results"]:
+        if "error" in result:
+            print(f"{result['path']}\n  error: {result['error']}")
+    measured = [result for result in report["results"] if "error" not in result]
+    for number, result in enumerate(measured):
         _print_result(result, report["views"], first=number == 0)
-    if "per_class" in report["results"][0]:
-        _print_classes([result["per_class"] for result in report["results"]])
+    if "per_class" in measured[0]:
+        _print_classes([result["per_class"] for result in measured])
 
 
 def _print_result(result: dict[str, Any], views: int, first: bool) -> None:
@@ -141,8 +160,10 @@ def _print_result(result: dict[str, Any], views: int, first: bool) -> None:
     def latency(name: str) -> str:
         return ", ".join(f"{key} {value:.1f}" for key, value in result["latency_ms"][name].items())
 
+    precision, weights = result["precision"], result["weights"]
+    computed = precision if precision == weights else f"{precision} from {weights} weights"
     print(
-        f"{result['path']} ({result['runtime']} on {result['device']}, {result['precision']})\n"
+        f"{result['path']} ({result['runtime']} on {result['device']}, {computed})\n"
         f"  top-1 {share('top1')}\n"
         f"  top-5 {share('top5')}"
     )

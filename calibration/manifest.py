@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,14 +19,18 @@ import numpy.typing as npt
 
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.calibration.class_names import fold, video_key
-from r2p_edge.calibration.ucf101 import Listing, Video, check_unreadable
+from r2p_edge.calibration.lists.entries import Part
+from r2p_edge.calibration.matching import Video
+from r2p_edge.calibration.ucf101 import Listing, check_unreadable
 from r2p_edge.errors import CalibrationWarning, UsageError, VideoError, VideoNotFoundError
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
-from r2p_edge.video.source import IMAGE_SUFFIXES
+from r2p_edge.video.frame_folder import images_in
 
 MANIFEST_FORMAT = 1
 """Version of the manifest's JSON."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,19 @@ class SampledVideo:
             same frames on every machine, and for models of any clip length; times in seconds
             would not.
         sha256: of the file; of a folder, of its images' names and sha256.
+        part: seconds of the file that are of this class; None for all of it.
     """
 
     name: str
     label: str
     clips: int
     sha256: str
+    part: Part | None = None
 
     def __post_init__(self) -> None:
+        if self.part is not None:  # JSON has no infinity
+            start, end = self.part
+            object.__setattr__(self, "part", (start, math.inf if end is None else end))
         if not isinstance(self.clips, int) or self.clips < 1:
             raise VideoError(f"clips of {self.name} is {self.clips!r}; it must be 1 or more")
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
@@ -83,7 +94,8 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return one JSON object in ASCII, always the same for the same manifest."""
-        return json.dumps({"format": MANIFEST_FORMAT, **asdict(self)}, indent=1)
+        fields = {**asdict(self), "videos": [_as_json(video) for video in self.videos]}
+        return json.dumps({"format": MANIFEST_FORMAT, **fields}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str = "the manifest") -> Manifest:
@@ -144,7 +156,7 @@ def sample_clips(
     Raises:
         UsageError: `num_clips` is not positive, or the videos are test videos, on which accuracy
             would no longer mean anything.
-        VideoError: a file cannot be read.
+        VideoError: no file can be read; single ones that cannot are left out and logged.
 
     Warns:
         CalibrationWarning: a class of the model has no clip.
@@ -156,12 +168,12 @@ def sample_clips(
             f"{listing.split} is a test list (its name says so, or its lines have no class ids); "
             "a model calibrated on it cannot be evaluated on it, so give the train list"
         )
-    order = stratified(listing.videos, seed)
-    each, more = divmod(num_clips, len(order))
+    drawn = _drawn(stratified(listing.videos, seed), num_clips)
+    each, more = divmod(num_clips, len(drawn))
     manifest = Manifest(
         videos=tuple(
-            SampledVideo(video.name, video.label, each + (number < more), _sha256(video.path))
-            for number, video in enumerate(order[:num_clips])
+            SampledVideo(video.name, video.label, each + (number < more), digest, video.part)
+            for number, (video, digest) in enumerate(drawn)
         ),
         seed=seed,
         classes=listing.classes,
@@ -180,6 +192,21 @@ def sample_clips(
             stacklevel=2,
         )
     return manifest
+
+
+def _drawn(order: Sequence[Video], most: int) -> list[tuple[Video, str]]:
+    """Return the first videos that can be read, at most so many, with their sha256."""
+    drawn: list[tuple[Video, str]] = []
+    for video in order:
+        if len(drawn) == most:
+            break
+        try:
+            drawn.append((video, _sha256(video.path)))
+        except VideoError as error:
+            _log.warning("%s; it is left out", error)
+    if not drawn:
+        raise VideoError(f"none of the {len(order)} videos can be read; check their permissions")
+    return drawn
 
 
 def read_clips(
@@ -204,6 +231,22 @@ def read_clips(
         VideoNotFoundError: a file is missing.
         VideoError: a file is not the one that was sampled, or more than 5 % cannot be read.
     """
+    for _, clip in named_clips(manifest, folder, spec, failed=failed):
+        yield clip
+
+
+def named_clips(
+    manifest: Manifest,
+    folder: str | Path,
+    spec: ModelSpec,
+    *,
+    failed: list[tuple[str, VideoError]] | None = None,
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Yield the name of the video and the clip, for each clip of `read_clips`.
+
+    Args:
+        manifest, folder, spec, failed: see `read_clips`, and so are the errors.
+    """
     reader = ClipReader(spec)
     failed = [] if failed is None else failed
     for video in manifest.videos:
@@ -214,12 +257,12 @@ def read_clips(
                 "or sample again"
             )
         try:
-            clips = reader.read(path, clips=video.clips).pixels
+            clips = reader.read(path, clips=video.clips, part=video.part).pixels
         except VideoError as error:
             failed.append((video.name, error))
             check_unreadable(failed, len(manifest.videos))
             continue
-        yield from clips
+        yield from ((video.name, clip) for clip in clips)
 
 
 def stratified(videos: Sequence[Video], seed: int) -> list[Video]:
@@ -229,19 +272,31 @@ def stratified(videos: Sequence[Video], seed: int) -> list[Video]:
         return hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogateescape")).digest()
 
     by_class: dict[str, list[Video]] = {}
-    for video in sorted(videos, key=lambda video: shuffled(video_key(video.name))):
+
+    def key(video: Video) -> str:
+        return video_key(video.name) + ("" if video.part is None else f"@{video.part}")
+
+    for video in sorted(videos, key=lambda video: shuffled(key(video))):
         by_class.setdefault(video.label, []).append(video)
     classes = sorted(by_class, key=lambda label: shuffled(fold(label)))
     turns = itertools.zip_longest(*(by_class[label] for label in classes))
     return [video for turn in turns for video in turn if video is not None]
 
 
+def _as_json(video: SampledVideo) -> dict[str, Any]:
+    """Return the fields of a video, without a part where it has none."""
+    fields = asdict(video)
+    part = fields.pop("part")
+    if part is None:
+        return fields
+    return {**fields, "part": [part[0], part[1] if math.isfinite(part[1]) else None]}
+
+
 def _sha256(path: Path) -> str:
     try:
         if not path.is_dir():
             return sha256_of_file(path)
-        images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        lines = [f"{sha256_of_file(file)}  {file.name}\n" for file in images]
+        lines = [f"{sha256_of_file(file)}  {file.name}\n" for file in sorted(images_in(path))]
     except FileNotFoundError as error:
         raise VideoNotFoundError(f"there is no video {path}; check the folder") from error
     except OSError as error:

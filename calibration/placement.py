@@ -12,7 +12,7 @@ from r2p_edge.export.graph.model import model_inputs
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 # The operators of a 3-D convolution that was rewritten as 2-D ones, quantised or not.
 _LINEAR = {

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from r2p_edge._optional import missing
+from r2p_edge._telemetry import no_telemetry
 from r2p_edge.calibration.histograms import Range
 from r2p_edge.calibration.placement import Placement
 from r2p_edge.export.graph.model import without_weights
@@ -16,7 +17,7 @@ try:
     import onnx
     from onnx import shape_inference
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 
 class Profile(NamedTuple):
@@ -64,10 +65,11 @@ def qdq_from_float(
     Returns:
         A new model.
     """
-    from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization.calibrate import TensorData
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-    from onnxruntime.quantization.quant_utils import add_infer_metadata
+    with no_telemetry():
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import TensorData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+        from onnxruntime.quantization.quant_utils import add_infer_metadata
 
     # The quantizer would infer shapes through files in the temporary folder.
     shapes = shape_inference.infer_shapes(without_weights(model)).graph.value_info

@@ -22,7 +22,7 @@ try:
     import onnx
     from onnx import numpy_helper
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 

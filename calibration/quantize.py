@@ -32,7 +32,7 @@ from r2p_edge.spec import ModelSpec
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 COSINE = 0.99
 """Least cosine between the float and int8 logits; below it, layers stay float."""

@@ -24,7 +24,7 @@ try:
     import onnx
     from onnx import helper
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 RangeMethod = Literal["minmax", "percentile", "entropy"]
 

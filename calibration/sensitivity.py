@@ -22,7 +22,7 @@ try:
     import onnx
     from onnx import helper
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 _TWIN = "int8/"  # prefix of the tensors that are computed in int8 beside the float model
 

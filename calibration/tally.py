@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.calibration.class_names import class_finder
-from r2p_edge.calibration.ucf101 import Video
+from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import SpecError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
@@ -72,6 +72,7 @@ class Tally:
             "runtime": self.predictor.runtime,
             "device": self.predictor.device,
             "precision": self.predictor.precision,
+            "weights": self.spec.precision,
         }
         for name, depth in (("top1", 1), ("top5", 5)):
             right = int((ranks < depth).sum())

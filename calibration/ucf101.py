@@ -1,4 +1,4 @@
-"""UCF101 on disk: a folder per class, and the official lists of train and test videos.
+"""Data sets on disk, such as UCF101: a folder per class, and lists of train and test videos.
 
 Classes and videos are matched by name, never by id: `classInd.txt` sorts the classes ignoring
 case, mindspore-ai/models (research/cv/r2plus1d) in ASCII order, and lists made by others count
@@ -8,33 +8,22 @@ from 0. Names are compared without case, because UCF101 itself spells one class 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from r2p_edge.calibration.class_names import class_finder, video_key
+from r2p_edge.calibration.catalogue import Catalogue, is_video
+from r2p_edge.calibration.class_names import class_finder
+from r2p_edge.calibration.lists.entries import Subset
+from r2p_edge.calibration.matching import Matched, Video, match_folder, match_list
 from r2p_edge.calibration.split_file import Split, read_split
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video.source import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from r2p_edge.video.video_folder import entries_of, report_left_out
 
 MAX_UNREADABLE = 0.05
-"""Largest share of damaged videos with which the figures of the others are still reported."""
-
-
-@dataclass(frozen=True)
-class Video:
-    """One video.
-
-    Attributes:
-        path: the file, or the folder of its frames.
-        name: `<Class>/<video>`, relative to the data set's folder, with forward slashes.
-        label: its class in the model's spelling.
-    """
-
-    path: Path
-    name: str
-    label: str
+"""Largest share of damaged videos with which the figures of the others are taken for the whole."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +38,8 @@ class Listing:
         subset: "train" or "test", the kind of the list; "all" without one.
         split: file name of the list.
         split_sha256: of the list's bytes.
+        left_out: names in the class folders that are no videos by their suffix, or have the name
+            of another video; empty with a list, which says what it wants.
     """
 
     videos: tuple[Video, ...]
@@ -58,6 +49,7 @@ class Listing:
     subset: Literal["train", "test", "all"] = "all"
     split: str | None = None
     split_sha256: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def list_videos(
@@ -65,19 +57,21 @@ def list_videos(
     labels: Sequence[str],
     split: str | Path | None = None,
     *,
+    subset: Subset = "test",
     strict: bool = False,
 ) -> Listing:
     """List the videos of a folder that a list names and whose classes a model has.
 
     A video is `<Class>/<video>.avi`, a file of another container with the same name, or a folder
     `<Class>/<video>/` of frames; if several of these are there, the first file counts. Hidden
-    files are left out, links are followed. See `read_split` for train and test lists.
+    files are left out, links are followed. See `read_split` for lists, and `match_list` for the
+    videos and classes that they mean, which need not lie in a folder per class.
 
     Args:
         folder: of UCF101, or of any videos in one folder per class.
         labels: the model's classes.
-        split: `trainlist01.txt`, `testlist01.txt` or a list like them; without it every video
-            counts.
+        split: `trainlist01.txt`, `testlist01.txt` or another list; without it every video counts.
+        subset: see `read_split`.
         strict: raise an error if the folder lacks a video of the list.
 
     Raises:
@@ -86,15 +80,23 @@ def list_videos(
     """
     folder = Path(folder)
     try:
-        found = folder.is_dir()
+        exists = folder.is_dir()
     except OSError:  # its name is too long, or a folder above may not be entered
-        found = False
-    if not found:
+        exists = False
+    if not exists:
         raise VideoNotFoundError(f"there is no folder {folder}; give one with a folder per class")
-    wanted = None if split is None else read_split(Path(split))
-    listing = _match(_entries(folder), labels, wanted)
+    wanted = None if split is None else read_split(Path(split), subset)
+    found = _match(folder, labels, wanted)
+    listing = Listing(
+        found.videos, found.missing, found.foreign, len(labels), left_out=found.left_out
+    )
+    if wanted is not None:
+        listing = replace(
+            listing, subset=wanted.subset, split=wanted.name, split_sha256=wanted.sha256
+        )
     if not listing.videos:
         raise _nothing_left(folder, labels, wanted, listing)
+    report_left_out(folder, listing.left_out)
     if strict and listing.missing:
         raise VideoError(
             f"{folder} lacks {len(listing.missing)} of the videos of {listing.split}, the first "
@@ -104,88 +106,64 @@ def list_videos(
     return listing
 
 
-def check_unreadable(failed: Sequence[tuple[str, VideoError]], total: int) -> None:
-    """Raise VideoError if more than `MAX_UNREADABLE` of `total` videos cannot be read."""
-    if len(failed) > MAX_UNREADABLE * total:
+def check_unreadable(failed: Sequence[tuple[str, object]], total: int) -> None:
+    """Raise VideoError if more than one and `MAX_UNREADABLE` of `total` videos cannot be read.
+
+    Args:
+        failed: names and errors of the videos.
+    """
+    if len(failed) > max(1, MAX_UNREADABLE * total) or len(failed) == total:
         raise VideoError(
             f"{len(failed)} of {total} videos cannot be read and no more than "
             f"{MAX_UNREADABLE:.0%} may be damaged, so copy the data set again: {failed[-1][1]}"
         )
 
 
-def _match(classes: Iterable[Path], labels: Sequence[str], split: Split | None) -> Listing:
-    """Match the videos of class folders with a list; files among the folders do not count."""
-    find = class_finder(labels)
-
-    def by_key(names: Iterable[str]) -> dict[tuple[int | None, str], str]:
-        # The key alone does not tell C from C++, the class does.
-        found: dict[tuple[int | None, str], str] = {}
-        for name in names:
-            index = find(PurePosixPath(name).parent.name)
-            found.setdefault((index, video_key(name)), name)
-        return found
-
-    paths = {f"{path.parent.name}/{path.name}": path for path in _videos_in(classes)}
-    present = by_key(paths)
-    videos, missing, foreign = [], [], []
-    for key, name in (present if split is None else by_key(split.names)).items():
-        index, _ = key
-        if index is None:
-            foreign.append(name)
-        elif key not in present:
-            missing.append(name)
-        else:
-            videos.append(Video(paths[present[key]], present[key], labels[index]))
-    found = tuple(videos), tuple(missing), tuple(foreign), len(labels)
-    if split is None:
-        return Listing(*found)
-    return Listing(*found, split.subset, split.name, split.sha256)
+def _match(folder: Path, labels: Sequence[str], split: Split | None) -> Matched:
+    disk = Catalogue(folder, labels, any_suffix=split is not None)
+    return match_folder(labels, disk) if split is None else match_list(split, labels, disk)
 
 
-def _videos_in(classes: Iterable[Path]) -> Iterator[Path]:
-    """Yield the videos in class folders, files before folders of frames."""
-    for folder in filter(Path.is_dir, classes):
-        entries = sorted(_entries(folder), key=lambda path: (path.is_dir(), path.name))
-        yield from filter(_is_video, entries)
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return the entries of a folder that are not hidden, sorted by name."""
+def _matches(folder: Path, labels: Sequence[str], split: Split | None) -> bool:
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise VideoError(f"{folder} cannot be listed ({error.strerror}); check it") from error
-
-
-def _is_video(path: Path) -> bool:
-    if path.is_dir():
-        return any(file.suffix.lower() in IMAGE_SUFFIXES for file in _entries(path))
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+        return bool(_match(folder, labels, split).videos)
+    except VideoError:
+        return False
 
 
 def _nothing_left(
     folder: Path, labels: Sequence[str], split: Split | None, listing: Listing
 ) -> VideoError:
     """Return an error that says why a folder and a list have no video in common."""
-    if _match([folder.resolve()], labels, split).videos:
-        above = folder.resolve().parent
-        return VideoError(f"{folder} is the folder of one class; give the one above it, {above}")
-    for child in filter(Path.is_dir, _entries(folder)):
-        if _match(_entries(child), labels, split).videos:
+    entries = entries_of(folder)
+    flat = sum(map(is_video, entries))
+    whole = folder.resolve()
+    if flat and class_finder(labels)(whole.name) is not None:
+        return VideoError(
+            f"{folder} is the folder of one class; give the one above it, {whole.parent}"
+        )
+    for child in filter(os.path.isdir, entries):
+        if _matches(child, labels, split):
             return VideoError(f"{folder} has no folder per class, but {child} has; give that")
     known = f"{', '.join(labels[:3])}{', ...' if len(labels) > 3 else ''}"
     if listing.foreign and not listing.missing:
-        whose = folder if split is None else split.name
+        first = listing.foreign[0]
+        whose = f"{folder}, such as {first},"
+        if split is not None:
+            whose = f"{split.name}, such as {first}, read as {split.form},"
         return VideoError(
             f"none of the {len(listing.foreign)} videos of {whose} is of a class that the model "
-            f"has ({known}); it is of another data set, so give the model's data set"
+            f"has ({known}), by the name of its folder or its label; if it is of another data set, "
+            "give the model's, and otherwise name its folders for classes, or give a list with a "
+            "label after each video (--split)"
         )
     if split is None:
+        beside = f", but {flat} beside each other" if flat else ""
         return VideoError(
-            f"{folder} has no video in a folder of a class; expected files such as "
-            "<Class>/<video>.avi"
+            f"{folder} has no video in a folder of a class{beside}; expected files such as "
+            "<Class>/<video>.avi, or a list with a label after each video (--split)"
         )
     return VideoError(
         f"{folder} has none of the {len(listing.missing)} videos that {split.name} lists, "
-        f"{listing.missing[0]} and so on; give the folder that has one folder per class"
+        f"{listing.missing[0]} and so on, read as {split.form}; give the folder of these videos"
     )

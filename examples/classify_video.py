@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from r2p_edge import Predictor
+from r2p_edge.addresses import without_password
 
 
 def frames(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
@@ -36,7 +37,7 @@ def main() -> None:
 
     capture = cv2.VideoCapture(options.video)
     if not capture.isOpened():
-        raise SystemExit(f"OpenCV cannot open {options.video}")
+        raise SystemExit(f"OpenCV cannot open {without_password(options.video)}")
     with Predictor(options.model) as predictor:
         result = predictor.predict(
             frames(capture), fps=capture.get(cv2.CAP_PROP_FPS) or None, color="BGR"

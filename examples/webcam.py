@@ -3,9 +3,9 @@
     python examples/webcam.py r2p-edge-demo/motion-fp32.onnx 0
     python examples/webcam.py r2p-edge-demo/motion-fp32.onnx video.mp4 --no-window --save out.mp4
 
-The window needs an OpenCV that has one: `pip install "r2p_edge[onnxruntime,webcam]"` in an
-environment without opencv-python-headless. Q or Escape closes it. A picture is shown with each
-answer, by default one for every frame that the model looks at.
+The window needs an OpenCV that has one: `pip install -e ".[onnxruntime,webcam]"` in the checkout,
+in an environment without opencv-python-headless. Q or Escape closes it. A picture is shown with
+each answer, by default one for every frame that the model looks at.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from concurrent.futures import TimeoutError as NotYet
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import NoReturn
 
 # Before PyAV, which r2p_edge imports for its first video: in the other order OpenCV's windows hang
 # (PyAV-Org/PyAV#978).
@@ -30,8 +31,9 @@ import cv2
 import numpy as np
 
 from r2p_edge import Prediction, Predictor
-from r2p_edge.artifact.atomic import atomic_file, atomic_write
-from r2p_edge.errors import R2PError
+from r2p_edge.addresses import without_password
+from r2p_edge.artifact.atomic import atomic_file, atomic_write, check_folder
+from r2p_edge.errors import OutputError, R2PError
 
 TITLE = "r2p_edge"
 WIDTH = 640  # of the picture, in pixels
@@ -67,6 +69,14 @@ def drawn(answer: Prediction, rate: float) -> np.ndarray:
     return canvas
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors, which repeat what was typed, show no password."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with a message."""
+        super().error(without_password(message))
+
+
 class NoPicturesError(Exception):
     """A movie has no pictures, and so gets no file."""
 
@@ -82,13 +92,16 @@ class Movie:
         import av
 
         self._frame = av.VideoFrame.from_ndarray
+        check_folder(path)
         try:
             with ExitStack() as stack:
                 draft = stack.enter_context(atomic_file(path))
                 self._container = av.open(str(draft), "w")
                 self._file = stack.pop_all()
         except ValueError as error:  # it knows no file of that kind
-            raise SystemExit(f"webcam.py: {path} cannot be written ({error})") from error
+            raise OutputError(
+                f"{path} cannot be written: FFmpeg knows no videos of that name; end it in .mp4"
+            ) from error
         self._stream = self._container.add_stream("libx264", rate=25)
         self._stream.time_base = self._stream.codec_context.time_base = MILLISECONDS
         self._start: float | None = None  # of the source's time, where the file's is 0
@@ -124,12 +137,13 @@ class Movie:
             self._container.mux(self._stream.encode(None))
 
 
-def encoded(picture: np.ndarray, path: Path) -> bytes:
-    """Return a picture as the bytes of an image file of that name."""
-    try:
-        return bytes(cv2.imencode(path.suffix, picture)[1])
-    except cv2.error as error:
-        raise SystemExit(f"webcam.py: {path} cannot be written ({error.err})") from error
+def check_picture(path: Path) -> None:
+    """Make sure, before hours of video, that a picture can be written."""
+    check_folder(path)
+    if not cv2.haveImageWriter(str(path)):
+        raise OutputError(
+            f"{path} cannot be written: OpenCV knows no pictures of that name; end it in .png"
+        )
 
 
 def show(picture: np.ndarray | None) -> bool:
@@ -166,7 +180,7 @@ def as_they_come(
 
 def main() -> None:
     """Run the program."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("model", help="model file")
     parser.add_argument(
         "source", help="number of a camera, network address, GStreamer pipeline, or video file"
@@ -192,6 +206,9 @@ def main() -> None:
     if options.no_window and not (options.save or options.screenshot or options.json):
         parser.error("--no-window alone shows nothing; add --json, --save or --screenshot")
     source = int(options.source) if options.source.isdecimal() else options.source
+
+    if options.screenshot:
+        check_picture(options.screenshot)
 
     # Path.is_file raises an OSError for a pipeline that is too long for a name.
     is_file = isinstance(source, str) and os.path.isfile(source)
@@ -224,8 +241,11 @@ def main() -> None:
                 movie.add(picture, answer.span[1])
             if not options.no_window and not show(picture):
                 break
-    if options.screenshot and picture is not None:
-        atomic_write(options.screenshot, encoded(picture, options.screenshot))
+    if options.screenshot:
+        if picture is None:
+            raise OutputError(f"{options.screenshot} is not written: no answer came to be drawn")
+        _, data = cv2.imencode(options.screenshot.suffix, picture)
+        atomic_write(options.screenshot, data.tobytes())
 
 
 if __name__ == "__main__":

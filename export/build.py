@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
-from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError
+from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, shown_as
 from r2p_edge.export.contract import SourceModel, contract_of, find_source
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
@@ -154,7 +154,8 @@ def build(
                 progress,
             )
             try:
-                report.built.append(_build_one(forms, folder, options))
+                with shown_as(scratch, model.path):
+                    report.built.append(_build_one(forms, folder, options))
             except R2PError as error:
                 report.failed.append(Failure(target.name, error))
         if report.failed and not (keep_going and report.built):

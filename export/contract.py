@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from r2p_edge.artifact.open import embedded_spec
-from r2p_edge.errors import ModelNotFoundError, SpecError, UsageError
+from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.presets import PRESETS, fitting_presets, preset
+from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.spec import InputSpec, ModelSpec
 
 _BUNDLED = "motion"  # name of the bundled model, and of its preset
@@ -48,8 +49,16 @@ def find_source(source: str | Path) -> SourceModel:
     path = Path(source)
     if bundled:
         path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
+    if os.path.isdir(path):
+        raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
     if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
+    suffix = path.suffix.lower()
+    if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
+        raise ModelError(
+            f"{path} is a model that was built for one runtime, and no other is made from it; give "
+            "the checkpoint or the ONNX file that it was made from"
+        )
     return SourceModel(
         path, bundled, embedded_spec(path) if path.suffix.lower() == ".onnx" else None
     )

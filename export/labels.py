@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from r2p_edge.errors import SpecError
+from r2p_edge.spec.checks import plain
 
+_SHOWN = 5  # names in an error
+_HEADS = {"id", "idx", "index", "number", "num", "name", "label", "class", "category", "action"}
+_NUMBER_FIRST = re.compile(r"(?P<number>\d+)[:.)]?\s+(?P<name>\S.*)")
+_NUMBER_LAST = re.compile(r"(?P<name>\S.*?):?\s+(?P<number>\d+)")
 _MAX_DIGITS = 9  # of a class index; Python refuses to convert thousands of them
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
     """Read the class names in a file, in the order of the class indices.
 
-    The file has one name a line (blank lines and a header of # lines are skipped), or is UCF101's
-    classInd.txt (`1 ApplyEyeMakeup`), or JSON: a list, {"0": "name"} or {"name": 0}.
+    The file has one name a line (blank lines and a header of # lines are skipped), with or without
+    its number before or after it, as in UCF101's classInd.txt (`1 ApplyEyeMakeup`) or in CSV
+    (`id,name`, `0,air drumming`); or it is JSON: a list, {"0": "name"} or {"name": 0}. Quotes
+    around a name are not part of it.
 
     Raises:
         SpecError: the file cannot be read or is empty, a name occurs twice, or the numbers of a
@@ -31,9 +41,10 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         if not labels:
             raise SpecError("there is no label; give one per output class")
-        if len(set(labels)) < len(labels):
-            twice = sorted({label for label in labels if labels.count(label) > 1})
-            raise SpecError(f"{', '.join(twice)} occurs more than once; names must differ")
+        twice = sorted(label for label, count in Counter(labels).items() if count > 1)
+        if twice:
+            names = ", ".join(map(plain, twice[:_SHOWN])) + (", ..." if twice[_SHOWN:] else "")
+            raise SpecError(f"{names} occurs more than once; names must differ")
     except SpecError as error:
         raise SpecError(f"labels {path}: {error}") from error
     return tuple(labels)
@@ -43,11 +54,60 @@ def _from_lines(text: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     while lines and lines[0].startswith("#"):
         lines.pop(0)
-    numbered = [re.fullmatch(r"(\d+)\s+(\S+)", line) for line in lines]
-    pairs = [(_index(match[1]), match[2]) for match in numbered if match]
-    if lines and len(pairs) == len(lines) and _is_index([number for number, _ in pairs]):
-        return _by_index(pairs, first=min(number for number, _ in pairs))
-    return lines
+    pairs = _numbered(lines)
+    if pairs is None:
+        return [_unquoted(line) for line in lines]
+    return _by_index(pairs, first=min(number for number, _ in pairs))
+
+
+def _numbered(lines: Sequence[str]) -> list[tuple[int, str]] | None:
+    """Return the numbers and names of a list that counts its classes; None if it does not."""
+    body = lines[1:] if lines and _is_header(lines[0]) else lines
+    for separator in (",", "\t", ";"):
+        if pairs := _columns(body, separator):
+            return pairs
+    for pattern in (_NUMBER_FIRST, _NUMBER_LAST):
+        matches = [match for line in body if (match := pattern.fullmatch(line))]
+        if not body or len(matches) < len(body):
+            continue
+        pairs = [(_index(match["number"]), _unquoted(match["name"])) for match in matches]
+        if _is_index(pairs, last=pattern is _NUMBER_LAST):
+            return pairs
+    return None
+
+
+def _is_header(line: str) -> bool:
+    """Return whether this is a line such as `id,name` or `class_name label`."""
+    words = re.split(r"[,;\s]+", line.replace('"', "").casefold())
+    return len(words) == 2 and all(re.split("[-_]", word)[-1] in _HEADS for word in words)
+
+
+def _columns(lines: Sequence[str], separator: str) -> list[tuple[int, str]] | None:
+    """Return the numbers and names of a table of two columns, one of them of numbers."""
+    try:
+        read = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        rows = [[cell.strip() for cell in row] for row in read]
+    except csv.Error:  # a cell of more than 128 KiB
+        return None
+    if any(len(row) < 2 for row in rows):
+        return None
+    for column in (0, -1):
+        if rows and all(row[column].isdecimal() for row in rows):
+            break
+    else:
+        return None
+    if wide := next((row for row in rows if len(row) > 2), None):
+        raise SpecError(
+            f"{separator.join(wide)!r:.100} has {len(wide)} columns; expected a number and a name, "
+            'with quotes around a name that has a comma ("a, b")'
+        )
+    return [(_index(row[column]), _unquoted(row[-1 - column])) for row in rows]
+
+
+def _unquoted(name: str) -> str:
+    """Return a name without the quotes around it, which CSV and some JSON files leave there."""
+    name = name.strip()
+    return name[1:-1].strip() if len(name) > 2 and name[0] == name[-1] == '"' else name
 
 
 def _index(digits: str) -> int:
@@ -58,9 +118,20 @@ def _index(digits: str) -> int:
     return int(digits)
 
 
-def _is_index(numbers: list[int]) -> bool:
-    """Return whether the numbers before names count them; "100 metres", "200 metres" do not."""
-    return min(numbers) in (0, 1) and max(numbers) < 2 * len(numbers)
+def _is_index(pairs: Sequence[tuple[int, str]], *, last: bool) -> bool:
+    """Return whether the numbers beside names count them; "100 metres", "200 metres" do not.
+
+    Args:
+        pairs: numbers and names.
+        last: whether the numbers come last, where they are more often words of the name, as in
+            "player 1", "player 2".
+    """
+    numbers = [number for number, _ in pairs]
+    if min(numbers) not in (0, 1) or max(numbers) >= 2 * len(numbers):
+        return False
+    if last and (len(set(numbers)) < len(pairs) or len({name for _, name in pairs}) < len(pairs)):
+        return False
+    return not all(str(number) in name.split() for number, name in pairs)  # "1 on 1", "2 on 2"
 
 
 def _from_json(text: str) -> list[str]:
@@ -70,17 +141,21 @@ def _from_json(text: str) -> list[str]:
     except (ValueError, RecursionError) as error:
         raise SpecError(f"the file starts like JSON and is not valid JSON ({error})") from error
     if isinstance(data, list) and all(isinstance(label, str) for label in data):
-        return data
+        return [_unquoted(label) for label in data]
     if isinstance(data, dict):
-        if all(key.isdecimal() and isinstance(value, str) for key, value in data.items()):
-            return _by_index([(_index(key), value) for key, value in data.items()], first=0)
-        if all(_is_int(value) for value in data.values()):
-            return _by_index([(value, key) for key, value in data.items()], first=0)
+        if all(_is_number(key) and isinstance(value, str) for key, value in data.items()):
+            return _by_index([(_index(key), _unquoted(it)) for key, it in data.items()], first=0)
+        if all(map(_is_number, data.values())):
+            pairs = [(_index(str(value)), _unquoted(key)) for key, value in data.items()]
+            return _by_index(pairs, first=0)
     raise SpecError('JSON labels are a list of names, {"0": "name", ...} or {"name": 0, ...}')
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_number(value: Any) -> bool:
+    """Return whether this is a number from 0 on, or the digits of one as a string."""
+    if isinstance(value, str):
+        return value.isdecimal()
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _by_index(pairs: list[tuple[int, str]], first: int) -> list[str]:

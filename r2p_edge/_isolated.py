@@ -25,6 +25,7 @@ from threading import Timer
 from typing import IO, Any
 
 from r2p_edge import errors
+from r2p_edge.addresses import without_password
 from r2p_edge.errors import BackendError, R2PError
 
 # With the import path of this process, and without the current folder, which -c puts in front.
@@ -119,7 +120,8 @@ def _talk(
         if kind == "error":
             raise getattr(errors, content["type"])(content["message"])
         if kind == "failure":
-            _log.debug("a process of its own failed:\n%s", content["traceback"])
+            said = without_password(content["traceback"])
+            _log.debug("a process of its own failed:\n%s", said)
             raise ProcessFailedError(f"it failed ({content['message']})")
         if kind == "warning":
             category = getattr(errors, content["type"], None) or getattr(builtins, content["type"])

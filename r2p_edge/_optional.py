@@ -5,23 +5,22 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from r2p_edge._telemetry import no_telemetry
 from r2p_edge.errors import BackendError, MissingDependencyError, one_line
 
+OPENCV = "pip install opencv-python-headless"
 
-def missing(package: str, extra: str) -> MissingDependencyError:
-    """Return the error to raise where `package`, which an extra installs, cannot be imported.
 
-    Args:
-        extra: name of the extra of r2p_edge, as in `pip install "r2p_edge[extra]"`.
-    """
+def missing(package: str) -> MissingDependencyError:
+    """Return the error to raise where `package` cannot be imported."""
+    # Not an extra of r2p_edge: no index has this package, and anybody could register its name.
     return MissingDependencyError(
-        f"this needs the package {package}, which is not installed; "
-        f'run: pip install "r2p_edge[{extra}]"'
+        f"this needs the package {package}, which is not installed; run: pip install {package}"
     )
 
 
 def import_library(name: str, install: str) -> ModuleType:
-    """Import the module `name` and return it.
+    """Import the module `name`, which then reports its use to nobody, and return it.
 
     Args:
         install: advice for the error message if it is missing.
@@ -31,7 +30,8 @@ def import_library(name: str, install: str) -> ModuleType:
         BackendError: it is installed but its import fails.
     """
     try:
-        module = importlib.import_module(name)
+        with no_telemetry():
+            module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name:
             raise MissingDependencyError(f"{name} is not installed; {install}") from error

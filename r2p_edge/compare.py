@@ -24,7 +24,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
-from r2p_edge.video.source import videos_in
+from r2p_edge.video.video_folder import videos_in
 
 _log = logging.getLogger(__name__)
 

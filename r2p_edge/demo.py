@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from r2p_edge._optional import import_library
+from r2p_edge._optional import OPENCV, import_library
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import BackendError, OutputError, UsageError
 from r2p_edge.predictor import Predictor
@@ -62,7 +62,7 @@ def run_demo(
     if num_clips < 1:
         raise UsageError(f"num_clips is {num_clips}; it must be 1 or more")
     # The clips are drawn with it, whichever kernel preprocesses them.
-    import_library("cv2", 'the demo draws with it: pip install "r2p_edge[demo]"')
+    import_library("cv2", f"the demo draws with it: {OPENCV}")
     usable, left_out = _usable_runtimes()
     made: list[_Made] = []
     precisions: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")

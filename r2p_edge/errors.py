@@ -7,16 +7,26 @@ was expected, and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import re
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+
+from r2p_edge.addresses import without_password
 
 
 class R2PError(Exception):
-    """Base class of every error of this package."""
+    """Base class of every error of this package; its message shows no password."""
 
     exit_code = 1
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(
+            *(without_password(each) if isinstance(each, str) else each for each in arguments)
+        )
 
 
 class UsageError(R2PError, ValueError):
@@ -86,7 +96,7 @@ class StreamWarning(UserWarning):
 
 
 class CalibrationWarning(UserWarning):
-    """The calibration clips leave out some of the model's classes."""
+    """The calibration clips leave out some of the model's classes, or some show nothing."""
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
@@ -94,7 +104,27 @@ def warn_caller(message: str, category: type[Warning]) -> None:
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] == "r2p_edge":
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(without_password(message), category, stacklevel=level)
+
+
+@contextlib.contextmanager
+def shown_as(folder: str | Path, path: str | Path) -> Iterator[None]:
+    """Let the errors of this package name `path` where they would name a file in `folder`.
+
+    The files of a temporary folder are gone when somebody reads of them. An `OutputError` names
+    the folder itself, in which there may be too little room.
+    """
+    file = re.compile(re.escape(str(folder)) + r"(?:/[\w.+-]+)*(?![\w.+-])")
+    try:
+        yield
+    except OutputError:
+        raise
+    except R2PError as error:
+        error.args = tuple(
+            file.sub(lambda _: str(path), each) if isinstance(each, str) else each
+            for each in error.args
+        )
+        raise
 
 
 def one_line(error: BaseException) -> str:

@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.errors import VideoError
+from r2p_edge.orientation import UPRIGHT, orientation_of
+
 Image = npt.NDArray[np.uint8]
 """Pixels, uint8 (H, W, 3), or several images stacked along leading axes."""
 
@@ -50,13 +53,20 @@ class Planes:
         return rgb_of(self.frame)
 
 
-def picture_of(frame: Any) -> Image | Planes:
-    """Return the planes of a PyAV frame if it is upright and in 4:2:0, else the frame in RGB."""
+def picture_of(frame: Any, name: str = "the frame") -> Image | Planes:
+    """Return the planes of a PyAV frame if it is upright and in 4:2:0, else the frame in RGB.
+
+    Args:
+        name: name of the video in messages.
+
+    Raises:
+        VideoError: see `rgb_of`.
+    """
     form, planes = frame.format.name, frame.planes
     shares = _SHARES.get(frame.colorspace)
-    upright = frame.rotation % 360 == 0 and all(plane.line_size > 0 for plane in planes)
+    upright = orientation_of(frame) == UPRIGHT and all(plane.line_size > 0 for plane in planes)
     if shares is None or not upright or form not in ("yuv420p", "yuvj420p", "nv12"):
-        return rgb_of(frame)
+        return rgb_of(frame, name)
     height, width = frame.height, frame.width
     rows, columns = (height + 1) // 2, (width + 1) // 2
     if form == "nv12":
@@ -68,12 +78,29 @@ def picture_of(frame: Any) -> Image | Planes:
     return Planes(_plane(planes[0], height, width), u, v, _matrix(*shares, full=full), frame)
 
 
-def rgb_of(frame: Any) -> Image:
-    """Return a PyAV frame as uint8 RGB (H, W, 3), upright."""
-    # One thread: swscale's slice threads cost three times what they save at these sizes.
-    image: Image = frame.to_ndarray(format="rgb24", threads=1)
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise, as the container asks
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def rgb_of(frame: Any, name: str = "the frame") -> Image:
+    """Return a PyAV frame as uint8 RGB (H, W, 3), turned and mirrored as it is to be shown.
+
+    Args:
+        name: name of the video in messages.
+
+    Raises:
+        VideoError: FFmpeg cannot convert its colours.
+    """
+    try:
+        # One thread: swscale's slice threads cost three times what they save at these sizes.
+        image: Image = frame.to_ndarray(format="rgb24", threads=1)
+    except (OSError, ValueError) as error:  # of FFmpeg and of PyAV
+        raise VideoError(
+            f"{name} cannot be converted to RGB: its colours are {frame.format.name}, "
+            f"matrix {int(frame.colorspace)}, transfer {int(frame.color_trc)} ({error}); "
+            "convert it to BT.709 with another program"
+        ) from error
+    swapped, *flips = orientation_of(frame)
+    if swapped:
+        image = image.swapaxes(0, 1)
+    down, across = (-1 if flipped else 1 for flipped in flips)
+    return np.ascontiguousarray(image[::down, ::across])
 
 
 def _plane(plane: Any, height: int, width: int) -> Image:

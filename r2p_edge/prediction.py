@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.addresses import without_password
+
 
 @dataclass
 class Timing:
@@ -75,15 +77,19 @@ class Live:
         return self._image()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the attributes in plain JSON types, without the label and the image."""
+        """Return the attributes in plain JSON types, without the label, the image and passwords."""
         return {
-            "source": self.source,
+            "source": self.source and without_password(self.source),
             "still": self.still,
             "age_ms": round(self.age_ms, 3),
             "skipped": self.skipped,
             "dropped": self.dropped,
             "gaps": self.gaps,
         }
+
+    def __repr__(self) -> str:
+        shown = {"label": self.label, **self.to_dict()}
+        return f"Live({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,9 @@ class Prediction:
         span: times of the first and the last frame looked at: seconds after the video's first
             frame, or seconds on the stream's own clock.
         coverage: share of the clips' frames that are real; the rest repeat the last frame of a
-            video that is shorter than a clip, or frames of a stream that has too few.
-        truncated: decoding stopped before the end that the file declares.
+            video that is shorter than a clip, the neighbours of frames that are damaged or missing,
+            or frames of a stream that has too few.
+        truncated: the file ended in an error, or well before the end that it declares.
         runtime: library that ran the model.
         device: device that it ran on.
         precision: precision that it computed in.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
 from r2p_edge.prediction import Prediction, Timing
@@ -34,7 +35,8 @@ class Predictor:
         threads: threads of the runtime; default: one per core that this process may use.
         precision: "fp32", "fp16" or "bf16" to compute in, where the runtime offers the choice
             (OpenVINO does); default: the artifact's own, even if another would be faster.
-        cache: existing folder in which OpenVINO keeps compiled models, to start faster.
+        cache: existing folder in which OpenVINO keeps compiled models, and TensorRT for RTX
+            compiled kernels, to start faster.
         spec: contract of a model that carries none: a `ModelSpec` or the path of its JSON file.
 
     Raises:
@@ -314,7 +316,7 @@ class Predictor:
             MissingDependencyError: OpenCV, or its GStreamer, is not installed.
         """
         return self.stream_many(
-            {str(source): source},
+            {without_password(str(source)): source},
             policy=policy,
             timeout=timeout,
             reconnect=reconnect,

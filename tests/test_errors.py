@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import os
+import pickle
 import warnings
 from pathlib import Path
 
@@ -12,11 +13,14 @@ import pytest
 
 from r2p_edge import errors
 from r2p_edge.errors import (
+    MissingDependencyError,
     ModelError,
     ModelNotFoundError,
+    OutputError,
     R2PError,
     StreamWarning,
     one_line,
+    shown_as,
     unreadable_model,
     warn_caller,
 )
@@ -60,3 +64,21 @@ def test_a_warning_points_to_its_caller():
         warn_caller("of the test", StreamWarning)
     (warning,) = shown
     assert (warning.filename, warning.category) == (__file__, StreamWarning)
+
+
+def test_a_file_of_a_temporary_folder_is_shown_as_another(tmp_path):
+    draft = tmp_path / "draft-1.xml"
+    with pytest.raises(ModelError) as caught, shown_as(tmp_path, "net.ckpt"):
+        raise ModelError(f"'{draft}' is int8 ({draft.with_suffix('.bin')}: bad); see {tmp_path}x")
+    assert str(caught.value) == f"'net.ckpt' is int8 (net.ckpt: bad); see {tmp_path}x"
+    with pytest.raises(OutputError, match=str(tmp_path)), shown_as(tmp_path, "net.ckpt"):
+        raise OutputError(f"{draft} cannot be written; make room there")
+
+
+def test_no_error_and_no_warning_shows_a_password():
+    for kind in (ModelError, ModelNotFoundError, OutputError, MissingDependencyError):
+        error = kind("rtsp://a:secret@h cannot be opened")
+        assert str(error) == "rtsp://a:***@h cannot be opened"
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    with pytest.warns(StreamWarning, match=r"rtsp://a:\*\*\*@h"):
+        warn_caller("rtsp://a:secret@h is slow", StreamWarning)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import platform
 
+import cv2
 import numpy as np
 import pytest
 from networks import spec_for
+from orientation import CORNERS, corners, set_matrix, write_image
 
 from r2p_edge import Predictor
+from r2p_edge.errors import VideoError
 from r2p_edge.frame import Planes, picture_of, rgb_of
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec import InputSpec
@@ -86,6 +89,60 @@ def test_what_is_not_known_goes_through_rgb(options):
     picture = picture_of(made)
     assert isinstance(picture, np.ndarray)
     np.testing.assert_array_equal(picture, rgb_of(made))
+
+
+# x' = ax + cy, y' = bx + dy, and the corners of `CORNERS` that libavutil/display.h means by it.
+MATRICES = {
+    (1, 0, 0, 1): "RRGB",
+    (-1, 0, 0, 1): "RRBG",
+    (1, 0, 0, -1): "GBRR",
+    (-1, 0, 0, -1): "BGRR",
+    (0, 1, 1, 0): "RGRB",
+    (0, 1, -1, 0): "GRBR",
+    (0, -1, 1, 0): "RBRG",
+    (0, -1, -1, 0): "BRGR",
+    (0.9, 0.1, -0.1, 0.9): "RRGB",
+    (0, 0, 0, 0): "RRGB",
+}
+
+
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_videos_are_shown_by_their_matrix(tmp_path, matrix):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "1"})
+        stream.height, stream.width, stream.pix_fmt = *CORNERS.shape[:2], "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(CORNERS, format="rgb24")))
+        container.mux(stream.encode())
+    set_matrix(path, *matrix)
+    for planes in (False, True):
+        with contextlib.closing(open_source(path, 25.0, planes=planes)) as source:
+            (picture,) = source.read(source.times[:1])
+        assert isinstance(picture, Planes) == (planes and MATRICES[matrix] == "RRGB")
+        shown = picture.rgb() if isinstance(picture, Planes) else picture
+        assert corners(shown) == MATRICES[matrix]
+        assert shown.flags.c_contiguous
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(9))
+def test_images_are_shown_by_their_exif(tmp_path, suffix, orientation):
+    if suffix != ".jpg" and av.library_versions["libavcodec"] < (62, 28):
+        pytest.skip("FFmpeg reads the EXIF of PNG and WebP from 8.1 on")
+    path = write_image(tmp_path / f"1{suffix}", CORNERS, orientation)
+    expected = cv2.imread(str(path))[:, :, ::-1]
+    for planes in (False, True):
+        (picture,) = open_source(tmp_path, 25.0, planes=planes).read(np.zeros(1))
+        shown = picture.rgb() if isinstance(picture, Planes) else picture
+        assert shown.shape == expected.shape
+        assert corners(shown) == corners(expected)
+
+
+@pytest.mark.parametrize("colorspace", [8, 10, 14])
+def test_colours_that_cannot_be_converted(colorspace):
+    with pytest.raises(VideoError, match=r"x.mp4 cannot be converted to RGB: .* yuv420p, matrix"):
+        picture_of(frame(colorspace=colorspace), "x.mp4")
 
 
 def files(data):

@@ -8,17 +8,24 @@ venv=$here/venv
 dry_run=
 soc=
 
+# Copies lines with *** for passwords in addresses and pipelines: systemd keeps what is printed. It
+# hides rather too much; r2p-edge itself has r2p_edge/addresses.py for its own output.
+hidden() {
+    sed -E -e 's#(://[^[:space:]/@:]*(:|%3A))[^[:space:]]*@#\1***@#Ig' \
+        -e "/:\/\//s#((pass?|pwd?|token|key|secret|auth|sig)[a-z_-]*=)[^&[:space:]\"']*#\\1***#Ig"
+}
+
 die() {
-    printf '%s: error: %s\n' "${0##*/}" "$*" >&2
+    printf '%s: error: %s\n' "${0##*/}" "$*" | hidden >&2
     exit 1
 }
 
-note() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+note() { printf '%s: %s\n' "${0##*/}" "$*" | hidden >&2; }
 
 # Shows a command as it could be typed, beside what the script prints unless this is a dry run.
 show() {
     local line
-    line=$(printf '%q ' "$@")
+    line=$(printf '%q ' "$@" | hidden)
     if [ -n "$dry_run" ]; then echo "${line% }"; else echo "+ ${line% }" >&2; fi
 }
 

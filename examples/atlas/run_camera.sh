@@ -50,6 +50,7 @@ fi
 if [[ $camera =~ ^[0-9]+$ ]]; then
     [ -e "$root/dev/video$camera" ] || die "there is no camera $camera: /dev has no video$camera"
     [ -r "$root/dev/video$camera" ] || die "this user may not read /dev/video$camera; join its" \
-        "group (sudo usermod -aG video $(id -un)) and log in again"
+        "group (sudo usermod -aG video $(id -un)) and log in again, or start a container with" \
+        "--group-add $(stat -c %g "$root/dev/video$camera")"
 fi
 run exec "$venv/bin/r2p-edge" stream "$@"

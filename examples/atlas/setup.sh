@@ -9,7 +9,8 @@ usage() {
 usage: setup.sh --wheel FILE | --checkout DIR [--venv DIR] [--soc SOC] [--dry-run]
 
 Finds the chip, CANN and what runs models (CANN's acl, MindSpore Lite or ais_bench), makes a virtual
-environment that sees them, installs r2p_edge there, and runs `r2p-edge doctor`. Needs no root and changes nothing of the system.
+environment that sees them, installs r2p_edge there, and runs `r2p-edge doctor`. Needs no root and
+changes nothing of the system.
 
   --wheel FILE     the wheel of r2p_edge
   --checkout DIR   its source instead
@@ -54,7 +55,8 @@ done
 python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') ||
     die "there is no python3; install Python 3.10 or newer"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "python3 is $python and" \
-    "r2p_edge needs 3.10 or newer; put one first on the PATH, and MindSpore Lite's wheel into it"
+    "r2p_edge needs 3.10 or newer; ${CONDA_PREFIX:+type conda deactivate, or }put one first on the" \
+    "PATH"
 python3 -c 'import ensurepip' 2> /dev/null ||
     die "python3 cannot make environments; install its venv package (Ubuntu: python3-venv)"
 
@@ -70,6 +72,10 @@ elif python3 -c 'import acl; acl.mdl' 2> /dev/null; then
     note "MindSpore Lite is not here; CANN's acl is, so that .om files can run and .mindir cannot"
 elif python3 -c 'import ais_bench.infer.interface' > /dev/null 2>&1; then
     note "MindSpore Lite is not here; ais_bench is, so that .om files can run and .mindir cannot"
+elif ! has_card; then
+    # As in an image under construction, or where models are built for a board: without the driver's
+    # libraries nothing of CANN can be imported.
+    note "there is no driver here, so that what runs models cannot be checked"
 else
     die "python3 ($python) can import neither mindspore_lite (${said##*$'\n'}) nor acl, which" \
         "CANN's set_env.sh makes known, nor ais_bench; check that CANN supports this Python, or" \

@@ -26,7 +26,7 @@ from r2p_edge.calibration.accuracy import AGREEMENT, SPEEDUP
 from r2p_edge.compare import compare
 from r2p_edge.errors import BackendError, OutputError, ParityError, R2PError
 from r2p_edge.export.verify.synthetic_clips import verification_clips
-from r2p_edge.video.source import videos_in
+from r2p_edge.video.video_folder import videos_in
 
 MOST_VIDEOS = 100  # the reference answers each of them on the CPU
 ROUNDS = 30

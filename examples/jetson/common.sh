@@ -6,13 +6,20 @@ DRY_RUN=
 # Files of the system are looked for below this folder, in tests and in images that do not run yet.
 ROOT=${R2P_ROOT:-}
 
+# Copies lines with *** for passwords in addresses and pipelines: systemd keeps what is printed. It
+# hides rather too much; r2p-edge itself has r2p_edge/addresses.py for its own output.
+hidden() {
+    sed -E -e 's#(://[^[:space:]/@:]*(:|%3A))[^[:space:]]*@#\1***@#Ig' \
+        -e "/:\/\//s#((pass?|pwd?|token|key|secret|auth|sig)[a-z_-]*=)[^&[:space:]\"']*#\\1***#Ig"
+}
+
 die() {
-    printf '%s: error: %s\n' "$PROGRAM" "$*" >&2
+    printf '%s: error: %s\n' "$PROGRAM" "$*" | hidden >&2
     exit 1
 }
 
 warn() {
-    printf '%s: warning: %s\n' "$PROGRAM" "$*" >&2
+    printf '%s: warning: %s\n' "$PROGRAM" "$*" | hidden >&2
 }
 
 # A command, as it can be typed.
@@ -22,7 +29,7 @@ show() {
         [[ $word =~ ^[[:alnum:]_./:=,@%+-]+$ ]] || word=${word@Q}
         line+=" $word"
     done
-    printf '%s\n' "${line:1}"
+    printf '%s\n' "${line:1}" | hidden
 }
 
 # Shows a command and runs it; under --dry-run shows it only.

@@ -56,6 +56,9 @@ case $kind in
     --usb)
         [[ $camera == /dev/* ]] || die "--usb $camera is not a device such as /dev/video0"
         [[ $DRY_RUN || -e $ROOT$camera ]] || die "there is no camera $camera; see ls /dev/video*"
+        [[ $DRY_RUN || -r $ROOT$camera ]] || die "this user may not read $camera; join its group" \
+            "(sudo usermod -aG video $(id -un)) and log in again, or start a container with" \
+            "--group-add $(stat -c %g "$ROOT$camera")"
         ;;
     --rtsp)
         [[ $camera =~ ^rtsps?://[^\"\\[:space:]]+$ ]] || die "--rtsp $camera is not an address such as" \
@@ -133,15 +136,19 @@ rtsp_sources() {
     sources+=("$camera") # through FFmpeg
 }
 
-# Whether a frame comes through a pipeline; else says why not. Elements that are there need not work.
+# Whether a frame comes through a pipeline; else says why not. Elements that are there need not work,
+# and where Argus has no camera a pipeline ends as one does that is through.
 gives_a_frame() {
-    local words said why
-    read -ra words <<<"${1%appsink*}fakesink num-buffers=1 sync=false"
+    local words said why code=0
+    read -ra words <<<"${1%appsink*}fakesink num-buffers=1 sync=false silent=false"
     # On SIGINT it closes the camera; Argus may not give one back that a killed process had.
-    said=$(timeout --signal=INT --kill-after=5 "$PATIENCE" gst-launch-1.0 -q "${words[@]}" 2>&1) &&
-        return
-    why=$(grep -m1 -E '^(ERROR|WARNING): ' <<<"$said") || why="none in $PATIENCE s"
-    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" >&2
+    said=$(timeout --signal=INT --kill-after=5 "$PATIENCE" gst-launch-1.0 -v "${words[@]}" 2>&1) ||
+        code=$?
+    # What fakesink tells of each frame.
+    [[ $code -ne 0 || $said != *'last-message = chain '* ]] || return 0
+    why=$(grep -m1 -oE '^(ERROR|WARNING): .*|No cameras available' <<<"$said") ||
+        if [[ $code -eq 0 ]]; then why="it ended without one"; else why="none in $PATIENCE s"; fi
+    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" | hidden >&2
     return 1
 }
 
@@ -157,7 +164,8 @@ for each in "${sources[@]}"; do
         break
     fi
 done
-[[ $source ]] || die "camera $camera gives no frame; it may be in use, or lack this --size and --fps"
+[[ $source ]] || die "camera $camera gives no frame; it may be in use, lack this --size and --fps, or not" \
+    "be set up (sudo /opt/nvidia/jetson-io/jetson-io.py)"
 if [[ ! $DRY_RUN && $source != *" ! "* ]]; then
     echo "$PROGRAM: no decoder or scaler of the board works here; the CPU does it" >&2
 fi

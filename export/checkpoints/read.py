@@ -24,6 +24,7 @@ Format = Literal["mindspore", "torch", "safetensors"]
 # Other files that are often found under a checkpoint's name.
 _FOREIGN = (
     (b"version https://git-lfs", "is a Git LFS pointer; run git lfs pull"),
+    (b"<?xml", "is XML, as OpenVINO's models are; give the checkpoint or ONNX file of the model"),
     (b"<", "is a web page; download the file itself"),
     (b"\x89HDF", "is an HDF5 file; save the weights as .safetensors"),
     (b"\x1f\x8b", "is a gzip archive; unpack it"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _PARAMETER_KEYS = (
     "params",
     "weights",
 )
+_NESTED = 8  # dicts, one in another, that are searched for parameters
 _SAVE_STATE_DICT = "if you trust it, load it and call torch.save(model.state_dict(), 'weights.pth')"
 
 
@@ -43,7 +45,8 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     try:
         import torch
     except ImportError as error:
-        raise missing("torch", "torch") from error
+        raise missing("torch") from error
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... depending on where a
@@ -53,6 +56,12 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     parameters = {}
     for name, tensor in _parameters(content, torch.Tensor).items():
         try:
+            # A view repeats what is stored, without limit.
+            if tensor.layout == torch.strided and tensor.nbytes > tensor.untyped_storage().nbytes():
+                raise CheckpointError(
+                    f"tensor {name} has {tensor.nbytes} bytes, of which the file holds "
+                    f"{tensor.untyped_storage().nbytes()}; save a copy of it (tensor.clone())"
+                )
             if tensor.dtype in (torch.bfloat16, torch.float64):
                 tensor = tensor.float()
             parameters[name] = as_float32(tensor.detach().numpy())
@@ -62,6 +71,23 @@ def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
                 "save the checkpoint with dense floating-point weights"
             ) from error
     return parameters
+
+
+def _check_archive(path: Path) -> None:
+    """Raise CheckpointError if a zip archive would unpack to more bytes than it has.
+
+    `torch.save` compresses nothing, and PyTorch unpacks whatever it is given.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return  # the older format; or damaged, of which PyTorch's reader finds more
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"the file has {path.stat().st_size} bytes and would unpack to {unpacked}, and "
+            "torch.save compresses nothing; save it again with that"
+        )
 
 
 def _reason(message: str) -> str:
@@ -93,12 +119,12 @@ def _parameters(content: Any, tensor_type: type) -> dict[str, Any]:
     return found
 
 
-def _search(content: Any, tensor_type: type) -> dict[str, Any] | None:
+def _search(content: Any, tensor_type: type, depth: int = _NESTED) -> dict[str, Any] | None:
     if not isinstance(content, Mapping):
         return None
-    nested = [content[key] for key in _PARAMETER_KEYS if key in content]
+    nested = [content[key] for key in _PARAMETER_KEYS if key in content] if depth else []
     for value in nested:
-        if (found := _search(value, tensor_type)) is not None:
+        if (found := _search(value, tensor_type, depth - 1)) is not None:
             return found
     tensors = {
         key: value

@@ -21,7 +21,7 @@ from r2p_edge.spec import ModelSpec
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 OPSET = 17
 """The newest opset that TensorRT 8.6, ONNX Runtime 1.12, OpenVINO and all later releases read."""

@@ -13,7 +13,7 @@ try:
     import onnx
     from onnx import helper, numpy_helper
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 

@@ -17,7 +17,7 @@ try:
     import onnx
     from onnx import TensorProto, helper, inliner, shape_inference, version_converter
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 from r2p_edge.export.graph.adapt import rename
 from r2p_edge.export.graph.float16_constants import (

@@ -14,7 +14,7 @@ try:
     import onnx
     from onnx import TensorProto, defs, helper, numpy_helper
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 _QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 

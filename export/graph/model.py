@@ -13,7 +13,7 @@ from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 Shape = tuple[int, ...]
 """Sizes of a tensor's axes."""

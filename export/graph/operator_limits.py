@@ -10,7 +10,7 @@ from r2p_edge._optional import missing
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 AttributeLimits = Mapping[str, "range | tuple[str, ...]"]
 """Allowed values of an operator's attributes, or of each of their elements, by attribute."""

@@ -14,7 +14,7 @@ from r2p_edge.export.graph.operator_limits import WINDOWS, OperatorLimits
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 Found = Iterator[tuple[str, str]]
 """Reason and remedy of each problem of a node."""

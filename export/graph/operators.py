@@ -15,7 +15,7 @@ try:
     import onnx
     from onnx.inliner import inline_local_functions
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 
 @dataclass(frozen=True)

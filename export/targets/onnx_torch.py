@@ -57,7 +57,7 @@ def onnx_from_torch(
     try:
         import torch
     except ImportError as error:
-        raise missing("torch", "torch") from error
+        raise missing("torch") from error
     import onnx
 
     if not isinstance(module, torch.nn.Module):

@@ -16,6 +16,7 @@ from r2p_edge.export.verify.first_difference import Activations, difference_from
 from r2p_edge.export.verify.ort_session import open_session, run_runtime, run_session
 from r2p_edge.export.verify.synthetic_clips import input_from_clips, verification_clips
 from r2p_edge.runtimes.base import Options, Runtime
+from r2p_edge.runtimes.onnxruntime import OnnxRuntime
 from r2p_edge.spec import ModelSpec
 
 
@@ -145,9 +146,7 @@ def verify_onnx(
         clip = clips[worst : worst + 1]
         first = difference_from(activations(clip), model, input_from_clips(clip, spec))
         raise ParityError(f"{error}; {first}") from error
-    import onnxruntime
-
-    return {**record, "runtime": f"onnxruntime {onnxruntime.__version__}"}
+    return {**record, "runtime": f"onnxruntime {OnnxRuntime.library().__version__}"}
 
 
 def _complaint(found: Agreement, precision: str, reference: str, artifact: str) -> str:

@@ -24,7 +24,9 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model file")
     shared.add_videos(verb, "folder of videos, with a folder for each class", required=True)
     shared.add_split(
-        verb, "list of the videos to measure on, such as UCF101's testlist01.txt (default: all)"
+        verb,
+        "list of the videos to measure on, such as UCF101's testlist01.txt or a CSV file of paths "
+        "and labels (default: all)",
     )
     shared.add_views(verb, "average over N clips per video (default: 1, the clip in the middle)")
     verb.add_former_clips(shared.VIDEOS)
@@ -35,8 +37,13 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure; return 0."""
+    """Measure; return 0, or the highest exit code of models that could not be opened.
+
+    Raises:
+        VideoError: many videos cannot be read; the figures of the others are printed before.
+    """
     from r2p_edge.calibration.evaluate import evaluate
+    from r2p_edge.calibration.ucf101 import check_unreadable
 
     with progress_bars() as progress:
         report = evaluate(
@@ -52,7 +59,9 @@ def run(options: argparse.Namespace) -> int:
         print_json(report)
     else:
         show(report)
-    return 0
+    failed = [(each["video"], each["error"]) for each in report["failed"]]
+    check_unreadable(failed, report["videos"] + len(failed))
+    return max((result.get("exit_code", 0) for result in report["results"]), default=0)
 
 
 def show(report: dict[str, Any]) -> None:

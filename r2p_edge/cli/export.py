@@ -251,12 +251,15 @@ def _verdict(artifact: Built) -> str:
         kit = f"kit for {fits}" if fits else "kit"
         lacks = "MindSpore Lite's converter is not here"
         if artifact.target == "mindspore":
-            lacks += ' (or pip install "r2p_edge[mindspore]")'
+            lacks += " (or pip install mindspore)"
         elif artifact.target == "tensorrt":
             lacks = "TensorRT or a GPU for it is not here"
         elif artifact.target == "tensorrt-rtx":
-            lacks = 'tensorrt_rtx is not here (pip install "r2p_edge[tensorrt-rtx]")'
-        return f"{kit}, because {lacks}; copy the folder to where it is, and run build.py there"
+            lacks = "tensorrt_rtx is not here (pip install tensorrt-rtx-cu12)"
+        advice = "copy the folder to where it is, and run build.py there"
+        if artifact.target.startswith("ascend"):
+            advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"
+        return f"{kit}, because {lacks}; {advice}"
     parity = artifact.spec.parity
     if parity is None:
         return f"{artifact.spec.graph}, not verified: this machine cannot run it"

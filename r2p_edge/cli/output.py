@@ -10,8 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
+from r2p_edge.addresses import json_without_password, without_password
 from r2p_edge.errors import LowFrameRateWarning
-from r2p_edge.live.reports import without_password
 
 BarProgress = Callable[[str, int, int], None]
 """Takes the name of a task, and how many of how many of its steps are done."""
@@ -109,12 +109,13 @@ def _print_message(kind: str, message: object) -> None:
 
 def print_json(data: Any) -> None:
     """Print plain JSON types as one line, in ASCII where stdout's encoding lacks a letter."""
+    data = json_without_password(data)
     text = json.dumps(data, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(data)
-    print(without_password(text), flush=True)
+    print(text, flush=True)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import argparse
 
 from r2p_edge._version import __version__
 from r2p_edge.cli import calibrate, compare, demo, doctor, evaluate, export, info, predict, stream
-from r2p_edge.cli.verb import VerbParser, add_verbose
+from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibrate)
@@ -17,7 +17,7 @@ _VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibr
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `r2p-edge` with all its verbs; each sets `run` to its function."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="r2p-edge",
         description="Run R(2+1)D video action recognition on edge devices.",
         epilog="See 'r2p-edge VERB --help' for the options of a verb.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from r2p_edge.addresses import without_password
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import R2PError
-from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 
@@ -66,7 +66,7 @@ def show(video: str, prediction: Prediction, top: int) -> None:
     """Print the answer to one video for people."""
     notes = []
     if prediction.coverage < 1:
-        notes.append(f"shorter than a clip: {prediction.coverage:.0%} of the frames are real")
+        notes.append(f"{prediction.coverage:.0%} of the frames are real")
     if prediction.truncated:
         notes.append("truncated")
     print(without_password(video) + (f"  ({', '.join(notes)})" if notes else ""))

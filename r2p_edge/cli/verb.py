@@ -5,15 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
+from r2p_edge.addresses import without_password
 from r2p_edge.errors import UsageError
 
 Verbs: TypeAlias = "argparse._SubParsersAction[VerbParser]"
 """The verbs of the command line, to which a verb's `add` adds its parser."""
 
 
-class VerbParser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors, which repeat what was typed, show no password."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with a message; see `argparse.ArgumentParser`."""
+        super().error(without_password(message))
+
+
+class VerbParser(Parser):
     """The parser of one verb."""
 
     def __init__(self, **options: Any) -> None:

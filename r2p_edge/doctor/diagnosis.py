@@ -15,6 +15,7 @@ from importlib import metadata
 
 from r2p_edge import _isolated
 from r2p_edge._isolated import ProcessFailedError
+from r2p_edge._optional import OPENCV
 from r2p_edge._version import __version__
 from r2p_edge.doctor.layers import ABSENT, LAYERS, RUNNING, WAITING, runs
 from r2p_edge.doctor.probe import Report, blank
@@ -24,8 +25,8 @@ from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import usable_cores
 from r2p_edge.runtimes.cpu import read_cpu
 
-OPTIONAL = {"onnx": ("export", "to export"), "torch": ("torch", "for .pth files")}
-"""Packages for exporting: name -> the extra of r2p_edge that installs it, and its use."""
+OPTIONAL = {"onnx": "to export", "torch": "for .pth files"}
+"""Packages for exporting, and the use of each."""
 
 
 def diagnose(timeout: float = 120.0) -> Report:
@@ -59,7 +60,7 @@ def diagnose(timeout: float = 120.0) -> Report:
         "runtimes": runtimes,
         "decoders": decoders,
         "kernel": _kernel(),
-        "packages": {name: _package(name, extra) for name, (extra, _) in OPTIONAL.items()},
+        "packages": {name: _package(name) for name in OPTIONAL},
         "machine": _machine(),
     }
     ready, summary = _summary(report)
@@ -95,11 +96,11 @@ def _kernel() -> Report:
     return {"compiled": preprocessor.compiled, "reason": None, "install": None}
 
 
-def _package(name: str, extra: str) -> Report:
+def _package(name: str) -> Report:
     try:
         return {"version": metadata.version(name), "install": None}
     except metadata.PackageNotFoundError:
-        return {"version": None, "install": f'pip install "r2p_edge[{extra}]"'}
+        return {"version": None, "install": f"pip install {name}"}
 
 
 def _machine() -> Report:
@@ -141,8 +142,7 @@ def _summary(report: Report) -> tuple[bool, list[str]]:
         lacking.append("no video can be read without PyAV")
     if not kernel["compiled"] and decoders["opencv"]["status"] != "ok":
         lacking.append(
-            "no frame can be preprocessed without the C++ extension or OpenCV "
-            '(pip install "r2p_edge[opencv]")'
+            f"no frame can be preprocessed without the C++ extension or OpenCV ({OPENCV})"
         )
     head = f"Not ready: {'; '.join(lacking)}" if lacking else f"Ready: {', '.join(running)}"
     return not lacking, [head, *_troubles(report)]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from r2p_edge._optional import import_library
+from r2p_edge._optional import OPENCV, import_library
 from r2p_edge.doctor.layers import ABSENT, LAYERS, RUNNING, WAITING, model_of, runs, try_layer
 from r2p_edge.errors import BackendError, MissingDependencyError, one_line
 from r2p_edge.runtimes import RUNTIMES, runtime_type
@@ -83,7 +83,7 @@ def _has_decoder(av: ModuleType, name: str) -> bool:
 
 def _check_opencv(found: Report) -> Iterator[None]:
     yield
-    cv2 = _load(found, lambda: import_library("cv2", 'pip install "r2p_edge[opencv]"'))
+    cv2 = _load(found, lambda: import_library("cv2", OPENCV))
     if cv2 is not None:
         match = re.search(r"GStreamer:\s+(YES|NO)", cv2.getBuildInformation())
         found["gstreamer"] = match and match[1] == "YES"

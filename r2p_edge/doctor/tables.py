@@ -80,7 +80,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "", "for webcams and GStreamer pipelines"
     yield "preprocessing", "C++ extension" if kernel["compiled"] else f"slow; {kernel['install']}"
     for name, found in report["packages"].items():
-        yield name, found["version"] or f"missing: {found['install']} {OPTIONAL[name][1]}"
+        yield name, found["version"] or f"missing: {found['install']} {OPTIONAL[name]}"
     yield "system", machine["os"]
     yield "Python", f"{machine['python']}, r2p_edge {machine['r2p_edge']}"
     yield "CPU", f"{machine['cpu'] or 'unknown'}, {machine['architecture']}"

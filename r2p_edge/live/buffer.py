@@ -89,7 +89,7 @@ class ClipBuffer:
         periods = periods if every is None else max(round(every / clip.tick), 1)
         self._stride = periods * grid.scale
         self.length = self._length * self.tick
-        self.gap = clip.frames * clip.tick / 2
+        self.gap = clip.gap
         self._ticks = Ticks(self.tick, SLACK / clip.fps, self.gap)
         self._name = name
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from r2p_edge.addresses import shortened
 from r2p_edge.errors import UsageError
 from r2p_edge.live.arguments import check_number, is_whole
 from r2p_edge.live.capture.file import FileCapture
@@ -23,6 +24,7 @@ from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.live.systemd import Notifier
 from r2p_edge.spec import ClipSpec
+from r2p_edge.video.source import path_of_uri
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -112,17 +114,17 @@ def open_capture(
         return CameraCapture(int(source), reconnect=reconnect, clock=clock)
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(
-            f"{source!r:.80} cannot be streamed; give a camera's number, an address, a pipeline "
-            "or a file, or push frames of your own into a Stream"
+            f"{shortened(source)} cannot be streamed; give a camera's number, an address, a "
+            "pipeline or a file, or push frames of your own into a Stream"
         )
-    name = os.fsdecode(source)
+    name = path_of_uri(os.fsdecode(source))
     if _ADDRESS.match(name):
         address = AddressCapture(
             name,
             timeout=timeout,
             reconnect=reconnect,
             transport=transport,
-            patience=clip.frames * clip.tick / 2,
+            patience=clip.gap,
             clock=clock,
         )
         if address.live:

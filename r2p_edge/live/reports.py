@@ -1,15 +1,13 @@
-"""The log of a stream: its dropped frames, and names without passwords."""
+"""The log of a stream's dropped frames."""
 
 from __future__ import annotations
 
 import logging
 import math
-import re
 
 DROPPED_SECONDS = 60.0
 """Least time from one log message about dropped frames to the next."""
 
-_PASSWORD = re.compile(r"(://[^\s/:@\"']*):[^\s/\"']+@")
 _log = logging.getLogger(__name__)
 
 
@@ -44,8 +42,3 @@ class DropReport:
                 self._count,
             )
             self._count = 0
-
-
-def without_password(text: str) -> str:
-    """Return a text whose addresses have `***` in place of their passwords."""
-    return _PASSWORD.sub(r"\1:***@", text)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.addresses import without_password
 from r2p_edge.errors import LowFrameRateWarning, StreamWarning, UsageError, warn_caller
 from r2p_edge.live.arguments import check_count, check_number
 from r2p_edge.live.buffer import MANY_BREAKS, ClipBuffer, ClipWindow
 from r2p_edge.live.frame import LiveFrame, decoded
-from r2p_edge.live.reports import without_password
 from r2p_edge.live.smoothing import Decision
 from r2p_edge.prediction import Live, Prediction
 from r2p_edge.video.source import frame_from_item

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from r2p_edge._optional import OPENCV
 from r2p_edge.errors import MissingDependencyError
 from r2p_edge.preprocess import _frames_arguments as arguments
 
@@ -84,8 +85,8 @@ class Resizer:
         except ImportError as error:
             raise MissingDependencyError(
                 "resizing frames needs the compiled extension r2p_edge.preprocess._frames or "
-                'OpenCV, and neither is installed: pip install "r2p_edge[opencv]", or reinstall '
-                "r2p_edge where there is a C++ compiler"
+                f"OpenCV, and neither is installed: {OPENCV}, or reinstall r2p_edge where there is "
+                "a C++ compiler"
             ) from error
         # OpenCV wants rows that follow one another in memory without overlapping.
         source = image if image.strides[0] >= 3 * self._width else np.ascontiguousarray(image)

@@ -44,8 +44,8 @@ _SOURCE = "git+https://gitee.com/ascend/tools.git"
 _INSTALL = (
     "with g++ and CANN's environment, build it from its source: pip install --force-reinstall "
     f"'{_SOURCE}#egg=aclruntime&subdirectory=ais-bench_workload/tool/ais_bench/backend' "
-    f"'{_SOURCE}#egg=ais_bench&subdirectory=ais-bench_workload/tool/ais_bench'; or take the "
-    "runtime acl, which CANN brings along"
+    f"'{_SOURCE}#egg=ais_bench&subdirectory=ais-bench_workload/tool/ais_bench' 'numpy<2'; or "
+    "take the runtime acl, which CANN brings along"
 )
 
 

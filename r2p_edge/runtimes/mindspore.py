@@ -64,7 +64,7 @@ class MindSpore(Runtime):
     @staticmethod
     def library() -> ModuleType:
         imported = "mindspore" in sys.modules
-        mindspore = import_library("mindspore", 'pip install "r2p_edge[mindspore]"')
+        mindspore = import_library("mindspore", "pip install mindspore")
         _cap_onednn(Path(str(mindspore.__file__)).parent)
         if not imported:
             # In a release for Ascend the CPU is not the default.

@@ -40,8 +40,8 @@ DOWNLOADS = "https://www.mindspore.cn/lite/docs/en/master/use/downloads.html"
 """Page on which Huawei offers the wheel and, in the archive beside it, `converter_lite`."""
 
 _INSTALL = (
-    "it is not on PyPI, so download the cloud-side wheel for this Python and architecture from "
-    f"{DOWNLOADS} and pip install the file"
+    "it is not on PyPI for this Python, so download the cloud-side wheel for it and this "
+    f"architecture from {DOWNLOADS} and pip install the file"
 )
 _REASON = "with GLOG_v=1 in the environment it says more on stderr"
 _CPU_INFO = Path("/proc/cpuinfo")

@@ -57,11 +57,7 @@ class OnnxRuntime(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
-        # r2p_edge collects no telemetry. Wheels of 1.31 write a device id to the user's cache and
-        # report every session to Microsoft unless this is set when they are imported. A value that
-        # the user has set, 0 too, stays.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        return import_library("onnxruntime", 'pip install "r2p_edge[onnxruntime]"')
+        return import_library("onnxruntime", "pip install onnxruntime")
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -142,8 +138,7 @@ class OnnxRuntime(Runtime):
 
 def session_options(threads: int | None) -> Any:
     """Return the session options of a `Predictor`: all cores, no busy waiting between calls."""
-    import onnxruntime
-
+    onnxruntime = OnnxRuntime.library()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     # Spinning saves some microseconds a call and burns every core of a device in between.

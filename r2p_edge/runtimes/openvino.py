@@ -44,7 +44,7 @@ class OpenVino(Runtime):
 
     @staticmethod
     def library() -> ModuleType:
-        return import_library("openvino", 'pip install "r2p_edge[openvino]"')
+        return import_library("openvino", "pip install openvino")
 
     @classmethod
     def devices(cls) -> list[str]:

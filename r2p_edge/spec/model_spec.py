@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from r2p_edge.errors import SpecError
-from r2p_edge.spec.checks import check_record, check_text, is_number, shown
+from r2p_edge.spec.checks import check_record, check_text, is_number, plain, shown
 from r2p_edge.spec.parsing import parse_dataclass, parse_json
 from r2p_edge.spec.parts import ClipSpec, CropSpec, InputSpec, OutputSpec, ResizeSpec
 
@@ -23,6 +25,9 @@ FORMAT = 1
 
 # Smallest normal and largest float32: graphs and runtimes normalise with that many digits.
 _FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
+
+_CLIP_BYTES = 1 << 30  # of one clip's pixels: 16 frames of 4096x4096 are 0.8 GB
+_SHOWN = 5  # names in an error
 
 _RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with")
 _CONTRACT = (
@@ -89,6 +94,7 @@ class ModelSpec:
         self._check_labels()
         self._check_normalisation()
         self._check_crop()
+        self._check_size()
         for name in _RECORDS:
             record = getattr(self, name)
             if record is not None:
@@ -99,9 +105,11 @@ class ModelSpec:
             raise SpecError("labels is empty; give one name per output class")
         for number, label in enumerate(self.labels):
             check_text(f"labels[{number}]", label)
-        if len(set(self.labels)) != len(self.labels):
-            twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
-            raise SpecError(f"labels has {', '.join(twice)} more than once; names must differ")
+        counts = Counter(self.labels)
+        if len(counts) < len(self.labels):
+            twice = sorted(label for label, count in counts.items() if count > 1)
+            names = ", ".join(map(plain, twice[:_SHOWN])) + (", ..." if twice[_SHOWN:] else "")
+            raise SpecError(f"labels has {names} more than once; names must differ")
 
     def _check_normalisation(self) -> None:
         for name, count in (("scale", 1), ("mean", 3), ("std", 3)):
@@ -136,6 +144,14 @@ class ModelSpec:
             raise SpecError(
                 f"crop is {self.crop.height}x{self.crop.width} but the resized frame may be as "
                 f"small as {height}x{width}; make the crop smaller or the resize larger"
+            )
+
+    def _check_size(self) -> None:
+        size = math.prod(self.input_shape)
+        if size > _CLIP_BYTES:
+            raise SpecError(
+                f"clip.frames is {self.clip.frames} and crop is {self.crop.height}x"
+                f"{self.crop.width}, a clip of {size} bytes; make it at most {_CLIP_BYTES}"
             )
 
     @property

@@ -113,6 +113,11 @@ class ClipSpec:
         """Sampling period: seconds from one frame of the clip to the next."""
         return self.interval / self.fps
 
+    @property
+    def gap(self) -> float:
+        """Half the length of the clip: longest time in seconds between two frames of one scene."""
+        return self.frames * self.tick / 2
+
 
 @dataclass(frozen=True)
 class ResizeSpec:

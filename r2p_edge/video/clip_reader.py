@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from r2p_edge.addresses import shortened
 from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError, warn_caller
 from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec import ModelSpec
+from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
 from r2p_edge.video.sampling import ClipPlan, plan_clips
-from r2p_edge.video.source import ArraySource, Source, frame_from_item, is_folder, open_source
+from r2p_edge.video.source import (
+    ArraySource,
+    Source,
+    frame_from_item,
+    is_folder,
+    is_path,
+    open_source,
+)
 
 
 @dataclass(frozen=True)
@@ -61,29 +69,33 @@ class ClipReader:
         clips: int = 1,
         fps: float | None = None,
         color: str = "RGB",
+        part: tuple[float, float] | None = None,
         timing: Timing | None = None,
     ) -> Clips:
         """Read and preprocess the clips of a source.
 
         Args:
             source, clips, fps, color: as of `Predictor.predict`, and so are the errors.
+            part: seconds of a file or folder from which and before which frames are taken; by
+                default all of them are.
             timing: gets the time of decoding and preprocessing added, and their total.
         """
         self._check_arguments(source, clips, fps, color)
         rate = fps or self._spec.clip.fps
         timing = Timing() if timing is None else timing
         with timing.stage("total"):
-            if _is_path(source) or hasattr(source, "__array__"):
+            if is_path(source) or hasattr(source, "__array__"):
                 with timing.stage("decode"):
                     video = open_source(source, rate, count=self._count, planes=True)
                 with contextlib.closing(video):
+                    shown = video if part is None else Excerpt(video, *part)
                     try:
-                        return self._read_video(video, clips, color, timing)
+                        return self._read_video(shown, clips, color, timing)
                     except ShorterThanDeclaredError:  # now its frames have been counted
-                        return self._read_video(video, clips, color, timing)
+                        return self._read_video(shown, clips, color, timing)
             if isinstance(source, Iterable):
                 return self._read_iterable(source, clips, rate, color, timing)
-        raise VideoError(f"{source!r:.80} is not a video; give a path, an array or frames")
+        raise VideoError(f"{shortened(source)} is not a video; give a path, an array or frames")
 
     @property
     def _count(self) -> Count:
@@ -99,16 +111,18 @@ class ClipReader:
             raise UsageError(f"clips is {clips!r}; it must be a whole number from 1 on")
         if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= float(fps) <= 1e6):
             raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
-        if _is_path(source) and color != "RGB":
+        if is_path(source) and color != "RGB":
             raise UsageError(
                 "color describes arrays and frames; a file is converted correctly as it is"
             )
-        if _is_path(source) and fps is not None and not is_folder(source):
+        if is_path(source) and fps is not None and not is_folder(source):
             raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
 
     def _read_video(self, video: Source, clips: int, color: str, timing: Timing) -> Clips:
-        plans = self._plan(video, clips)
+        plans, planned = self._plan(video, clips), video.times
         pixels = _arrange(plans, lambda times: self._frames(video, times, color, timing))
+        if video.times is not planned:  # a long file's holes are found where it is read
+            plans = plan_clips(self._spec.clip, video.times, clips, video.lost)
         return Clips(pixels, plans, video.truncated)
 
     def _read_iterable(
@@ -141,7 +155,7 @@ class ClipReader:
                     f"{1 / clip.tick:.3g}; frames are repeated and the answer may suffer",
                     LowFrameRateWarning,
                 )
-        return plan_clips(clip, video.times, clips)
+        return plan_clips(clip, video.times, clips, video.lost)
 
     def _frames(self, video: Source, times: Times, color: str, timing: Timing) -> Iterator[Image]:
         """Give the preprocessed frame nearest to each of the ascending moments, each made once."""
@@ -171,7 +185,3 @@ def _arrange(plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]]) ->
 
 
 _END = object()  # of an iterable; None is a frame, and a wrong one
-
-
-def _is_path(source: Any) -> bool:
-    return isinstance(source, (str, os.PathLike))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,47 +9,58 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import VideoError
-from r2p_edge.video.container import CACHE_BYTES, VideoDecoder, cause_of
+from r2p_edge.video.container import CACHE_BYTES, VideoDecoder
+from r2p_edge.video.decode_log import DecodeLog
 
 if TYPE_CHECKING:
     import av
 
 
 class CountedFrames:
-    """Every frame that can be decoded of a file, found by decoding it once.
+    """Every frame of a file that can be shown as it was filmed, found by decoding it once.
 
     Attributes:
-        times: float64 (n,), seconds after the first frame, ascending.
-        damaged: whether decoding ended in an error.
+        first: time of the first of them on the file's own clock, in seconds.
+        times: float64 (n,), seconds after the first of them, ascending.
+        lost: float64 (m,), such times of the frames that are damaged or build on damage, ascending,
+            up to the last frame that the decoder gives at all.
+        broken_off: whether an error ended the file.
 
     Raises:
-        VideoError: not a single frame can be decoded.
+        VideoError: there is not a single such frame.
     """
 
     def __init__(self, video: VideoDecoder) -> None:
-        import av
-
         self._video = video
-        self._cache: list[av.VideoFrame] | None = []
-        size, stamps, cause = 0, [], ""
-        try:
-            for packet in video.packets():
-                for frame in packet.decode():
-                    stamps.append(math.nan if frame.pts is None else frame.pts)
-                    size += sum(plane.buffer_size for plane in frame.planes)
-                    if size > CACHE_BYTES:
-                        self._cache = None
-                    if self._cache is not None:
-                        self._cache.append(frame)
-        except av.FFmpegError as error:
-            cause = cause_of(error)
-        if not stamps:
+        log, cache = self._decode()
+        if log.damaged and video.decode_singly():
+            log, cache = self._decode()
+        self.broken_off = bool(video.broken_off)
+        self._numbers, times, lost = log.judge()
+        if not self._numbers:
+            cause = log.cause or video.broken_off or "it ends at once"
             raise VideoError(
-                f"{video.name} has no frame that can be decoded ({cause or 'it ends at once'}); "
+                f"{video.name} has no frame that can be decoded ({cause}); "
                 "check or convert the file"
             )
-        self.times = _even_times(np.array(stamps, np.float64) * video.tick, video)
-        self.damaged = bool(cause)
+        self._cache = None if cache is None else [cache[number] for number in self._numbers]
+        self.first = float(times[self._numbers[0]])
+        self.times = times[self._numbers] - self.first
+        self.lost = lost[(lost > self.first) & (lost <= times[-1])] - self.first
+
+    def _decode(self) -> tuple[DecodeLog, list[av.VideoFrame] | None]:
+        """Decode the file; return what came, and all frames if they are few."""
+        cache: list[av.VideoFrame] | None = []
+        log, size = DecodeLog(self._video), 0
+        for step in self._video.decode(self._video.packets()):
+            log.add(step)
+            for frame in step.frames:
+                size += sum(plane.buffer_size for plane in frame.planes)
+                if size > CACHE_BYTES:
+                    cache = None
+                if cache is not None:
+                    cache.append(frame)
+        return log, cache
 
     def read(self, indices: npt.NDArray[np.int64]) -> Iterator[av.VideoFrame]:
         """Give the frames of these numbers, which must ascend.
@@ -58,16 +68,16 @@ class CountedFrames:
         Raises:
             VideoError: a frame that was counted cannot be decoded again.
         """
-        import av
-
-        frames = self._video.frames() if self._cache is None else iter(self._cache)
+        if self._cache is not None:
+            yield from (self._cache[index] for index in indices)
+            return
+        frames = (
+            frame for step in self._video.decode(self._video.packets()) for frame in step.frames
+        )
         position, frame = -1, None
         for index in indices:
-            while position < index:
-                try:
-                    frame = next(frames, None)
-                except av.FFmpegError:
-                    frame = None
+            while position < self._numbers[index]:
+                frame = next(frames, None)
                 if frame is None:
                     raise VideoError(
                         f"{self._video.name} decodes differently every time; convert the file"
@@ -75,15 +85,3 @@ class CountedFrames:
                 position += 1
             assert frame is not None
             yield frame
-
-
-def _even_times(times: npt.NDArray[np.float64], video: VideoDecoder) -> npt.NDArray[np.float64]:
-    """Return the frames' times from 0 on: as decoded if they are credible, else evenly spaced."""
-    steps = np.diff(times)
-    # False for NaN too: where a frame has no time all are counted, at the rate of the others.
-    if not video.timed or not bool(np.all(steps > 0)) or math.isnan(times[0]):
-        step = 1 / video.rate
-        if video.timed and np.any(steps > 0):
-            step = float(np.median(steps[steps > 0]))
-        return np.arange(len(times), dtype=np.float64) * step
-    return np.asarray(times - times[0])

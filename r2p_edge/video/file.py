@@ -1,12 +1,14 @@
 """A video file as presentation times and upright frames, decoding as little as it can.
 
-There are three kinds of file. Most containers store presentation times: their frames are sought.
-AVI and raw streams store none: their frames are counted, by decoding. And a file may turn out to
-be shorter than it declares: it is then counted too, whatever it is.
+Only what decodes is a frame. A file that looks sound is taken at the word of its packets, or of the
+first and the last of them where it is long, and every frame that is then decoded is held against
+that. Whatever does not look sound, or gives other frames than it promised, is decoded to its end
+and counted.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
@@ -15,9 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.frame import Image, Planes, picture_of, rgb_of
+from r2p_edge.video.as_stored import note_interlaced
 from r2p_edge.video.container import VideoDecoder
 from r2p_edge.video.counting import CountedFrames
+from r2p_edge.video.ends import first_and_last
+from r2p_edge.video.listing import PacketList, list_packets
 from r2p_edge.video.sampling import nearest
+from r2p_edge.video.seeking import SeekingReader
 
 if TYPE_CHECKING:
     import av
@@ -28,14 +34,12 @@ Count = Literal["trust", "packets", "frames"]
 
 SCAN_SECONDS = 60.0
 """Files declared longer than this are trusted to be as long as they declare; of shorter ones the
-packets are listed (microseconds each), because containers often declare a wrong length."""
+packets are listed (microseconds each). Of longer ones the first and the last frame are looked up,
+because what a container declares is often wrong, or the length of its sound."""
 
 COUNT_SECONDS = 600.0
 """Files without presentation times declared longer than this are not decoded whole to count their
 frames, which are then found by the times that FFmpeg guesses, some frames off."""
-
-BLIND_SEEK_SECONDS = 10.0
-"""Gap between two wanted frames from which seeking pays where the key frames are not known."""
 
 _MOST_FRAMES = 10_000_000  # more than that is a broken header, not a video
 
@@ -43,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 class ShorterThanDeclaredError(Exception):
-    """A file turned out shorter than it declares; its `times` have been corrected: plan again."""
+    """A file turned out other than it declares; its `times` have been corrected: plan again."""
 
 
 class VideoFile:
@@ -72,8 +76,9 @@ class VideoFile:
     ) -> None:
         self.name = name
         self.truncated = False
-        self._picture = picture_of if planes else rgb_of
-        self._keyframes: Times | None = None
+        self._picture = functools.partial(picture_of if planes else rgb_of, name=name)
+        self.lost: Times = np.empty(0)
+        self._promised: PacketList | None = None
         self._counted: CountedFrames | None = None
         self._video = VideoDecoder(name, url, container)
         self._first = self._video.start
@@ -85,41 +90,50 @@ class VideoFile:
 
     def _index(self, count: Count) -> None:
         """Find the frames' times in the cheapest way that can be trusted."""
-        video = self._video
-        declared = video.declared_seconds(of_stream=False) or 0.0
-        longest = SCAN_SECONDS if video.timed else COUNT_SECONDS
-        if count == "trust" and longest < declared and declared * video.rate < _MOST_FRAMES:
-            self.times: Times = np.arange(max(round(declared * video.rate), 1)) / video.rate
-        elif count == "frames" or not (video.timed and self._list_packets()):
+        if count == "trust" and self._trust():
+            return
+        if count == "frames" or not self._list():
             self._count_by_decoding()
 
-    def _list_packets(self) -> bool:
-        """Take the times from the packets' headers; return False where some are missing."""
-        import av
+    def _trust(self) -> bool:
+        """Take the times of a long file from its two ends; return False if it is not long."""
+        video = self._video
+        declared = video.declared_seconds(of_stream=False) or 0.0
+        if declared <= (SCAN_SECONDS if video.timed else COUNT_SECONDS):
+            return False
+        if not video.timed:
+            self.times = np.arange(max(round(declared * video.rate), 1)) / video.rate
+            return len(self.times) < _MOST_FRAMES
+        ends = first_and_last(video)
+        if ends is None or not SCAN_SECONDS < ends[1] - ends[0] < _MOST_FRAMES / video.rate:
+            return False
+        self._first, last = ends[0], ends[1] - ends[0]
+        self.times = np.linspace(0, last, round(last * video.rate) + 1)
+        return True
 
-        stamps, keys = [], []
-        try:
-            for packet in self._video.packets():
-                if packet.size == 0 or packet.is_discard:
-                    continue
-                stamps.append(packet.pts)
-                if packet.is_keyframe:
-                    keys.append(packet.pts)
-        except av.FFmpegError:
+    def _list(self) -> bool:
+        """Take the times from the packets' headers; return False where they may not be true."""
+        self._promised = list_packets(self._video)
+        if self._promised is None:
             return False
-        if not stamps or None in stamps or len(set(stamps)) < len(stamps):
-            return False
-        times = np.sort(np.array(stamps, np.float64)) * self._video.tick
+        times = np.array(self._promised.stamps, np.float64) * self._video.tick
         self._first = float(times[0])
         self.times = times - self._first
-        self._keyframes = np.sort(np.array(keys, np.float64)) * self._video.tick - self._first
         self._note_truncation()
         return True
 
     def _count_by_decoding(self) -> None:
         _log.info("%s is decoded to its end, to count its frames", self.name)
         self._counted = CountedFrames(self._video)
-        self.times = self._counted.times
+        self._first = self._counted.first
+        self.times, self.lost = self._counted.times, self._counted.lost
+        if len(self.lost):
+            _log.warning(
+                "%s is damaged: %d of its frames can be used, %d cannot",
+                self.name,
+                len(self.times),
+                len(self.lost),
+            )
         self._note_truncation()
 
     def _note_truncation(self) -> None:
@@ -129,8 +143,12 @@ class VideoFile:
         """
         declared = self._video.declared_seconds(of_stream=True)
         found = float(self.times[-1]) + 1 / self._video.rate
-        early = declared is not None and found < declared - max(0.5, 0.05 * declared)
-        self.truncated = early or (self._counted is not None and self._counted.damaged)
+        # The picture may begin later than the sound, and end earlier.
+        late = max(self._first - self._video.start, 0.0)
+        early = declared is not None and found + late < declared - max(0.5, 0.05 * declared)
+        early = early and not self._video.others_go_on()
+        broken = self._counted is not None and self._counted.broken_off
+        self.truncated = early or (declared is None and broken)
         if self.truncated:
             end = "more" if declared is None else f"{declared:.2f} s"
             _log.warning("%s is damaged: %.2f s of %s can be decoded", self.name, found, end)
@@ -145,91 +163,30 @@ class VideoFile:
         picture: Image | Planes = np.empty(0, np.uint8)
         for frame in frames:
             if frame is not shown:
+                if shown is None and frame.interlaced_frame:
+                    note_interlaced(self.name)
                 shown, picture = frame, self._picture(frame)
             yield picture
 
     def _seek(self, times: Times) -> Iterator[av.VideoFrame]:
-        reader = _SeekingReader(self._video, self._first, self._keyframes)
+        reader = SeekingReader(self._video, self._first, self._promised)
         for time in times:
             frame = reader.nearest(float(time))
             if frame is None:
-                _log.info("%s ends before %.2f s, which it declares to have", self.name, time)
+                _log.info("%s gives other frames at %.2f s than it promises", self.name, time)
                 self._count_by_decoding()
                 raise ShorterThanDeclaredError
+            if self._promised is None:
+                self._note_hole(*reader.around)
             yield frame
+
+    def _note_hole(self, before: float, after: float) -> None:
+        """Take moments at which a long file has no frame out of its times."""
+        if after - before > 1.5 / self._video.rate and after < self.times[-1]:
+            outside = (self.times < before) | (self.times > after)
+            self.times = np.union1d(self.times[outside], [before, after])
 
     def close(self) -> None:
         """Close the file. Calling it twice is allowed."""
         self._counted = None
         self._video.close()
-
-
-class _SeekingReader:
-    """Frames of a file with presentation times, at ascending moments, decoding as few as it can.
-
-    Args:
-        first: time of the first frame on the file's own clock, in seconds.
-        keyframes: ascending seconds after the first frame; None if they are not known.
-    """
-
-    def __init__(self, video: VideoDecoder, first: float, keyframes: Times | None) -> None:
-        self._video, self._first, self._keyframes = video, first, keyframes
-        self._frames: Iterator[av.VideoFrame] | None = None
-        self._before: av.VideoFrame | None = None  # newest frame at or before the last moment
-        self._after: av.VideoFrame | None = None  # the one behind it
-
-    def nearest(self, time: float) -> av.VideoFrame | None:
-        """Return the frame nearest to `time`, or None if decoding ends before it."""
-        import av
-
-        try:
-            if self._frames is None or self._seeking_pays(time):
-                self._seek(time)
-            while self._after is None or self._time(self._after) < time:
-                frame = self._next()
-                if frame is None:
-                    return self._last(time)
-                self._before, self._after = self._after, frame
-        except av.FFmpegError:
-            return None
-        if self._before is None:
-            return self._after
-        pair = np.array([self._time(self._before), self._time(self._after)])
-        return self._after if nearest(pair, np.array([time]))[0] else self._before
-
-    def _next(self) -> av.VideoFrame | None:
-        """Return the next frame that has a time."""
-        assert self._frames is not None
-        return next((frame for frame in self._frames if frame.pts is not None), None)
-
-    def _last(self, time: float) -> av.VideoFrame | None:
-        """Return the last frame of the file if `time` is within the span that it is shown."""
-        newest = self._after
-        if newest is not None and time - self._time(newest) < 1.5 / self._video.rate:
-            return newest
-        return None
-
-    def _time(self, frame: av.VideoFrame) -> float:
-        """Return the seconds from the first frame to this one."""
-        assert frame.pts is not None
-        return frame.pts * self._video.tick - self._first
-
-    def _seeking_pays(self, time: float) -> bool:
-        now = self._time(self._after) if self._after is not None else 0.0
-        if self._keyframes is None:
-            return time - now > BLIND_SEEK_SECONDS
-        return bool(np.any((self._keyframes > now) & (self._keyframes <= time)))
-
-    def _seek(self, time: float) -> None:
-        """Go to a frame at or before `time`, further back until one is found."""
-        back = 0.0
-        while time - back > 0:
-            self._start_at(self._video.frames_near(time - back + self._first))
-            if self._after is not None and self._time(self._after) <= time:
-                return
-            back = 2 * back + 1.0
-        self._start_at(self._video.frames())
-
-    def _start_at(self, frames: Iterator[av.VideoFrame]) -> None:
-        self._frames = frames
-        self._before, self._after = None, self._next()

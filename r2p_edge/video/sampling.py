@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from r2p_edge.spec import ClipSpec
 
+_NONE = np.empty(0)
+
 
 @dataclass(frozen=True)
 class ClipPlan:
@@ -23,27 +25,34 @@ class ClipPlan:
 
     Attributes:
         times: float64 (T,), seconds after the first frame, in the order the model wants them.
-        coverage: share of the T frames that are real; a video shorter than the clip repeats
-            its last frame.
+        coverage: share of the T frames that are real. A video shorter than the clip repeats its
+            last frame, one with a hole the frames around it, and damaged frames are replaced by
+            their neighbours.
     """
 
     times: npt.NDArray[np.float64]
     coverage: float
 
 
-def plan_clips(spec: ClipSpec, frame_times: npt.NDArray[np.float64], clips: int) -> list[ClipPlan]:
+def plan_clips(
+    spec: ClipSpec,
+    frame_times: npt.NDArray[np.float64],
+    clips: int,
+    lost: npt.NDArray[np.float64] = _NONE,
+) -> list[ClipPlan]:
     """Plan the clips of a video.
 
     Args:
         spec: the model's sampling.
         frame_times: float64 (n,), ascending presentation times of the video's frames, in
-            seconds, from 0 on. Sampling by time uses the last one only.
+            seconds, from 0 on. Sampling by time plans by the last one only.
         clips: 1 is the centre clip; more are spread uniformly, the first at the start and the
             last at the end, as in VMZ's clip_per_video (caffe2/video/video_io.cc): clip i of k
             starts at floor(i * (n - L) / (k - 1)) for n frames and a clip that spans L.
+        lost: float64 (m,), ascending times of frames that cannot be used.
     """
     if spec.sampling == "time":
-        length = _length(frame_times[-1] * spec.fps)
+        length = _length(max([frame_times[-1], *lost[-1:]]) * spec.fps)
     else:
         length = float(len(frame_times))
     count = int(length)
@@ -58,8 +67,38 @@ def plan_clips(spec: ClipSpec, frame_times: npt.NDArray[np.float64], clips: int)
         if spec.order == "lexicographic":
             numbers = np.array(sorted(range(count), key=str))[numbers]
         times = numbers / spec.fps if spec.sampling == "time" else frame_times[numbers]
-        plans.append(ClipPlan(times, real / spec.frames))
+        found = np.arange(spec.frames) < real
+        found &= _found(spec, frame_times, lost, times, found)
+        plans.append(ClipPlan(times, int(np.count_nonzero(found)) / spec.frames))
     return plans
+
+
+def _found(
+    spec: ClipSpec,
+    frame_times: npt.NDArray[np.float64],
+    lost: npt.NDArray[np.float64],
+    times: npt.NDArray[np.float64],
+    wanted: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """Return which of a clip's moments have a frame of their own, if they are wanted at all.
+
+    Not those whose frame is lost. In a hole that a stream would call a gap, each frame that there
+    is counts once.
+    """
+    if not len(lost) and not np.any(np.diff(frame_times) > spec.gap):
+        return np.ones(len(times), np.bool_)
+    every = np.union1d(frame_times, lost)
+    found = ~np.isin(every[nearest(every, times)], lost)
+    after = np.searchsorted(every, times - TIE).clip(1, max(len(every) - 1, 1))
+    before = np.maximum(after - 1, 0)
+    hole = every[np.minimum(after, len(every) - 1)] - every[before] > spec.gap + TIE
+    hole &= times < every[-1] - TIE
+    shown = nearest(frame_times, times)
+    seen = set(shown[wanted & found & ~hole].tolist())
+    for number in np.flatnonzero(wanted & found & hole):
+        found[number] = shown[number] not in seen
+        seen.add(shown[number])
+    return found
 
 
 def window_length(spec: ClipSpec) -> int:

@@ -9,30 +9,27 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from r2p_edge.errors import VideoError, VideoNotFoundError
+from r2p_edge.addresses import shortened, without_password
+from r2p_edge.errors import VideoError, VideoNotFoundError, one_line
 from r2p_edge.frame import Image, Planes
-from r2p_edge.video.container import cause_of
 from r2p_edge.video.file import Count, Times, VideoFile
+from r2p_edge.video.frame_folder import frames_in
 from r2p_edge.video.sampling import nearest
+from r2p_edge.video.video_folder import looking_up
 
 _Picture = TypeVar("_Picture")
 
+_FILE_URI = re.compile(r"file:(?://(?:localhost)?(?=/))?((?!//).+)", re.IGNORECASE | re.DOTALL)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LIVE = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "tcp")
-
-VIDEO_SUFFIXES = {
-    ".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".3gp"
-}  # fmt: skip
-"""Suffixes, in lower case, by which the videos in a folder are found."""
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
-"""Suffixes, in lower case, by which the frames in a folder are found."""
 
 
 class Source(Protocol):
@@ -41,11 +38,13 @@ class Source(Protocol):
     Attributes:
         name: name of the source in messages.
         times: float64 (n,), presentation times of the frames in seconds from the first one.
+        lost: float64 (m,), such times of the frames that are damaged, ascending.
         truncated: whether decoding stopped before the end that the file declares.
     """
 
     name: str
     times: Times
+    lost: Times
     truncated: bool
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
@@ -54,7 +53,7 @@ class Source(Protocol):
         Where one frame is nearest to several moments, the same object is given for all of them.
 
         Raises:
-            ShorterThanDeclaredError: decoding ended early; `times` is now true, so plan again.
+            ShorterThanDeclaredError: other frames came; `times` is now true, so plan again.
             VideoError: nothing can be decoded.
         """
         ...
@@ -78,18 +77,20 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
         VideoNotFoundError: the file or folder does not exist.
         VideoError: the path cannot be looked up, or has no frames that can be used.
     """
-    if not isinstance(source, (str, os.PathLike)):
+    if not is_path(source):
         return ArraySource(frames_from_array(source), fps)
-    name = os.fsdecode(source)
+    name = path_of_uri(os.fsdecode(source))
+    if not name:
+        raise VideoError("the path of the video is empty; give that of a video file or a folder")
     if _URL.match(name):
         if name.split(":", 1)[0].lower() in _LIVE:
             raise VideoError(
                 f"{name} is a live stream, which has no end; predict on a recorded file, or use "
                 "stream"
             )
-        return VideoFile(name, name, count=count, planes=planes)
+        return VideoFile(without_password(name), name, count=count, planes=planes)
     path = Path(name)
-    with _looking_up(path):
+    with looking_up(path):
         if path.is_dir():
             return ImageFolder(path, fps, planes=planes)
         if not path.exists():
@@ -102,35 +103,26 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
     return VideoFile(name, f"file:{name}", count=count, planes=planes)
 
 
-def is_folder(source: str | os.PathLike[Any]) -> bool:
+def is_path(source: Any) -> bool:
+    """Return True for a path or URL, and False for frames."""
+    return isinstance(source, (str, bytes, os.PathLike))
+
+
+def is_folder(source: str | bytes | os.PathLike[Any]) -> bool:
     """Return whether a path is that of a folder; False if it cannot be looked up."""
-    return os.path.isdir(source)  # Path.is_dir raises for a name that is too long
+    # Path.is_dir raises for a name that is too long.
+    return os.path.isdir(path_of_uri(os.fsdecode(source)))
 
 
-def videos_in(folder: Path) -> list[Path]:
-    """Return the video files in a folder and the folders in it, sorted by path.
-
-    Raises:
-        VideoNotFoundError: the folder does not exist.
-        VideoError: the folder, or one in it, cannot be read, or has no videos.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise VideoError(
-            f"folder {error.filename} cannot be read ({cause_of(error)}); check its permissions"
-        ) from error
-
-    found = []
-    with _looking_up(folder):
-        if not folder.is_dir():
-            raise VideoNotFoundError(f"there is no folder {folder}; give one of video files")
-        for parent, _, names in os.walk(folder, onerror=refuse):
-            paths = (Path(parent, name) for name in names)
-            found += [p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-    if not found:
-        suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise VideoError(f"{folder} has no videos ({suffixes}); give a folder with videos")
-    return sorted(found)
+def path_of_uri(name: str) -> str:
+    """Return the path in a `file:` URI, as `Path.as_uri` makes them; other names as they are."""
+    found = _FILE_URI.fullmatch(name)
+    if found is None or os.path.exists(name):
+        return name
+    # FFmpeg takes such names too, but unquoted.
+    quoted = found[1]
+    path = urllib.parse.unquote(quoted, errors="surrogateescape")
+    return path if os.path.exists(path) or not os.path.exists(quoted) else quoted
 
 
 def frames_from_array(frames: Any) -> Image:
@@ -139,13 +131,7 @@ def frames_from_array(frames: Any) -> Image:
     Raises:
         VideoError: it is something else; the message says what was found.
     """
-    try:
-        array = np.asarray(frames)
-    except (ValueError, TypeError) as error:
-        raise VideoError(
-            f"a {type(frames).__name__} cannot be converted to an array ({error}); expected uint8 "
-            "(T, H, W, 3) in the memory of the host"
-        ) from error
+    array = _as_array(frames)
     if array.ndim != 4 or array.shape[-1] != 3:
         raise VideoError(
             f"frames have shape {array.shape}; expected (T, H, W, 3): frame, row, column, channel"
@@ -167,16 +153,28 @@ def frame_from_item(item: Any) -> Image:
     """
     if not hasattr(item, "__array__") and not isinstance(item, (list, tuple)):
         raise VideoError(
-            f"an item of the iterable is {item!r:.80}; expected frames, uint8 arrays (H, W, 3)"
+            f"an item of the iterable is {shortened(item)}; expected frames, uint8 arrays (H, W, 3)"
         )
-    frame: Image = frames_from_array(np.asarray(item)[np.newaxis])[0]
+    frame: Image = frames_from_array(_as_array(item)[np.newaxis])[0]
     return frame
+
+
+def _as_array(frames: Any) -> npt.NDArray[Any]:
+    """Return what is given for frames as an array, after any conversion of its own."""
+    try:
+        return np.asarray(frames)
+    except Exception as error:  # tensors raise what they like
+        raise VideoError(
+            f"a {type(frames).__name__} cannot be converted to an array ({one_line(error)}); "
+            "expected uint8 (T, H, W, 3) in the memory of the host"
+        ) from error
 
 
 class ArraySource:
     """Frames in memory, uint8 (n, H, W, 3), at `fps` frames per second."""
 
     truncated = False
+    lost: Times = np.empty(0)
 
     def __init__(self, frames: Image, fps: float, name: str = "the array") -> None:
         self.name = name
@@ -195,17 +193,12 @@ class ImageFolder:
     """Images in a folder, in the order of the numbers in their names, `fps` of them a second."""
 
     truncated = False
+    lost: Times = np.empty(0)
 
     def __init__(self, folder: Path, fps: float, *, planes: bool = False) -> None:
         self.name = str(folder)
         self._planes = planes
-        images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        self._paths = sorted(images, key=_natural)
-        if not self._paths:
-            raise VideoError(
-                f"{folder} has no images ({', '.join(sorted(IMAGE_SUFFIXES))}); "
-                "give a video file or a folder of frames"
-            )
+        self._paths = frames_in(folder)
         self.times = np.arange(len(self._paths)) / fps
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
@@ -223,19 +216,6 @@ class ImageFolder:
         """Do nothing: each image is closed once it is read."""
 
 
-@contextlib.contextmanager
-def _looking_up(path: Path) -> Iterator[None]:
-    """Turn what the file system says about a path into a VideoError."""
-    try:
-        yield
-    except VideoError:
-        raise
-    except (OSError, ValueError) as error:  # too long, a NUL byte in it, not permitted
-        raise VideoError(
-            f"{str(path)!r:.200} cannot be looked up ({cause_of(error)}); check the path"
-        ) from error
-
-
 def _repeating(indices: Iterable[int], image: Callable[[int], _Picture]) -> Iterator[_Picture]:
     """Give `image(index)` for each index, made once for a run of the same index."""
     shown: int | None = None
@@ -245,9 +225,3 @@ def _repeating(indices: Iterable[int], image: Callable[[int], _Picture]) -> Iter
             shown, current = index, image(index)
         assert current is not None
         yield current
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Return a sort key that puts frame 10 after frame 9."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -6,6 +6,7 @@ youyve/nputop, tests (310B4) and the manual of npu-smi 22.0 (310).
 
 import json
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -1006,6 +1007,19 @@ def test_no_mindspore_lite(board, model, given):
         refused(done, "MindSpore Lite's converter is not here; install the cloud-side wheel")
 
 
+def test_setup_of_a_machine_that_only_builds(board):
+    """For a board with too little memory; there is no driver, so that nothing can be tried."""
+    board.python(lite=False)
+    shutil.rmtree(board.site / "ais_bench")
+    board.file("/site/acl.py", "raise ImportError('libascend_hal.so: cannot open')")
+    (board.programs / "npu-smi").unlink()
+    (board.root / "dev/davinci0").unlink()
+    wheel = board.file("/home/r2p_edge.whl")
+    done = board.run("setup.sh", "--wheel", wheel, "--soc", "Ascend310B4", FAKE_DOCTOR="0")
+    assert done.returncode == 0, done.stderr
+    assert "there is no driver here, so that what runs models cannot be checked\n" in done.stderr
+
+
 def test_a_mindspore_lite_that_does_not_load(board):
     board.file("/site/mindspore_lite.py", "raise OSError('libmindspore-lite.so: cannot open')")
     shutil.rmtree(board.root / "site/ais_bench")
@@ -1018,6 +1032,8 @@ def test_pythons_that_will_not_do(board):
     wheel = board.file("/home/r2p_edge.whl")
     done = board.run("setup.sh", "--wheel", wheel, FAKE_PYTHON="old")
     refused(done, "python3 is 3.9 and r2p_edge needs 3.10 or newer; put one first on the PATH")
+    done = board.run("setup.sh", "--wheel", wheel, FAKE_PYTHON="old", CONDA_PREFIX="/conda")
+    refused(done, "needs 3.10 or newer; type conda deactivate, or put one first on the PATH")
     done = board.run("setup.sh", "--wheel", wheel, FAKE_PYTHON="without venv")
     refused(done, "python3 cannot make environments; install its venv package")
 
@@ -1089,6 +1105,12 @@ def test_cameras_that_will_not_do(board, given):
     write_sidecar(path, spec.replace(target=target))
     message = "there is no camera 3: /dev has no video3"
     refused(board.run("run_camera.sh", path, "3"), message)
+    device = board.file("/dev/video3")
+    device.chmod(0)
+    done = board.run("run_camera.sh", path, "3", as_a_user=True)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    message = f"its group (sudo usermod -aG video {user}) and log in again, or start a container"
+    refused(done, f"{message} with --group-add {device.stat().st_gid}")
     done = board.run("run_camera.sh", path.with_name("absent.om"), "0")
     refused(done, "absent.om does not exist", MODEL)
 
@@ -1198,11 +1220,21 @@ def test_the_dockerfile(board):
     called = {name for name in ("common.sh", "steps.py", *SCRIPTS) if name in copied}
     assert called == {"common.sh", "steps.py", *SCRIPTS}
     (arguments,) = re.findall(r"/opt/r2p-edge/setup\.sh (.*?) &&", text)
-    words = arguments.split()
-    words[words.index("--wheel") + 1] = str(board.file("/home/r2p_edge.whl"))
+    # Beside it lies what was copied from a PC.
+    assert "scp -r pyproject.toml setup.py README.md LICENSE r2p_edge" in README
+    assert "COPY source /tmp/source\n" in text
     board.driver("", code=1)
     (board.root / "dev/davinci0").unlink()
-    board.plan("setup.sh", *words)
+    # Lite's wheel need not be there, and without a driver CANN's libraries are not loaded.
+    board.python(lite=False)
+    shutil.rmtree(board.site / "ais_bench")
+    board.file("/site/acl.py", "raise ImportError('libascend_hal.so: cannot open')")
+    board.plan("setup.sh", *arguments.replace("/tmp/source", str(ROOT)).split())
+    # Its user is not root, and may use what the groups of the devices may.
+    (called,) = re.findall(r"docker run .*?```", README, re.DOTALL)
+    for device in ("davinci0", "video0"):
+        assert f'--group-add "$(stat -c %g /dev/{device})"' in README
+    assert "--group-add" in called
     assert re.search(r"^USER r2p-edge$", text, re.MULTILINE)
 
 
@@ -1247,9 +1279,10 @@ os.execv(sys.executable, [sys.executable, "-m", "r2p_edge", *arguments])
 """
 
 
-def test_a_strangers_walk(tmp_path):
+@pytest.mark.parametrize(("chip", "memory"), [("310B4", 4), ("310P3", 16)])
+def test_a_strangers_walk(tmp_path, chip, memory):
     """The README's commands, word for word, and then the command of the service."""
-    board = Atlas(tmp_path, "310B4", memory=4, set_up=False)
+    board = Atlas(tmp_path, chip, memory=memory, set_up=False)
     checkout = EXAMPLES.parent
     folders = {"r2p_edge", "export", "calibration", "cpp_ext"}
     for name in ("examples", "pyproject.toml", "setup.py", "README.md", "LICENSE", *folders):
@@ -1266,6 +1299,10 @@ def test_a_strangers_walk(tmp_path):
 
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 8
+    if chip == "310P3":  # as the page says of other boards than the one of its lines
+        assert "(`models/motion-fp16-ascend310p.om`)" in README
+        blocks = [block.replace("-conv2d-ascend310b", "-ascend310p") for block in blocks]
+        blocks = [block.replace("ascend310b", "ascend310p") for block in blocks]
     script = board.file("/home/walk.sh", "#!/bin/bash\nset -e\n" + "\n".join(blocks))
     script.chmod(0o755)
     done = board.run(script, FAKE_CAMERA=str(film))
@@ -1274,7 +1311,7 @@ def test_a_strangers_walk(tmp_path):
     assert {event["label"] for event in events} == {motion.CLASSES[6]}
     for kind in ("mindir", "om"):
         (path,) = (board.folder / "models").glob(f"*.{kind}")
-        assert open_artifact(path).spec.target["chip"] == "Ascend310B4"
+        assert open_artifact(path).spec.target["chip"] == board.soc
     assert folders < {path.name for path in (board.folder / "source").iterdir()}
     calls = [call[1:] for call in board.calls if call[0] == "sudo"]
     assert ["systemctl", "enable", "--now", "r2p-edge"] in calls

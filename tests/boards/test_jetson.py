@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -756,6 +757,11 @@ FIRST = {
 }
 SOFTWARE = FIRST["usb"].replace("jpegparse ! nvv4l2decoder mjpeg=1", "jpegdec")
 CAMERAS = {"csi": "0", "usb": "/dev/video0", "rtsp": "rtsp://camera/1"}
+# As GStreamer 1.22 says it.
+GIVES_A_FRAME = (
+    "print('/GstPipeline:pipeline0/GstFakeSink:fakesink0: last-message = chain   ******* '"
+    "'(fakesink0:sink) (13248 bytes)')"
+)
 
 
 def rest(caps=CAPS):
@@ -775,7 +781,7 @@ def camera(board, exported):
         body = f"sys.exit(arguments[-1] not in {sorted(elements)!r})"
         board.program("gst-inspect-1.0", {"--exists"}, body)
         tried = f"if {fails!r} and {fails!r} in arguments:\n    sys.exit('ERROR: from an element')"
-        board.program("gst-launch-1.0", {"-q"}, tried)
+        board.program("gst-launch-1.0", {"-v"}, f"{tried}\n{GIVES_A_FRAME}")
         board.file("/dev/video0")
         done = board.run(CAMERA, model, *arguments)
         assert done.returncode == 0, done.stderr
@@ -845,7 +851,7 @@ def test_a_pipeline_is_tried_before_it_is_chosen(board, camera):
     assert said.startswith("+ ")
     (tried,) = [call for call in board.calls if call[0] == "gst-launch-1.0"]
     first = source.partition("appsink")[0].split()
-    assert tried[1:] == ["-q", *first, "fakesink", "num-buffers=1", "sync=false"]
+    assert tried[1:] == ["-v", *first, "fakesink", "num-buffers=1", "sync=false", "silent=false"]
     source, _, said = camera("--usb", "/dev/video0", fails="nvv4l2decoder")
     assert source == SOFTWARE + rest()
     assert "no frame comes through 'v4l2src" in said
@@ -908,6 +914,16 @@ def test_cameras_that_are_refused(board, camera, arguments, message):
     camera("--csi", "0")
     model = board.calls[-1][2]
     refused(board.run(CAMERA, model, *arguments), message, CAMERA)
+
+
+def test_a_camera_that_only_its_group_may_read(board, camera):
+    camera("--csi", "0")
+    model, device = board.calls[-1][2], board.file("/dev/video0")
+    device.chmod(0)
+    done = board.run(CAMERA, model, "--usb", "/dev/video0", as_a_user=True)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    told = f"join its group (sudo usermod -aG video {user}) and log in again, or start a container"
+    refused(done, f"{told} with --group-add {device.stat().st_gid}", CAMERA)
 
 
 def test_what_the_camera_needs(board, camera, exported, tmp_path):
@@ -1017,6 +1033,9 @@ if arguments[0] == "run" and (
     sys.exit("docker: Error response from daemon: unknown or invalid runtime name: nvidia")
 if arguments[0] != "run":
     sys.exit()
+# Its user is in the group `video` of the image, whose number need not be the board's.
+if "--user" not in arguments and not {{"--group-add=44", "--group-add=104"}} <= set(arguments):
+    sys.exit("CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected")
 image = arguments.index("r2p-edge")
 command = [*arguments[image + 1 :], "--dry-run"]
 if len(command) == 1:
@@ -1038,6 +1057,7 @@ _DOCKER_OPTIONS = {
     "-v",
     "--device",
     "--format",
+    "--group-add",
 }
 
 
@@ -1062,7 +1082,9 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
         (board.programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (board.programs / name).chmod(0o755)
     board.program("gst-inspect-1.0", {"--exists"})
-    board.program("gst-launch-1.0", {"-q"})
+    board.program("gst-launch-1.0", {"-v"}, GIVES_A_FRAME)
+    groups = "".join(f"print('--group-add={number}')\n" for number in (104, 44, 44))
+    board.program("stat", {"-c", "--group-add"}, groups)
     board.file("/dev/video0")
     board.file("/etc/nvpmodel.conf", ORIN_NANO_MODES)
     board.file("/etc/systemd/system/other.service")

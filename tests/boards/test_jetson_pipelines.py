@@ -129,6 +129,13 @@ def test_what_gives_no_frame_is_not_chosen(camera, arguments, fault, begin, warn
     assert all("' (ERROR: " in line or "' (WARNING: " in line for line in tried)
 
 
+def test_a_pipeline_that_ends_at_once(camera):
+    """As where Argus has no camera: GStreamer takes it for one that is through."""
+    source, said = camera("--csi", "0", fault="nvarguscamerasrc=ends")
+    assert source.startswith("run_camera.sh: error: camera 0 gives no frame; it may be in use")
+    assert [line.rpartition(" (")[2] for line in said] == ["it ended without one)"] * 2
+
+
 def test_a_pipeline_that_hangs(camera):
     source, said = camera("--csi", "0", fault="nvarguscamerasrc=hangs", patience="2")
     assert source.startswith("run_camera.sh: error: camera 0 gives no frame; it may be in use")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from requirements import needs
 
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.calibration import motion
+from r2p_edge.calibration import manifest, motion
 from r2p_edge.calibration.clipset import clips_for
 from r2p_edge.calibration.manifest import sample_clips
 from r2p_edge.calibration.ucf101 import list_videos
@@ -44,6 +45,41 @@ def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
     assert chosen.record()["unreadable"] == 1
     assert len(list(chosen.calibration())) == 21
     assert chosen.record()["unreadable"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
+def test_videos_that_cannot_be_read_are_named(motion_model, videos, tmp_path, caplog):
+    spec = open_artifact(motion_model).spec
+    folder = shutil.copytree(videos, tmp_path / "videos")
+    order = sample_clips(list_videos(folder, spec.labels), num_clips=12).videos
+    sampled, judged = order[2].name, order[8].name
+    for name in (sampled, judged):
+        (folder / name).write_bytes(b"no video")
+    chosen = clips_for(spec, folder, num_clips=6, judged=6)
+    for _ in range(2):
+        assert (len(list(chosen.calibration())), len(list(chosen.judged()))) == (5, 5)
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(" is left out: ")[0] for text in told] == [sampled, judged]
+    assert all("cannot be read as a video" in text for text in told)
+
+
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
+def test_a_video_that_may_not_be_opened_is_not_drawn(motion_model, videos, caplog, monkeypatch):
+    spec = open_artifact(motion_model).spec
+    before = sample_clips(list_videos(videos, spec.labels), num_clips=8).videos
+
+    def refuse(path):
+        if str(path).endswith(before[2].name):
+            raise PermissionError(13, "Permission denied")
+        return sha256_of_file(path)
+
+    monkeypatch.setattr(manifest, "sha256_of_file", refuse)
+    chosen = clips_for(spec, videos, num_clips=6, judged=6)
+    assert len(list(chosen.calibration())) == 6
+    after = sample_clips(list_videos(videos, spec.labels), num_clips=7).videos
+    assert after == before[:2] + before[3:]
+    assert "cannot be read (Permission denied)" in caplog.records[0].getMessage()
+    assert len(list(chosen.judged())) == 6
 
 
 SPACINGS = [{"frames": 8}, {"frames": 18}, {"interval": 1}]

@@ -14,7 +14,7 @@ from models import FRAMES, brightness_model, grey_frames, spec_of_brightness
 
 from r2p_edge import Predictor
 from r2p_edge.calibration import motion
-from r2p_edge.calibration.evaluate import evaluate
+from r2p_edge.calibration.evaluate import evaluate, print_evaluation
 from r2p_edge.errors import VideoError
 from r2p_edge.export.presets import preset
 from r2p_edge.spec import InputSpec
@@ -64,7 +64,7 @@ def test_shares_are_counted(run, videos, model):
     (result,) = report.pop("results")
     assert report == {
         "videos": 10, "views": 1, "classes": 4, "subset": "all", "split": None, "missing": 0,
-        "foreign": 0, "failed": [],
+        "foreign": 0, "left_out": 0, "failed": [],
     }  # fmt: skip
     assert (result["top1"], result["top5"], result["agreement"]) == (0.7, 1.0, 1.0)
     assert (result["clip_top1"], result["clip_top5"]) == (0.7, 1.0)
@@ -197,6 +197,57 @@ def test_for_people(run, videos, model, tmp_path):
     assert "3 clips of each" in run("eval", model, *arguments, "--views", 3)[1]
 
 
+def test_parts_of_a_video(run, fails, model, tmp_path):
+    """DALI's list: only the part that a line names is looked at."""
+    write_frames(tmp_path / "set" / "long", 0, 3, 2)
+    split = tmp_path / "val.txt"
+    (tmp_path / "labels.txt").write_text("\n".join(SPEC.labels))
+    listed = ("--videos", tmp_path / "set", "--split", split)
+    split.write_text("long 0 0.0 0.28\nlong 3 0.28 0.56\nlong 2 0.56 0.84\n")
+    report = report_of(run, model, *listed)
+    assert (report["videos"], report["results"][0]["top1"]) == (3, 1.0)
+    split.write_text("long 0 7.0 9.5\n")
+    fails(DATA, "from 7 to 9.5 s of it", "eval", model, *listed)
+
+
+def test_a_model_that_an_option_is_not_for(run, fails, videos, model, tmp_path):
+    half = brightness_model(tmp_path / "half.onnx", SPEC.replace(precision="fp16"))
+    arguments = ("--videos", videos, "--precision", "fp16")
+    code, output, _ = run("eval", model, half, *arguments, "--json")
+    assert code == USAGE
+    refused, measured = json.loads(output)["results"]
+    assert set(refused) == {"path", "error", "exit_code"}
+    assert (refused["path"], refused["exit_code"]) == (str(model), USAGE)
+    assert (measured["top1"], measured["agreement"]) == (0.7, 1.0)
+    code, output, _ = run("eval", model, half, *arguments, "--per-class")
+    assert code == USAGE
+    assert f"{model}\n  error: onnxruntime computes in the artifact's own precision" in output
+    assert "agrees" not in output
+    fails(USAGE, "own precision, fp32", "eval", model, model, *arguments)
+
+
+def test_the_precision_of_the_file_is_named_where_it_differs(capsys, run, videos, model):
+    report = report_of(run, model, "--videos", videos)
+    assert report["results"][0]["weights"] == "fp32"
+    report["results"][0]["weights"] = "fp16"
+    print_evaluation(report)
+    assert "(onnxruntime on cpu, fp32 from fp16 weights)" in capsys.readouterr().out
+
+
+def test_a_flat_folder(run, fails, model, tmp_path):
+    for name, brightest in (("a", 0), ("b", 1), ("c", 2)):
+        write_frames(tmp_path / "set" / name, brightest)
+    fails(
+        DATA, "has no video in a folder of a class, but 3 beside each other",
+        "eval", model, "--videos", tmp_path / "set",
+    )  # fmt: skip
+    fails(DATA, "give a list with a label after each video", "eval", model, "--videos", tmp_path)
+    split = tmp_path / "val.csv"
+    split.write_text("path,label\n/data/a.mp4,frame 0\n/data/b.mp4,Frame_1\nc.mp4,frame 3\n")
+    report = report_of(run, model, "--videos", tmp_path / "set", "--split", split)
+    assert report["results"][0]["top1"] == pytest.approx(2 / 3)
+
+
 def test_unreadable_videos(run, fails, videos, model, tmp_path):
     for number in range(10):
         shutil.copytree(videos / "frame_2/v_5", videos / "frame_2" / f"v_1{number}")
@@ -212,6 +263,29 @@ def test_unreadable_videos(run, fails, videos, model, tmp_path):
     assert f"left out: {failure['error']}" in run("eval", model, "--videos", videos)[1]
     (videos / "frame_3" / "v_20.avi").touch()
     fails(DATA, "2 of 21 videos cannot be read", "eval", model, "--videos", videos)
+    code, output, _ = run("eval", model, "--videos", videos, "--json")
+    report = json.loads(output)  # the others are measured all the same
+    assert (code, report["videos"], len(report["failed"])) == (DATA, 19, 2)
+
+
+def test_one_unreadable_video_of_few_is_no_reason_to_fail(run, fails, videos, model):
+    shutil.rmtree(videos / "frame_3" / "v_8")
+    (videos / "frame_3" / "v_8.avi").write_text("no video")
+    assert report_of(run, model, "--videos", videos)["videos"] == 9
+    for folder in videos.glob("*/*"):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    fails(DATA, "none of the 1 videos can be read: ", "eval", model, "--videos", videos)
+
+
+def test_what_no_suffix_tells_of_is_counted_and_told(run, videos, model):
+    shutil.copytree(videos / "frame_2/v_5", videos / "frame_2/._v_5")
+    (videos / "frame_2" / "v_6.dat").touch()
+    code, output, errors = run("eval", model, "--videos", videos, "--json")
+    report = json.loads(output)
+    assert (code, report["videos"], report["left_out"]) == (0, 10, 1)
+    assert "left out 1 files or folders that are no videos by their names" in errors
+    assert errors.rstrip().endswith("(1 .dat): frame_2/v_6.dat")
 
 
 def test_what_is_wrong(fails, videos, model, tmp_path):

@@ -279,3 +279,36 @@ def test_memory_does_not_grow_with_the_clips(videos):
 
     peak(2)  # what is loaded and cached once
     assert peak(20) < 1.5 * peak(2)
+
+
+def test_parts_of_videos(tmp_path):
+    """The same file may be in the sample with several parts, and is read in that part again."""
+    for number, image in enumerate(grey_frames(range(100))):
+        (tmp_path / "set" / "long").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "set" / "long" / f"{number}.png"), image)
+    split = tmp_path / "train.txt"
+    spec = spec_of_brightness()
+    (tmp_path / "labels.txt").write_text("\n".join(spec.labels))
+    split.write_text("long 0 0.0 1.0\nlong 1 1.0 2.0\n")
+    with pytest.warns(CalibrationWarning):
+        manifest = sample_clips(list_videos(tmp_path / "set", spec.labels, split), num_clips=2)
+    stored = json.loads(manifest.to_json())
+    assert sorted(video["part"] for video in stored["videos"]) == [[0.0, 1.0], [1.0, 2.0]]
+    again = Manifest.from_json(manifest.to_json())
+    assert again == manifest
+    clips = read_clips(again, tmp_path / "set", spec)
+    assert {v.label: clip[:, 0, 0, 0].tolist() for v, clip in zip(again.videos, clips)} == {
+        "frame 0": [9, 11, 13, 15], "frame 1": [34, 36, 38, 40],
+    }  # fmt: skip
+    split.write_text("long 0 3.5\n")  # to its end, which JSON has no number for
+    with pytest.warns(CalibrationWarning):
+        manifest = sample_clips(list_videos(tmp_path / "set", spec.labels, split), num_clips=1)
+    assert json.loads(manifest.to_json())["videos"][0]["part"] == [3.5, None]
+    again = Manifest.from_json(manifest.to_json())
+    assert again == manifest
+    (clip,) = read_clips(again, tmp_path / "set", spec)
+    assert clip[:, 0, 0, 0].tolist() == [90, 92, 94, 96]
+
+
+def test_a_manifest_without_parts_has_none(listing):
+    assert "part" not in sample_clips(listing, num_clips=3).to_json()

@@ -39,6 +39,7 @@ def test_what_is_a_test_list(ucf101_folder, split, name, with_ids, subset):
         (LIST.encode("utf-16"), "cannot be read as UTF-8 text"),
         (b"Archery/a.avi 1\nBowling/b.avi 2\n", r"none of the 2 videos of .* \(HandStandPushups, "),
         (b"YoYo/a.avi 1\nBowling/b.avi 2\n", "has none of the 1 videos that trainlist01.txt lists"),
+        (b"YoYo/a.avi 40 1\n", "lists, YoYo/a.avi and so on, read as path frames label; give the"),
     ],
 )
 def test_bad_lists(ucf101_folder, split, text, message):

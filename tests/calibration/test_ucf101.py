@@ -121,7 +121,7 @@ def test_videos_of_such_classes_are_told_apart(tmp_path, split, labels, listed):
 
 
 def test_what_is_missing_and_what_is_foreign(ucf101_folder, split):
-    text = LIST + "YoYo/v_YoYo_g09_c01.avi 1\nArchery/v_Archery_g01_c01.avi 5\n"
+    text = LIST + "YoYo/v_YoYo_g09_c01.avi 2\nArchery/v_Archery_g01_c01.avi 5\n"
     listing = list_videos(ucf101_folder, LABELS, split(text))
     assert names(listing) == list(NAMES)
     assert listing.missing == ("YoYo/v_YoYo_g09_c01.avi",)
@@ -177,7 +177,48 @@ def test_real_clips_as_other_containers_and_frames(data, tmp_path):
         assert Counter(video.label for video in here.videos) == {"YoYo": len(yoyo)}
 
 
-@pytest.mark.parametrize(("failed", "total"), [(1, 20), (5, 100), (0, 1)])
+def test_every_container_is_a_video_and_the_rest_is_told(tmp_path, split, caplog):
+    suffixes = (
+        "mts",
+        "FLV",
+        "ogv",
+        "m2ts",
+        "asf",
+        "gif",
+        "vob",
+        "mxf",
+        "f4v",
+        "3g2",
+        "divx",
+        "m2v",
+    )
+    videos = [f"YoYo/v_{suffix}.{suffix}" for suffix in suffixes]
+    others = ["YoYo/a.dat", "YoYo/notes.txt", "YoYo/deep/b.avi", "YoYo/v_FLV.avi.md5"]
+    folder = touch(tmp_path / "set", *videos, *others, "YoYo/._v_1.avi", "YoYo/.git/c.avi")
+    touch(folder, "YoYo/v_gif.mp4")  # of two with one name the first counts
+    listing = list_videos(folder, LABELS)
+    assert sorted(names(listing)) == sorted(videos)
+    assert sorted(listing.left_out) == [
+        "YoYo/a.dat", "YoYo/deep", "YoYo/notes.txt", "YoYo/v_FLV.avi.md5", "YoYo/v_gif.mp4"
+    ]  # fmt: skip
+    (record,) = caplog.records
+    assert f"{folder}: left out 5 files or folders" in record.getMessage()
+    listed = list_videos(folder, LABELS, split("YoYo/a.dat 1\nYoYo/v_gif.mp4 1\nYoYo/deep 1\n"))
+    assert names(listed) == ["YoYo/a.dat", "YoYo/v_gif.gif"]
+    assert (listed.missing, listed.left_out) == (("YoYo/deep",), ())
+
+
+def test_loops_of_links(tmp_path):
+    folder = touch(tmp_path / "set", "YoYo/a.avi")
+    (folder / "YoYo" / "up").symlink_to(folder)
+    (folder / "YoYo" / "itself.avi").symlink_to("itself.avi")
+    (folder / "around").symlink_to("around")
+    listing = list_videos(folder, LABELS)
+    assert names(listing) == ["YoYo/a.avi"]
+    assert sorted(listing.left_out) == ["YoYo/itself.avi", "YoYo/up"]
+
+
+@pytest.mark.parametrize(("failed", "total"), [(1, 20), (1, 2), (5, 100), (0, 1)])
 def test_a_few_unreadable_videos_are_allowed(failed, total):
     check_unreadable([("a.avi", VideoError("cut off"))] * failed, total)
     more = [("a.avi", VideoError("a.avi is cut off"))] * (failed + 1)

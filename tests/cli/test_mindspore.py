@@ -118,6 +118,9 @@ def test_strict_is_not_content_with_a_kit(run, export, neither, network, tmp_pat
     assert "net-fp32.onnx: onnx fp32 conv3d, largest difference to numpy " in one
     assert "-kit: mindspore fp32 kit" in other
     assert other.endswith("run build.py there")
+    # ATC takes the kit, too, and a 310B has no other way.
+    _, output, _ = run("export", *network, "--to", "ascend310b", "--out", tmp_path / "out")
+    assert output.endswith(", or build an .om of it on the board: examples/atlas/build_om.sh\n")
 
 
 @pytest.mark.parametrize("graph", ["auto", "conv2d"])

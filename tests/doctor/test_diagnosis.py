@@ -86,10 +86,13 @@ def test_nothing_but_the_base_install(tmp_path, monkeypatch):
         assert found["reason"] == f"{name} is not installed"
         assert found["devices"] == []
     opencv = report["decoders"]["opencv"]
-    assert (opencv["status"], opencv["install"]) == ("missing", 'pip install "r2p_edge[opencv]"')
+    assert (opencv["status"], opencv["install"]) == (
+        "missing",
+        "pip install opencv-python-headless",
+    )
     assert report["decoders"]["pyav"]["status"] == "ok"
-    for name, extra in (("onnx", "export"), ("torch", "torch")):
-        package = {"version": None, "install": f'pip install "r2p_edge[{extra}]"'}
+    for name in ("onnx", "torch"):
+        package = {"version": None, "install": f"pip install {name}"}
         assert report["packages"][name] == package
 
 

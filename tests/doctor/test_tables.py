@@ -22,7 +22,7 @@ def spoiled(report):
         "devices": [{"device": "gpu", "conv3d": "no [kernel] " * 12, "conv2d": "not checked"}],
     }
     report["decoders"]["opencv"] |= {"status": "missing", "install": "pip install 'r[opencv]'"}
-    report["packages"]["onnx"] = {"version": None, "install": 'pip install "r2p_edge[export]"'}
+    report["packages"]["onnx"] = {"version": None, "install": "pip install onnx"}
     report["machine"] |= {"cpu": None, "memory": None, "features": None, "int8": "unknown"}
     return report
 
@@ -75,14 +75,14 @@ def test_what_is_missing_is_printed(report, capsys):
     text = printed(spoiled(report), capsys)
     first, second, third = text.splitlines()[:3]
     assert first == (
-        'Not ready: no runtime runs a model here (pip install "r2p_edge[onnxruntime]"); no frame '
+        "Not ready: no runtime runs a model here (pip install onnxruntime); no frame "
         "can be preprocessed without the C++ extension or OpenCV "
-        '(pip install "r2p_edge[opencv]")'
+        "(pip install opencv-python-headless)"
     )
     assert second.startswith("openvino on gpu, conv3d: no [kernel] no [kernel]")
     assert third == "C++ extension: no module"
     cells = [line.split() for line in text.splitlines()]
     assert ["onnxruntime", "missing", "-", "-", "-", "-"] in cells
     assert ["openvino", "failing", "2026.4.1", "gpu", "failed", "not", "checked"] in cells
-    assert ["onnxruntime", "missing:", "pip", "install", '"r2p_edge[onnxruntime]"'] in cells
+    assert ["onnxruntime", "missing:", "pip", "install", "onnxruntime"] in cells
     assert ["preprocessing", "slow;", "compile", "it"] in cells

@@ -89,8 +89,17 @@ def test_webcam_saves_a_camera_whose_time_stands_still_or_jumps_back(tmp_path):
         ("nothing.mp4", [], 3, "there is no video nothing.mp4"),
         ("n" * 300, [], 3, "'nnn"),
         ("7777", [], 3, "there is no camera /dev/video7777"),
-        ("clip.mp4", ["--save", "out.xyz"], 1, "out.xyz cannot be written"),
-        ("clip.mp4", ["--save", "absent/out.mp4"], 1, "[Errno 2] No such file or directory"),
+        ("clip.mp4", ["--save", "out.xyz"], 3, "out.xyz cannot be written: FFmpeg knows no videos"),
+        (
+            "clip.mp4",
+            ["--save", "absent/o.mp4"],
+            3,
+            "absent/o.mp4 cannot be written: there",
+        ),
+        ("clip.mp4", ["--screenshot", "s.xyz"], 3, "s.xyz cannot be written: OpenCV knows no pict"),
+        ("clip.mp4", ["--screenshot", "s"], 3, "s cannot be written: OpenCV knows no pictures"),
+        ("clip.mp4", ["--screenshot", "absent/s.png"], 3, "absent/s.png cannot be written: there"),
+        ("clip.mp4", ["--screenshot", "/proc/s.png"], 3, "/proc/s.png cannot be written"),
     ],
 )
 def test_webcam_that_cannot(motion_model, tmp_path, source, options, code, message):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from models import brightness_model, spec_of_brightness
 from networks import SMALL, spec_for
 from paths import ROOT
 from requirements import needs
@@ -127,11 +128,16 @@ def test_what_is_refused_before_anything_is_made(small_checkpoint, tmp_path):
 
 
 def test_int8_of_int8(tmp_path):
-    from models import brightness_model, spec_of_brightness
-
     source = brightness_model(tmp_path / "m.onnx", spec_of_brightness(precision="int8"))
     with pytest.raises(ModelError, match="is int8 already; export it without a precision"):
         build(source, targets=["onnx"], precision="int8", out=tmp_path / "out")
+
+
+def test_an_error_names_the_model_and_no_temporary_file(tmp_path):
+    source = brightness_model(tmp_path / "int8.onnx", spec_of_brightness(precision="int8"))
+    with pytest.raises(UsageError) as caught:
+        build(source, targets=["openvino"], precision="fp16", out=tmp_path / "out")
+    assert str(caught.value).startswith(f"{source} is int8 and cannot become fp16; ")
 
 
 @pytest.mark.parametrize("graph", ["auto", "conv2d"])

@@ -5,7 +5,7 @@ from models import brightness_model, spec_of_brightness
 from networks import SMALL, spec_for
 from requirements import needs
 
-from r2p_edge.errors import ModelNotFoundError, SpecError, UsageError
+from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
 from r2p_edge.export.contract import contract_of, find_source, with_input
 from r2p_edge.export.presets import preset
 from r2p_edge.spec import InputSpec
@@ -83,6 +83,20 @@ def test_names_that_no_file_can_have(small_checkpoint, name):
 def test_there_is_no_such_model(tmp_path):
     with pytest.raises(ModelNotFoundError, match=r"there is no model .*absent\.ckpt; check the"):
         find_source(tmp_path / "absent.ckpt")
+
+
+@pytest.mark.parametrize(
+    "name", ["net.xml", "net.engine", "net.plan", "net.mindir", "net.om", "NET.XML"]
+)
+def test_what_was_built_for_a_runtime_is_no_source(tmp_path, name):
+    (tmp_path / name).write_bytes(b'<?xml version="1.0"?><net/>')
+    with pytest.raises(ModelError, match=f"{name} is a model that was built for one runtime.*ONNX"):
+        find_source(tmp_path / name)
+
+
+def test_a_folder_is_no_source(tmp_path):
+    with pytest.raises(ModelNotFoundError, match="is a folder; give the checkpoint or ONNX file"):
+        find_source(tmp_path)
 
 
 def test_the_layout_goes_with_the_dtype():

@@ -12,6 +12,8 @@ from r2p_edge.errors import SpecError
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.presets import preset
 
+KINETICS = ("abseiling", "air drumming", "tying bow tie")
+
 
 def test_ucf101_labels_in_both_orders(data: Path) -> None:
     official = read_labels(data / "splits" / "classInd.txt")
@@ -40,7 +42,27 @@ def test_kinetics_labels_in_the_data_sets_order(data: Path) -> None:
         ("1 mile\n100 metres\n", ("1 mile", "100 metres")),
         ("3 pointers\n4 pointers\n", ("3 pointers", "4 pointers")),
         ("1 on 1\n2 on 2\n", ("1 on 1", "2 on 2")),
+        ("0 abseiling\n1 air drumming\n2 tying bow tie\n", KINETICS),
+        ("1 abseiling\n3 tying bow tie\n2 air drumming\n", KINETICS),
+        ("0\tabseiling\n1\tair drumming\n2\ttying bow tie\n", KINETICS),
+        ("0: abseiling\n1: air drumming\n2: tying bow tie\n", KINETICS),
+        ("1. abseiling\n2. air drumming\n3. tying bow tie\n", KINETICS),
+        ("id,name\n0,abseiling\n1,air drumming\n2,tying bow tie\n", KINETICS),
+        ('label,id\r\n"tying bow tie",2\r\nabseiling,0\r\nair drumming,1\r\n', KINETICS),
+        ("class_id class_name\n0 abseiling\n1 air drumming\n2 tying bow tie\n", KINETICS),
+        ("abseiling 0\ntying bow tie 2\nair drumming 1\n", KINETICS),
+        ('"abseiling" 0\n"air drumming" 1\n"tying bow tie" 2\n', KINETICS),
+        ('"abseiling"\n"air drumming"\n"tying bow tie"\n', KINETICS),
+        ('0,"cut, fast"\n1,wait\n', ("cut, fast", "wait")),
+        ("0 no fall\n1 fall down\n", ("no fall", "fall down")),
+        ("player 1\nplayer 2\n", ("player 1", "player 2")),
+        ("left hand 1\nright hand 1\n", ("left hand 1", "right hand 1")),
+        ("turn 90\nturn 180\n", ("turn 90", "turn 180")),
+        ("cut, fast\nwait, then cut\n", ("cut, fast", "wait, then cut")),
+        ("class name\nwalk\n", ("class name", "walk")),
         ('["walk", "run"]', ("walk", "run")),
+        ('{"\\"air drumming\\"": 1, "abseiling": 0, "tying bow tie": 2}', KINETICS),
+        ('{"air_drumming": "1", "abseiling": "0"}', ("abseiling", "air_drumming")),
         ('{"1": "run", "0": "walk"}', ("walk", "run")),
         ('{"run": 1, "walk": 0}', ("walk", "run")),
     ],
@@ -59,6 +81,10 @@ def test_label_files(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None
         ("walk\nrun\nwalk\n", "walk occurs more than once"),
         ("1 walk\n2 run\n4 jump\n", r"number 4 \(jump\) was found where 3 was expected"),
         ("1 walk\n1 run\n", r"number 1 \(walk\) was found where 2 was expected"),
+        ("1 walk fast\n2 run\n4 jump up\n", r"number 4 \(jump up\) was found where 3"),
+        ("walk fast 0\nrun 1\njump up 3\n", r"number 3 \(jump up\) was found where 2"),
+        ("0,walk fast\n7,run\n", r"number 7 \(run\) was found where 1 was expected"),
+        ("0,cut, fast\n1,wait, then cut\n", "has 3 columns; expected a number and a name"),
         ('{"0": "walk", "2": "run"}', "where 1 was expected"),
         ('{"walk": 0, "run": 0}', "where 1 was expected"),
         ('{"walk": 1, "run": 2}', "where 0 was expected"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 INSTALL = {
-    "onnxruntime": 'pip install "r2p_edge[onnxruntime]"',
-    "openvino": 'pip install "r2p_edge[openvino]"',
+    "onnxruntime": "pip install onnxruntime",
+    "openvino": "pip install openvino",
 }
 
 

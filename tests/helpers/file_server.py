@@ -32,10 +32,17 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class _Untold(_Handler):
+    def send_header(self, keyword, value):
+        if keyword != "Content-Length":
+            super().send_header(keyword, value)
+
+
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[FileServer]:
-    """Serve a folder while the `with` block runs."""
-    with FileServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
+def serving(folder: Path, *, lengths: bool = True) -> Iterator[FileServer]:
+    """Serve a folder while the `with` block runs, with the lengths of the files or without."""
+    handler = partial(_Handler if lengths else _Untold, directory=str(folder))
+    with FileServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -10,7 +10,9 @@ import contextlib
 import functools
 import importlib.util
 import os
+import shutil
 import subprocess
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -47,7 +49,32 @@ def has_gst_python() -> bool:
     return False
 
 
-PROBES = {"gstreamer": has_gstreamer, "gst_rtsp": has_rtsp_server, "gst_python": has_gst_python}
+def has_sanitizers() -> bool:
+    """Return whether g++ is here, with the libraries of its sanitizers."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        return False
+    command = [compiler, "-print-file-name=libasan.so"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return Path(found).is_absolute()
+
+
+@functools.cache
+def has_strace() -> bool:
+    """Return True if strace is here, and this user may trace processes."""
+    with contextlib.suppress(FileNotFoundError):
+        asked = ["strace", "-f", "--seccomp-bpf", "-e", "trace=connect", "true"]
+        return subprocess.run(asked, capture_output=True).returncode == 0
+    return False
+
+
+PROBES = {
+    "gstreamer": has_gstreamer,
+    "gst_rtsp": has_rtsp_server,
+    "gst_python": has_gst_python,
+    "sanitizers": has_sanitizers,
+    "strace": has_strace,
+}
 """Functions that find out whether something is here that is no module."""
 
 

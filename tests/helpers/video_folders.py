@@ -10,7 +10,7 @@ NAMES = (
     "YoYo/v_YoYo_g01_c01.avi",
     "YoYo/v_YoYo_g01_c02.avi",
 )
-LIST = "".join(f"{name} {number}\n" for number, name in enumerate(NAMES))
+LIST = "".join(f"{name} {number}\n" for number, name in zip((1, 2, 2), NAMES))
 
 
 def touch(folder: Path, *names: str) -> Path:

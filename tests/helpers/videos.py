@@ -68,6 +68,23 @@ def written(path, times, gop=12, codec="mpeg4", b_frames=0, rate=1000, **options
     return path
 
 
+def detailed(path, b_frames=0):
+    """Write 30 frames with so much detail that none is as small as one that is not coded."""
+    random = np.random.default_rng(0)
+    scene = random.integers(0, 200, (48, 64, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = 12, b_frames
+        stream.codec_context.qmin = stream.codec_context.qmax = 2
+        stream.codec_context.options = {"sc_threshold": "1000000000"}
+        for _ in range(30):
+            image = scene + random.integers(0, 50, scene.shape, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
 def file_levels(path, indices, **options):
     """Return the levels, less 10, of the frames of these numbers of a `written` file."""
     return [level(image) for image in read_by_index(path, indices, **options)[1]]

@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Use(NamedTuple):
-    """Resources of this process at a moment."""
+    """Memory, descriptors and threads of this process at a moment."""
 
     descriptors: int
     threads: int

@@ -12,7 +12,8 @@ from r2p_edge.compare import compare
 from r2p_edge.export.build import build
 from r2p_edge.video.file import ShorterThanDeclaredError
 from r2p_edge.video.sampling import nearest, plan_clips
-from r2p_edge.video.source import open_source, videos_in
+from r2p_edge.video.source import open_source
+from r2p_edge.video.video_folder import videos_in
 
 pytestmark = [
     needs("torchvision"),

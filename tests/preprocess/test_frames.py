@@ -527,7 +527,7 @@ def test_an_index_that_reshapes_a_plane_cannot_escape_the_checks(kernel):
 def test_the_twin_names_what_is_missing(monkeypatch):
     resizer = load("_frames_py").Resizer(**GEOMETRY)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match=r'pip install "r2p_edge\[opencv\]"'):
+    with pytest.raises(ImportError, match="pip install opencv-python-headless"):
         resizer.resize(IMAGE, np.empty((8, 9, 3), np.uint8), False)
 
 

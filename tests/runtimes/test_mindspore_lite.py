@@ -392,7 +392,7 @@ def test_a_model_of_two_inputs(lite, tmp_path):
 def test_a_library_that_is_missing_or_broken(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mindspore_lite", None)
     with pytest.raises(
-        MissingDependencyError, match=r"not on PyPI, so download the cloud-side whe"
+        MissingDependencyError, match=r"not on PyPI for this Python, so download the cloud-side whe"
     ):
         MindSporeLite.open(tmp_path / "model.mindir", spec_of_brightness(), Options())
     with pytest.raises(MissingDependencyError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from r2p_edge.errors import SpecError
-from r2p_edge.spec import ClipSpec, ModelSpec, ResizeSpec
+from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
 
 HUGE = 10**400  # beyond every float
 
@@ -27,6 +27,9 @@ def nested(depth):
         ("scale", True, "of type float"),
         ("labels", [], "labels is empty"),
         ("labels", ["run", "run"], "run more than once"),
+        ("labels", ["x" * 10**6] * 2, r"labels has 'xxx.{20,60} more than once"),
+        ("labels", [f"{n // 2}" for n in range(10**5)], r"labels has 0, 1, .*, \.\.\. more than"),
+        ("clip.frames", 100_000, "a clip of 3763200000 bytes; make it at most 1073741824"),
         ("labels", [1, 2], r"labels\[0\]"),
         ("clip.frames", 0, "clip.frames is 0"),
         ("clip.frames", 16.5, "clip.frames is 16.5; it must be of type int"),
@@ -93,7 +96,7 @@ def test_a_wrong_field_is_named(spec, path, value, message):
 
 def test_the_bounds_themselves_are_allowed(spec):
     for changes in (
-        {"clip": ClipSpec(frames=1_000_000, interval=1, fps=1e-3)},
+        {"clip": ClipSpec(frames=1_000_000, interval=1, fps=1e-3), "crop": CropSpec(18, 19)},
         {"clip": ClipSpec(frames=1, interval=1_000_000, fps=1e4)},
         {"resize": ResizeSpec(mode="short_side", size=32_767)},
         {"scale": 1, "std": (255, 255, 255)},

@@ -60,6 +60,33 @@ def test_short_video_repeats_its_last_frame():
     assert single.coverage == 1 / 16
 
 
+def test_frames_around_a_hole_count_once():
+    """Two seconds, a hole of three, two seconds: the middle is two pictures that stand still."""
+    times = np.concatenate([np.arange(60) / 30, 5 + np.arange(60) / 30])
+    (plan,) = plan_clips(BY_TIME, times, 1)
+    assert len(set(nearest(times, plan.times).tolist())) == 2
+    assert plan.coverage == 2 / 16
+    # The first clip ends 0.4 s into the hole: of five moments there one is the last frame's own.
+    (plan, _, _) = plan_clips(BY_TIME, np.delete(np.arange(150) / 25, range(21, 60)), 3)
+    assert plan.coverage == 11 / 16
+    short = np.delete(np.arange(150) / 25, range(60, 75))  # no longer than half a clip
+    assert plan_clips(BY_TIME, short, 1)[0].coverage == 1
+
+
+def test_lost_frames_are_not_real():
+    times = np.arange(150) / 25
+    clip = frames(BY_TIME, times)[0]
+    for count, gone in ((1, clip[:1]), (3, range(clip[4], clip[7])), (16, range(50, 100))):
+        kept = np.delete(times, list(gone))
+        (plan,) = plan_clips(BY_TIME, kept, 1, times[list(gone)])
+        missing = len(set(gone) & set(clip))
+        assert plan.coverage == (16 - missing) / 16, count
+    # A video whose end is lost is as long as it was.
+    *_, end = plan_clips(BY_TIME, times[:140], 3, times[140:])
+    assert end.times[-1] == times[149]
+    assert end.coverage == 11 / 16
+
+
 # Computed once by running the sampling lines of mindspore-ai/models
 # research/cv/r2plus1d/src/dataset.py by hand: linspace(start, end, 16) clipped to end - 1.
 SEED_OFFSETS = [0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31]

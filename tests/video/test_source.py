@@ -10,7 +10,7 @@ import pytest
 from videos import decoded_by_opencv, read_by_index, written
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video.source import open_source, videos_in
+from r2p_edge.video.source import frame_from_item, open_source
 
 
 def test_folder_in_the_order_of_its_numbers(tmp_path):
@@ -59,6 +59,8 @@ def test_bad_sources(tmp_path, data):
     os.mkfifo(tmp_path / "pipe")
     fails(tmp_path / "pipe", "is a device or a pipe")
     fails("x" * 5000, "cannot be looked up")
+    fails("", "the path of the video is empty")
+    fails("file:///absent/a%20b.mp4", "there is no video /absent/a b.mp4", VideoNotFoundError)
     sound = tmp_path / "sound.wav"
     with av.open(str(sound), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -86,46 +88,77 @@ def test_bad_arrays(array, message):
         open_source(array, 25.0)
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "nul\0byte"])
-def test_folders_that_cannot_be_looked_up(tmp_path, name):
-    with pytest.raises(VideoError):
-        videos_in(tmp_path / name)
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
 
-
-def test_videos_of_a_folder_are_sorted(tmp_path):
-    for name in ("b.MP4", "a/c.avi", "a.mkv", "notes.txt"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    (tmp_path / "folder.mp4").mkdir()
-    found = [str(path.relative_to(tmp_path)) for path in videos_in(tmp_path)]
-    assert found == ["a/c.avi", "a.mkv", "b.MP4"]
-
-
-def test_a_folder_without_videos(tmp_path):
-    with pytest.raises(VideoError, match="has no videos"):
-        videos_in(tmp_path)
-    with pytest.raises(VideoNotFoundError, match="there is no folder"):
-        videos_in(tmp_path / "absent")
-
-
-def test_folders_that_may_not_be_read(tmp_path, monkeypatch):
-    closed = tmp_path / "closed"
-    closed.mkdir()
-    (tmp_path / "clip.mp4").touch()
-
-    def refuses(function):
-        def guarded(path):
-            if os.fspath(path) == str(closed):
-                raise PermissionError(13, "Permission denied", str(path))
-            return function(path)
-
-        return guarded
-
-    monkeypatch.setattr(os, "scandir", refuses(os.scandir))
-    monkeypatch.setattr(Path, "iterdir", refuses(Path.iterdir))
-    for folder in (closed, tmp_path):  # one video is there, and others may be
-        with pytest.raises(VideoError, match=r"closed cannot be read \(Permission denied\)"):
-            videos_in(folder)
+    monkeypatch.setattr(os, "scandir", refused)
     with pytest.raises(VideoError, match=r"cannot be looked up \(Permission denied\)"):
-        open_source(closed, 25.0)
+        open_source(tmp_path, 25.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["clip.mp4", "a b%20c ü #1?.mp4", "100%.mp4", "-x.mp4", "a\nb.mp4"]
+)
+@pytest.mark.parametrize(
+    "form", [Path, str, os.fsencode, Path.as_uri, "file:{}", "file://localhost{}"]
+)
+def test_forms_of_a_path(tmp_path, name, form):
+    path = written(tmp_path / name, np.arange(5) / 25)
+    source = form.format(path) if isinstance(form, str) else form(path)
+    assert len(open_source(source, 25.0).times) == 5
+
+
+def test_a_name_of_bytes_that_are_no_text(tmp_path):
+    path = written(tmp_path / "a.mp4", np.arange(5) / 25)
+    odd = path.rename(tmp_path / os.fsdecode(b"a\xff\xfe.mp4"))
+    for source in (odd, os.fsencode(odd), odd.as_uri()):
+        assert len(open_source(source, 25.0).times) == 5
+
+
+def test_images_with_odd_names(tmp_path):
+    for name in ("%03d.png", "[0-9]%d.jpg", "a:b*.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), 100, np.uint8))
+    source = open_source(tmp_path, 1.0)
+    assert [round(float(image.mean())) for image in source.read(source.times)] == [100] * 3
+
+
+@pytest.mark.parametrize("planes", [False, True])
+def test_frames_that_cannot_be_converted_are_an_error_that_names_the_file(tmp_path, planes):
+    path = tmp_path / "ycgco.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"colorspace": "ycgco"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    source = open_source(path, 25.0, planes=planes)
+    with pytest.raises(VideoError, match=r"ycgco.mp4 cannot be converted to RGB: .*matrix 8"):
+        list(source.read(source.times))
+
+
+class Tensor:
+    """A tensor of another library that cannot become an array."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __array__(self, *_, **__):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach()."),
+        TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu()"),
+        NotImplementedError("Cannot copy out of meta tensor; no data!"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_tensors_that_cannot_become_arrays(error):
+    with pytest.raises(VideoError, match="a Tensor cannot be converted to an array") as caught:
+        open_source(Tensor(error), 25.0)
+    assert str(error) in str(caught.value)
+    with pytest.raises(VideoError, match="a Tensor cannot be converted"):
+        frame_from_item(Tensor(error))

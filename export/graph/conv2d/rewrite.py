@@ -41,7 +41,7 @@ def conv2d_from_conv3d(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         import onnx
     except ImportError as error:
-        raise missing("onnx", "export") from error
+        raise missing("onnx") from error
     from onnx import inliner
 
     from r2p_edge.export.graph.conv2d.layout import MAX_RANK

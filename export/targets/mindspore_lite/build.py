@@ -13,7 +13,7 @@ import numpy as np
 
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError
+from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError, shown_as
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.mindspore_lite.config import converter_config, full_quant_config
 from r2p_edge.export.targets.mindspore_lite.converter import (
@@ -80,9 +80,11 @@ def build_lite(
     runs_here = _runs_here(device, target.get("chip"))
     converter = find_converter()
     if converter is None:
+        other = "" if device == "cpu" else "; or build an .om with examples/atlas/build_om.sh"
         raise MissingDependencyError(
             f"there is no MindSpore Lite converter here; download Lite's cloud-side release from "
             f"{DOWNLOADS}, and install its wheel or set {CONVERTER_VARIABLE} to its converter_lite"
+            f"{other}"
         )
     if planned.precision == "int8":
         _require_int8(MindSporeLite.library().__version__)
@@ -91,7 +93,7 @@ def build_lite(
         built_with={**(planned.built_with or {}), **_built_with(converter)},
         parity=None,
     )
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, shown_as(folder, path):
         if calibration is not None:
             _write_clips(calibration, spec, folder / CLIP_FOLDER)
         draft = run_converter(converter, model, folder, device, settings, timeout)

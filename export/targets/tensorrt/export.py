@@ -25,7 +25,7 @@ from r2p_edge.spec import ModelSpec
 try:
     import onnx
 except ImportError as error:
-    raise missing("onnx", "export") from error
+    raise missing("onnx") from error
 
 _JETPACKS = {"tensorrt": "6.0", "tensorrt10": "6.1", "tensorrt11": "7.2.2"}
 """The first JetPack of each generation of TensorRT, by the name of its operator limits."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from r2p_edge.addresses import without_password
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.live.frame import LiveFrame, decoded
-from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Timing
 from r2p_edge.spec import ClipSpec
 from r2p_edge.video.file import ShorterThanDeclaredError, Times, VideoFile
@@ -63,9 +64,28 @@ class FileCapture:
         return self._video.truncated
 
     def frames(self) -> Iterator[LiveFrame]:
-        """Yield the frames that a tick takes; see `Capture`."""
+        """Yield the frames that a tick takes; see `Capture`.
+
+        It reads half a clip ahead, so that an answer tells of damage that follows it at once.
+        """
+        ahead: deque[LiveFrame] = deque()
+        told = 0
+        for frame in self._decoded():
+            ahead.append(frame)
+            if len(ahead) > self._clip.frames // 2:
+                known = int(np.count_nonzero(self._video.lost < frame.time))
+                yield self._ready(ahead.popleft(), known - told)
+                told = known
+        while ahead:
+            yield self._ready(ahead.popleft(), len(self._video.lost) - told)
+            told = len(self._video.lost)
+
+    def _ready(self, frame: LiveFrame, dropped: int) -> LiveFrame:
+        return frame._replace(captured=self._clock(), dropped=dropped)
+
+    def _decoded(self) -> Iterator[LiveFrame]:
         newest = -math.inf
-        # A file that ends before it says has then been counted: what is left is planned again.
+        # A file that gives other frames than it promised has then been counted: plan again.
         for _ in range(2):
             wanted = self._wanted()
             wanted = wanted[wanted > newest]
@@ -76,7 +96,7 @@ class FileCapture:
                     newest = moment
                     yield LiveFrame(
                         time=moment,
-                        captured=self._clock(),
+                        captured=0.0,
                         size=picture.shape[:2],
                         picture=decoded(picture),
                         decode_ms=decode_ms,

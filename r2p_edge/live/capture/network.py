@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from r2p_edge.addresses import hide_password, without_password
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import picture_of
 from r2p_edge.live.capture.pace import Pace
 from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame
-from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Timing
-from r2p_edge.video.container import cause_of, open_container
+from r2p_edge.video.container import open_container
+from r2p_edge.video.decoding import cause_of, set_up_decoder
+from r2p_edge.video.streams import video_stream
 
 if TYPE_CHECKING:
     from av import Packet, VideoStream
@@ -67,9 +69,11 @@ class AddressCapture(LiveCapture):
             raise VideoError(
                 f"{self.name} cannot be opened ({self._cause(error)}); {self.advice}"
             ) from error
-        if not self.container.streams.video:
+        try:
+            self._stream = video_stream(self.container, self.name)
+        except VideoError:
             self.container.close()
-            raise VideoError(f"{self.name} has no video; give a stream with video")
+            raise
 
     def _play(self) -> Iterator[LiveFrame]:
         import av
@@ -77,17 +81,20 @@ class AddressCapture(LiveCapture):
         try:
             yield from self._frames()
         except (av.FFmpegError, OSError) as error:
+            hide_password(error)
             raise VideoError(self._cause(error)) from error
 
     def _frames(self) -> Iterator[LiveFrame]:
         """Yield what can be shown as it was filmed: from a key frame to the next loss."""
         import av
 
-        stream = self.container.streams.video[0]
-        stream.thread_type = "SLICE"  # whole frames in parallel would come later
+        stream = self._stream
+        set_up_decoder(stream)
         # FFmpeg makes up the times of these formats, from a frame rate that it guesses.
         made_up = bool(self.container.format.flags & _NO_TIMESTAMPS)
         unit = float(stream.time_base or 0)
+        # Where each picture stands by itself, one that is lost interrupts nothing.
+        alone = stream.codec_context.codec.intra_only
         pace = Pace(self._patience)
         # Nothing before a key frame can be shown as it was: at the start, and after a loss.
         begun, whole, losing, dropped, timing = False, False, False, 0, Timing()
@@ -125,8 +132,8 @@ class AddressCapture(LiveCapture):
                     time=moment,
                     captured=captured,
                     size=(frame.height, frame.width),
-                    picture=functools.partial(picture_of, frame),
-                    joined=not losing,
+                    picture=functools.partial(picture_of, frame, self.name),
+                    joined=alone or not losing,
                     dropped=dropped,
                     decode_ms=timing.decode,
                 )

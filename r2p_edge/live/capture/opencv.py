@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from r2p_edge._optional import import_library
+from r2p_edge._optional import OPENCV, import_library
+from r2p_edge.addresses import without_password
 from r2p_edge.errors import MissingDependencyError, VideoError, VideoNotFoundError
 from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame, decoded
-from r2p_edge.live.reports import without_password
 from r2p_edge.prediction import Timing
 from r2p_edge.video.source import frame_from_item
 
@@ -33,7 +33,7 @@ class OpenCVCapture(LiveCapture):
     """A source that OpenCV reads; its frames are timed as they arrive."""
 
     def _open(self) -> None:
-        cv2 = import_library("cv2", 'pip install "r2p_edge[opencv]"')
+        cv2 = import_library("cv2", OPENCV)
         self._capture = self._opened(cv2)
         if not self._capture.isOpened():
             self._capture.release()

@@ -73,7 +73,7 @@ def import_rtx() -> ModuleType:
         MissingDependencyError: it is not installed.
         BackendError: it cannot be imported.
     """
-    return import_library(RTX, 'pip install "r2p_edge[tensorrt-rtx]"')
+    return import_library(RTX, "pip install tensorrt-rtx-cu12 nvidia-cuda-runtime-cu12")
 
 
 def _install() -> str:

@@ -56,6 +56,7 @@ def entry(begin: Any, end: Any, shape: Any = (1,), dtype: str = "F32") -> dict[s
         (b"", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"<!DOCTYPE html>", "web page"),
+        (b'<?xml version="1.0"?>\n<net name="a">', "is XML, as OpenVINO's models are; give the ch"),
         (b"\x08\x07\x12\x07pytorch", "ONNX model as it is"),
         pytest.param(
             pickle.dumps([1], 2), "cannot be read as a PyTorch checkpoint", marks=needs("torch")

@@ -6,6 +6,8 @@ import argparse
 import builtins
 import hashlib
 import random
+import re
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -157,5 +159,45 @@ def test_torch_file_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
     (tmp_path / "model.pth").write_bytes(b"PK\x03\x04" + bytes(60))
-    with pytest.raises(MissingDependencyError, match=r'pip install "r2p_edge\[torch\]"'):
+    with pytest.raises(MissingDependencyError, match="pip install torch"):
         read_checkpoint(tmp_path / "model.pth")
+
+
+@needs("torch")
+def test_a_file_that_would_unpack_to_more_than_it_has(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "model.pth"
+    torch.save(state(), path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, bytes(1 << 26) if name.endswith("data/0") else content)
+    assert path.stat().st_size < 1 << 20
+    assert re.search(r"has \d+ bytes and would unpack to 671\d+, and torch.save", refusal(path))
+
+
+@needs("torch")
+def test_a_tensor_of_more_bytes_than_the_file(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "model.pth"
+    torch.save({"fc.weight": torch.zeros(1).expand(1 << 42)}, path)
+    assert "fc.weight has 17592186044416 bytes, of which the file holds 4" in refusal(path)
+
+
+@needs("torch")
+def test_dicts_in_dicts_without_end(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "model.pth"
+    torch.save(state(), path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    depth = 100_000
+    nested = b"\x80\x02" + b"}X\x0a\x00\x00\x00state_dict" * depth + b"}" + b"s" * depth + b"."
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, nested if name.endswith("data.pkl") else content)
+    assert "contains a dict of state_dict and no parameters by name" in refusal(path)

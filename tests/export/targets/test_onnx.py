@@ -159,10 +159,8 @@ def test_neither_torch_nor_mindspore_is_imported(checkpoint, out):
     assert result.stdout.split("\n")[:2] == ["[]", "[]"], result.stderr
 
 
-@pytest.mark.parametrize(
-    ("package", "extra"), [("onnx", "export"), ("onnxruntime", "onnxruntime"), ("torch", "torch")]
-)
-def test_a_missing_package_names_the_extra(checkpoint, out, package, extra):
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "torch"])
+def test_a_missing_package_is_an_error_that_says_how_to_install_it(checkpoint, out, package):
     call = (
         "export.onnx_from_torch(None, spec_for(7), 'm.onnx')"
         if package == "torch"
@@ -178,7 +176,7 @@ def test_a_missing_package_names_the_extra(checkpoint, out, package, extra):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert re.search(rf"{package}.* is not installed", result.stdout), result.stderr
-    assert f'pip install "r2p_edge[{extra}]"' in result.stdout
+    assert f"pip install {package}\n" in result.stdout
     assert list(out.iterdir()) == []
 
 

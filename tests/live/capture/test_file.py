@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import threading
-from contextlib import nullcontext
 from functools import partial
 
 import av
@@ -38,15 +37,31 @@ def test_a_file_gives_every_answer(motion_model, tmp_path, fps):
 
 @pytest.mark.filterwarnings("ignore::r2p_edge.errors.LowFrameRateWarning")
 def test_real_files_of_every_kind(predictor, data):
-    names = ("decord_corrupted.mp4", "TrumanShow_wave_f_nm_np1_fr_med_26.avi")
-    files = [*sorted(data.glob("ucf101/*/*.avi"))[:3], *(data / "odd" / name for name in names)]
-    for file in files:
-        cut = file.name == "decord_corrupted.mp4"  # of 50 frames it holds 28
-        with pytest.warns(StreamWarning, match="stops before") if cut else nullcontext():
-            answers = list(predictor.stream(file, stride=1))
+    truman = data / "odd/TrumanShow_wave_f_nm_np1_fr_med_26.avi"
+    for file in [*sorted(data.glob("ucf101/*/*.avi"))[:3], truman]:
+        answers = list(predictor.stream(file, stride=1))
         with contextlib.closing(open_source(file, 25.0, count="frames")) as source:
             ticks = np.floor((source.times[-1] + 0.002) / TICK) + 1
         assert len(answers) == ticks - 3, file.name
+
+
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.LowFrameRateWarning")
+def test_a_damaged_file_goes_on_after_the_damage(predictor, data):
+    """Read 50 frames, ten a second, of which the decoder refuses number 30."""
+    answers = list(predictor.stream(data / "odd/decord_corrupted.mp4", stride=1))
+    told = [(answer.span[1] > 2.95, answer.live.dropped, answer.live.gaps) for answer in answers]
+    assert told == sorted(told)
+    # It is told as soon as it is known, which is a little ahead.
+    assert set(told) == {(False, 0, 0), (False, 1, 0), (True, 1, 1)}
+    assert answers[-1].span[1] == pytest.approx(4.9)
+
+
+def test_a_file_that_is_cut_off_says_so(predictor, data, tmp_path):
+    whole = (data / "ucf101/YoYo/v_YoYo_g01_c01.avi").read_bytes()
+    half = tmp_path / "half.avi"
+    half.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(StreamWarning, match="stops before"):
+        assert len(list(predictor.stream(half))) > 10
 
 
 def test_what_is_missing_in_a_file_is_a_gap(predictor, tmp_path):

@@ -7,10 +7,12 @@ import threading
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 from live import TICK, Clock, shown_numbers, watch
 from models import spec_of_brightness
+from muxed import Track, muxed
 
 from r2p_edge.errors import VideoError
 from r2p_edge.live.capture.network import AddressCapture
@@ -161,6 +163,54 @@ def test_frames_that_build_on_a_damaged_one_are_not_shown():
     assert joined == [k not in (0, lost + 1) for k in range(len(frames))]
     for number, (_, image) in zip(numbers, frames):
         assert np.abs(image.astype(int) - noise[number]).mean() < 10, number
+
+
+def test_of_several_video_streams_the_one_of_files_is_read(tmp_path, caplog):
+    caplog.set_level("INFO", "r2p_edge")
+    tracks = [Track(200, 40, "mpeg2video"), Track(100, 40, "mpeg2video", (160, 120))]
+    path = muxed(tmp_path / "two.ts", *tracks)
+    with served(lambda connection: connection.sendall(path.read_bytes())) as url:
+        frames = [frame.image() for frame in opened(url).frames()]
+    assert len(frames) > 20
+    for image in frames:
+        assert image.shape == (120, 160, 3)
+        assert abs(image.mean() - 100) < 3
+    assert "#1 is read" in caplog.text
+
+
+def test_a_stream_that_cannot_be_decoded(tmp_path):
+    path = muxed(tmp_path / "clip.mkv", Track(100))
+    data = path.read_bytes().replace(b"V_MPEG4/", b"V_XPEG4/")
+    refused = pytest.raises(VideoError, match="of a codec that this FFmpeg cannot decode")
+    with served(lambda connection: connection.sendall(data)) as url, refused:
+        opened(url)
+
+
+def test_halves_of_jpegs_are_dropped_and_interrupt_nothing(predictor):
+    """Send every fourth picture of a camera cut in half, as PIL says of it too."""
+
+    def send_to(connection):
+        connection.recv(4096)
+        connection.sendall(
+            b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=f\r\n\r\n"
+        )
+        for number in range(40):
+            image = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
+            data = cv2.imencode(".jpg", image)[1].tobytes()
+            if number % 4 == 1:
+                data = data[: len(data) // 2]
+            head = f"--f\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            connection.sendall(head.encode() + data + b"\r\n")
+
+    frames = []
+    with served(send_to) as url, contextlib.suppress(VideoError):  # of the end
+        for frame in opened(url.replace("tcp:", "http:")).frames():
+            frames.append(frame)
+    assert len(frames) >= 28
+    assert sum(frame.dropped for frame in frames) >= 9
+    assert [frame.joined for frame in frames] == [False] + [True] * (len(frames) - 1)
+    for frame in frames:
+        assert frame.image()[-8:].std() > 20  # and not grey at its end
 
 
 def test_a_sender_that_falls_silent(predictor):

@@ -256,7 +256,7 @@ def test_without_a_card(built, capsys):
 
 def test_without_the_library(built, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    message = r'tensorrt_rtx is not installed; pip install "r2p_edge\[tensorrt-rtx\]"'
+    message = "tensorrt_rtx is not installed; pip install tensorrt-rtx-cu12 nvidia-cuda"
     with pytest.raises(MissingDependencyError, match=message):
         Predictor(built)
 

@@ -3,7 +3,7 @@
 GStreamer's loader of Python plug-ins finds them in `GST_PLUGIN_PATH`; each module is an element.
 They have NVIDIA's names, properties and caps, so that a pipeline that parses, negotiates and gives
 a frame with them is spelled right; the CPU does their work. FAKE_NVIDIA, as `nvvidconv=hangs`,
-makes one give no frame, and `nvvidconv=fails` an error.
+makes one give no frame, `nvvidconv=ends` end without one, and `nvvidconv=fails` an error.
 """
 
 import os
@@ -17,7 +17,11 @@ from gi.repository import Gst, GstBase  # noqa: E402
 
 Gst.init(None)
 
-_FAULTS = {"hangs": "valve drop=true", "fails": "identity error-after=1"}
+_FAULTS = {
+    "hangs": "valve drop=true",
+    "ends": "identity eos-after=1",
+    "fails": "identity error-after=1",
+}
 _ANY = "width=[1,2147483647],height=[1,2147483647],framerate=[0/1,2147483647/1]"
 
 
