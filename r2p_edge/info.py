@@ -60,7 +60,9 @@ def inspect_folder(folder: str | Path) -> FolderReport:
         raise ModelError(
             f"folder {folder} cannot be read ({error.strerror}); check its name and permissions"
         ) from error
-    kits = sorted(file.parent for file in (*folder.glob("kit.json"), *folder.glob("*/kit.json")))
+    # A hidden folder is a kit that is being written, or was when its process was killed.
+    found = (*folder.glob("kit.json"), *folder.glob("[!.]*/kit.json"))
+    kits = sorted(file.parent for file in found)
     models = [_model(file) for file in files]
     listed, damage = None, None
     try:

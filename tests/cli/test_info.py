@@ -53,3 +53,11 @@ def test_a_folder_without_anything(fails, tmp_path):
     fails(MODEL, "has no model file (.engine, .mindir", "info", tmp_path)
     with pytest.raises(ModelNotFoundError, match="there is no folder"):
         inspect_folder(tmp_path / "absent")
+
+
+def test_a_kit_that_was_never_finished_is_none(model):
+    for name in ("kit", ".kit.0123abcd.part"):
+        folder = model.parent / name
+        folder.mkdir()
+        (folder / "kit.json").touch()
+    assert inspect_folder(model.parent).kits == [model.parent / "kit"]
