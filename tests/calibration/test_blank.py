@@ -143,6 +143,7 @@ def test_calibrating_on_black_videos_is_refused(run, small_motion_model, black, 
     assert not list(tmp_path.rglob("*int8*"))
 
 
+@pytest.mark.slow
 def test_blank_clips_are_in_the_record(motion_model, videos, tmp_path):
     spec = open_artifact(motion_model).spec
     folder = shutil.copytree(videos, tmp_path / "videos")

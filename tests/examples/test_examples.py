@@ -54,6 +54,7 @@ def test_webcam_on_a_file(motion_model, tmp_path):
     assert bars.sum() > 200 * json.loads(answers[-1])["score"]
 
 
+@pytest.mark.slow
 def test_webcam_ended_by_sigterm_leaves_a_whole_movie(motion_model, tmp_path):
     movie = tmp_path / "out.mp4"
     video = tmp_path / "clip.mp4"

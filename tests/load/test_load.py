@@ -56,6 +56,7 @@ def test_many_threads_answer_as_one_does(tmp_path, runtime, shared):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_64_streams_over_one_model_answer_as_one_does(model, tmp_path, runtime):
     files = {
         f"camera {number}": written(tmp_path / f"{number}.mp4", np.arange(12 + number % 5) / 25)
@@ -76,6 +77,7 @@ def test_64_streams_over_one_model_answer_as_one_does(model, tmp_path, runtime):
     assert use().descriptors == before.descriptors
 
 
+@pytest.mark.slow
 def test_a_day_of_stream_does_not_grow():
     count, found = day(50_000)
     assert count > 24_900
