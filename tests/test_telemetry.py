@@ -147,6 +147,7 @@ def test_an_address_is_connected_to_and_nothing_else(motion_model, tmp_path):
     assert (done.code, done.connections) == (0, {f"127.0.0.1:{server.server_port}"}), done.output
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_export_compare_and_info(motion_model, tmp_path):
     out = tmp_path / "work"
@@ -157,6 +158,7 @@ def test_export_compare_and_info(motion_model, tmp_path):
     quiet([*R2P, "info", out], tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_calibrate_and_eval(motion_model, clip, tmp_path):
     folder = tmp_path / "videos" / "slide left"
@@ -185,6 +187,7 @@ def test_doctor(tmp_path):
     quiet([*R2P, "doctor"], tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_demo(tmp_path):
     quiet([*R2P, "demo", "--num-clips", "24"], tmp_path)

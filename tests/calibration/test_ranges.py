@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from paths import HELPERS
 from quantisation import CLIPS, SPEC, named, small_artifact
 from requirements import needs
 
@@ -142,7 +143,7 @@ def test_another_clip_than_the_model_is_shown_is_refused(model, tensors, clip, w
 
 def peak(script, *arguments):
     """Run a script that prints its peak memory, in a Python of its own."""
-    command = [sys.executable, "-c", script, sys.path[0], *map(str, arguments)]
+    command = [sys.executable, "-c", script, HELPERS, *map(str, arguments)]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 

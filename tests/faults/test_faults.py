@@ -34,7 +34,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
 
 
-@pytest.mark.parametrize("verb", ["export-onnx", "webcam"])
+@pytest.mark.parametrize("verb", ["export-onnx", pytest.param("webcam", marks=pytest.mark.long)])
 def test_some_faults_of_a_verb(verb):
     done = run("run.py", verb, "--every", 7)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "helpers")]
 
 BATCH = 250
 """Inputs of one process."""
@@ -159,4 +158,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    sys.path[:0] = [str(HERE), str(HERE.parent / "helpers")]
     sys.exit(main())

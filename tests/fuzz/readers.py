@@ -182,9 +182,14 @@ def _replace(module: str, name: str, value: Any) -> None:
     setattr(target, last, value)
 
 
-def _without_the_limit_of_frames() -> None:
-    """Believe any length that a file declares."""
-    _replace("r2p_edge.video.file", "_MOST_FRAMES", 1 << 62)
+def _without_the_errors_of_the_decoder() -> None:
+    """Let through what FFmpeg raises of a packet that it refuses."""
+    from r2p_edge.video.decoding import Decoded
+
+    def unguarded(stream: Any, packet: Any) -> Decoded:
+        return Decoded(packet, stream.decode(packet), "")
+
+    _replace("r2p_edge.video.decoding", "_tried", unguarded)
 
 
 def _without_the_check_of_images() -> None:
@@ -231,7 +236,8 @@ def _without_the_kinds_of_clips() -> None:
 
 def _without_the_form_of_lines() -> None:
     """Let through what a line of another form raises."""
-    _replace("r2p_edge.calibration.split_file", "VideoError", LookupError)
+    for module in ("split_file", "lists.table", "lists.forms"):
+        _replace(f"r2p_edge.calibration.{module}", "VideoError", LookupError)
 
 
 def _without_the_form_of_labels() -> None:
@@ -250,7 +256,7 @@ def _without_the_form_of_an_ir() -> None:
 
 
 READERS: Mapping[str, Reader] = {
-    "video": Reader(corpus.videos, _video, _without_the_limit_of_frames),
+    "video": Reader(corpus.videos, _video, _without_the_errors_of_the_decoder),
     "images": Reader(corpus.images, _images, _without_the_check_of_images),
     "ckpt": Reader(corpus.mindspore_checkpoints, _checkpoint, _without_the_sizes_of_tensors),
     "pth": Reader(corpus.torch_checkpoints, _checkpoint, _without_the_error_of_torch),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from requirements import needs, require
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))
 
 import fuzz
 from readers import READERS
@@ -38,6 +38,7 @@ def test_damaged_files_are_read_or_refused(name):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @needs("onnx")
 @pytest.mark.parametrize("name", READERS)
 def test_a_missing_bound_is_found(name):
