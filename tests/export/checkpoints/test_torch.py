@@ -163,17 +163,22 @@ def test_torch_file_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read_checkpoint(tmp_path / "model.pth")
 
 
+def rewritten(path: Path, ending: str, content: bytes, method: int = zipfile.ZIP_STORED) -> None:
+    """Replace the member of an archive whose name ends so."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, before in members.items():
+            archive.writestr(name, content if name.endswith(ending) else before)
+
+
 @needs("torch")
 def test_a_file_that_would_unpack_to_more_than_it_has(tmp_path: Path) -> None:
     import torch
 
     path = tmp_path / "model.pth"
     torch.save(state(), path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, bytes(1 << 26) if name.endswith("data/0") else content)
+    rewritten(path, "data/0", bytes(1 << 26), zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 20
     assert re.search(r"has \d+ bytes and would unpack to 671\d+, and torch.save", refusal(path))
 
@@ -193,11 +198,7 @@ def test_dicts_in_dicts_without_end(tmp_path: Path) -> None:
 
     path = tmp_path / "model.pth"
     torch.save(state(), path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
     depth = 100_000
     nested = b"\x80\x02" + b"}X\x0a\x00\x00\x00state_dict" * depth + b"}" + b"s" * depth + b"."
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, nested if name.endswith("data.pkl") else content)
+    rewritten(path, "data.pkl", nested)
     assert "contains a dict of state_dict and no parameters by name" in refusal(path)
