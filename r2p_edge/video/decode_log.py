@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import TYPE_CHECKING
 
@@ -96,10 +97,11 @@ class DecodeLog:
                 good.append(number)
             else:
                 gone.append(times[number])
+        sources = sorted(self._sources)
         for source in lost - used:
             stamp = self._packets[source].stamp
             if not self._video.timed:
-                stamp = shifts[source] + sum(other < source for other in self._sources)
+                stamp = shifts[source] + bisect.bisect_left(sources, source)
             if stamp is not None:
                 gone.append(stamp * self._video.tick)
         return good, times, np.sort(np.array(gone, np.float64))
@@ -115,8 +117,9 @@ class DecodeLog:
         A chunk is a moment there: an empty one has no picture, and neither has a refused one. One
         that stands for the second picture of the chunk before it does not count.
         """
-        shifts = []
+        shifts, before = [], 0
         for number, slot in enumerate(self._slots):
             empty = 0 if slot is None else slot - (self._slots[0] or 0) - number
-            shifts.append(max(empty, 0) + sum(other < number for other in refused))
+            shifts.append(max(empty, 0) + before)
+            before += number in refused
         return shifts
