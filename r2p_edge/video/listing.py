@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from r2p_edge.video.chunks import Chunks
+
 if TYPE_CHECKING:
     from r2p_edge.video.container import VideoDecoder
     from r2p_edge.video.decoding import Packet
-
-_NOT_CODED = 19
-"""Bytes that an MPEG-4 packet may have, at most, which only repeats the picture before."""
-
-_VOP = b"\0\0\1\xb6"  # begins each picture of MPEG-4
 
 
 class PacketList(NamedTuple):
@@ -30,53 +27,30 @@ def list_packets(video: VideoDecoder) -> PacketList | None:
     """Return the frames that a file's packets promise; None if they may not be what decodes.
 
     The file must begin with a key frame, name a time for each packet, none of them twice, and be
-    neither damaged nor broken off.
+    neither damaged nor broken off. The packets of a file without times are numbered.
     """
-    stamps: list[int] = []
-    keys: list[int] = []
+    chunks = None if video.timed else Chunks(video.codec)
+    listed: list[Packet] = []
     sound = True
     for packet in video.packets():  # all of them, so that they are kept
-        sound = sound and not packet.is_corrupt and (video.timed or _is_one_frame(video, packet))
-        if not sound or packet.is_discard or _is_hidden(video, packet):
-            continue
-        stamp = packet.pts
-        if stamp is None or not (stamps or packet.is_keyframe):
-            sound = False
-            continue
-        stamps.append(stamp)
-        if packet.is_keyframe:
-            keys.append(stamp)
+        sound = sound and not packet.is_corrupt and (chunks is None or chunks.add(packet))
+        if not sound:
+            listed.clear()
+        elif not (packet.is_discard or _is_hidden(video, packet)):
+            listed.append(packet)
     # Without times, FFmpeg counts otherwise after seeking.
-    sound = sound and not video.broken_off and (video.timed or video.keeps_packets)
-    if not sound or not stamps or stamps[0] > min(stamps) or len(set(stamps)) < len(stamps):
+    sound = sound and (chunks is None or video.keeps_packets)
+    if chunks is not None and sound:
+        chunks.number()
+    if not sound or video.broken_off or not listed or not listed[0].is_keyframe:
         return None
+    stamps = [packet.pts for packet in listed if packet.pts is not None]
+    if len(set(stamps)) < len(listed) or stamps[0] > min(stamps):
+        return None
+    keys = [packet.pts for packet in listed if packet.is_keyframe and packet.pts is not None]
     return PacketList(sorted(stamps), sorted(keys))
 
 
 def _is_hidden(video: VideoDecoder, packet: Packet) -> bool:
     """Return whether a packet of VP8 is only for other frames to build on."""
     return video.codec.name == "vp8" and not bytes(packet)[0] & 0x10
-
-
-def _is_one_frame(video: VideoDecoder, packet: Packet) -> bool:
-    """Return whether a packet without a time is surely one frame, which is then numbered.
-
-    A chunk of AVI is a moment, and is empty where no picture was stored. Others may hold two
-    pictures, or stand for one of the chunk before; a packet is numbered by its chunk only if it has
-    exactly one, which is shown in the order in which it is stored.
-    """
-    if packet.dts is None:
-        return False
-    if not video.codec.intra_only:
-        if video.codec.name != "mpeg4":
-            return False
-        data = bytes(packet)
-        start = data.find(_VOP)
-        if len(data) <= _NOT_CODED or not 0 <= start < len(data) - 4:
-            return False
-        kind = data[start + 4] >> 6  # intra, predicted, predicted from both sides, sprite
-        if kind == 2 or data.find(_VOP, start + 4) >= 0:
-            return False
-        packet.is_keyframe = kind == 0
-    packet.pts = packet.dts
-    return True

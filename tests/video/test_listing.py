@@ -51,7 +51,6 @@ def test_avi_whose_chunks_may_be_something_else(tmp_path):
     tiny = [*chunks[:10], (False, b"\0\0\1\xb6\x40\0"), *chunks[11:]]
     assert listed(with_chunks(path, tmp_path / "tiny.avi", tiny)) is None
     assert listed(with_chunks(path, tmp_path / "late.avi", chunks[5:])) is None
-    assert listed(detailed(tmp_path / "b.avi", b_frames=2)) is None
 
 
 def test_empty_chunks_are_moments(tmp_path):
