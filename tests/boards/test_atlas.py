@@ -1279,7 +1279,9 @@ os.execv(sys.executable, [sys.executable, "-m", "r2p_edge", *arguments])
 """
 
 
-@pytest.mark.parametrize(("chip", "memory"), [("310B4", 4), ("310P3", 16)])
+@pytest.mark.parametrize(
+    ("chip", "memory"), [("310B4", 4), pytest.param("310P3", 16, marks=pytest.mark.long)]
+)
 def test_a_strangers_walk(tmp_path, chip, memory):
     """The README's commands, word for word, and then the command of the service."""
     board = Atlas(tmp_path, chip, memory=memory, set_up=False)

@@ -139,7 +139,11 @@ def test_options_of_the_build(run, fails, ten, made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("runtime", "version", "stem"), [("tensorrt", "10.3.0", ""), ("tensorrt_rtx", RTX, "-rtx")]
+    ("runtime", "version", "stem"),
+    [
+        ("tensorrt", "10.3.0", ""),
+        pytest.param("tensorrt_rtx", RTX, "-rtx", marks=pytest.mark.long),
+    ],
 )
 def test_the_demo_has_a_row(run, tmp_path, monkeypatch, runtime, version, stem):
     for other in ("openvino", "mindspore_lite", "mindspore"):
