@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from r2p_edge.errors import SpecError
-from r2p_edge.spec.checks import plain
+from r2p_edge.spec.checks import repeated
 
-_SHOWN = 5  # names in an error
 _HEADS = {"id", "idx", "index", "number", "num", "name", "label", "class", "category", "action"}
 _NUMBER_FIRST = re.compile(r"(?P<number>\d+)[:.)]?\s+(?P<name>\S.*)")
 _NUMBER_LAST = re.compile(r"(?P<name>\S.*?):?\s+(?P<number>\d+)")
@@ -41,10 +39,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         if not labels:
             raise SpecError("there is no label; give one per output class")
-        twice = sorted(label for label, count in Counter(labels).items() if count > 1)
-        if twice:
-            names = ", ".join(map(plain, twice[:_SHOWN])) + (", ..." if twice[_SHOWN:] else "")
-            raise SpecError(f"{names} occurs more than once; names must differ")
+        if twice := repeated(labels):
+            raise SpecError(f"{twice} occurs more than once; names must differ")
     except SpecError as error:
         raise SpecError(f"labels {path}: {error}") from error
     return tuple(labels)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from r2p_edge.errors import SpecError
 
 _MAX_INT = 2**63 - 1  # in a record: the most that JSON readers of other languages can represent
+_LISTED = 5  # names in an error
 _MAX_DEPTH = 32  # of a record, far below any limit of the functions that walk one
 
 
@@ -88,3 +91,9 @@ def shown(value: Any) -> str:
 def plain(name: str) -> str:
     """Return a field's name, shortened if it is long or would break the line of an error."""
     return name if name.isprintable() and len(name) < 80 else reprlib.repr(name)
+
+
+def repeated(names: Iterable[str]) -> str:
+    """Return the names that stand more than once, as an error lists them; "" if none does."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    return ", ".join(map(plain, twice[:_LISTED])) + (", ..." if twice[_LISTED:] else "")

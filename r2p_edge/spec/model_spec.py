@@ -9,14 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from r2p_edge.errors import SpecError
-from r2p_edge.spec.checks import check_record, check_text, is_number, plain, shown
+from r2p_edge.spec.checks import check_record, check_text, is_number, repeated, shown
 from r2p_edge.spec.parsing import parse_dataclass, parse_json
 from r2p_edge.spec.parts import ClipSpec, CropSpec, InputSpec, OutputSpec, ResizeSpec
 
@@ -27,7 +26,6 @@ FORMAT = 1
 _FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
 
 _CLIP_BYTES = 1 << 30  # of one clip's pixels: 16 frames of 4096x4096 are 0.8 GB
-_SHOWN = 5  # names in an error
 
 _RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with")
 _CONTRACT = (
@@ -105,11 +103,8 @@ class ModelSpec:
             raise SpecError("labels is empty; give one name per output class")
         for number, label in enumerate(self.labels):
             check_text(f"labels[{number}]", label)
-        counts = Counter(self.labels)
-        if len(counts) < len(self.labels):
-            twice = sorted(label for label, count in counts.items() if count > 1)
-            names = ", ".join(map(plain, twice[:_SHOWN])) + (", ..." if twice[_SHOWN:] else "")
-            raise SpecError(f"labels has {names} more than once; names must differ")
+        if twice := repeated(self.labels):
+            raise SpecError(f"labels has {twice} more than once; names must differ")
 
     def _check_normalisation(self) -> None:
         for name, count in (("scale", 1), ("mean", 3), ("std", 3)):
