@@ -34,8 +34,13 @@ def is_header(cells: Sequence[str]) -> bool:
     return (
         len(cells) > 1
         and any(fold(cell) in known for cell in cells)
-        and not any(cell.isdecimal() or cell.lower().endswith(_SUFFIXES) for cell in cells)
+        and not any(cell.isdecimal() or names_a_video(cell) for cell in cells)
     )
+
+
+def names_a_video(cell: str) -> bool:
+    """Return whether a cell ends like the name of a video file."""
+    return cell.lower().endswith(_SUFFIXES)
 
 
 _SUFFIXES = tuple(VIDEO_SUFFIXES)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from r2p_edge.calibration.lists.columns import names_a_video
 from r2p_edge.calibration.lists.entries import Entry, Part, short_name
 from r2p_edge.calibration.lists.table import Row
 from r2p_edge.errors import VideoError
-from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 Label = str | int | None
 
@@ -123,9 +123,8 @@ def _kind(cells: Sequence[str]) -> str:
 def _check_that_paths_come_first(rows: Sequence[Row], where: Path) -> None:
     """Refuse lists of classes, with a number before each name, and videos in another column."""
     row = rows[0]
-    suffixes = tuple(VIDEO_SUFFIXES)
     columns = zip(*(row.cells for row in rows))
-    has_videos = [all(cell.lower().endswith(suffixes) for cell in column) for column in columns]
+    has_videos = [all(map(names_a_video, column)) for column in columns]
     if any(has_videos) and not has_videos[0]:
         raise VideoError(
             f"line {row.line} of {where} is {row.text!r:.200}, with a video in column "
