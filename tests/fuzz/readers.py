@@ -13,6 +13,8 @@ import texts
 import trees
 from models import spec_of_brightness
 
+from r2p_edge.errors import R2PError
+
 Change = Callable[[bytes, Any], bytes]
 """Takes the bytes of a valid file and a `random.Random`; returns other bytes."""
 
@@ -64,7 +66,7 @@ def _video(path: Path) -> None:
     from r2p_edge.video.clip_reader import ClipReader
 
     spec = spec_of_brightness()
-    with contextlib.suppress(_Refused):
+    with contextlib.suppress(R2PError):
         ClipReader(spec).read(path, clips=3)
     capture = open_capture(
         path, spec.clip, spec.clip.tick, timeout=5.0, reconnect=0.0, transport="tcp"
@@ -159,15 +161,6 @@ def _labels(path: Path) -> None:
     read_labels(path)
 
 
-def _refused() -> type[Exception]:
-    from r2p_edge.errors import R2PError
-
-    return R2PError
-
-
-_Refused = _refused()
-
-
 # Bounds that are removed on purpose.
 
 
@@ -192,33 +185,11 @@ def _without_the_errors_of_the_decoder() -> None:
     _replace("r2p_edge.video.decoding", "_tried", unguarded)
 
 
-def _without_the_check_of_images() -> None:
-    """Let FFmpeg's errors through."""
-    import av
-
-    _replace("r2p_edge.video.container", "VideoError", av.FFmpegError)
-
-
 def _without_the_sizes_of_tensors() -> None:
     """Believe the shape of a tensor, whatever bytes it has."""
     _replace(
         "r2p_edge.export.checkpoints.tensor_file", "StoredTensor.__post_init__", lambda self: None
     )
-
-
-def _without_the_form_of_messages() -> None:
-    """Let through what walking a protobuf message raises."""
-    _replace("r2p_edge.artifact.protobuf", "ModelError", LookupError)
-
-
-def _without_the_error_of_torch() -> None:
-    """Let through what PyTorch raises."""
-    _replace("r2p_edge.export.checkpoints.torch", "CheckpointError", KeyError)
-
-
-def _without_the_form_of_the_header() -> None:
-    """Let through what a header of another form raises."""
-    _replace("r2p_edge.export.checkpoints.safetensors", "CheckpointError", LookupError)
 
 
 def _without_the_errors_of_json() -> None:
@@ -229,47 +200,50 @@ def _without_the_errors_of_json() -> None:
         _replace(f"r2p_edge.{module}", "parse_json", lambda text, where: json.loads(text))
 
 
-def _without_the_kinds_of_clips() -> None:
-    """Let through what a manifest of other content raises."""
-    _replace("r2p_edge.calibration.manifest", "VideoError", LookupError)
+def _without_errors(name: str, *modules: str) -> Callable[[], None]:
+    """Return what lets through, in modules of the package, what they turn into an error class."""
+
+    def remove() -> None:
+        for module in modules:
+            _replace(f"r2p_edge.{module}", name, LookupError)
+
+    return remove
 
 
-def _without_the_form_of_lines() -> None:
-    """Let through what a line of another form raises."""
-    for module in ("split_file", "lists.table", "lists.forms"):
-        _replace(f"r2p_edge.calibration.{module}", "VideoError", LookupError)
-
-
-def _without_the_form_of_labels() -> None:
-    """Let through what a list of another form raises."""
-    _replace("r2p_edge.export.labels", "SpecError", LookupError)
-
-
-def _without_the_other_kinds_of_plan() -> None:
-    """Let through what a file that is no plan raises."""
-    _replace("r2p_edge.runtimes.tensorrt.plan_header", "ModelError", LookupError)
-
-
-def _without_the_form_of_an_ir() -> None:
-    """Let through what a file that is no IR raises."""
-    _replace("r2p_edge.artifact.openvino_ir", "ModelError", LookupError)
-
+_MESSAGES = _without_errors("ModelError", "artifact.protobuf")
+_LISTS = _without_errors(
+    "VideoError", *(f"calibration.{name}" for name in ("split_file", "lists.table", "lists.forms"))
+)
 
 READERS: Mapping[str, Reader] = {
     "video": Reader(corpus.videos, _video, _without_the_errors_of_the_decoder),
-    "images": Reader(corpus.images, _images, _without_the_check_of_images),
+    "images": Reader(corpus.images, _images, _without_errors("VideoError", "video.container")),
     "ckpt": Reader(corpus.mindspore_checkpoints, _checkpoint, _without_the_sizes_of_tensors),
-    "pth": Reader(corpus.torch_checkpoints, _checkpoint, _without_the_error_of_torch),
-    "safetensors": Reader(corpus.safetensors, _checkpoint, _without_the_form_of_the_header),
-    "onnx": Reader(corpus.onnx_models, _onnx_source, _without_the_form_of_messages),
-    "openvino": Reader(corpus.openvino_models, _model, _without_the_form_of_an_ir),
-    "mindir": Reader(corpus.mindirs, _mindir, _without_the_form_of_messages),
-    "plan": Reader(corpus.plans, _plan, _without_the_other_kinds_of_plan),
+    "pth": Reader(
+        corpus.torch_checkpoints,
+        _checkpoint,
+        _without_errors("CheckpointError", "export.checkpoints.torch"),
+    ),
+    "safetensors": Reader(
+        corpus.safetensors,
+        _checkpoint,
+        _without_errors("CheckpointError", "export.checkpoints.safetensors"),
+    ),
+    "onnx": Reader(corpus.onnx_models, _onnx_source, _MESSAGES),
+    "openvino": Reader(
+        corpus.openvino_models, _model, _without_errors("ModelError", "artifact.openvino_ir")
+    ),
+    "mindir": Reader(corpus.mindirs, _mindir, _MESSAGES),
+    "plan": Reader(
+        corpus.plans, _plan, _without_errors("ModelError", "runtimes.tensorrt.plan_header")
+    ),
     "spec": Reader(corpus.specs, _spec, _without_the_errors_of_json),
     "sidecar": Reader(corpus.sidecars, _sidecar, _without_the_errors_of_json),
     "manifest": Reader(corpus.manifests, _manifest, _without_the_errors_of_json),
-    "clips": Reader(corpus.clip_manifests, _clip_manifest, _without_the_kinds_of_clips),
-    "split": Reader(corpus.splits, _split, _without_the_form_of_lines),
-    "labels": Reader(corpus.labels, _labels, _without_the_form_of_labels),
+    "clips": Reader(
+        corpus.clip_manifests, _clip_manifest, _without_errors("VideoError", "calibration.manifest")
+    ),
+    "split": Reader(corpus.splits, _split, _LISTS),
+    "labels": Reader(corpus.labels, _labels, _without_errors("SpecError", "export.labels")),
 }
 """The readers by name."""
