@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import VideoError
-from r2p_edge.orientation import UPRIGHT, orientation_of
+from r2p_edge.orientation import UPRIGHT, Orientation, orientation_of
 
 Image = npt.NDArray[np.uint8]
 """Pixels, uint8 (H, W, 3), or several images stacked along leading axes."""
@@ -64,9 +64,10 @@ def picture_of(frame: Any, name: str = "the frame") -> Image | Planes:
     """
     form, planes = frame.format.name, frame.planes
     shares = _SHARES.get(frame.colorspace)
-    upright = orientation_of(frame) == UPRIGHT and all(plane.line_size > 0 for plane in planes)
+    orientation = orientation_of(frame)
+    upright = orientation == UPRIGHT and all(plane.line_size > 0 for plane in planes)
     if shares is None or not upright or form not in ("yuv420p", "yuvj420p", "nv12"):
-        return rgb_of(frame, name)
+        return _rgb(frame, name, orientation)
     height, width = frame.height, frame.width
     rows, columns = (height + 1) // 2, (width + 1) // 2
     if form == "nv12":
@@ -87,6 +88,10 @@ def rgb_of(frame: Any, name: str = "the frame") -> Image:
     Raises:
         VideoError: FFmpeg cannot convert its colours.
     """
+    return _rgb(frame, name, orientation_of(frame))
+
+
+def _rgb(frame: Any, name: str, orientation: Orientation) -> Image:
     try:
         # One thread: swscale's slice threads cost three times what they save at these sizes.
         image: Image = frame.to_ndarray(format="rgb24", threads=1)
@@ -96,7 +101,7 @@ def rgb_of(frame: Any, name: str = "the frame") -> Image:
             f"matrix {int(frame.colorspace)}, transfer {int(frame.color_trc)} ({error}); "
             "convert it to BT.709 with another program"
         ) from error
-    swapped, *flips = orientation_of(frame)
+    swapped, *flips = orientation
     if swapped:
         image = image.swapaxes(0, 1)
     down, across = (-1 if flipped else 1 for flipped in flips)
