@@ -84,9 +84,8 @@ def _separated(lines: Sequence[tuple[int, str]], separator: str) -> list[Row] | 
         cells = [tuple(cell.strip() for cell in row) for row in read]
     except csv.Error:  # a cell of more than 128 KiB
         return None
-    if len(cells) != len(lines) or {len(row) for row in cells} in ({1}, {0}):
-        return None
-    if len({len(row) for row in cells}) > 1:
+    widths = {len(row) for row in cells}
+    if len(cells) != len(lines) or len(widths) > 1 or widths <= {0, 1}:
         return None
     if any(_SUFFIX_AND_MORE.match(cell) for row in cells for cell in row):  # a comma in a name
         return None
