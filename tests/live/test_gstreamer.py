@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -75,6 +76,14 @@ class Sender:
 def sender():
     with contextlib.closing(Sender()) as sender:
         yield sender
+
+
+def then(frames, count, call):
+    """Yield frames; call once a reader has done with so many of them and asks for the next."""
+    for number, frame in enumerate(frames, 1):
+        yield frame
+        if number == count:
+            call()
 
 
 def in_thread(call, *arguments):
@@ -194,15 +203,18 @@ def test_a_pipeline_that_gives_no_frame(predictor, sender, monkeypatch):
     sender.end()
 
 
-def test_a_pipeline_that_stops_giving_frames(predictor, sender):
+def test_a_pipeline_that_stops_giving_frames(predictor, sender, monkeypatch):
     first = in_thread(sender.send, *range(7))
-    clock = Clock()
-    with watch(predictor, opened(sender.pipeline), clock=clock) as answers:
+    clock, done = Clock(), threading.Event()
+    capture = opened(sender.pipeline)
+    monkeypatch.setattr(capture, "frames", partial(then, capture.frames(), 7, done.set))
+    with watch(predictor, capture, clock=clock) as answers:
         next(answers)
         first.join()
+        assert done.wait(60)  # or the last frames would come after the clock is moved
         clock.now += 100.0
         with pytest.raises(VideoError, match="appsink sync=false has given no frame for 60 s"):
-            next(answers)
+            list(answers)
         sender.end()
 
 
