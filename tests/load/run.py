@@ -25,7 +25,18 @@ from together import alone, clips_for, together
 
 from r2p_edge import Predictor
 
-RUNTIMES = ("onnxruntime", "openvino")
+RUNTIMES = ("onnxruntime", "openvino", "mindspore")
+
+
+def model_for(runtime: str, folder: Path) -> Path:
+    """Write a small model that a runtime reads."""
+    model = brightness_model(folder / "model.onnx")
+    if runtime != "mindspore":
+        return model
+    from r2p_edge.export.targets.mindspore.export import mindspore_from_onnx
+
+    mindspore_from_onnx(model, model.with_suffix(".mindir"))
+    return model.with_suffix(".mindir")
 
 
 def show(name: str, count: int, found: Growth, begun: float) -> None:
@@ -82,10 +93,9 @@ def main() -> None:
         count, found = day(ticks)
         show(f"{ticks} ticks, answers", count, found, begun)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        model = brightness_model(Path(folder) / "model.onnx")
-        for runtime in [options.runtime] if options.runtime else RUNTIMES:
-            begun = time.monotonic()
+    for runtime in [options.runtime] if options.runtime else RUNTIMES:
+        with tempfile.TemporaryDirectory() as folder:
+            model, begun = model_for(runtime, Path(folder)), time.monotonic()
             if options.work == "threads":
                 threads(model, runtime, options.count or 640)
                 continue

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from r2p_edge import Predictor
+from r2p_edge.artifact.open import open_artifact
 
 THREADS = 16
 
@@ -25,8 +26,7 @@ class Answered(NamedTuple):
 
 def clips_for(model: Path, count: int) -> list[np.ndarray]:
     """Return different videos for a model, uint8 (T, H, W, 3)."""
-    with Predictor(model) as predictor:
-        spec = predictor.spec
+    spec = open_artifact(model).spec
     generator = np.random.default_rng(0)
     shape = (spec.clip.frames, spec.crop.height, spec.crop.width, 3)
     return [generator.integers(0, 256, shape, np.uint8) for _ in range(count)]
