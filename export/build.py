@@ -61,6 +61,7 @@ def build(
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
     batch: int | None = None,
+    weights_key: str | None = None,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -74,8 +75,8 @@ def build(
     `r2p_edge.artifact.bundle`, whether or not another target fails.
 
     Args:
-        source: checkpoint (.ckpt, .pth, .pt, .safetensors), .onnx file, or "motion", the bundled
-            model.
+        source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, or "motion", the
+            bundled model.
         targets: names from `r2p_edge.export.TARGETS`. "mindspore" is MindSpore Lite where that is
             installed, else the framework, else a kit for the former.
         out: output folder; made if it does not exist.
@@ -92,6 +93,8 @@ def build(
             caller. By default float32 for MindSpore Lite and Ascend, and for the others what the
             spec says.
         batch: clips per call; by default 1, or what an ONNX source has.
+        weights_key: the place of the weights in a PyTorch file that has several sets of them, as
+            keys with dots between them ("model_ema").
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -111,7 +114,7 @@ def build(
     wanted = _check_targets(targets, precision)
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
-    model = find_source(source)
+    model = find_source(source, weights_key)
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(
         model,
@@ -141,6 +144,7 @@ def build(
             any_input=input is None,
             batch=batch,
             quantizer=quantizer,
+            weights_key=weights_key,
         )
         report = ExportReport([], [])
         for target in wanted:

@@ -31,17 +31,20 @@ class SourceModel(NamedTuple):
         path: file of a checkpoint or ONNX model.
         bundled: whether it is the bundled model.
         carried: spec that an ONNX artifact carries; None for every other file.
+        weights_key: the place of the weights in the file; see `read_checkpoint`.
     """
 
     path: Path
     bundled: bool
     carried: ModelSpec | None
+    weights_key: str | None
 
 
-def find_source(source: str | Path) -> SourceModel:
+def find_source(source: str | Path, weights_key: str | None = None) -> SourceModel:
     """Return the model with a path, or the bundled one for "motion".
 
     Raises:
+        UsageError: a key chooses among the weights of an ONNX file.
         ModelNotFoundError: there is no such file.
         SpecError: the spec of an ONNX artifact is damaged.
     """
@@ -54,13 +57,15 @@ def find_source(source: str | Path) -> SourceModel:
     if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
     suffix = path.suffix.lower()
+    if suffix == ".onnx" and weights_key is not None:
+        raise UsageError(f"{path} has one set of weights, as every ONNX file; leave the key out")
     if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
         raise ModelError(
             f"{path} is a model that was built for one runtime, and no other is made from it; give "
             "the checkpoint or the ONNX file that it was made from"
         )
     return SourceModel(
-        path, bundled, embedded_spec(path) if path.suffix.lower() == ".onnx" else None
+        path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights_key
     )
 
 
@@ -129,7 +134,7 @@ def _chosen(
         return preset(preset_name).spec(name=preset_name)
     if source.carried is not None:
         return source.carried
-    classes, frames, size = _sizes(source.path)
+    classes, frames, size = _sizes(source)
     fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
     raise UsageError(
         f"{source.path} has {classes or 'an open number of'} classes but does not say how it was "
@@ -139,13 +144,13 @@ def _chosen(
     )
 
 
-def _sizes(path: Path) -> tuple[int | None, int | None, tuple[int, int] | None]:
+def _sizes(source: SourceModel) -> tuple[int | None, int | None, tuple[int, int] | None]:
     """Return the classes, T and (H, W) that a model's shapes fix; None for open ones."""
-    if path.suffix.lower() == ".onnx":
+    if source.path.suffix.lower() == ".onnx":
         from r2p_edge.export.graph.model import load_onnx, network_sizes
 
-        return network_sizes(load_onnx(path))
-    named = canonical_parameters(read_checkpoint(path).parameters)
+        return network_sizes(load_onnx(source.path))
+    named = canonical_parameters(read_checkpoint(source.path, source.weights_key).parameters)
     return network_from_parameters(named.parameters, named.bn_eps).classes, None, None
 
 

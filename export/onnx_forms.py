@@ -28,6 +28,7 @@ class OnnxForms:
         any_input: whether each target may choose the input that it is known to take.
         batch: clips per call; None for the model's own, 1 where that is open.
         quantizer: maker of int8; None where no form is quantized.
+        weights_key: the place of the weights in a checkpoint; see `read_checkpoint`.
 
     Raises:
         ModelError: an ONNX model cannot be read.
@@ -43,9 +44,11 @@ class OnnxForms:
         any_input: bool = False,
         batch: int | None = None,
         quantizer: Quantizer | None = None,
+        weights_key: str | None = None,
     ) -> None:
         self._source, self._contract, self._scratch = source, contract, scratch
         self._graph, self._batch, self._quantizer = graph, batch, quantizer
+        self._weights_key = weights_key
         self._is_onnx = source.suffix.lower() == ".onnx"
         self._own: GraphForm | None = "conv3d"
         self._any_input = any_input
@@ -105,6 +108,13 @@ class OnnxForms:
             else:
                 batch = 1 if self._batch is None else self._batch
                 graph = form.graph or "conv3d"
-                spec = onnx_from_checkpoint(self._source, contract, path, batch=batch, graph=graph)
+                spec = onnx_from_checkpoint(
+                    self._source,
+                    contract,
+                    path,
+                    batch=batch,
+                    graph=graph,
+                    weights_key=self._weights_key,
+                )
             self._plain[form] = OnnxForm(path, spec)
         return self._plain[form]

@@ -6,6 +6,7 @@ The content decides the format of a file, not its name: PyTorch Lightning writes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,11 +14,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import CheckpointError, ModelNotFoundError
 from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
-from r2p_edge.export.checkpoints.tensor_file import read_tensors
-from r2p_edge.export.checkpoints.torch import read_torch_file
+from r2p_edge.export.checkpoints.torch import ZIP, read_torch_file
 
 Format = Literal["mindspore", "torch", "safetensors"]
 
@@ -50,23 +51,27 @@ class Checkpoint:
     format: Format
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpoint:
     """Read the parameters from a checkpoint file.
 
     Training state (optimiser, counters) is left out, and a prefix that all names share is removed.
-    A PyTorch file is opened with `weights_only=True`: code in it is never run.
+    No library of the file's is needed, and code in it is never run.
+
+    Args:
+        path: the file.
+        weights_key: the place of the weights in a PyTorch file that has several sets of them;
+            keys with dots between them.
 
     Raises:
         ModelNotFoundError: there is no such file.
-        MissingDependencyError: the file is PyTorch's and PyTorch is not installed.
-        CheckpointError: the file is not a checkpoint, or it is damaged, truncated, encrypted, or
-            contains code.
+        CheckpointError: the file is not a checkpoint, it is damaged, truncated or encrypted, or it
+            has several sets of weights and no key that chooses one.
     """
     path = Path(path)
     if not path.exists():
         raise ModelNotFoundError(f"checkpoint {path} does not exist; check the path")
     try:
-        parameters, sha256, kind = _read(path)
+        parameters, sha256, kind = _read(path, weights_key)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path.name}: {error}") from error
     except OSError as error:
@@ -75,15 +80,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(_without_prefix(parameters), sha256, path.name, kind)
 
 
-def _read(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], str, Format]:
+def _read(path: Path, key: str | None) -> tuple[dict[str, npt.NDArray[np.generic]], str, Format]:
     with path.open("rb") as file:
         head = file.read(64)
         kind = _recognise(head)
         if kind == "torch":
-            parameters = read_torch_file(path)
-            return parameters, read_tensors(file).sha256, kind
-        read = read_mindspore_ckpt if kind == "mindspore" else read_safetensors
-        result = read(file)
+            with ThreadPoolExecutor(1) as other:  # hashing takes longer than reading
+                digest = other.submit(sha256_of_file, path)
+                return read_torch_file(file, key), digest.result(), kind
+        if key is not None:
+            raise CheckpointError(f"the file has one set of weights, so {key} chooses nothing")
+        result = (read_mindspore_ckpt if kind == "mindspore" else read_safetensors)(file)
         return result.arrays, result.sha256, kind
 
 
@@ -97,7 +104,7 @@ def _recognise(head: bytes) -> Format:
         if head.startswith(magic):
             raise CheckpointError(f"the file {description}")
     # A zip archive, or the pickle that torch wrote before version 1.6.
-    if head.startswith(b"PK\x03\x04") or (head[0] == 0x80 and head[1:2] in _PICKLE_PROTOCOLS):
+    if head.startswith(ZIP) or (head[0] == 0x80 and head[1:2] in _PICKLE_PROTOCOLS):
         return "torch"
     # Field 1 of a protobuf message, with a length.
     if head[0] == 0x0A or int.from_bytes(head[:4], "little") in ENCRYPTED:

@@ -96,7 +96,7 @@ def read_tensors(
     reader.rest(scratch)
     arrays = {}
     for tensor in tensors:
-        arrays[tensor.name] = _decode(buffers.pop(tensor.name), tensor)
+        arrays[tensor.name] = decode(buffers.pop(tensor.name), tensor)
     return ReadResult(arrays, reader.sha256.hexdigest(), reader.crc32)
 
 
@@ -151,7 +151,14 @@ def _numpy_dtype(name: str) -> np.dtype[np.generic]:
     return little
 
 
-def _decode(data: bytearray, tensor: StoredTensor) -> npt.NDArray[np.generic]:
+def decode(data: bytearray | memoryview, tensor: StoredTensor) -> npt.NDArray[np.generic]:
+    """Return the array of a tensor's bytes, which shares their memory where it can.
+
+    Floating-point tensors are returned as float32, others as stored.
+
+    Raises:
+        CheckpointError: the tensor's shape is impossible.
+    """
     array = np.frombuffer(data, _numpy_dtype(tensor.dtype))
     if tensor.dtype == "bfloat16":
         # A bfloat16 is the upper half of a float32.

@@ -1,134 +1,139 @@
-"""A reader of `.pth` and `.pt` files that never runs the code that a pickle may carry."""
+"""A reader of `.pth`, `.pt` and `.pt2` files that needs no PyTorch and runs nothing of them."""
 
 from __future__ import annotations
 
-import re
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import math
+import os
+from itertools import pairwise
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge._optional import missing
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.tensor_file import as_float32
-
-# Keys under which training scripts store the parameters, those meant for inference first.
-_PARAMETER_KEYS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "network",
-    "net",
-    "module",
-    "params",
-    "weights",
+from r2p_edge.export.checkpoints.inert_pickle import PickleError
+from r2p_edge.export.checkpoints.state_dicts import StateDict, find_state_dict
+from r2p_edge.export.checkpoints.tensor_file import (
+    StoredTensor,
+    as_float32,
+    decode,
 )
-_NESTED = 8  # dicts, one in another, that are searched for parameters
-_SAVE_STATE_DICT = "if you trust it, load it and call torch.save(model.state_dict(), 'weights.pth')"
+from r2p_edge.export.checkpoints.torch_archive import TorchContent, read_archive, read_legacy
+from r2p_edge.export.checkpoints.torch_pickle import SIZES, OtherTensor, Storage, TensorView
+from r2p_edge.spec.checks import plain
+
+ZIP = b"PK\x03\x04"
+"""First bytes of an archive."""
 
 
-def read_torch_file(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    """Read the parameters from a file that `torch.save` wrote, in the stored shapes.
+def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[np.generic]]:
+    """Read the parameters from a file that `torch.save`, TorchScript or `torch.export` wrote.
 
-    The parameters are found inside a training script's dict too. Floating-point tensors are
-    returned as float32, others as stored.
+    They are found in a training script's dict and in a whole module too, whatever else is there:
+    classes are not imported, and nothing is called.
+
+    Args:
+        file: opened for reading in binary mode.
+        key: the place of the weights, where the file has several sets; see `find_state_dict`.
+
+    Returns:
+        Arrays of the stored shapes, which may share memory where the file's tensors do.
+        Floating-point ones are float32, others as stored.
 
     Raises:
-        MissingDependencyError: torch is not installed.
-        CheckpointError: the file is damaged, contains Python objects other than plain containers
-            and tensors, or has no parameters.
+        CheckpointError: the file is damaged, has no parameters, several sets of them, or tensors
+            that NumPy lacks.
     """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    zipped = file.read(len(ZIP)) == ZIP
     try:
-        import torch
-    except ImportError as error:
-        raise missing("torch") from error
-    _check_archive(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... depending on where a
-    # file is damaged; each of them means that it cannot be read.
-    except Exception as error:
-        raise CheckpointError(_reason(str(error))) from error
-    parameters = {}
-    for name, tensor in _parameters(content, torch.Tensor).items():
-        try:
-            # A view repeats what is stored, without limit.
-            if tensor.layout == torch.strided and tensor.nbytes > tensor.untyped_storage().nbytes():
-                raise CheckpointError(
-                    f"tensor {name} has {tensor.nbytes} bytes, of which the file holds "
-                    f"{tensor.untyped_storage().nbytes()}; save a copy of it (tensor.clone())"
-                )
-            if tensor.dtype in (torch.bfloat16, torch.float64):
-                tensor = tensor.float()
-            parameters[name] = as_float32(tensor.detach().numpy())
-        except (TypeError, RuntimeError) as error:
+        saved = read_archive(file, size) if zipped else read_legacy(file, size)
+        return _read(file, saved, find_state_dict(saved.content, key))
+    except CheckpointError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, PickleError) else "it is damaged or truncated"
+        raise CheckpointError(
+            f"the file cannot be read as a PyTorch checkpoint ({reason}); download it again"
+        ) from error
+
+
+def _read(
+    file: BinaryIO, saved: TorchContent, tensors: StateDict
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Read the storages of the tensors, each once, and view them as the tensors do."""
+    owners: dict[Storage, str] = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, OtherTensor) or (
+            isinstance(tensor, TensorView) and tensor.storage.dtype not in SIZES
+        ):
+            kind = tensor.kind if isinstance(tensor, OtherTensor) else tensor.storage.dtype
             raise CheckpointError(
-                f"tensor {name} is {tensor.dtype} ({tensor.layout}), which NumPy lacks; "
-                "save the checkpoint with dense floating-point weights"
-            ) from error
-    return parameters
-
-
-def _check_archive(path: Path) -> None:
-    """Raise CheckpointError if a zip archive would unpack to more bytes than it has.
-
-    `torch.save` compresses nothing, and PyTorch unpacks whatever it is given.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        return  # the older format; or damaged, of which PyTorch's reader finds more
-    if unpacked > path.stat().st_size:
+                f"tensor {plain(name)} is {kind}; save the checkpoint with dense floating-point "
+                "weights"
+            )
+        if isinstance(tensor, TensorView):
+            owners.setdefault(tensor.storage, name)
+    stored = {storage: _stored(name, storage, saved) for storage, name in owners.items()}
+    places = sorted(tensor.spans[0] for tensor in stored.values())
+    if any(start + length > following for (start, length), (following, _) in pairwise(places)):
         raise CheckpointError(
-            f"the file has {path.stat().st_size} bytes and would unpack to {unpacked}, and "
-            "torch.save compresses nothing; save it again with that"
+            "two tensors share the same bytes; the file is damaged, download it again"
         )
-
-
-def _reason(message: str) -> str:
-    if "TorchScript" in message:
-        return f"the file is a TorchScript program, not a checkpoint; {_SAVE_STATE_DICT}"
-    if refused := re.search(r"GLOBAL ([\w.]+)", message):
-        return (
-            f"the file contains the Python object {refused[1]}, and opening it could run code, so "
-            f"it was not opened; {_SAVE_STATE_DICT}"
-        )
-    return (
-        "the file cannot be read as a PyTorch checkpoint; it is damaged or truncated, download it "
-        "again"
-    )
-
-
-def _parameters(content: Any, tensor_type: type) -> dict[str, Any]:
-    """Return the dict of tensors from inside the object that a training script saved."""
-    found = _search(content, tensor_type)
-    if found is None:
-        what = (
-            f"a dict of {', '.join(map(str, list(content)[:8])) or 'nothing'}"
-            if isinstance(content, Mapping)
-            else f"a {type(content).__name__}"
-        )
-        raise CheckpointError(
-            f"the file contains {what} and no parameters by name; save model.state_dict() instead"
-        )
-    return found
-
-
-def _search(content: Any, tensor_type: type, depth: int = _NESTED) -> dict[str, Any] | None:
-    if not isinstance(content, Mapping):
-        return None
-    nested = [content[key] for key in _PARAMETER_KEYS if key in content] if depth else []
-    for value in nested:
-        if (found := _search(value, tensor_type, depth - 1)) is not None:
-            return found
-    tensors = {
-        key: value
-        for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, tensor_type)
+    numbers = {storage: _numbers(file, tensor) for storage, tensor in stored.items()}
+    return {
+        name: _viewed(name, tensor, numbers[tensor.storage])
+        if isinstance(tensor, TensorView)
+        else as_float32(tensor)
+        for name, tensor in tensors.items()
+        if not isinstance(tensor, OtherTensor)
     }
-    return tensors or None
+
+
+def _stored(name: str, storage: Storage, saved: TorchContent) -> StoredTensor:
+    start, length = saved.place(storage)
+    if length < storage.size:
+        raise CheckpointError(
+            f"tensor {plain(name)} needs {storage.size} bytes and the file has {length}; it is damaged, "
+            "download it again"
+        )
+    return StoredTensor(name, storage.dtype, (storage.count,), ((start, storage.size),))
+
+
+def _numbers(file: BinaryIO, tensor: StoredTensor) -> npt.NDArray[np.generic]:
+    """Read the numbers of a storage."""
+    ((start, length),) = tensor.spans
+    data, done = np.empty(length, np.uint8).data, 0
+    file.seek(start)
+    while done < length:
+        # A raw file may return fewer bytes than requested.
+        count = file.readinto(data[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise CheckpointError(f"tensor {plain(tensor.name)} is cut off; download the file again")
+        done += count
+    return decode(data, tensor)
+
+
+def _viewed(
+    name: str, view: TensorView, numbers: npt.NDArray[np.generic]
+) -> npt.NDArray[np.generic]:
+    """Return the array that a tensor is of its storage's numbers."""
+    count, held = math.prod(view.shape), view.storage.count
+    if count > held:  # a view may repeat what is stored, without limit
+        raise CheckpointError(
+            f"tensor {plain(name)} has {count} numbers, of which the file holds {held}; save a copy of "
+            "it (tensor.clone())"
+        )
+    try:
+        return np.lib.stride_tricks.as_strided(
+            numbers[view.offset :],
+            view.shape,
+            [step * numbers.itemsize for step in view.strides],
+            writeable=False,
+        )
+    except ValueError as error:  # an empty tensor with impossible dimensions beside the zero
+        raise CheckpointError(
+            f"tensor {plain(name)} has the impossible shape {view.shape}; the file is damaged, "
+            "download it again"
+        ) from error

@@ -53,11 +53,12 @@ def onnx_from_checkpoint(
     *,
     batch: int = 1,
     graph: Literal["conv3d", "conv2d"] = "conv3d",
+    weights_key: str | None = None,
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
 
-    MindSpore is never needed, and PyTorch only for .pth and .pt files. The channels of the input
-    are in the order of `spec.input.color`, which is the one the network was trained with.
+    Neither MindSpore nor PyTorch is needed. The channels of the input are in the order of
+    `spec.input.color`, which is the one the network was trained with.
 
     Args:
         checkpoint: a .ckpt, .pth, .pt or .safetensors file.
@@ -66,6 +67,8 @@ def onnx_from_checkpoint(
         path: the .onnx file to write.
         batch: size of the static batch axis.
         graph: "conv2d" for the exact form without 3-D convolutions.
+        weights_key: the place of the weights in a PyTorch file that has several sets of them, as
+            keys with dots between them ("model_ema").
 
     Returns:
         The spec as it is in the file.
@@ -76,15 +79,17 @@ def onnx_from_checkpoint(
         UsageError: `batch` is not positive.
         ParityError: the artifact's outputs differ from the parameters'; nothing is written.
         OutputError: `path` cannot be written.
-        MissingDependencyError: onnxruntime, or torch for a .pth file, is not installed.
+        MissingDependencyError: onnxruntime is not installed.
     """
     check_is_spec(spec)
     check_folder(path)
     check_batch(batch)
-    read = read_checkpoint(checkpoint)
+    read = read_checkpoint(checkpoint, weights_key)
     named = canonical_parameters(read.parameters)
     network = network_from_parameters(named.parameters, named.bn_eps)
     source = {"file": read.file, "sha256": read.sha256, "dialect": named.dialect}
+    if weights_key is not None:
+        source["weights_key"] = weights_key
     spec = fresh_spec(
         spec, graph="conv3d", precision="fp32", source=source, built_with=built_with("onnx")
     )

@@ -37,8 +37,14 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "source",
         metavar="SOURCE",
-        help="checkpoint (.ckpt, .pth, .pt, .safetensors), ONNX file, or 'motion', the bundled "
-        "model",
+        help="checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), ONNX file, or 'motion', the "
+        "bundled model",
+    )
+    verb.add_argument(
+        "--weights-key",
+        metavar="KEY",
+        help="place of the weights in a PyTorch file that has several sets of them, as the error "
+        "lists them (such as model_ema)",
     )
     verb.add_argument(
         "--to",
@@ -227,6 +233,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         order=options.order,
         input=options.input,
         batch=options.batch,
+        weights_key=options.weights_key,
         calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,

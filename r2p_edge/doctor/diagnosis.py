@@ -25,7 +25,7 @@ from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import usable_cores
 from r2p_edge.runtimes.cpu import read_cpu
 
-OPTIONAL = {"onnx": "to export", "torch": "for .pth files"}
+OPTIONAL = {"onnx": "to export", "torch": "for modules of PyTorch"}
 """Packages for exporting, and the use of each."""
 
 

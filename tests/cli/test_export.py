@@ -12,7 +12,7 @@ import pytest
 from checkpoints import mindspore_names, write_mindspore_ckpt
 from exit_codes import DATA, MODEL, USAGE
 from models import brightness_model
-from networks import random_parameters
+from networks import SMALL, random_parameters, spec_for
 from requirements import needs
 
 from r2p_edge.calibration import motion
@@ -243,12 +243,47 @@ class Attack:
 
 
 @needs("torch")
-def test_a_pickle_is_refused_not_run(fails, tmp_path, monkeypatch):
+def test_a_pickle_is_not_run(fails, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps({"conv1.weight": Attack()}))
     fails(MODEL, "weights.pth", "export", path, "--preset", "motion", "--out", tmp_path / "out")
     assert not (tmp_path / "pwned").exists()
+
+
+@needs("torch")
+@pytest.mark.slow
+def test_one_of_several_sets_of_weights_is_chosen(run, fails, tmp_path):
+    import torch
+
+    def tensors(seed):
+        parameters = random_parameters(**SMALL, seed=seed)
+        return {name: torch.from_numpy(array) for name, array in parameters.items()}
+
+    torch.save({"model": tensors(1), "model_ema": tensors(2)}, tmp_path / "net.pth")
+    torch.save(tensors(2), tmp_path / "alone.pth")
+    (tmp_path / "net.json").write_text(spec_for(SMALL["classes"], name="net").to_json())
+    rest = ["--spec", tmp_path / "net.json", "--out", tmp_path / "out"]
+    both = "choose one of model (107 tensors), model_ema (107 tensors) with --weights-key"
+    fails(MODEL, both, "export", tmp_path / "net.pth", *rest)
+    fails(
+        MODEL,
+        "no weights under the key ema",
+        "export",
+        tmp_path / "net.pth",
+        *rest,
+        "--weights-key",
+        "ema",
+    )
+    for name, key in (("net", ["--weights-key", "model_ema"]), ("alone", [])):
+        code, _, errors = run("export", tmp_path / f"{name}.pth", *rest, "--name", name, *key)
+        assert code == 0, errors
+    one, other = (onnx.load(tmp_path / "out" / f"{name}-fp32.onnx") for name in ("net", "alone"))
+    assert one.graph.initializer == other.graph.initializer
+    shown = json.loads(run("info", tmp_path / "out" / "net-fp32.onnx", "--json")[1])
+    assert shown["spec"]["source"]["weights_key"] == "model_ema"
+    model = brightness_model(tmp_path / "model.onnx")
+    fails(USAGE, "has one set of weights", "export", model, "--out", tmp_path, "--weights-key", "a")
 
 
 def test_an_output_folder_that_cannot_be_written(fails, tmp_path):

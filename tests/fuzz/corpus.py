@@ -70,14 +70,24 @@ def mindspore_checkpoints(folder: Path) -> list[Path]:
 
 
 def torch_checkpoints(folder: Path) -> list[Path]:
-    """Write PyTorch checkpoints, in the zip format and the older one."""
+    """Write PyTorch checkpoints in the zip format and the older one, and a whole module."""
     import torch
 
     tensors = {name: torch.from_numpy(array) for name, array in _parameters().items()}
     training = {"epoch": 3, "state_dict": tensors, "best": 0.5}
     torch.save(training, folder / "training.pth")
     torch.save(tensors, folder / "old.pth", _use_new_zipfile_serialization=False)
-    return [folder / "training.pth", folder / "old.pth"]
+    network = torch.nn.Module()
+    for name, tensor in tensors.items():
+        *path, leaf = name.split(".")
+        layer = network
+        for part in path:
+            if part not in layer._modules:
+                layer.add_module(part, torch.nn.Module())
+            layer = layer._modules[part]
+        layer.register_buffer(leaf, tensor)
+    torch.save(network, folder / "module.pth")
+    return [folder / f"{name}.pth" for name in ("training", "old", "module")]
 
 
 def safetensors(folder: Path) -> list[Path]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import builtins
 import hashlib
 import random
 import re
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from refusals import refusal
 from requirements import needs
 
-from r2p_edge.errors import CheckpointError, MissingDependencyError
+from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.read import read_checkpoint
 
 ARRAYS = {
@@ -101,14 +101,13 @@ class Harmful:
 
 @needs("torch")
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
+def test_code_in_a_pickle_is_not_run(tmp_path: Path, zipped: bool) -> None:
     import torch
 
     mark = tmp_path / "mark"
-    content = {"state_dict": state(), "note": Harmful(mark)}
+    content = {"note": Harmful(mark), "state_dict": state()}
     torch.save(content, tmp_path / "model.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"model\.pth: .* was not opened; .*state_dict"):
-        read_checkpoint(tmp_path / "model.pth")
+    assert_arrays(read_checkpoint(tmp_path / "model.pth").parameters)
     assert not mark.exists()
 
 
@@ -116,11 +115,20 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: __import__("torch").nn.Linear(2, 2), r"torch\.nn\.modules\.linear\.Linear"),
-        (lambda: {"args": argparse.Namespace(lr=1), "model": state()}, r"argparse\.Namespace"),
         (lambda: [1, 2], "contains a list and no parameters"),
+        (lambda: argparse.Namespace(lr=1), r"contains a (copyreg|argparse)\.\w+ and no parameters"),
         (lambda: {"epoch": 1, "best": 2.0}, "a dict of epoch, best and no parameters"),
-        (lambda: {"w": state()["fc.bias"].to_sparse()}, "tensor w is"),
+        (lambda: {"w": state()["fc.bias"].to_sparse()}, "tensor w is sparse; save"),
+        (lambda: {"w": state()["fc.bias"].to("meta")}, "tensor w is meta; save"),
+        (
+            lambda: {"w": __import__("torch").zeros(3).to(__import__("torch").float8_e5m2)},
+            "tensor w is float8_e5m2; save",
+        ),
+        (
+            lambda: {"model": state(), "model_ema": state(), "loss": state()["fc.bias"]},
+            r"several sets of weights; choose one of model \(2 tensors\), model_ema \(2 tensors\) "
+            "with --weights-key",
+        ),
     ],
 )
 def test_torch_files_without_a_state_dict(tmp_path: Path, content: Any, message: str) -> None:
@@ -149,18 +157,13 @@ def test_damaged_torch_files(tmp_path: Path, zipped: bool) -> None:
         assert "\n" not in reason
 
 
+@needs("torch")
 def test_torch_file_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+    import torch
 
-    def without_torch(name: str, *arguments: Any, **options: Any) -> Any:
-        if name == "torch":
-            raise ImportError(name)
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without_torch)
-    (tmp_path / "model.pth").write_bytes(b"PK\x03\x04" + bytes(60))
-    with pytest.raises(MissingDependencyError, match="pip install torch"):
-        read_checkpoint(tmp_path / "model.pth")
+    torch.save(state(), tmp_path / "model.pth")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert_arrays(read_checkpoint(tmp_path / "model.pth").parameters)
 
 
 def rewritten(path: Path, ending: str, content: bytes, method: int = zipfile.ZIP_STORED) -> None:
@@ -180,7 +183,7 @@ def test_a_file_that_would_unpack_to_more_than_it_has(tmp_path: Path) -> None:
     torch.save(state(), path)
     rewritten(path, "data/0", bytes(1 << 26), zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 20
-    assert re.search(r"has \d+ bytes and would unpack to 671\d+, and torch.save", refusal(path))
+    assert re.search(r"is compressed \(\d+ bytes of \d+\), and torch.save", refusal(path))
 
 
 @needs("torch")
@@ -189,7 +192,7 @@ def test_a_tensor_of_more_bytes_than_the_file(tmp_path: Path) -> None:
 
     path = tmp_path / "model.pth"
     torch.save({"fc.weight": torch.zeros(1).expand(1 << 42)}, path)
-    assert "fc.weight has 17592186044416 bytes, of which the file holds 4" in refusal(path)
+    assert "fc.weight has 4398046511104 numbers, of which the file holds 1" in refusal(path)
 
 
 @needs("torch")

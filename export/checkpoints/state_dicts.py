@@ -1,0 +1,170 @@
+"""The search for a network's parameters in whatever a training script saved around them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.inert_pickle import Global, Instance
+from r2p_edge.export.checkpoints.numpy_pickle import numpy_value
+from r2p_edge.export.checkpoints.torch_pickle import OtherTensor, TensorView
+from r2p_edge.spec.checks import plain
+
+Tensor = TensorView | OtherTensor | npt.NDArray[np.generic]
+StateDict = dict[str, Tensor]
+"""A network's parameters by name, in the file's order."""
+
+WHOLE = "."
+"""Key of parameters that the file holds directly."""
+
+_SCRIPTED = "__torch__"  # where TorchScript's classes are
+_SHOWN = 8  # keys in a message
+_DEPTH = 64  # the most containers or layers, one in another
+_MODULES = 100_000  # the most layers of a network; one in itself has no end
+
+
+def find_state_dict(content: Any, key: str | None = None) -> StateDict:
+    """Return the parameters of the one network in an object that a training script saved.
+
+    They are a dict of tensors or a whole module, at any depth of dicts, lists and attributes.
+    Those whose tensors have the most axes count, as a video network's convolutions have; the same
+    tensors count once. Optimisers have numbers for their tensors, not names.
+
+    Args:
+        content: the object, as `inert_pickle.read_pickle` returns it.
+        key: the place of the parameters, if there are several: keys with dots between them.
+
+    Raises:
+        CheckpointError: there are none, none under that key, or several and no key.
+    """
+    found = dict(_state_dicts(content))
+    if key is not None:
+        if key in found:
+            return found[key]
+        raise CheckpointError(f"the file has no weights under the key {key}; {_listed(found)}")
+    most = max(map(_axes, found.values()), default=0)
+    found = _without_copies({path: each for path, each in found.items() if _axes(each) == most})
+    if not found:
+        raise CheckpointError(
+            f"the file contains {_described(content)} and no parameters by name; save "
+            "model.state_dict() instead"
+        )
+    if len(found) > 1:
+        raise CheckpointError(f"the file has several sets of weights; {_listed(found)}")
+    return next(iter(found.values()))
+
+
+def _state_dicts(content: Any) -> Iterator[tuple[str, StateDict]]:
+    """Yield the place and the tensors of each dict or module that has some, outermost first."""
+    waiting, seen = deque([("", 0, content)]), {id(content)}
+    while waiting:
+        path, depth, value = waiting.popleft()
+        tensors = _tensors_of(value)
+        if tensors:
+            yield path or WHOLE, tensors
+        if _is_module(value) or depth == _DEPTH:
+            continue
+        for name, part in _parts(value):
+            if isinstance(part, (Mapping, list, tuple, Instance)) and id(part) not in seen:
+                seen.add(id(part))
+                waiting.append((f"{path}.{name}" if path else name, depth + 1, part))
+
+
+def _tensors_of(value: Any) -> StateDict:
+    if _is_module(value):
+        return dict(_of_module(value))
+    if isinstance(value, Mapping):
+        return {
+            name: tensor
+            for name, item in value.items()
+            if isinstance(name, str) and (tensor := _tensor(item)) is not None
+        }
+    return {}
+
+
+def _tensor(value: Any) -> Tensor | None:
+    return value if isinstance(value, (TensorView, OtherTensor)) else numpy_value(value)
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what an object contains, each with its name."""
+    if isinstance(value, Mapping):
+        yield from ((name, part) for name, part in value.items() if isinstance(name, str))
+    elif isinstance(value, (list, tuple)):
+        yield from ((str(number), part) for number, part in enumerate(value))
+    elif isinstance(value, Instance):
+        for inner in (value.state, value.items, value.elements, value.arguments):
+            yield from _parts(inner) if isinstance(inner, (Mapping, list, tuple)) else ()
+
+
+def _is_module(value: Any) -> bool:
+    """Tell whether this is a module of PyTorch's, or one of TorchScript's."""
+    if not isinstance(value, Instance) or not isinstance(value.state, Mapping):
+        return False
+    scripted = isinstance(value.called, Global) and value.called.module.startswith(_SCRIPTED)
+    return scripted or isinstance(value.state.get("_modules"), Mapping)
+
+
+def _of_module(module: Instance) -> Iterator[tuple[str, Tensor]]:
+    """Yield a module's parameters in the order of `state_dict()`."""
+    waiting, count = [("", 0, module)], 0
+    while waiting:
+        prefix, depth, value = waiting.pop()
+        count += 1
+        if count > _MODULES or depth > _DEPTH:
+            raise CheckpointError(
+                "the file has a network that contains itself; save model.state_dict()"
+            )
+        state = value.state
+        own = [state] if "_modules" not in state else [state.get("_parameters"), state["_buffers"]]
+        for group in own:
+            for name, tensor in _tensors_of(group).items():
+                yield prefix + name, tensor
+        children = state.get("_modules", state).items()
+        waiting += [
+            (f"{prefix}{name}.", depth + 1, child)
+            for name, child in reversed(children) if _is_module(child)
+        ]
+
+
+def _axes(tensors: StateDict) -> int:
+    """Return the most axes of a tensor of them."""
+    return max(len(getattr(tensor, "shape", ())) for tensor in tensors.values())
+
+
+def _without_copies(found: Mapping[str, StateDict]) -> dict[str, StateDict]:
+    """Leave out sets of the very same tensors, such as a module's beside its state dict."""
+    kept: dict[Any, str] = {}
+    for path, tensors in found.items():
+        identity = frozenset(
+            (tensor.storage.key, tensor.offset, tensor.shape)
+            if isinstance(tensor, TensorView)
+            else id(tensor)
+            for tensor in tensors.values()
+        )
+        kept.setdefault(identity, path)
+    return {path: found[path] for path in kept.values()}
+
+
+def _listed(found: Mapping[str, StateDict]) -> str:
+    if not found:
+        return "it has no weights at all"
+    sets = [f"{plain(path)} ({len(tensors)} tensors)" for path, tensors in found.items()]
+    more = f" and {len(sets) - _SHOWN} more" if len(sets) > _SHOWN else ""
+    return f"choose one of {', '.join(sets[:_SHOWN])}{more} with --weights-key"
+
+
+def _described(content: Any) -> str:
+    if isinstance(content, Mapping):
+        keys = [plain(key) for key in content if isinstance(key, str)]
+        return f"a dict of {', '.join(keys[:_SHOWN]) or 'nothing'}"
+    if isinstance(content, Instance) and isinstance(content.called, Global):
+        if _is_module(content) and content.called.module.startswith(_SCRIPTED):
+            return "a TorchScript program whose weights are frozen into it"
+        return f"a {plain(str(content.called))}"
+    return f"a {type(content).__name__}"
