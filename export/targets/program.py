@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from r2p_edge.errors import BackendError, UsageError
+from r2p_edge.errors import BackendError, OutputError, UsageError
 
 
 def find_program(variable: str, *elsewhere: str) -> Path | None:
@@ -58,8 +58,16 @@ def run_program(
 
     Raises:
         BackendError: the program did not end in time, or cannot be started.
+        OutputError: there is no room for what it prints.
     """
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    with contextlib.ExitStack() as files:
+        try:
+            stdout, stderr = (files.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        except OSError as error:
+            raise OutputError(
+                f"no temporary file can be made ({error.strerror}); make room, or set TMPDIR to "
+                "another folder"
+            ) from error
         try:
             process = subprocess.Popen(
                 command,

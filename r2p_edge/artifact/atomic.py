@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -154,11 +155,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield draft
         for file in draft.rglob("*"):
             _sync(file)
-        if path.exists():
+        replaces = path.exists()
+        if replaces:
             descriptors.append(open_folder(path))
             lock(descriptors[-1])
-            path.replace(old)
-        draft.replace(path)
+        if not (replaces and _exchange(draft, path)):
+            if replaces:
+                path.replace(old)
+            draft.replace(path)
         _sync_folder(path.parent)
     except R2PError:  # some are OSErrors too, and say themselves what happened
         raise
@@ -175,6 +179,22 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders take each other's name in one step; return False where that fails."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except AttributeError:  # a C library before glibc 2.28
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    # linux/fs.h and fcntl.h; some network file systems cannot exchange names.
+    exchange, here = 2, -100
+    return bool(renameat2(here, names[0], here, names[1], exchange) == 0)
 
 
 def _restore(path: Path) -> None:

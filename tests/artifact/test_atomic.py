@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from r2p_edge.artifact import atomic
 from r2p_edge.artifact.atomic import atomic_folder, atomic_write, check_folder
 from r2p_edge.errors import ModelNotFoundError, OutputError, VideoNotFoundError
 
@@ -28,12 +31,25 @@ def test_a_full_disk_is_one_of_the_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path, monkeypatch, at_once):
+    if not at_once:
+        monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
     path = tmp_path / "kit"
     for content in ("one", "two"):
         with atomic_folder(path) as draft:
             (draft / content).touch()
     assert [file.name for file in tmp_path.rglob("*")] == ["kit", "two"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take two steps")
+def test_a_folder_that_is_replaced_is_always_there(tmp_path, monkeypatch):
+    path = tmp_path / "kit"
+    path.mkdir()
+    with atomic_folder(path) as draft:
+        (draft / "new").touch()
+        monkeypatch.setattr(type(path), "replace", None)
+    assert [file.name for file in tmp_path.rglob("*")] == ["kit", "new"]
 
 
 @pytest.mark.parametrize("write", [check_folder, lambda path: atomic_write(path, b"")])

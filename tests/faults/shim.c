@@ -31,6 +31,7 @@ struct control {
     int armed, action, at, signal;
     int reads; /* files that are opened for reading count too, wherever they are */
     int count;
+    int group; /* of the program; a child may have one of its own */
     char watched[2][256];
     char steps[STEPS][LINE];
 };
@@ -83,7 +84,8 @@ static void path_at(int folder, const char *name, char *path) {
 enum { GO, THEN_DIE, HALF, FAIL };
 
 static void die(void) {
-    kill(0, SIGKILL); /* the whole group: the program and its children */
+    if (control->group) kill(-control->group, SIGKILL);
+    kill(0, SIGKILL);
     for (;;) pause();
 }
 
@@ -246,6 +248,9 @@ CHANGES(RENAME, rename, (const char *from, const char *to), (from, to),
         step_at(RENAME, AT_FDCWD, to))
 CHANGES(RENAME, renameat, (int one, const char *from, int other, const char *to),
         (one, from, other, to), step_at(RENAME, other, to))
+CHANGES(RENAME, renameat2,
+        (int one, const char *from, int other, const char *to, unsigned flags),
+        (one, from, other, to, flags), step_at(RENAME, other, to))
 CHANGES(RENAME, link, (const char *from, const char *to), (from, to), step_at(RENAME, AT_FDCWD, to))
 
 int clock_gettime(clockid_t clock, struct timespec *found) {

@@ -25,6 +25,7 @@ class Control(ctypes.Structure):
         ("signal", ctypes.c_int),
         ("reads", ctypes.c_int),
         ("count", ctypes.c_int),
+        ("group", ctypes.c_int),
         ("watched", (ctypes.c_char * 256) * 2),
         ("steps", (ctypes.c_char * LINE) * STEPS),
     )

@@ -84,6 +84,7 @@ class Sweep:
         """Run the program on the new model, spoilt by an action at a call."""
 
         def armed() -> int:
+            self._control.group = os.getpid()
             self._control.arm(action, at)
             return self._verb.run(self._inputs, self._out, NEW)
 

@@ -20,7 +20,7 @@ import numpy as np
 from checks import only_name, pictures, sha256
 from models import brightness_model
 from paths import EXAMPLES
-from videos import written
+from videos import detailed, written
 
 OLD, NEW = "old", "new"
 """Names of the two models: the one of an earlier run, and that of the run that is spoilt."""
@@ -93,10 +93,10 @@ def two_networks(inputs: Path) -> None:
     for seed, name in enumerate((OLD, NEW)):
         save_file(random_parameters(**SMALL, seed=seed), inputs / "net.safetensors")
         onnx_from_checkpoint(inputs / "net.safetensors", spec, inputs / f"{name}.onnx")
-    for number, label in enumerate(spec.labels):
+    for label in spec.labels:
         folder = inputs / "videos" / label
         folder.mkdir(parents=True)
-        written(folder / "clip.mp4", np.arange(12) / (20 + number))
+        detailed(folder / "clip.mp4")
 
 
 _CLIPS = ("--num-clips", 2)

@@ -24,7 +24,10 @@ from r2p_edge.runtimes.mindspore_lite import MindSporeLite
 CONVERTER_VARIABLE = "R2P_CONVERTER_LITE"
 """Environment variable that names the program `converter_lite`."""
 
-_CANNOT_WRITE = re.compile("Failed to write|No space left on device")
+_CANNOT_WRITE = re.compile(
+    r"Failed to write|No space left on device|Read-only file system|Input/output error"
+    r"|Permission denied|name: OSError"  # the last of a Python that could not print its error
+)
 _ROOM = "make room there, or set TMPDIR to another folder"
 
 

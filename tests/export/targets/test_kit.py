@@ -203,6 +203,7 @@ def test_a_failure_leaves_the_old_kit(planned, tmp_path, monkeypatch, step):
         return fail() if path.suffix == ".part" else replace(path, target)
 
     if step == "exchange":
+        monkeypatch.setattr(_files, "_exchange", lambda one, other: False)
         monkeypatch.setattr(_files.Path, "replace", fail_for_drafts)
     else:
         monkeypatch.setattr(kit_module.np, "savez", fail)

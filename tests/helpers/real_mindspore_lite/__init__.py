@@ -76,6 +76,8 @@ def real_lite() -> Iterator[None]:
 
 
 def _forget() -> None:
+    if hasattr(link := getattr(sys.modules.get("mindspore_lite"), "_link", None), "close"):
+        link.close()
     for name in [name for name in sys.modules if name.split(".")[0] == "mindspore_lite"]:
         del sys.modules[name]
 

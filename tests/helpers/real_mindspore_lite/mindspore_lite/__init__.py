@@ -40,7 +40,7 @@ class _Link:
         self._lock = threading.Lock()
         self.seconds = 0.0
         self.freed: list[int] = []  # a finalizer must not ask while another request is under way
-        weakref.finalize(self, _stop, self._connection, process)
+        self.close = weakref.finalize(self, _stop, self._connection, process)
 
     def ask(self, *request: Any) -> Any:
         with self._lock:
