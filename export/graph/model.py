@@ -31,11 +31,33 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ModelNotFoundError(f"there is no ONNX file {path}; check the path")
     try:
-        return onnx.load(path)
+        model = onnx.load(path)
+        _check_text(model)
+        return model
     except Exception as error:  # protobuf's, onnx's or the system's, depending on the damage
         raise ModelError(
             f"{path} is not a whole ONNX file ({error}); copy or export it again"
         ) from error
+
+
+def _check_text(message: Any) -> None:
+    """Check the encoding of all text of a message, in place of which protobuf may give bytes.
+
+    Raises:
+        ValueError: some of it is not UTF-8.
+    """
+    for field in message.DESCRIPTOR.fields:
+        if field.type == field.TYPE_STRING:
+            value = getattr(message, field.name)
+            texts = [value] if isinstance(value, (str, bytes)) else value
+            if any(isinstance(text, bytes) for text in texts):
+                raise ValueError(f"{field.full_name} is not UTF-8")
+        elif field.type == field.TYPE_MESSAGE:
+            value = getattr(message, field.name)
+            if hasattr(value, "DESCRIPTOR"):  # one message, there or not
+                value = [value] if message.HasField(field.name) else []
+            for each in value:
+                _check_text(each)
 
 
 def opset(model: onnx.ModelProto) -> int:
@@ -47,7 +69,10 @@ def opset(model: onnx.ModelProto) -> int:
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """Return a node's attributes as Python values; strings are str."""
     found = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-    return {n: v.decode() if isinstance(v, bytes) else v for n, v in found.items()}
+    return {
+        name: value.decode(errors="replace") if isinstance(value, bytes) else value
+        for name, value in found.items()
+    }
 
 
 def model_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -15,7 +15,7 @@ from models import brightness_model, spec_of_brightness
 from networks import SMALL
 from requirements import needs
 
-from r2p_edge.artifact import files as _files
+from r2p_edge.artifact import atomic
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import OutputError
@@ -203,8 +203,8 @@ def test_a_failure_leaves_the_old_kit(planned, tmp_path, monkeypatch, step):
         return fail() if path.suffix == ".part" else replace(path, target)
 
     if step == "exchange":
-        monkeypatch.setattr(_files, "_exchange", lambda one, other: False)
-        monkeypatch.setattr(_files.Path, "replace", fail_for_drafts)
+        monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(atomic.Path, "replace", fail_for_drafts)
     else:
         monkeypatch.setattr(kit_module.np, "savez", fail)
     with pytest.raises(KeyboardInterrupt if step == "interrupt" else OutputError):

@@ -1,0 +1,37 @@
+"""Reading of ONNX models: text that is not UTF-8 is damage, which protobuf gives as bytes."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+from models import brightness_model
+
+from r2p_edge.errors import ModelError
+from r2p_edge.export.graph.model import attributes, load_onnx
+
+
+@pytest.fixture
+def content(tmp_path):
+    model = onnx.load(brightness_model(tmp_path / "model.onnx"))
+    model.graph.name = "GRAPH"
+    model.graph.node[0].name = "NODE0"
+    model.graph.node[0].input.append("INPUT")
+    model.graph.initializer[0].name = "TENSR"
+    model.metadata_props.add(key="NOTES", value="VALUE")
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("text", [b"GRAPH", b"NODE0", b"INPUT", b"TENSR", b"NOTES", b"VALUE"])
+def test_text_that_is_not_utf8(tmp_path, content, text):
+    assert content.count(text) == 1
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(content)
+    assert load_onnx(path).SerializeToString() == content
+    path.write_bytes(content.replace(text, b"\xff\xfe\xff\xfe\xff"))
+    with pytest.raises(ModelError, match=r"damaged\.onnx is not a whole ONNX file .*UTF-8.*; copy"):
+        load_onnx(path)
+
+
+def test_attributes_may_hold_any_bytes():
+    node = onnx.helper.make_node("EPContext", [], [], cache=b"\xff\x00", mode="fast", size=3)
+    assert attributes(node) == {"cache": "\ufffd\x00", "mode": "fast", "size": 3}
