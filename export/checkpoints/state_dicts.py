@@ -128,7 +128,8 @@ def _of_module(module: Instance) -> Iterator[tuple[str, Tensor]]:
         children = state.get("_modules", state).items()
         waiting += [
             (f"{prefix}{name}.", depth + 1, child)
-            for name, child in reversed(children) if _is_module(child)
+            for name, child in reversed(children)
+            if _is_module(child)
         ]
 
 

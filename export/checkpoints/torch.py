@@ -95,8 +95,8 @@ def _stored(name: str, storage: Storage, saved: TorchContent) -> StoredTensor:
     start, length = saved.place(storage)
     if length < storage.size:
         raise CheckpointError(
-            f"tensor {plain(name)} needs {storage.size} bytes and the file has {length}; it is damaged, "
-            "download it again"
+            f"tensor {plain(name)} needs {storage.size} bytes and the file has {length}; it is "
+            "damaged, download it again"
         )
     return StoredTensor(name, storage.dtype, (storage.count,), ((start, storage.size),))
 
@@ -110,7 +110,9 @@ def _numbers(file: BinaryIO, tensor: StoredTensor) -> npt.NDArray[np.generic]:
         # A raw file may return fewer bytes than requested.
         count = file.readinto(data[done:])  # type: ignore[attr-defined]
         if not count:
-            raise CheckpointError(f"tensor {plain(tensor.name)} is cut off; download the file again")
+            raise CheckpointError(
+                f"tensor {plain(tensor.name)} is cut off; download the file again"
+            )
         done += count
     return decode(data, tensor)
 
@@ -122,8 +124,8 @@ def _viewed(
     count, held = math.prod(view.shape), view.storage.count
     if count > held:  # a view may repeat what is stored, without limit
         raise CheckpointError(
-            f"tensor {plain(name)} has {count} numbers, of which the file holds {held}; save a copy of "
-            "it (tensor.clone())"
+            f"tensor {plain(name)} has {count} numbers, of which the file holds {held}; save a "
+            "copy of it (tensor.clone())"
         )
     try:
         return np.lib.stride_tricks.as_strided(
