@@ -13,8 +13,10 @@ from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, shown_as
+from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import SourceModel, contract_of, find_source
 from r2p_edge.export.onnx_forms import OnnxForms
+from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
 from r2p_edge.spec import ModelSpec
@@ -62,6 +64,7 @@ def build(
     input: Literal["uint8", "float32"] | None = None,
     batch: int | None = None,
     weights_key: str | None = None,
+    family: str | None = None,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -95,6 +98,9 @@ def build(
         batch: clips per call; by default 1, or what an ONNX source has.
         weights_key: the place of the weights in a PyTorch file that has several sets of them, as
             keys with dots between them ("model_ema").
+        family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
+            are those of several families that compute different things; a preset of one of them
+            decides too.
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -114,7 +120,9 @@ def build(
     wanted = _check_targets(targets, precision)
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
-    model = find_source(source, weights_key)
+    hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
+    weights = WeightsOptions(weights_key, family, hints)
+    model = find_source(source, weights)
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(
         model,
@@ -144,7 +152,7 @@ def build(
             any_input=input is None,
             batch=batch,
             quantizer=quantizer,
-            weights_key=weights_key,
+            weights=weights,
         )
         report = ExportReport([], [])
         for target in wanted:

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
-from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
+from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.presets import PRESETS, fitting_presets, preset
 from r2p_edge.runtimes import RUNTIMES
@@ -31,20 +31,20 @@ class SourceModel(NamedTuple):
         path: file of a checkpoint or ONNX model.
         bundled: whether it is the bundled model.
         carried: spec that an ONNX artifact carries; None for every other file.
-        weights_key: the place of the weights in the file; see `read_checkpoint`.
+        weights: how the weights of a checkpoint are to be read.
     """
 
     path: Path
     bundled: bool
     carried: ModelSpec | None
-    weights_key: str | None
+    weights: WeightsOptions
 
 
-def find_source(source: str | Path, weights_key: str | None = None) -> SourceModel:
+def find_source(source: str | Path, weights: WeightsOptions | None = None) -> SourceModel:
     """Return the model with a path, or the bundled one for "motion".
 
     Raises:
-        UsageError: a key chooses among the weights of an ONNX file.
+        UsageError: the options are about a checkpoint, and this is an ONNX file.
         ModelNotFoundError: there is no such file.
         SpecError: the spec of an ONNX artifact is damaged.
     """
@@ -56,17 +56,18 @@ def find_source(source: str | Path, weights_key: str | None = None) -> SourceMod
         raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
     if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
-    suffix = path.suffix.lower()
-    if suffix == ".onnx" and weights_key is not None:
-        raise UsageError(f"{path} has one set of weights, as every ONNX file; leave the key out")
+    suffix, weights = path.suffix.lower(), weights or WeightsOptions()
+    if suffix == ".onnx" and (weights.key or weights.family):
+        raise UsageError(
+            f"{path} is an ONNX file, which has one set of weights and says what it computes; "
+            "leave weights_key and family out"
+        )
     if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
         raise ModelError(
             f"{path} is a model that was built for one runtime, and no other is made from it; give "
             "the checkpoint or the ONNX file that it was made from"
         )
-    return SourceModel(
-        path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights_key
-    )
+    return SourceModel(path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights)
 
 
 def contract_of(
@@ -150,8 +151,8 @@ def _sizes(source: SourceModel) -> tuple[int | None, int | None, tuple[int, int]
         from r2p_edge.export.graph.model import load_onnx, network_sizes
 
         return network_sizes(load_onnx(source.path))
-    named = canonical_parameters(read_checkpoint(source.path, source.weights_key).parameters)
-    return network_from_parameters(named.parameters, named.bn_eps).classes, None, None
+    named = source.weights.named(read_checkpoint(source.path, source.weights.key))
+    return network_from_parameters(named.parameters, named.family, named.names).classes, None, None
 
 
 def _changed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import with_input
 from r2p_edge.export.targets.base import GraphForm, OnnxForm, Quantizer, Target
 from r2p_edge.spec import InputSpec, ModelSpec
@@ -28,7 +29,7 @@ class OnnxForms:
         any_input: whether each target may choose the input that it is known to take.
         batch: clips per call; None for the model's own, 1 where that is open.
         quantizer: maker of int8; None where no form is quantized.
-        weights_key: the place of the weights in a checkpoint; see `read_checkpoint`.
+        weights: how the weights of a checkpoint are read.
 
     Raises:
         ModelError: an ONNX model cannot be read.
@@ -44,11 +45,11 @@ class OnnxForms:
         any_input: bool = False,
         batch: int | None = None,
         quantizer: Quantizer | None = None,
-        weights_key: str | None = None,
+        weights: WeightsOptions | None = None,
     ) -> None:
         self._source, self._contract, self._scratch = source, contract, scratch
         self._graph, self._batch, self._quantizer = graph, batch, quantizer
-        self._weights_key = weights_key
+        self._weights = weights or WeightsOptions()
         self._is_onnx = source.suffix.lower() == ".onnx"
         self._own: GraphForm | None = "conv3d"
         self._any_input = any_input
@@ -114,7 +115,9 @@ class OnnxForms:
                     path,
                     batch=batch,
                     graph=graph,
-                    weights_key=self._weights_key,
+                    weights_key=self._weights.key,
+                    family=self._weights.family,
+                    hints=self._weights.hints,
                 )
             self._plain[form] = OnnxForm(path, spec)
         return self._plain[form]

@@ -35,6 +35,8 @@ class Preset:
         name: name of the preset.
         classes: number of outputs.
         description: the weights that it is for, in a few words.
+        families: names of the families of networks that were trained so; see
+            `checkpoints.families`.
         label_file: file of class names in the package's assets.
         clip, mean, std, resize, crop, scale: as in `ModelSpec`.
     """
@@ -42,6 +44,7 @@ class Preset:
     name: str
     classes: int
     description: str
+    families: tuple[str, ...]
     label_file: str
     clip: ClipSpec
     mean: _Channels
@@ -97,8 +100,35 @@ _ALL = (
         name="kinetics400-torchvision",
         classes=400,
         description="torchvision's r2plus1d_18",
+        families=("torchvision",),
         label_file="kinetics400.txt",
         clip=ClipSpec(frames=16, interval=1, fps=15.0),
+        mean=_KINETICS_MEAN,
+        std=_KINETICS_STD,
+    ),
+    # facebookresearch/VMZ: pt/vmz/func/test.py and pt/vmz/datasets/data.py, whose width of 174 is
+    # as written there. Its networks were published for clips of 8 and 32 frames.
+    Preset(
+        name="kinetics400-vmz",
+        classes=400,
+        description="VMZ's r2plus1d",
+        families=("vmz", "vmz-152"),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=32, interval=1, fps=15.0),
+        resize=ResizeSpec(mode="stretch", height=128, width=174),
+        mean=_KINETICS_MEAN,
+        std=_KINETICS_STD,
+    ),
+    # moabitcoin/ig65m-pytorch: ig65m/cli/extract.py and ig65m/transforms.py. It takes every frame
+    # of files whose rate the code does not touch; most of Kinetics is 30 frames per second.
+    Preset(
+        name="kinetics400-ig65m",
+        classes=400,
+        description="ig65m-pytorch's r2plus1d_34_32_kinetics",
+        families=("vmz",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=32, interval=1, fps=30.0),
+        resize=ResizeSpec(mode="short_side", size=128),
         mean=_KINETICS_MEAN,
         std=_KINETICS_STD,
     ),
@@ -111,7 +141,8 @@ _ALL = (
     Preset(
         name="kinetics400-gluoncv",
         classes=400,
-        description="GluonCV's r2plus1d_v1_resnet18 and _resnet34",
+        description="GluonCV's r2plus1d_v1",
+        families=("gluoncv", "gluoncv-50"),
         label_file="kinetics400.txt",
         clip=ClipSpec(frames=16, interval=2, fps=30.0),
         mean=_IMAGENET_MEAN,
@@ -124,6 +155,7 @@ _ALL = (
         name="ucf101-mindspore",
         classes=101,
         description="mindspore-ai/models' r2plus1d",
+        families=("mindspore",),
         label_file="ucf101-mindspore.txt",
         clip=ClipSpec(
             frames=16,
@@ -141,6 +173,7 @@ _ALL = (
         name="motion",
         classes=12,
         description="the bundled motion model",
+        families=("gluoncv",),
         label_file="motion.txt",
         clip=ClipSpec(frames=16, interval=2, fps=25.0),
         mean=(0.45, 0.45, 0.45),

@@ -1,145 +1,262 @@
-"""The R(2+1)D network (Tran et al. 2018, arXiv 1711.11248) that named parameters belong to.
+"""The R(2+1)D network that named parameters belong to: its steps, and the shapes of its parameters.
 
-The stem and the four stages of residual blocks are those of torchvision, GluonCV and MindSpore;
-depth, widths and mid channels are read from the shapes, so narrow and deep variants work too.
+Canonical names are those of GluonCV's r2plus1d_v1 with torch's batch-norm leaves, and likewise for
+what other families have::
+
+    conv1 bn1 conv2 bn2                                          the stem's halves
+    layerL.B.convK bnK                                           a plain convolution of a block
+    layerL.B.convK.{conv1,bn1,conv2[,bn2]} layerL.B.bnK          one with two halves
+    layerL.B.downsample.{0,1}                                    a shortcut, or
+    layerL.B.downsample.0.{conv1,bn1,conv2[,bn2]}, .downsample.1
+    fc.{weight,bias}
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from r2p_edge.export.checkpoints.families import Family, Pool, Triple
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape, check_parameters
 
-_DEPTHS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}
+_DEPTHS = {
+    (2, (2, 2, 2, 2)): 18,
+    (2, (3, 4, 6, 3)): 34,
+    (3, (3, 4, 6, 3)): 50,
+    (3, (3, 4, 23, 3)): 101,
+    (3, (3, 8, 36, 3)): 152,
+    (3, (3, 24, 36, 3)): 200,
+}
+"""The published depths, by the convolutions of a block and the blocks of each stage."""
+
+NORM = ("weight", "bias", "running_mean", "running_var")
+"""Canonical names of a batch norm's parameters."""
+
+
+class Conv(NamedTuple):
+    """A convolution, padded by half its kernel; it may have a bias."""
+
+    name: str
+    stride: Triple
+
+
+class Norm(NamedTuple):
+    """A batch norm."""
+
+    name: str
+    eps: float
+
+
+class Relu(NamedTuple):
+    """A ReLU after the module of that name."""
+
+    after: str
+
+
+Step = Conv | Norm | Relu | Pool
 
 
 @dataclass(frozen=True)
 class Block:
-    """A residual block of two (2+1)D convolutions.
+    """A residual block: the ReLU of the sum of two paths.
 
     Attributes:
         name: such as "layer2.0".
-        inputs, outputs: channels.
-        mids: channels between the spatial and the temporal half of each convolution.
-        stride: of the first convolution and the shortcut, in time and space.
-        downsample: True if the shortcut is a 1x1x1 convolution, False if it is the identity.
+        steps: of the longer path.
+        shortcut: steps of the shorter path; none if it is the identity.
     """
 
     name: str
-    inputs: int
-    outputs: int
-    mids: tuple[int, int]
-    stride: int
-    downsample: bool
-
-    def parameter_shapes(self) -> Iterator[tuple[str, ParameterShape]]:
-        """Yield the name and shape of every parameter of the block, in the order of execution."""
-        for i, inputs, mid in ((1, self.inputs, self.mids[0]), (2, self.outputs, self.mids[1])):
-            conv = f"{self.name}.conv{i}"
-            yield f"{conv}.conv1.weight", (mid, inputs, 1, 3, 3)
-            yield from _norm_shapes(f"{conv}.bn1", mid)
-            yield f"{conv}.conv2.weight", (self.outputs, mid, 3, 1, 1)
-            yield from _norm_shapes(f"{self.name}.bn{i}", self.outputs)
-        if self.downsample:
-            yield f"{self.name}.downsample.0.weight", (self.outputs, self.inputs, 1, 1, 1)
-            yield from _norm_shapes(f"{self.name}.downsample.1", self.outputs)
+    steps: tuple[Step, ...]
+    shortcut: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class VideoResNet:
-    """The shape of an R(2+1)D network.
+    """The structure of an R(2+1)D network.
 
     Attributes:
         counts: blocks in each of the four stages.
-        stem: channels between the spatial and the temporal half of the stem.
-        width: channels after the stem.
+        stem: steps before the blocks.
         blocks: in the order of execution.
         classes: number of outputs.
-        bn_eps: the epsilon that every batch norm adds to the variance.
+        shapes: shape of every parameter by its canonical name, in the order of execution.
     """
 
     counts: tuple[int, int, int, int]
-    stem: int
-    width: int
+    stem: tuple[Step, ...]
     blocks: tuple[Block, ...]
     classes: int
-    bn_eps: float
+    shapes: Mapping[str, ParameterShape]
 
     @property
     def arch(self) -> str:
         """Name such as "r2plus1d_34"; unpublished block counts are spelled "r2plus1d_1-2-2-1".
 
-        Several block counts have the same depth, so only the two published ones are named by it.
+        Several block counts have the same depth, so only the published ones are named by it.
         """
-        depth = _DEPTHS.get(self.counts)
-        return f"r2plus1d_{depth or '-'.join(map(str, self.counts))}"
+        convs = len({name for name in self.shapes if name.startswith("layer1.0.bn")}) // len(NORM)
+        depth = _DEPTHS.get((convs, self.counts)) or "-".join(map(str, self.counts))
+        return f"r2plus1d_{depth}"
 
-    def parameter_shapes(self) -> Iterator[tuple[str, ParameterShape]]:
-        """Yield the name and shape of every parameter of the network, in the order of execution."""
-        yield "conv1.weight", (self.stem, 3, 1, 7, 7)
-        yield from _norm_shapes("bn1", self.stem)
-        yield "conv2.weight", (self.width, self.stem, 3, 1, 1)
-        yield from _norm_shapes("bn2", self.width)
-        for block in self.blocks:
-            yield from block.parameter_shapes()
-        yield "fc.weight", (self.classes, self.blocks[-1].outputs)
-        yield "fc.bias", (self.classes,)
+    @property
+    def reduction(self) -> tuple[int, int]:
+        """How often the steps halve time and space, as factors."""
+        strides = [
+            step.stride
+            for steps in (self.stem, *(block.steps for block in self.blocks))
+            for step in steps
+            if isinstance(step, (Conv, Pool))
+        ]
+        return math.prod(s[0] for s in strides), math.prod(s[1] for s in strides)
 
 
-def network_from_parameters(parameters: Mapping[str, np.ndarray], bn_eps: float) -> VideoResNet:
+def network_from_parameters(
+    parameters: Mapping[str, np.ndarray], family: Family, names: Mapping[str, str] | None = None
+) -> VideoResNet:
     """Find the R(2+1)D network that canonically named parameters belong to.
 
     Args:
-        parameters: floating-point arrays, named as in `dialects`.
-        bn_eps: epsilon of the batch norms, which checkpoint files do not store.
+        parameters: floating-point arrays, named as above.
+        family: decides what the shapes do not tell.
+        names: names in the file by canonical name, for errors.
 
     Raises:
         CheckpointError: a parameter is missing, unknown, has a shape or dtype other than the
             network implies, contains NaN or infinity, or is a negative variance.
     """
-    network = _guess(parameters, bn_eps)
-    check_parameters(parameters, dict(network.parameter_shapes()))
+    network = _Guess(parameters, family).network()
+    check_parameters(parameters, network.shapes, names or {})
     return network
 
 
-def _guess(parameters: Mapping[str, np.ndarray], bn_eps: float) -> VideoResNet:
-    """Return the network that the names and the convolutions' output channels suggest."""
+def unit_names(unit: str, outer: str, count: int) -> list[str]:
+    """Return the canonical names of a convolution of `count` convolutions and norms.
 
-    def channels(name: str) -> int:
-        value = parameters.get(f"{name}.weight")
+    Args:
+        unit: its name.
+        outer: name of the norm after it.
+    """
+    halves = [f"{unit}.conv1", f"{unit}.bn1", f"{unit}.conv2", f"{unit}.bn2", outer]
+    return {
+        2: [unit, outer],
+        3: halves[:3],
+        4: [*halves[:3], outer],
+        5: halves,
+    }[count]
+
+
+def stem_names(count: int) -> list[str]:
+    """Return the canonical names of a stem of `count` convolutions and norms."""
+    return ["conv1", "bn1", "conv2", "bn2"][:count]
+
+
+class _Guess:
+    """The network that the names and the convolutions' output channels suggest."""
+
+    def __init__(self, parameters: Mapping[str, np.ndarray], family: Family) -> None:
+        self._parameters, self._family = parameters, family
+        self._shapes: dict[str, ParameterShape] = {}
+        self._modules = {
+            name[:end] for name in parameters for end, char in enumerate(name) if char == "."
+        }
+
+    def network(self) -> VideoResNet:
+        layout = self._family.layout
+        names = stem_names(len(layout.stem.split()))
+        stem, channels = self._convolution(names, 3, (1, 2), kernel=7)
+        if self._family.pool is not None:
+            stem.append(self._family.pool)
+        counts, blocks = [], []
+        for stage, strides in enumerate(layout.strides, 1):
+            indices = range(1000)
+            found = [i for i in indices if f"layer{stage}.{i}" in self._modules]
+            # A stage without parameters counts one block, whose parameters are then missing.
+            counts.append(max(found, default=0) + 1)
+            for index in range(counts[-1]):
+                stride = strides if index == 0 else (1, 1)
+                block, channels = self._block(f"layer{stage}.{index}", channels, stride)
+                blocks.append(block)
+        classes = self._channels("fc")
+        self._shapes |= {"fc.weight": (classes, channels), "fc.bias": (classes,)}
+        first, second, third, fourth = counts
+        return VideoResNet(
+            (first, second, third, fourth), tuple(stem), tuple(blocks), classes, self._shapes
+        )
+
+    def _block(self, name: str, inputs: int, stride: tuple[int, int]) -> tuple[Block, int]:
+        layout, channels, steps = self._family.layout, inputs, []
+        strided = next(i for i, conv in enumerate(layout.convs) if len(conv.split()) > 2)
+        for number, conv in enumerate(layout.convs, 1):
+            count = len(conv.split())
+            names = unit_names(f"{name}.conv{number}", f"{name}.bn{number}", count)
+            own = stride if number - 1 == strided else (1, 1)
+            kernel = 3 if count > 2 else 1
+            more, channels = self._convolution(names, channels, own, kernel=kernel)
+            steps += more
+        shortcut: list[Step] = []
+        changes = UNKNOWN not in (inputs, channels) and inputs != channels
+        if stride != (1, 1) or changes or f"{name}.downsample" in self._modules:
+            count = len(layout.shortcut.split())
+            names = unit_names(f"{name}.downsample.0", f"{name}.downsample.1", count)
+            shortcut, _ = self._convolution(names, inputs, stride, kernel=1, outputs=channels)
+        last = len(steps) - 1  # the ReLU of a block's end comes after the sum
+        return Block(name, tuple(steps[:last]), tuple(shortcut[:-1])), channels
+
+    def _convolution(
+        self,
+        names: list[str],
+        inputs: int,
+        stride: tuple[int, int],
+        *,
+        kernel: int,
+        outputs: int | None = None,
+    ) -> tuple[list[Step], int]:
+        """Return the steps of a convolution, a ReLU after each norm, and its output channels.
+
+        Args:
+            names: canonical names of its convolutions and norms in turn.
+            inputs: channels.
+            stride: in time and space.
+            kernel: size in space.
+            outputs: channels, where they are known.
+        """
+        steps: list[Step] = []
+        channels = inputs
+        for number, name in enumerate(names):
+            if number not in (0, 2):
+                inner = self._family.inner_eps is not None and number == 1 and len(names) > 2
+                eps = self._family.inner_eps if inner else self._family.eps
+                assert eps is not None
+                steps += [Norm(name, eps), Relu(name)]
+                self._shapes |= {f"{name}.{leaf}": (channels,) for leaf in NORM}
+                continue
+            halves = len(names) > 2
+            in_time = halves and (number == 0) == self._family.layout.time_first
+            time, space = stride
+            if halves:
+                time, space = (time, 1) if in_time else (1, space)
+            steps.append(Conv(name, (time, space, space)))
+            before, channels = channels, self._channels(name)
+            if outputs is not None and number == (2 if halves else 0):
+                channels = outputs
+            sizes = (self._time(name), 1, 1) if in_time else (1, kernel, kernel)
+            self._shapes[f"{name}.weight"] = (channels, before, *sizes)
+            if f"{name}.bias" in self._parameters:
+                self._shapes[f"{name}.bias"] = (channels,)
+        return steps, channels
+
+    def _channels(self, name: str) -> int:
+        value = self._parameters.get(f"{name}.weight")
         return value.shape[0] if value is not None and value.ndim else UNKNOWN
 
-    counts = []
-    blocks: list[Block] = []
-    inputs = width = channels("conv2")
-    for stage in range(1, 5):
-        pattern = re.compile(rf"layer{stage}\.(\d+)\.")
-        indices = [int(match[1]) for name in parameters if (match := pattern.match(name))]
-        # A stage without parameters counts one block, whose parameters are reported as missing.
-        counts.append(max(indices, default=0) + 1)
-        for index in range(counts[-1]):
-            name = f"layer{stage}.{index}"
-            outputs = channels(f"{name}.conv1.conv2")
-            mids = channels(f"{name}.conv1.conv1"), channels(f"{name}.conv2.conv1")
-            stride = 2 if stage > 1 and index == 0 else 1
-            downsample = stride != 1 or (index == 0 and inputs != outputs)
-            blocks.append(Block(name, inputs, outputs, mids, stride, downsample))
-            inputs = outputs
-    first, second, third, fourth = counts
-    return VideoResNet(
-        counts=(first, second, third, fourth),
-        stem=channels("conv1"),
-        width=width,
-        blocks=tuple(blocks),
-        classes=channels("fc"),
-        bn_eps=bn_eps,
-    )
-
-
-def _norm_shapes(name: str, channels: int) -> Iterator[tuple[str, ParameterShape]]:
-    for field in ("weight", "bias", "running_mean", "running_var"):
-        yield f"{name}.{field}", (channels,)
+    def _time(self, name: str) -> int:
+        """Return the length in time of a kernel, which has to be odd."""
+        value = self._parameters.get(f"{name}.weight")
+        if value is None or value.ndim != 5 or value.shape[2] % 2 == 0:
+            return 3
+        return int(value.shape[2])

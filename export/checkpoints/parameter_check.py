@@ -15,30 +15,33 @@ UNKNOWN = -1
 
 
 def check_parameters(
-    parameters: Mapping[str, np.ndarray], expected: Mapping[str, ParameterShape]
+    parameters: Mapping[str, np.ndarray],
+    expected: Mapping[str, ParameterShape],
+    names: Mapping[str, str],
 ) -> None:
     """Check names, shapes, dtypes and values, and report every problem at once.
 
     Args:
         parameters: arrays by canonical name.
         expected: shape of every parameter of the network; `UNKNOWN` sizes fit any.
+        names: names in the file by canonical name, which errors show; others are as they are.
 
     Raises:
         CheckpointError: a parameter is missing, unknown, has another shape or dtype, contains NaN
             or infinity, or is a negative variance.
     """
     problems = [
-        f"{name} is missing, expected {_text(shape)}"
+        f"{names.get(name, name)} is missing, expected {_text(shape)}"
         for name, shape in expected.items()
         if name not in parameters
     ]
     problems += [
-        f"{name} is {_text(parameters[name].shape)}, expected {_text(shape)}"
+        f"{names.get(name, name)} is {_text(parameters[name].shape)}, expected {_text(shape)}"
         for name, shape in expected.items()
         if name in parameters and not _fits(parameters[name].shape, shape)
     ]
     problems += [
-        f"{name} {_text(value.shape)} is not part of the network"
+        f"{names.get(name, name)} {_text(value.shape)} is not part of the network"
         for name, value in parameters.items()
         if name not in expected
     ]
@@ -48,7 +51,9 @@ def check_parameters(
             "give a checkpoint of one, or export another model from ONNX or PyTorch"
         )
     problems = [
-        problem for name in expected if (problem := _bad_value(name, parameters[name])) is not None
+        f"{names.get(name, name)} {problem}"
+        for name in expected
+        if (problem := _bad_value(name, parameters[name])) is not None
     ]
     if problems:
         raise CheckpointError(
@@ -59,12 +64,12 @@ def check_parameters(
 
 def _bad_value(name: str, value: np.ndarray) -> str | None:
     if value.dtype.kind != "f":
-        return f"{name} is of dtype {value.dtype}, expected floating point"
+        return f"is of dtype {value.dtype}, expected floating point"
     broken = value.size - np.count_nonzero(np.isfinite(value))
     if broken:
-        return f"{name} has {broken} of {value.size} numbers NaN or infinite"
+        return f"has {broken} of {value.size} numbers NaN or infinite"
     if name.endswith(".running_var") and value.min() < 0:
-        return f"{name} is a variance but goes down to {value.min():.3g}"
+        return f"is a variance but goes down to {value.min():.3g}"
     return None
 
 

@@ -5,7 +5,6 @@ The content decides the format of a file, not its name: PyTorch Lightning writes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ _FOREIGN = (
 )
 _SAFETENSORS_HEADER = 100_000_000  # bytes; the safetensors package refuses longer ones too
 _PICKLE_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
-_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,8 @@ class Checkpoint:
 def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpoint:
     """Read the parameters from a checkpoint file.
 
-    Training state (optimiser, counters) is left out, and a prefix that all names share is removed.
-    No library of the file's is needed, and code in it is never run.
+    Training state (optimiser, counters) is left out. No library of the file's is needed, and code
+    in it is never run.
 
     Args:
         path: the file.
@@ -77,7 +75,7 @@ def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpo
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"checkpoint {path} cannot be read ({reason}); check it") from error
-    return Checkpoint(_without_prefix(parameters), sha256, path.name, kind)
+    return Checkpoint(parameters, sha256, path.name, kind)
 
 
 def _read(path: Path, key: str | None) -> tuple[dict[str, npt.NDArray[np.generic]], str, Format]:
@@ -113,27 +111,3 @@ def _recognise(head: bytes) -> Format:
         "the file does not start as a .ckpt (MindSpore), .pth, .pt or .safetensors file does; give "
         "one of these, or export an ONNX model as it is"
     )
-
-
-def _without_prefix(
-    parameters: Mapping[str, npt.NDArray[np.generic]],
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Remove wrappers' prefixes and the leading components that all names share.
-
-    A network's own parameters have at least two components (`fc.weight`), so the last two stay.
-    """
-    names = {name: name for name in parameters}
-    for name in names:
-        short = name
-        while short.startswith(_WRAPPERS):
-            short = short.split(".", 1)[1]
-        if short not in names:
-            names[name] = short
-    while True:
-        split = [short.split(".", 2) for short in names.values()]
-        if not split or any(len(parts) < 3 or parts[0] != split[0][0] for parts in split):
-            break
-        names = {name: short.split(".", 1)[1] for name, short in names.items()}
-    if len(set(names.values())) < len(names):
-        return dict(parameters)
-    return {short: parameters[name] for name, short in names.items()}

@@ -44,6 +44,12 @@ class BatchNorm(NamedTuple):
     running_var: np.ndarray
     eps: float
 
+    @property
+    def factor(self) -> np.ndarray:
+        """Factor of each channel, in float64."""
+        factor: np.ndarray = self.weight / np.sqrt(self.running_var.astype(np.float64) + self.eps)
+        return factor
+
 
 class GraphBuilder:
     """An ONNX graph under construction, to which every method adds nodes in execution order.
@@ -100,33 +106,60 @@ class GraphBuilder:
         name: str,
         x: str,
         weight: np.ndarray,
-        norm: BatchNorm,
+        bias: np.ndarray | None,
+        norm: BatchNorm | None,
         output: str,
         *,
         stride: Sequence[int] = (1, 1, 1),
-        padding: Sequence[int] = (0, 0, 0),
     ) -> str:
-        """Add a bias-free convolution and the batch norm after it as one Conv; return its output.
+        """Add a convolution and the batch norm after it as one Conv; return its output.
 
         Args:
             name: of the convolution in the source network.
             x: name of the input tensor, (N, C, T, H, W).
-            weight: (O, C, kt, kh, kw).
-            norm: of O channels; folded in float64 and rounded to float32 once.
+            weight: (O, C, kt, kh, kw). There are zeros on both sides, half a kernel of them.
+            bias: (O,), if it has one.
+            norm: of O channels, if there is one; folded in float64 and rounded to float32 once.
             output: name of the output tensor.
             stride: along T, H and W.
-            padding: zeros on both sides of T, H and W.
         """
-        factor = norm.weight / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
-        folded = weight * factor[:, None, None, None, None]
-        bias = norm.bias - norm.running_mean * factor
-        constants = [self._constant(f"{name}.weight", folded), self._constant(f"{name}.bias", bias)]
+        shift = np.zeros(len(weight)) if bias is None else bias
+        if norm is not None:
+            factor = norm.factor
+            weight = weight * factor[:, None, None, None, None]
+            shift = norm.bias - (norm.running_mean - shift) * factor
+        padding = [size // 2 for size in weight.shape[2:]]
+        constants = [
+            self._constant(f"{name}.weight", weight),
+            self._constant(f"{name}.bias", shift),
+        ]
         return self._node(
             "Conv",
             [x, *constants],
             output,
             name=name,
             kernel_shape=list(weight.shape[2:]),
+            strides=list(stride),
+            pads=[*padding, *padding],
+        )
+
+    def norm(self, x: str, norm: BatchNorm, output: str) -> str:
+        """Add a batch norm that follows no convolution; return its output."""
+        shape = (-1, 1, 1, 1)
+        factor = self._constant(f"{output}.factor", norm.factor.reshape(shape))
+        offset = norm.bias - norm.running_mean * norm.factor
+        scaled = self._node("Mul", [x, factor], f"{output}.scaled")
+        shift = self._constant(f"{output}.offset", offset.reshape(shape))
+        return self._node("Add", [scaled, shift], output)
+
+    def pool(self, x: str, kernel: Sequence[int], stride: Sequence[int], output: str) -> str:
+        """Add a max pool, padded by half its kernel; return its output."""
+        padding = [size // 2 for size in kernel]
+        return self._node(
+            "MaxPool",
+            [x],
+            output,
+            kernel_shape=list(kernel),
             strides=list(stride),
             pads=[*padding, *padding],
         )

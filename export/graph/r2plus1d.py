@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from r2p_edge.errors import SpecError
-from r2p_edge.export.checkpoints.network import VideoResNet
+from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
 from r2p_edge.export.graph.builder import BatchNorm, GraphBuilder, embed_spec
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnx
-
-_SPATIAL_STRIDE = 16  # 2 in the stem and in stages 2, 3 and 4
 
 
 def onnx_from_parameters(
@@ -41,61 +40,47 @@ def onnx_from_parameters(
     """
     _check_spec(network, spec)
 
-    def weight(name: str) -> np.ndarray:
-        return parameters[f"{name}.weight"]
-
-    def norm(name: str) -> BatchNorm:
-        return _norm(parameters, name, network.bn_eps)
-
     graph = GraphBuilder()
-
-    def conv2plus1d(x: str, name: str, middle: str, after: str, stride: int = 1) -> str:
-        """Add a spatial convolution, norm `middle`, ReLU, temporal convolution, norm `after`."""
-        spatial = {"stride": (1, stride, stride), "padding": (0, 1, 1)}
-        x = graph.conv(f"{name}.conv1", x, weight(f"{name}.conv1"), norm(middle), middle, **spatial)
-        x = graph.relu(x, f"{middle}.relu")
-        temporal = {"stride": (stride, 1, 1), "padding": (1, 0, 0)}
-        return graph.conv(
-            f"{name}.conv2", x, weight(f"{name}.conv2"), norm(after), after, **temporal
-        )
-
-    x = graph.input(spec, batch)
-    x = graph.conv(
-        "conv1", x, weight("conv1"), norm("bn1"), "bn1", stride=(1, 2, 2), padding=(0, 3, 3)
-    )
-    x = graph.relu(x, "bn1.relu")
-    x = graph.conv("conv2", x, weight("conv2"), norm("bn2"), "bn2", padding=(1, 0, 0))
-    x = graph.relu(x, "bn2.relu")
+    x = _add(graph, parameters, network.stem, graph.input(spec, batch))
     for block in network.blocks:
-        name = block.name
-        y = conv2plus1d(x, f"{name}.conv1", f"{name}.conv1.bn1", f"{name}.bn1", block.stride)
-        y = graph.relu(y, f"{name}.bn1.relu")
-        y = conv2plus1d(y, f"{name}.conv2", f"{name}.conv2.bn1", f"{name}.bn2")
-        if block.downsample:
-            shortcut = f"{name}.downsample"
-            x = graph.conv(
-                f"{shortcut}.0",
-                x,
-                weight(f"{shortcut}.0"),
-                norm(f"{shortcut}.1"),
-                f"{shortcut}.1",
-                stride=(block.stride,) * 3,
-            )
-        x = graph.relu(graph.add(y, x, f"{name}.add"), name)
-    x = graph.head(x, weight("fc"), parameters["fc.bias"], spec.output.name)
+        y = _add(graph, parameters, block.steps, x)
+        x = _add(graph, parameters, block.shortcut, x)
+        x = graph.relu(graph.add(y, x, f"{block.name}.add"), block.name)
+    x = graph.head(x, parameters["fc.weight"], parameters["fc.bias"], spec.output.name)
     model = graph.model(network.arch, x, (batch, network.classes))
     embed_spec(model, spec)
     return model
 
 
-def _norm(parameters: Mapping[str, np.ndarray], name: str, eps: float) -> BatchNorm:
-    return BatchNorm(
-        weight=parameters[f"{name}.weight"],
-        bias=parameters[f"{name}.bias"],
-        running_mean=parameters[f"{name}.running_mean"],
-        running_var=parameters[f"{name}.running_var"],
-        eps=eps,
-    )
+def _add(
+    graph: GraphBuilder, parameters: Mapping[str, np.ndarray], steps: Sequence[Step], x: str
+) -> str:
+    """Add steps after a tensor, a convolution with the norm after it as one; return the output."""
+    for step, following in zip_longest(steps, steps[1:]):
+        if isinstance(step, Conv):
+            norm = following if isinstance(following, Norm) else None
+            x = graph.conv(
+                step.name,
+                x,
+                parameters[f"{step.name}.weight"],
+                parameters.get(f"{step.name}.bias"),
+                None if norm is None else _norm(parameters, norm),
+                step.name if norm is None else norm.name,
+                stride=step.stride,
+            )
+        elif isinstance(step, Norm):
+            if x != step.name:  # else it is in the convolution before
+                x = graph.norm(x, _norm(parameters, step), step.name)
+        elif isinstance(step, Relu):
+            x = graph.relu(x, f"{step.after}.relu")
+        else:
+            x = graph.pool(x, step.kernel, step.stride, "stem.pool")
+    return x
+
+
+def _norm(parameters: Mapping[str, np.ndarray], norm: Norm) -> BatchNorm:
+    weight, bias, mean, variance = (parameters[f"{norm.name}.{leaf}"] for leaf in NORM)
+    return BatchNorm(weight, bias, mean, variance, norm.eps)
 
 
 def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
@@ -118,9 +103,10 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             f"precision is {spec.precision} but the parameters make an fp32 model; "
             "set it to fp32 and convert the model afterwards"
         )
-    if min(spec.crop.height, spec.crop.width) < _SPATIAL_STRIDE or spec.clip.frames < 2:
+    least = network.reduction[1]
+    if min(spec.crop.height, spec.crop.width) < least or spec.clip.frames < 2:
         raise SpecError(
             f"clips are {spec.clip.frames} x {spec.crop.height} x {spec.crop.width}, but the "
-            f"network needs 2 frames and {_SPATIAL_STRIDE} x {_SPATIAL_STRIDE} pixels at least "
+            f"network needs 2 frames and {least} x {least} pixels at least "
             "to see motion; set clip.frames and crop to the sizes of training"
         )

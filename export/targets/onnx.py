@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,6 +55,8 @@ def onnx_from_checkpoint(
     batch: int = 1,
     graph: Literal["conv3d", "conv2d"] = "conv3d",
     weights_key: str | None = None,
+    family: str | None = None,
+    hints: Sequence[str] = (),
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
 
@@ -69,12 +72,16 @@ def onnx_from_checkpoint(
         graph: "conv2d" for the exact form without 3-D convolutions.
         weights_key: the place of the weights in a PyTorch file that has several sets of them, as
             keys with dots between them ("model_ema").
+        family: name in `checkpoints.families.FAMILIES`, where the names and shapes are those of
+            several families that compute different things.
+        hints: names of families, such as those of a preset, which decide if one of them fits.
 
     Returns:
         The spec as it is in the file.
 
     Raises:
-        CheckpointError: the file cannot be read, or is of another network.
+        CheckpointError: the file cannot be read, or is of another network, or of one of several
+            families without a word which.
         SpecError: the spec contradicts the network.
         UsageError: `batch` is not positive.
         ParityError: the artifact's outputs differ from the parameters'; nothing is written.
@@ -85,11 +92,13 @@ def onnx_from_checkpoint(
     check_folder(path)
     check_batch(batch)
     read = read_checkpoint(checkpoint, weights_key)
-    named = canonical_parameters(read.parameters)
-    network = network_from_parameters(named.parameters, named.bn_eps)
-    source = {"file": read.file, "sha256": read.sha256, "dialect": named.dialect}
+    named = canonical_parameters(read.parameters, family, hints)
+    network = network_from_parameters(named.parameters, named.family, named.names)
+    source = {"file": read.file, "sha256": read.sha256, "dialect": named.family.name}
     if weights_key is not None:
         source["weights_key"] = weights_key
+    if named.decided is not None:
+        source["dialect_by"] = named.decided
     spec = fresh_spec(
         spec, graph="conv3d", precision="fp32", source=source, built_with=built_with("onnx")
     )
@@ -99,9 +108,9 @@ def onnx_from_checkpoint(
     clips = verification_clips(spec)
 
     def activations(clip: np.ndarray) -> Any:
-        return reference_activations(named.parameters, named.bn_eps, normalized(clip, spec))
+        return reference_activations(named.parameters, network, normalized(clip, spec))
 
-    logits = reference_logits(named.parameters, named.bn_eps, normalized(clips, spec))
+    logits = reference_logits(named.parameters, network, normalized(clips, spec))
     if graph == "conv2d":
         # Its tensors have other shapes than the reference's, so that an error cannot name one.
         model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")

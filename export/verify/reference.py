@@ -11,22 +11,24 @@ float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-_Triple = tuple[int, int, int]
+from r2p_edge.export.checkpoints.families import Triple
+from r2p_edge.export.checkpoints.network import Conv, Norm, Relu, Step, VideoResNet
 
 
 def reference_logits(
-    parameters: Mapping[str, np.ndarray], bn_eps: float, clips: np.ndarray
+    parameters: Mapping[str, np.ndarray], network: VideoResNet, clips: np.ndarray
 ) -> np.ndarray:
     """Compute the network's logits.
 
     Args:
-        parameters: canonically named, checked by `checkpoints.network.network_from_parameters`.
-        bn_eps: epsilon of every batch norm.
+        parameters: canonically named.
+        network: that `checkpoints.network.network_from_parameters` found in them.
         clips: normalised, (N, 3, T, H, W), float32 or float64. They are computed one after the
             other, so that memory does not grow with N.
 
@@ -35,14 +37,14 @@ def reference_logits(
     """
     logits = []
     for clip in clips:
-        for name, value in reference_activations(parameters, bn_eps, clip[None]):
+        for name, value in reference_activations(parameters, network, clip[None]):
             if name == "logits":
                 logits.append(value)
     return np.concatenate(logits)
 
 
 def reference_activations(
-    parameters: Mapping[str, np.ndarray], bn_eps: float, clips: np.ndarray
+    parameters: Mapping[str, np.ndarray], network: VideoResNet, clips: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Run the network and yield its named activations, in order.
 
@@ -51,74 +53,69 @@ def reference_activations(
     `reference_logits`. Arrays are (N, C, T, H, W), the logits (N, classes); each is valid until
     the next one is yielded.
     """
-    network = _Network(parameters, bn_eps, clips.dtype)
     # Channels last, so that a convolution is a matrix product of the C axis.
-    x = np.moveaxis(clips, 1, -1)
-
-    x = relu(network.conv_bn(x, "conv1", "bn1", stride=(1, 2, 2), padding=(0, 3, 3)))
-    yield "bn1.relu", _channels_first(x)
-    x = relu(network.conv_bn(x, "conv2", "bn2", padding=(1, 0, 0)))
-    yield "bn2.relu", _channels_first(x)
-    for stage in (1, 2, 3, 4):
-        for index in range(network.blocks(stage)):
-            name, s = f"layer{stage}.{index}", 2 if stage > 1 and index == 0 else 1
-            y = network.conv_bn(x, f"{name}.conv1.conv1", f"{name}.conv1.bn1", (1, s, s), (0, 1, 1))
-            y = relu(y)
-            yield f"{name}.conv1.bn1.relu", _channels_first(y)
-            y = relu(network.conv_bn(y, f"{name}.conv1.conv2", f"{name}.bn1", (s, 1, 1), (1, 0, 0)))
-            yield f"{name}.bn1.relu", _channels_first(y)
-            y = relu(
-                network.conv_bn(y, f"{name}.conv2.conv1", f"{name}.conv2.bn1", padding=(0, 1, 1))
-            )
-            yield f"{name}.conv2.bn1.relu", _channels_first(y)
-            y = network.conv_bn(y, f"{name}.conv2.conv2", f"{name}.bn2", padding=(1, 0, 0))
-            yield f"{name}.bn2", _channels_first(y)
-            if f"{name}.downsample.0.weight" in parameters:
-                x = network.conv_bn(x, f"{name}.downsample.0", f"{name}.downsample.1", (s, s, s))
-                yield f"{name}.downsample.1", _channels_first(x)
-            x = relu(y + x)
-            yield name, _channels_first(x)
+    x = pixels = np.moveaxis(clips, 1, -1)
+    for name, x in _run(parameters, network.stem, pixels):
+        yield name, _channels_first(x)
+    for block in network.blocks:
+        y = shortcut = x
+        for name, y in _run(parameters, block.steps, x):
+            yield name, _channels_first(y)
+        for name, shortcut in _run(parameters, block.shortcut, x):
+            yield name, _channels_first(shortcut)
+        x = relu(y + shortcut)
+        yield block.name, _channels_first(x)
     pooled = x.mean(axis=(1, 2, 3), dtype=np.float64)
     yield "pool", pooled
     yield "logits", pooled @ parameters["fc.weight"].T.astype(np.float64) + parameters["fc.bias"]
 
 
-class _Network:
-    """The parameters, and the module that uses them."""
+def _run(
+    parameters: Mapping[str, np.ndarray], steps: Sequence[Step], x: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what steps make of x, (N, T, H, W, C): the outputs that graphs have too.
 
-    def __init__(
-        self, parameters: Mapping[str, np.ndarray], bn_eps: float, dtype: np.dtype
-    ) -> None:
-        self._parameters = parameters
-        self._bn_eps = bn_eps
-        self._dtype = dtype
+    The first of them is a convolution, so that x itself is not changed.
+    """
+    dtype = x.dtype
+    for step, following in zip_longest(steps, steps[1:]):
+        if isinstance(step, Conv):
+            weight = parameters[f"{step.name}.weight"].astype(dtype)
+            padding = tuple(size // 2 for size in weight.shape[2:])
+            x = convolve(x, weight, step.stride, padding)
+            if f"{step.name}.bias" in parameters:
+                x += parameters[f"{step.name}.bias"].astype(dtype)
+            if not isinstance(following, Norm):
+                yield step.name, x
+        elif isinstance(step, Norm):
+            scale, shift, mean, variance = (
+                parameters[f"{step.name}.{leaf}"].astype(np.float64)
+                for leaf in ("weight", "bias", "running_mean", "running_var")
+            )
+            x -= mean.astype(dtype)
+            x /= np.sqrt(variance + step.eps).astype(dtype)
+            x *= scale.astype(dtype)
+            x += shift.astype(dtype)
+            if not isinstance(following, Relu):
+                yield step.name, x
+        elif isinstance(step, Relu):
+            x = relu(x)
+            yield f"{step.after}.relu", x
+        else:
+            x = max_pool(x, step.kernel, step.stride)
+            yield "stem.pool", x
 
-    def blocks(self, stage: int) -> int:
-        """Return the number of blocks in a stage."""
-        count = 0
-        while f"layer{stage}.{count}.conv1.conv1.weight" in self._parameters:
-            count += 1
-        return count
 
-    def conv_bn(
-        self,
-        x: np.ndarray,
-        conv: str,
-        bn: str,
-        stride: _Triple = (1, 1, 1),
-        padding: _Triple = (0, 0, 0),
-    ) -> np.ndarray:
-        """Apply a convolution and the batch norm after it."""
-        x = convolve(x, self._parameters[f"{conv}.weight"].astype(self._dtype), stride, padding)
-        x -= self._parameters[f"{bn}.running_mean"].astype(self._dtype)
-        variance = self._parameters[f"{bn}.running_var"].astype(np.float64)
-        x /= np.sqrt(variance + self._bn_eps).astype(self._dtype)
-        x *= self._parameters[f"{bn}.weight"].astype(self._dtype)
-        x += self._parameters[f"{bn}.bias"].astype(self._dtype)
-        return x
+def max_pool(x: np.ndarray, kernel: Triple, stride: Triple) -> np.ndarray:
+    """Return the largest of each window of x (N, T, H, W, C), padded by half the kernel."""
+    sides = [(0, 0), *((size // 2, size // 2) for size in kernel), (0, 0)]
+    x = np.pad(x, sides, constant_values=-np.inf)
+    windows = sliding_window_view(x, kernel, axis=(1, 2, 3))
+    result: np.ndarray = windows[:, :: stride[0], :: stride[1], :: stride[2]].max(axis=(-3, -2, -1))
+    return result
 
 
-def convolve(x: np.ndarray, weight: np.ndarray, stride: _Triple, padding: _Triple) -> np.ndarray:
+def convolve(x: np.ndarray, weight: np.ndarray, stride: Triple, padding: Triple) -> np.ndarray:
     """Cross-correlate x (N, T, H, W, C) with weight (O, C, kt, kh, kw), without a bias.
 
     There is one matrix product per row of the kernel, summed in place: the rows' windows are

@@ -47,6 +47,12 @@ def add(verbs: Verbs) -> None:
         "lists them (such as model_ema)",
     )
     verb.add_argument(
+        "--family",
+        metavar="NAME",
+        help="family of the network, where names and shapes are those of several, as the error "
+        "lists them (such as vmz)",
+    )
+    verb.add_argument(
         "--to",
         default="onnx",
         metavar="LIST",
@@ -234,6 +240,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         input=options.input,
         batch=options.batch,
         weights_key=options.weights_key,
+        family=options.family,
         calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,

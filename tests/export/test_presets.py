@@ -11,6 +11,7 @@ from requirements import needs
 
 from r2p_edge.calibration import motion
 from r2p_edge.errors import SpecError, UsageError
+from r2p_edge.export.checkpoints.families import FAMILIES
 from r2p_edge.export.presets import PRESETS, Preset, fitting_presets, preset
 from r2p_edge.spec import ModelSpec
 
@@ -22,7 +23,8 @@ def test_every_preset_makes_a_spec(item: Preset) -> None:
     assert (spec.arch, spec.precision, spec.labels) == ("r2plus1d_18", "fp16", item.labels)
     for field in ("clip", "resize", "crop", "scale", "mean", "std"):
         assert getattr(spec, field) == getattr(item, field)
-    assert spec.input_shape == (1, 16, 112, 112, 3)
+    assert spec.input_shape == (1, item.clip.frames, 112, 112, 3)
+    assert set(item.families) <= FAMILIES.keys()
     assert ModelSpec.from_json(spec.to_json()) == spec
 
 
@@ -42,9 +44,11 @@ def test_unknown_preset() -> None:
 
 def test_fitting_presets() -> None:
     kinetics = ["kinetics400-torchvision", "kinetics400-gluoncv"]
-    assert fitting_presets(400) == kinetics
+    longer = ["kinetics400-vmz", "kinetics400-ig65m"]
+    assert sorted(fitting_presets(400)) == sorted(kinetics + longer)
     assert fitting_presets(400, frames=16, size=(112, 112)) == kinetics
-    assert fitting_presets(400, frames=32) == []
+    assert fitting_presets(400, frames=32) == longer
+    assert fitting_presets(400, frames=8) == []
     assert fitting_presets(400, size=(224, 224)) == []
     assert fitting_presets(101) == ["ucf101-mindspore"]
     assert fitting_presets(12) == ["motion"]

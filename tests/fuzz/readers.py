@@ -94,7 +94,7 @@ def _checkpoint(path: Path) -> None:
     from r2p_edge.export.checkpoints.read import read_checkpoint
 
     named = canonical_parameters(read_checkpoint(path).parameters)
-    network_from_parameters(named.parameters, 1e-5)
+    network_from_parameters(named.parameters, named.family)
 
 
 def _model(path: Path) -> None:

@@ -6,12 +6,15 @@ module, written from the layout of GluonCV's r2plus1d_v1 rather than from this p
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from requirements import import_torchvision
 
+from r2p_edge.export.checkpoints.families import FAMILIES
+from r2p_edge.export.checkpoints.network import VideoResNet, network_from_parameters
 from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
 FLOAT = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
@@ -104,16 +107,20 @@ def spec_for(
     return spec.replace(**changes)
 
 
+def network_of(parameters: dict[str, np.ndarray], eps: float = 1e-5) -> VideoResNet:
+    """Return the network of canonically named parameters, with that epsilon of batch norms."""
+    family = dataclasses.replace(FAMILIES["gluoncv"], eps=eps)
+    return network_from_parameters(parameters, family)
+
+
 def small_network(
     spec: ModelSpec, batch: int = 1, parameters: Any = None, eps: float = 1e-5
 ) -> Any:
     """Build a small R(2+1)D as the package exports it, by default of the shape `SMALL`."""
-    from r2p_edge.export.checkpoints.network import network_from_parameters
     from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 
     parameters = random_parameters(**SMALL) if parameters is None else parameters
-    network = network_from_parameters(parameters, eps)
-    return onnx_from_parameters(parameters, network, spec, batch=batch)
+    return onnx_from_parameters(parameters, network_of(parameters, eps), spec, batch=batch)
 
 
 def torch_network(

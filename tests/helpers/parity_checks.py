@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from networks import SMALL, random_parameters, small_network, spec_for
+from networks import SMALL, network_of, random_parameters, small_network, spec_for
 
 from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.parity import verify_onnx
@@ -26,9 +26,11 @@ def check(model, parameters=PARAMETERS, spec=SPEC, eps=EPS, clips=CLIPS):
         model,
         spec,
         clips,
-        reference_logits(parameters, eps, normalized(clips, spec)),
+        reference_logits(parameters, network_of(parameters, eps), normalized(clips, spec)),
         reference="numpy",
-        activations=lambda clip: reference_activations(parameters, eps, normalized(clip, spec)),
+        activations=lambda clip: reference_activations(
+            parameters, network_of(parameters, eps), normalized(clip, spec)
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from requirements import needs
 
 from r2p_edge.agreement import agreement
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
+from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.export.verify.reference import reference_logits
@@ -77,8 +78,9 @@ def test_mindspores_cell_and_our_artifact_answer_alike(narrow, tmp_path, depth, 
     expected = logits[depth, frames, size]
 
     named = canonical_parameters(read_checkpoint(checkpoint).parameters)
-    assert named.dialect == "mindspore"
-    found = agreement(expected, reference_logits(named.parameters, named.bn_eps, clips))
+    assert named.family.name == "mindspore"
+    network = network_from_parameters(named.parameters, named.family)
+    found = agreement(expected, reference_logits(named.parameters, network, clips))
     assert found.max_rel < 1e-4
     assert found.top1 == 1
 

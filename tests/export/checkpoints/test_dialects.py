@@ -10,8 +10,9 @@ import pytest
 from networks import random_parameters
 from requirements import needs
 
-from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.dialects import DIALECTS, canonical_parameters
+from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.dialects import canonical_parameters
+from r2p_edge.export.checkpoints.families import FAMILIES
 
 Parameters = dict[str, np.ndarray]
 
@@ -97,42 +98,115 @@ def assert_canonical(found: Parameters, canonical: Parameters) -> None:
 def test_each_dialect(dialect: str, convert: Any, eps: float, counts: tuple[int, ...]) -> None:
     canonical = random_parameters(counts, (8, 12, 16, 24), 7)
     named = canonical_parameters(convert(canonical))
-    assert (named.dialect, named.bn_eps) == (dialect, eps)
+    assert (named.family.name, named.family.eps) == (dialect, eps)
     assert_canonical(named.parameters, canonical)
 
 
-def test_mid_channels_per_convolution_mean_vmz() -> None:
-    # Only VMZ's networks have them under torchvision's names, and with them another epsilon.
+def test_families_of_the_same_names_and_shapes() -> None:
+    # Channels that each convolution computes anew: VMZ's under torchvision's names, and others'.
     canonical = small(per_conv=True)
-    named = canonical_parameters(to_torchvision(canonical))
-    assert (named.dialect, named.bn_eps) == ("vmz", 1e-3)
+    parameters = to_torchvision(canonical)
+    with pytest.raises(CheckpointError, match="of several families") as caught:
+        canonical_parameters(parameters)
+    message = str(caught.value)
+    assert "vmz: batch norms' epsilon 0.001, no pool" in message
+    assert "vmz-pool1: batch norms' epsilon 0.001, a max pool after the stem" in message
+    assert "fewshot: batch norms' epsilon 1e-05, no pool" in message
+    assert "--family" in message
+    for options, decided in (({"family": "vmz"}, "--family"), ({"hints": ["vmz"]}, "preset")):
+        named = canonical_parameters(parameters, **options)
+        assert (named.family.name, named.decided) == ("vmz", decided)
+        assert_canonical(named.parameters, canonical)
+    with pytest.raises(CheckpointError, match="of several families"):
+        canonical_parameters(parameters, hints=["torchvision", "gluoncv"])
+    with pytest.raises(
+        CheckpointError, match="not those of family torchvision but of vmz or vmz-p"
+    ):
+        canonical_parameters(parameters, "torchvision")
+    with pytest.raises(UsageError, match="there is no family resnet; choose one of torchvision, "):
+        canonical_parameters(parameters, "resnet")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.module.{name}",
+        lambda name: f"model.net.backbone.{name}",
+        lambda name: name if name.startswith("fc.") else f"backbone.{name}",
+        lambda name: name.replace("fc.", "head.1.") if name.startswith("fc.") else f"net.{name}",
+        lambda name: f"model.{name.replace('fc.', 'classifier.')}",
+    ],
+)
+def test_whatever_stands_before_the_names(wrap: Any) -> None:
+    canonical = small()
+    wrapped = {wrap(name): array for name, array in to_torchvision(canonical).items()}
+    named = canonical_parameters(wrapped)
+    assert named.family.name == "torchvision"
     assert_canonical(named.parameters, canonical)
+    assert named.names["conv1.weight"] == wrap("stem.0.weight")
 
 
-def test_counters_go_and_unknown_names_stay() -> None:
+def test_what_is_around_a_network_goes() -> None:
     canonical = small()
     odd = np.zeros(1, np.float32)
-    extra = {"stem.1.num_batches_tracked": odd, "criterion.weight": odd, "n_averaged": odd}
-    found = canonical_parameters({**to_torchvision(canonical), **extra}).parameters
-    assert_canonical(found, {**canonical, "criterion.weight": odd, "n_averaged": odd})
-    found = canonical_parameters({**to_mindspore(canonical), "extra.bn2d.gamma": odd}).parameters
-    assert_canonical(found, {**canonical, "extra.bn2d.gamma": odd})
+    extra = {
+        "stem.1.num_batches_tracked": odd,
+        "criterion.weight": odd,
+        "n_averaged": odd,
+        "projection.weight": np.zeros((5, 99), np.float32),
+    }
+    assert_canonical(
+        canonical_parameters({**to_torchvision(canonical), **extra}).parameters, canonical
+    )
 
 
-def test_two_names_of_one_parameter() -> None:
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"final_bn.running_mean": (24,)}, "final_bn.running_mean is left over"),
+        ({"layer5.0.conv.weight": (2, 1, 1, 1, 1)}, "layer5.0.conv.weight is left over"),
+        ({"layer9.extra": (3,)}, "layer9.extra is left over"),
+        ({"lstm.weight_ih_l0": (96, 24)}, "lstm.weight_ih_l0 is left over"),
+        ({"other.weight": (3, 24), "other.bias": (3,), "loss.weight": (7,)}, None),
+        ({"fc2.weight": (3, 7)}, r"classifier has several layers \(fc, fc2\)"),
+    ],
+)
+def test_what_belongs_to_a_network_does_not_go(extra: Any, message: str | None) -> None:
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in extra.items()}
+    parameters = {**to_torchvision(small()), **arrays}
+    if message is None:
+        assert canonical_parameters(parameters).names["fc.weight"] == "fc.weight"
+        return
+    with pytest.raises(CheckpointError, match=message):
+        canonical_parameters(parameters)
+
+
+def test_classifiers() -> None:
     parameters = to_torchvision(small())
-    with pytest.raises(CheckpointError, match=r"both stem\.0\.weight and conv1\.weight"):
-        canonical_parameters({**parameters, "conv1.weight": np.zeros(3, np.float32)})
+    weight, bias = parameters.pop("fc.weight"), parameters.pop("fc.bias")
+    with pytest.raises(CheckpointError, match=r"no classifier of them \(a matrix of 24 columns\)"):
+        canonical_parameters(parameters)
+    named = canonical_parameters({**parameters, "cls.0.weight": weight[..., None, None, None]})
+    np.testing.assert_array_equal(named.parameters["fc.weight"], weight)
+    assert not named.parameters["fc.bias"].any()
+    two = {"verb.weight": weight, "verb.bias": bias, "noun.weight": weight}
+    with pytest.raises(CheckpointError, match=r"has several classifiers \(verb, noun\); save"):
+        canonical_parameters({**parameters, **two})
+
+
+def test_a_missing_parameter_is_named_as_in_the_file() -> None:
+    parameters = {f"module.{n}": a for n, a in to_torchvision(small()).items()}
+    del parameters["module.layer2.0.conv1.0.1.running_var"]
+    message = r"named as those of torchvision, but module\.layer2\.0\.conv1\.0\.1\.running_var is m"
+    with pytest.raises(CheckpointError, match=message):
+        canonical_parameters(parameters)
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["conv1.weight", "layer1.0.conv3.weight"], "bottleneck"),
-        (["conv1.0.weight", "layer1.0.conv3.features.0.weight"], "bottleneck"),
-        (["stem.0.weight", "layer1.0.conv3.0.weight"], "bottleneck"),
         (["stem.0.weight", "layer1.0.conv1.0.weight"], "R3D or MC3"),
-        (["backbone.layer1.0.conv1.conv_s.weight"], "unknown"),
         (["conv1_middle_w", "comp_0_conv_1_middle_w"], "Caffe2"),
         (["Mixed_3b.b0.conv3d.weight"], "I3D"),
         (["a.weight", "b.weight"], r"\(a\.weight, b\.weight, \.\.\.\)"),
@@ -141,11 +215,10 @@ def test_two_names_of_one_parameter() -> None:
 )
 def test_other_networks_are_refused(names: list[str], message: str) -> None:
     parameters = {name: np.zeros((1, 1, 1, 1, 1), np.float32) for name in names}
-    message = "MMAction2|no known dialect" if message == "unknown" else message
     with pytest.raises(CheckpointError, match=message) as caught:
         canonical_parameters(parameters)
     assert "onnx_from_torch" in str(caught.value)
-    assert all(dialect in str(caught.value) for dialect in DIALECTS)
+    assert all(family in str(caught.value) for family in FAMILIES)
 
 
 @needs("torchvision")
@@ -153,7 +226,7 @@ def test_other_networks_are_refused(names: list[str], message: str) -> None:
 def test_names_of_torchvision(torchvision: Any) -> None:
     state = torchvision.models.video.r2plus1d_18(num_classes=7).state_dict()
     named = canonical_parameters({name: tensor.numpy() for name, tensor in state.items()})
-    assert named.dialect == "torchvision"
+    assert named.family.name == "torchvision"
     canonical = random_parameters(classes=7)
     shapes = {name: array.shape for name, array in named.parameters.items()}
     assert shapes == {name: array.shape for name, array in canonical.items()}
@@ -173,7 +246,7 @@ def test_renamed_torchvision_weights_compute_the_same(torchvision: Any) -> None:
             buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     named = canonical_parameters(state)
-    same = torch_network(named.parameters, (2, 2, 2, 2), named.bn_eps)
+    same = torch_network(named.parameters, (2, 2, 2, 2), named.family.eps)
     clip = torch.randn(1, 3, 4, 32, 32, generator=generator)
     with torch.no_grad():
         torch.testing.assert_close(same(clip), model(clip))
@@ -211,18 +284,16 @@ def test_names_that_mindspore_gives() -> None:
             super().__init__()
             self.conv1, self.bn1 = nn.Conv3d(3, 2, 7, has_bias=False), nn.BatchNorm3d(2)
             self.conv2, self.bn2 = nn.Conv3d(2, 2, 7, has_bias=False), nn.BatchNorm3d(2)
-            self.layer1 = nn.SequentialCell([Block()])
+            for stage in range(1, 5):
+                setattr(self, f"layer{stage}", nn.SequentialCell([Block()]))
             self.fc = nn.Dense(2, 7)
 
     arrays = {p.name: p.asnumpy() for p in Network().get_parameters()}
     named = canonical_parameters(arrays)
-    assert named.dialect == "mindspore"
-    assert named.bn_eps == nn.BatchNorm3d(2).bn2d.eps
-    # The small network has no second stage, so its shortcut carries its parameters in the first.
-    expected = {
-        name
-        for name in random_parameters((1, 1, 0, 0), (2, 2, 2, 2), 7)
-        if not name.startswith("layer2")
-    }
+    assert named.family.name == "mindspore"
+    assert named.family.eps == nn.BatchNorm3d(2).bn2d.eps
+    # Every block of the small network has a shortcut, and so has the first stage's.
     shortcut = {"0.weight", *(f"1.{leaf}" for leaf in LEAVES)}
-    assert set(named.parameters) == expected | {f"layer1.0.downsample.{s}" for s in shortcut}
+    expected = set(random_parameters((1, 1, 1, 1), (2, 2, 2, 2), 7))
+    found = {name for name in named.parameters if not name.endswith("downsample.0.bias")}
+    assert found == expected | {f"layer1.0.downsample.{part}" for part in shortcut}

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import SMALL, random_parameters
+from networks import SMALL, network_of, random_parameters
 
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.network import network_from_parameters
-
-EPS = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +20,7 @@ def test_missing_unknown_and_misshapen_parameters_are_all_named(small):
     parameters["layer4.0.bn2.bias"] = np.zeros(5, np.float32)
     parameters["head.extra"] = np.zeros((2, 3), np.float32)
     with pytest.raises(CheckpointError) as raised:
-        network_from_parameters(parameters, EPS)
+        network_of(parameters)
     message = str(raised.value)
     assert "layer2.0.downsample.1.running_var is missing, expected (12,)" in message
     assert "layer4.0.bn2.bias is (5,), expected (24,)" in message
@@ -36,7 +33,7 @@ def test_a_convolution_of_another_kernel_is_refused(small):
     with pytest.raises(
         CheckpointError, match=r"is \(\d+, 8, 3, 3, 3\), expected \(\d+, 8, 1, 3, 3\)"
     ):
-        network_from_parameters(parameters, EPS)
+        network_of(parameters)
 
 
 def test_optical_flow_input_is_refused(small):
@@ -44,7 +41,7 @@ def test_optical_flow_input_is_refused(small):
     with pytest.raises(
         CheckpointError, match=r"conv1.weight is \(5, 2, 1, 7, 7\), expected \(5, 3"
     ):
-        network_from_parameters(parameters, EPS)
+        network_of(parameters)
 
 
 def test_a_missing_convolution_leaves_its_channels_open(small):
@@ -52,12 +49,12 @@ def test_a_missing_convolution_leaves_its_channels_open(small):
     with pytest.raises(
         CheckpointError, match=r"conv2.weight is missing, expected \(\?, 5, 3, 1, 1\)"
     ):
-        network_from_parameters(parameters, EPS)
+        network_of(parameters)
 
 
 def test_a_long_list_is_shortened(small):
     with pytest.raises(CheckpointError, match=r"; and \d+ more; give") as raised:
-        network_from_parameters({"conv1.weight": small["conv1.weight"]}, EPS)
+        network_of({"conv1.weight": small["conv1.weight"]})
     assert len(str(raised.value)) < 700
 
 
@@ -67,18 +64,18 @@ def test_numbers_that_are_not_finite_are_refused_by_name(small, value):
     weight[0, 0, 0] = value
     parameters = {**small, "layer2.0.conv1.conv2.weight": weight}
     with pytest.raises(CheckpointError, match=r"layer2\.0\.conv1\.conv2\.weight has 1 of \d+ num"):
-        network_from_parameters(parameters, EPS)
+        network_of(parameters)
 
 
 def test_a_negative_variance_is_refused_but_other_negative_numbers_are_not(small):
     variance = small["bn1.running_var"].copy()
     variance[2] = -0.25
     with pytest.raises(CheckpointError, match=r"bn1\.running_var is a variance .* -0\.25"):
-        network_from_parameters({**small, "bn1.running_var": variance}, EPS)
+        network_of({**small, "bn1.running_var": variance})
     assert small["bn1.running_mean"].min() < 0
 
 
 def test_whole_numbers_are_refused(small):
     parameters = {**small, "fc.bias": np.zeros(7, np.int64)}
     with pytest.raises(CheckpointError, match=r"fc\.bias is of dtype int64"):
-        network_from_parameters(parameters, EPS)
+        network_of(parameters)

@@ -60,9 +60,6 @@ def test_torch_files_whatever_their_name(tmp_path: Path, name: str, zipped: bool
         lambda s: {"epoch": 3, "state_dict": s, "optimizer": {"state": {}, "param_groups": []}},
         lambda s: {"model_state": s, "loss": s["fc.bias"]},
         lambda s: {"model": {"state_dict": s}, "best": 0.5},
-        lambda s: {f"module.{name}": tensor for name, tensor in s.items()},
-        lambda s: {f"_orig_mod.module.{name}": tensor for name, tensor in s.items()},
-        lambda s: {"state_dict": {f"net.backbone.{name}": tensor for name, tensor in s.items()}},
         lambda s: {**s, "version": 2},
     ],
 )

@@ -7,10 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from networks import SMALL, random_parameters, spec_for
+from networks import SMALL, network_of, random_parameters, spec_for
 
 from r2p_edge.errors import SpecError, UsageError
-from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.spec import InputSpec, ModelSpec, OutputSpec
 
 pytest.importorskip("onnx")
@@ -24,7 +23,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def small_shape(small):
-    return network_from_parameters(small, 1e-5)
+    return network_of(small)
 
 
 @pytest.mark.parametrize(

@@ -201,9 +201,9 @@ def test_past_tolerance_nothing_is_written_and_the_old_file_stays(checkpoint, ou
 
     folded = r2plus1d._norm
 
-    def forgetful(parameters, name, eps):
-        norm = folded(parameters, name, eps)
-        return norm._replace(bias=0 * norm.bias) if name == "layer3.0.bn1" else norm
+    def forgetful(parameters, step):
+        norm = folded(parameters, step)
+        return norm._replace(bias=0 * norm.bias) if step.name == "layer3.0.bn1" else norm
 
     monkeypatch.setattr(r2plus1d, "_norm", forgetful)
     (out / "old.onnx").write_bytes(b"before")

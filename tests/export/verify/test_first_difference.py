@@ -6,12 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from networks import random_parameters
-from parity_checks import EPS, PARAMETERS, SPEC, check, exported
+from networks import network_of, random_parameters
+from parity_checks import PARAMETERS, SPEC, check, exported
 from requirements import needs
 
 from r2p_edge.errors import ParityError
-from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 from r2p_edge.export.verify import first_difference
 
@@ -77,7 +76,7 @@ def test_a_stride_shows_as_a_shape():
 def test_nan_is_traced_to_where_it_begins():
     weight = PARAMETERS["layer3.0.conv1.conv2.weight"].copy()
     weight[0] = np.nan
-    network = network_from_parameters(PARAMETERS, EPS)
+    network = network_of(PARAMETERS)
     broken = {**PARAMETERS, "layer3.0.conv1.conv2.weight": weight}
     model = onnx_from_parameters(broken, network, SPEC).SerializeToString()
     with pytest.raises(ParityError, match=r"NaN or infinite.*differs is layer3\.0\.bn1\.relu"):

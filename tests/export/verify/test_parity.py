@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from networks import SMALL, random_parameters, spec_for
-from parity_checks import CLIPS, EPS, PARAMETERS, SPEC, check, exported
+from networks import SMALL, network_of, random_parameters, spec_for
+from parity_checks import CLIPS, PARAMETERS, SPEC, check, exported
 from requirements import needs
 
 from r2p_edge.agreement import agreement
@@ -43,7 +43,7 @@ def test_a_right_model_agrees_whatever_its_input(input, batch):
 
 
 def test_without_activations_the_figures_are_still_given():
-    logits = reference_logits(PARAMETERS, EPS, normalized(CLIPS, SPEC))
+    logits = reference_logits(PARAMETERS, network_of(PARAMETERS), normalized(CLIPS, SPEC))
     logits[1, 2] += 1
     with pytest.raises(
         ParityError, match=r"over 3 clips .* differ by up to 1,.*fp32 allows"

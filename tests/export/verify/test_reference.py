@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import SMALL, random_parameters, spec_for, torch_network, torchvision_network
+from networks import (
+    SMALL,
+    network_of,
+    random_parameters,
+    spec_for,
+    torch_network,
+    torchvision_network,
+)
 from requirements import needs
 
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
@@ -65,11 +72,16 @@ def test_networks_of_every_depth_and_mid_channel_rule(counts, per_conv, eps):
     spec = spec_for(9, frames=5, size=29)  # odd sizes, where padding could go wrong
     clips = normalized(verification_clips(spec, 2), spec)
     expected = torch_logits(network.double(), clips.astype(np.float64))
-    exact = reference_logits(parameters, eps, clips.astype(np.float64))
+    exact = reference_logits(parameters, network_of(parameters, eps), clips.astype(np.float64))
     assert largest_difference(expected, exact) < 1e-13
-    assert largest_difference(expected, reference_logits(parameters, eps, clips)) < 5e-6
+    assert (
+        largest_difference(
+            expected, reference_logits(parameters, network_of(parameters, eps), clips)
+        )
+        < 5e-6
+    )
     # The comparison would notice another epsilon.
-    wrong = reference_logits(parameters, 1e-3 + 1e-5 - eps, clips)
+    wrong = reference_logits(parameters, network_of(parameters, 1e-3 + 1e-5 - eps), clips)
     assert largest_difference(expected, wrong) > 1e-4
 
 
@@ -80,7 +92,8 @@ def test_torchvision_at_full_size():
     spec = spec_for(101, frames=16, size=112)
     clips = normalized(verification_clips(spec, 1), spec)
     expected = torch_logits(network, clips)
-    found = reference_logits(canonical_parameters(parameters).parameters, 1e-5, clips)
+    named = canonical_parameters(parameters).parameters
+    found = reference_logits(named, network_of(named), clips)
     assert largest_difference(expected, found) < 1e-5
 
 
@@ -88,7 +101,10 @@ def test_activations_are_named_shaped_and_end_in_the_logits():
     parameters = random_parameters(**SMALL)
     spec = spec_for(7)
     clips = normalized(verification_clips(spec, 2), spec)
-    shapes = {name: value.shape for name, value in reference_activations(parameters, 1e-5, clips)}
+    shapes = {
+        name: value.shape
+        for name, value in reference_activations(parameters, network_of(parameters), clips)
+    }
     assert shapes["bn1.relu"] == (2, 5, 4, 16, 16)
     assert shapes["layer1.0"] == (2, 8, 4, 16, 16)
     assert shapes["layer2.0.conv1.bn1.relu"][2:] == (4, 8, 8)
@@ -104,6 +120,6 @@ def test_the_input_is_left_as_it_was():
     clips = normalized(verification_clips(spec, 1), spec)
     before = clips.copy()
     weights = {name: value.copy() for name, value in parameters.items()}
-    reference_logits(parameters, 1e-5, clips)
+    reference_logits(parameters, network_of(parameters), clips)
     assert np.array_equal(clips, before)
     assert all(np.array_equal(parameters[name], weights[name]) for name in weights)

@@ -1,0 +1,256 @@
+"""The families of R(2+1)D networks, as data: how each is built, and how it names its modules.
+
+A network is a stem, four stages of residual blocks, the mean over time and space, and a linear
+classifier (Tran et al. 2018, arXiv 1711.11248). Families differ in the names, in what a block has,
+and in what leaves no trace in weights: epsilons, pools, strides. Depth, widths, the channels in the
+middle of a convolution and the length of kernels in time follow from the shapes.
+
+A convolution of a layout is a row of names in order of execution, those of its 3-D convolutions and
+batch norms in turn: "conv norm" of a plain one; "conv norm conv norm" of a (2+1)D one, whose halves
+in space and time are apart; "conv norm conv" where no norm follows, and "conv norm conv norm norm"
+where two do. A ReLU follows each norm but the last before a sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Triple = tuple[int, int, int]
+
+
+class Pool(NamedTuple):
+    """A max pool over time, height and width, padded by half its kernel."""
+
+    kernel: Triple
+    stride: Triple
+
+
+TORCH = {name: name for name in ("weight", "bias", "running_mean", "running_var")}
+"""Canonical names of a batch norm's parameters by PyTorch's."""
+
+# nn.BatchNorm3d wraps a BatchNorm2d called bn2d (mindspore/nn/layer/normalization.py, still so
+# in 2.10); convolutions and dense layers call their parameters as torch does.
+MINDSPORE = {
+    "bn2d.gamma": "weight",
+    "bn2d.beta": "bias",
+    "bn2d.moving_mean": "running_mean",
+    "bn2d.moving_variance": "running_var",
+}
+"""The same by MindSpore's."""
+
+
+@dataclass(frozen=True)
+class NetworkLayout:
+    """The structure of networks and the names of their modules.
+
+    Attributes:
+        stem: names of the stem.
+        convs: names of each convolution of a block, below the block's.
+        shortcut: names of a block's shortcut, where it has one.
+        head: name of the classifier.
+        block: name of a block; {stage} counts from 1 and {index} from 0, {next} and {before} are
+            one more and one less.
+        first: name of the first block of a stage, if it is another.
+        norm: canonical names of a batch norm's parameters by its own.
+        time_first: True if the half in time of a (2+1)D convolution comes first.
+        strides: of each stage's first block, in time and space.
+    """
+
+    stem: str
+    convs: tuple[str, ...]
+    shortcut: str
+    head: str
+    block: str = "layer{stage}.{index}"
+    first: str = ""
+    norm: Mapping[str, str] = field(default_factory=lambda: TORCH)
+    time_first: bool = False
+    strides: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
+
+    def block_name(self, stage: int, index: int) -> str:
+        """Return the name of a block."""
+        name = self.first if self.first and index == 0 else self.block
+        return name.format(stage=stage, next=stage + 1, index=index, before=index - 1)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of one source.
+
+    Attributes:
+        name: for `--family` and the artifact's record.
+        source: repository and file of the network.
+        layout: structure and names.
+        middle: whether a block's (2+1)D convolutions have as many channels in their middle as the
+            first of them ("block") or each its own number ("conv"); None if both occur.
+        eps: epsilon of the batch norms.
+        inner_eps: epsilon of those between the halves of a convolution, if it is another.
+        pool: pool after the stem.
+        oracle: True if `tests/oracles/test_zoo.py` has logits of the source's own code.
+    """
+
+    name: str
+    source: str
+    layout: NetworkLayout
+    middle: Literal["block", "conv"] | None = None
+    eps: float = 1e-5  # nn.BatchNorm3d's default, in PyTorch and in MindSpore
+    inner_eps: float | None = None
+    pool: Pool | None = None
+    oracle: bool = True
+
+
+_TORCHVISION = NetworkLayout(
+    stem="stem.0 stem.1 stem.3 stem.4",
+    convs=(
+        "conv1.0.0 conv1.0.1 conv1.0.3 conv1.1",
+        "conv2.0.0 conv2.0.1 conv2.0.3 conv2.1",
+    ),
+    shortcut="downsample.0 downsample.1",
+    head="fc",
+)
+_VMZ_BOTTLENECK = NetworkLayout(
+    stem=_TORCHVISION.stem,
+    convs=("conv1.0 conv1.1", "conv2.0.0 conv2.0.1 conv2.0.3 conv2.1", "conv3.0 conv3.1"),
+    shortcut="downsample.0 downsample.1",
+    head="fc",
+)
+_GLUONCV = NetworkLayout(
+    stem="conv1 bn1 conv2 bn2",
+    convs=("conv1.conv1 conv1.bn1 conv1.conv2 bn1", "conv2.conv1 conv2.bn1 conv2.conv2 bn2"),
+    shortcut="downsample.0 downsample.1",
+    head="fc",
+)
+_GLUONCV_BOTTLENECK = NetworkLayout(
+    stem="conv1 bn1 conv2 bn2",
+    convs=("conv1 bn1", "conv2.conv1 conv2.bn1 conv2.conv2 bn2", "conv3 bn3"),
+    shortcut="downsample.0 downsample.1",
+    head="fc",
+)
+_MINDSPORE = NetworkLayout(
+    stem=_GLUONCV.stem,
+    convs=_GLUONCV.convs,
+    shortcut=_GLUONCV.shortcut,
+    head="fc",
+    norm=MINDSPORE,
+)
+_ZJUT = NetworkLayout(
+    stem="conv1.0 conv1.1 conv1.3 conv1.4",
+    convs=(
+        "conv12.conv1_0.features.0 conv12.conv1_0.features.1 "
+        "conv12.conv1_1.features.0 conv12.conv1_1.features.1",
+        "conv12.conv2_0.features.0 conv12.conv2_0.features.1 "
+        "conv12.conv2_1.features.0 conv12.conv2_1.features.1",
+    ),
+    shortcut="down_sample.features.0 down_sample.features.1",
+    head="classifier",
+    norm=MINDSPORE,
+)
+_KENSHOHARA = NetworkLayout(
+    stem="conv1_s bn1_s conv1_t bn1_t",
+    convs=("conv1_s bn1_s conv1_t bn1_t", "conv2_s bn2_s conv2_t bn2_t"),
+    shortcut="downsample.0 downsample.1",
+    head="fc",
+)
+_KENSHOHARA_BOTTLENECK = NetworkLayout(
+    stem=_KENSHOHARA.stem,
+    convs=("conv1 bn1", "conv2_s bn2_s conv2_t bn2_t", "conv3 bn3"),
+    shortcut="downsample.0 downsample.1",
+    head="fc",
+)
+_IRHUM_BLOCK, _IRHUM_FIRST = "conv{next}.blocks.{before}", "conv{next}.block1"
+_IRHUM = NetworkLayout(
+    stem="conv1.spatial_conv conv1.bn conv1.temporal_conv",
+    convs=(
+        "conv1.spatial_conv conv1.bn conv1.temporal_conv bn1",
+        "conv2.spatial_conv conv2.bn conv2.temporal_conv bn2",
+    ),
+    shortcut=(
+        "downsampleconv.spatial_conv downsampleconv.bn downsampleconv.temporal_conv downsamplebn"
+    ),
+    head="linear",
+    block=_IRHUM_BLOCK,
+    first=_IRHUM_FIRST,
+)
+_VCOP = NetworkLayout(
+    stem=f"{_IRHUM.stem} bn1",
+    convs=_IRHUM.convs,
+    shortcut=_IRHUM.shortcut,
+    head="linear",
+    block=_IRHUM_BLOCK,
+    first=_IRHUM_FIRST,
+)
+_JFZHANG = NetworkLayout(
+    stem="conv1.spatial_conv conv1.bn1 conv1.temporal_conv conv1.bn2",
+    convs=(
+        "conv1.spatial_conv conv1.bn1 conv1.temporal_conv conv1.bn2 bn1",
+        "conv2.spatial_conv conv2.bn1 conv2.temporal_conv conv2.bn2 bn2",
+    ),
+    shortcut=(
+        "downsampleconv.spatial_conv downsampleconv.bn1 "
+        "downsampleconv.temporal_conv downsampleconv.bn2 downsamplebn"
+    ),
+    head="linear",
+    block=_IRHUM_BLOCK,
+    first=_IRHUM_FIRST,
+)
+_MMACTION = NetworkLayout(
+    stem="conv1.conv.conv_s conv1.conv.bn_s conv1.conv.conv_t conv1.bn",
+    convs=(
+        "conv1.conv.conv_s conv1.conv.bn_s conv1.conv.conv_t conv1.bn",
+        "conv2.conv.conv_s conv2.conv.bn_s conv2.conv.conv_t conv2.bn",
+    ),
+    shortcut="downsample.conv.conv_s downsample.conv.bn_s downsample.conv.conv_t downsample.bn",
+    head="cls_head.fc_cls",
+)
+_PYTORCHVIDEO = NetworkLayout(
+    stem="blocks.0.conv blocks.0.norm",
+    convs=(
+        "branch2.conv_a branch2.norm_a",
+        "branch2.conv_b.conv_t branch2.conv_b.norm branch2.conv_b.conv_xy branch2.norm_b",
+        "branch2.conv_c branch2.norm_c",
+    ),
+    shortcut="branch1_conv branch1_norm",
+    head="blocks.5.proj",
+    block="blocks.{stage}.res_blocks.{index}",
+    time_first=True,
+    strides=((1, 2), (1, 2), (2, 2), (2, 2)),
+)
+
+_HALF = Pool((1, 3, 3), (1, 2, 2))
+_VMZ = "facebookresearch/VMZ pt/vmz/models/r2plus1d.py"
+_GLUON = "dmlc/gluon-cv gluoncv/torch/model_zoo/action_recognition/r2plus1dv1.py"
+_3DRESNETS = "kenshohara/3D-ResNets-PyTorch models/resnet2p1d.py"
+
+_ALL = (
+    Family("torchvision", "pytorch/vision torchvision/models/video/resnet.py", _TORCHVISION,
+           middle="block"),
+    # Caffe2's epsilon; moabitcoin/ig65m-pytorch ig65m/models.py has the same networks.
+    Family("vmz", _VMZ, _TORCHVISION, middle="conv", eps=1e-3),
+    Family("vmz-pool1", f"{_VMZ} (use_pool1=True)", _TORCHVISION, middle="conv", eps=1e-3,
+           pool=_HALF),
+    Family("fewshot", "xianyongqin/few-shot-video-classification models/r2plus1d.py",
+           _TORCHVISION, middle="conv"),
+    Family("vmz-152", f"{_VMZ} (r2plus1d_152)", _VMZ_BOTTLENECK, eps=1e-3, pool=_HALF),
+    Family("gluoncv", _GLUON, _GLUONCV),
+    Family("gluoncv-50", _GLUON, _GLUONCV_BOTTLENECK),
+    Family("mindspore", "mindspore-ai/models research/cv/r2plus1d/src/models.py", _MINDSPORE),
+    Family("mindspore-zjut", "ZJUT-ERCISS/r2plus1d_mindspore src/models/r2plus1d.py and layers/",
+           _ZJUT),
+    Family("kenshohara", _3DRESNETS, _KENSHOHARA, pool=Pool((3, 3, 3), (2, 2, 2))),
+    Family("kenshohara-50", _3DRESNETS, _KENSHOHARA_BOTTLENECK, pool=Pool((3, 3, 3), (2, 2, 2)),
+           oracle=False),
+    Family("irhum", "irhum/R2Plus1D-PyTorch network.py, module.py", _IRHUM,
+           oracle=False),
+    Family("vcop", "xudejing/video-clip-order-prediction models/r21d.py", _VCOP,
+           oracle=False),
+    # leftthomas/R2Plus1D-C3D models/R2Plus1D.py has the same, with a stem of one frame in time.
+    Family("jfzhang95", "jfzhang95/pytorch-video-recognition network/R2Plus1D_model.py", _JFZHANG),
+    Family("mmaction2", "open-mmlab/mmaction2 mmaction/models/backbones/resnet2plus1d.py",
+           _MMACTION, eps=1e-3, inner_eps=1e-5, pool=_HALF),
+    Family("pytorchvideo", "facebookresearch/pytorchvideo pytorchvideo/models/hub/r2plus1d.py",
+           _PYTORCHVIDEO),
+)  # fmt: skip
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}
+"""The families by name."""

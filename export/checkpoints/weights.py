@@ -1,0 +1,26 @@
+"""Options of reading a checkpoint's weights, for what the file itself leaves open."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
+from r2p_edge.export.checkpoints.read import Checkpoint
+
+
+class WeightsOptions(NamedTuple):
+    """Choices where a checkpoint has several meanings.
+
+    Attributes:
+        key: place of the weights in a PyTorch file with several sets; see `read_checkpoint`.
+        family: name of the family of networks, where several have these names and shapes.
+        hints: families that the chosen preset is for.
+    """
+
+    key: str | None = None
+    family: str | None = None
+    hints: tuple[str, ...] = ()
+
+    def named(self, checkpoint: Checkpoint) -> NamedParameters:
+        """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""
+        return canonical_parameters(checkpoint.parameters, self.family, self.hints)
