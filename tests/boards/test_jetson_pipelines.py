@@ -101,9 +101,9 @@ def test_a_network_camera_gives_frames(camera, codec):
     with rtsp_servers(codec) as (url, serve):
         serve(0)
         source, said = camera("--rtsp", url, "--codec", codec, "--size", "64x48")
+        assert said == []
         assert source.startswith(f'rtspsrc location="{url}" protocols=tcp latency=200 ! rtp{codec}')
         assert SCALED in source
-        assert said == []
         source, said = camera("--rtsp", url, "--codec", codec, fault="nvv4l2decoder=fails")
         assert source == url
     assert "nvv4l2decoder ! nvvidconv" in said[0]
