@@ -133,7 +133,16 @@ def wanted(known: dict[str, Any], found: np.ndarray) -> tuple[np.ndarray, np.nda
     return values, found.ravel()[output.get("indices", slice(len(values)))]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+LARGE = ("_34", "resnet34", "r34", "152", "50")
+"""Parts of the names of networks that take up to a minute."""
+
+NAMES = [
+    pytest.param(name, marks=pytest.mark.long) if any(map(name.__contains__, LARGE)) else name
+    for name in FAMILIES
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_logits_are_those_of_the_familys_own_code(oracle, name, tmp_path):
     import onnxruntime
 
@@ -160,17 +169,7 @@ def test_logits_are_those_of_the_familys_own_code(oracle, name, tmp_path):
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-# The reference takes about a minute for the larger ones.
-LARGE = ("ig65m", "mmaction2", "pytorchvideo", "152", "34", "50")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.long) if any(map(name.__contains__, LARGE)) else name
-        for name in FAMILIES
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_reference_agrees(oracle, name):
     family = FAMILIES[name] if FAMILIES[name] in AMBIGUOUS else None
     named = canonical_parameters(parameters_of(oracle(name)), family)

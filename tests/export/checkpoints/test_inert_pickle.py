@@ -274,6 +274,7 @@ def outcome(data: bytes) -> str:
     return "read"
 
 
+@pytest.mark.slow
 def test_ten_thousand_mutated_pickles():
     """None imports, calls, hangs or takes memory; each is read, or refused in one sentence."""
     global EVENTS
