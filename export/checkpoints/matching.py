@@ -7,7 +7,7 @@ around the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,10 +46,12 @@ def best_fit(parameters: Arrays) -> Fit | None:
     for family in FAMILIES.values():
         if family.layout not in layouts:
             layouts.append(family.layout)
+    modules = _modules_of(parameters)
     fits = [
         _fitted(parameters, layout, prefix)
         for layout in layouts
         for prefix in _prefixes(parameters, layout)
+        if prefix + layout.block_name(1, 0) in modules
     ]
     return max(fits, key=lambda fit: (not fit.missing, len(fit.names)), default=None)
 
@@ -62,15 +64,15 @@ def _prefixes(parameters: Arrays, layout: NetworkLayout) -> list[str]:
     ]
 
 
+def _modules_of(names: Iterable[str]) -> set[str]:
+    """Return the names of all modules around parameters of these names."""
+    return {name[:end] for name in names for end, char in enumerate(name) if char == "."}
+
+
 def _fitted(parameters: Arrays, layout: NetworkLayout, prefix: str) -> Fit:
     fit = Fit(layout, prefix)
-    modules = {
-        name[len(prefix) : end]
-        for name in parameters
-        if name.startswith(prefix)
-        for end, char in enumerate(name)
-        if char == "."
-    }
+    below = (name.removeprefix(prefix) for name in parameters if name.startswith(prefix))
+    modules = _modules_of(below)
     for number, (native, canonical) in _modules(layout, modules):
         leaves = {"weight": "weight"} if number in (0, 2) else layout.norm
         for own, leaf in leaves.items():
