@@ -34,6 +34,24 @@ def make_locked(make: Callable[[], tuple[Path, int]]) -> tuple[Path, int]:
         os.close(descriptor)
 
 
+def make_folder(new_path: Callable[[], Path], mode: int = 0o777) -> tuple[Path, int]:
+    """Make a folder; return its path and an open descriptor, as `make_locked` wants them.
+
+    Args:
+        new_path: returns a path where nothing is.
+        mode: permissions, less those that the process gives no file.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        path = new_path()
+        path.mkdir(mode)
+        # Before it was open, another process may have taken it for abandoned.
+        with contextlib.suppress(FileNotFoundError):
+            return path, open_folder(path)
+
+
 def open_folder(path: Path) -> int:
     """Return a descriptor of a folder; -1 on systems that open none.
 

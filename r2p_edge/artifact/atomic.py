@@ -9,7 +9,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from r2p_edge.artifact.abandoned import lock, make_locked, open_folder, remove_abandoned
+from r2p_edge.artifact.abandoned import (
+    lock,
+    make_folder,
+    make_locked,
+    open_folder,
+    remove_abandoned,
+)
 from r2p_edge.errors import OutputError, R2PError
 
 
@@ -144,13 +150,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     draft, old = None, _temporary(path, "old")
     descriptors: list[int] = []
 
-    def make() -> tuple[Path, int]:
-        name = _temporary(path, "part")
-        name.mkdir()
-        return name, open_folder(name)
-
     try:
-        draft, descriptor = make_locked(make)
+        draft, descriptor = make_locked(lambda: make_folder(lambda: _temporary(path, "part")))
         descriptors.append(descriptor)
         yield draft
         for file in draft.rglob("*"):

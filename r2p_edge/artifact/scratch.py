@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from r2p_edge.artifact.abandoned import make_locked, open_folder, remove_abandoned
+from r2p_edge.artifact.abandoned import make_folder, make_locked, remove_abandoned
 from r2p_edge.errors import OutputError, R2PError
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
@@ -32,7 +32,7 @@ def scratch_folder() -> Iterator[Path]:
     try:
         parent = Path(tempfile.gettempdir())
         remove_abandoned(parent, _NAME)
-        folder, descriptor = make_locked(lambda: _make(parent))
+        folder, descriptor = make_locked(lambda: make_folder(lambda: _new_path(parent), 0o700))
         yield folder
     except R2PError:  # some are OSErrors too, and say themselves what happened
         raise
@@ -57,7 +57,5 @@ def _is_about(error: OSError, folder: Path) -> bool:
     return error.errno in _REFUSALS
 
 
-def _make(parent: Path) -> tuple[Path, int]:
-    folder = parent / f"r2p_edge-{os.urandom(8).hex()}"
-    folder.mkdir(mode=0o700)
-    return folder, open_folder(folder)
+def _new_path(parent: Path) -> Path:
+    return parent / f"r2p_edge-{os.urandom(8).hex()}"

@@ -7,11 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
+from r2p_edge.artifact import abandoned
 from r2p_edge.artifact.abandoned import lock, open_folder, remove_abandoned
 from r2p_edge.artifact.atomic import atomic_file, atomic_folder, atomic_write
+from r2p_edge.artifact.scratch import scratch_folder
 
 WRITER = """
 import os, signal, sys
@@ -54,6 +57,23 @@ def test_a_file_that_is_being_written_stays(tmp_path, kind):
             assert first.exists()
         assert first.exists()
     assert [file.name for file in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("make", [atomic_folder, lambda path: scratch_folder()])
+def test_another_process_may_take_a_new_folder_for_abandoned(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opened = []
+
+    def remove_first(path):
+        opened.append(path)
+        if len(opened) == 1:
+            path.rmdir()
+        return open_folder(path)
+
+    monkeypatch.setattr(abandoned, "open_folder", remove_first)
+    with make(tmp_path / "kit") as folder:
+        assert folder.is_dir()
+        assert opened[1] == folder != opened[0]
 
 
 def test_a_folder_whose_writer_was_killed_between_its_renames_comes_back(tmp_path):
