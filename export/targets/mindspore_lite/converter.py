@@ -139,6 +139,7 @@ def run_converter(
         end, reason = end_of(done.returncode), _reason(done)
         if _CANNOT_WRITE.search(reason):
             raise OutputError(f"{converter.name} cannot write into {folder}: {reason}; {_ROOM}")
+        _check_room(folder)  # on a full disk a program may not even say why it ends
         # For the CPU no compiler of CANN's is at work, and its packages are of no help.
         said = b"" if device == "cpu" else done.stderr + done.stdout
         advice = advice_for(said.decode(errors="replace"), end)
@@ -149,6 +150,17 @@ def run_converter(
             + f"try {shlex.join(by_hand)} by hand with GLOG_v=1 to learn more"
         )
     return written
+
+
+def _check_room(folder: Path) -> None:
+    """Raise OutputError if nothing can be written into a folder any more."""
+    try:
+        with (folder / "trial").open("wb") as file:
+            file.write(bytes(1 << 16))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}; {_ROOM}") from error
 
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
