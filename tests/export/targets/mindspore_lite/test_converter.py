@@ -1,5 +1,6 @@
 """MindSpore Lite's converter: finding it, running it, and how it fails."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,11 @@ def test_no_room_where_the_converter_works(tmp_path, source, lite, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
+    with monkeypatch.context() as patch:  # and so full that nothing is said of it
+        patch.setenv("FAKE_LITE_CONVERTER", "nothing")
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="cannot be written: No space left on device; make"):
+            mindspore_lite_from_onnx(source, path)
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(OutputError, match="cannot be written: No space left on device; make room"):
         mindspore_lite_from_onnx(source, path)
