@@ -11,10 +11,8 @@ import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
-from r2p_edge.export.checkpoints.matching import best_fit, families_of, find_head, left_over
+from r2p_edge.export.checkpoints.matching import ADVICE, best_fit, families_of, find_head, left_over
 from r2p_edge.spec.checks import plain
-
-_ADVICE = "export other networks from ONNX, or with r2p_edge.export.onnx_from_torch"
 
 # Networks that look like an R(2+1)D and are not, by the name of a convolution in them.
 _OTHERS = (
@@ -65,7 +63,7 @@ def canonical_parameters(
     if fit.missing:
         raise CheckpointError(
             f"the parameters are named as those of {families_of(fit, parameters)[0].name}, but "
-            f"{_some(fit.missing)} missing; give a whole checkpoint, or {_ADVICE}"
+            f"{_some(fit.missing)} missing; give a whole checkpoint, or {ADVICE}"
         )
     chosen, decided = _chosen(families_of(fit, parameters), family, hints)
     head = find_head(parameters, fit)
@@ -73,7 +71,7 @@ def canonical_parameters(
     if left := left_over(parameters, head, fit):
         raise CheckpointError(
             f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(left)} left "
-            f"over; {_ADVICE}"
+            f"over; {ADVICE}"
         )
     found = {canonical: parameters[name] for canonical, name in names.items()}
     if "fc.bias" not in found:
@@ -117,12 +115,12 @@ def _unknown(parameters: Mapping[str, npt.NDArray[np.generic]]) -> CheckpointErr
     known = ", ".join(FAMILIES)
     if other := _other(parameters):
         return CheckpointError(
-            f"the checkpoint is of {other}; expected an R(2+1)D as named by {known}; {_ADVICE}"
+            f"the checkpoint is of {other}; expected an R(2+1)D as named by {known}; {ADVICE}"
         )
     some = ", ".join(map(plain, list(parameters)[:6])) or "none"
     return CheckpointError(
         f"the parameter names ({some}, ...) match no known family; expected an R(2+1)D as named "
-        f"by {known}; {_ADVICE}"
+        f"by {known}; {ADVICE}"
     )
 
 

@@ -14,7 +14,7 @@ where two do. A ReLU follows each norm but the last before a sum.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 Triple = tuple[int, int, int]
@@ -109,11 +109,9 @@ _TORCHVISION = NetworkLayout(
     shortcut="downsample.0 downsample.1",
     head="fc",
 )
-_VMZ_BOTTLENECK = NetworkLayout(
-    stem=_TORCHVISION.stem,
+_VMZ_BOTTLENECK = replace(
+    _TORCHVISION,
     convs=("conv1.0 conv1.1", "conv2.0.0 conv2.0.1 conv2.0.3 conv2.1", "conv3.0 conv3.1"),
-    shortcut="downsample.0 downsample.1",
-    head="fc",
 )
 _GLUONCV = NetworkLayout(
     stem="conv1 bn1 conv2 bn2",
@@ -121,19 +119,10 @@ _GLUONCV = NetworkLayout(
     shortcut="downsample.0 downsample.1",
     head="fc",
 )
-_GLUONCV_BOTTLENECK = NetworkLayout(
-    stem="conv1 bn1 conv2 bn2",
-    convs=("conv1 bn1", "conv2.conv1 conv2.bn1 conv2.conv2 bn2", "conv3 bn3"),
-    shortcut="downsample.0 downsample.1",
-    head="fc",
+_GLUONCV_BOTTLENECK = replace(
+    _GLUONCV, convs=("conv1 bn1", "conv2.conv1 conv2.bn1 conv2.conv2 bn2", "conv3 bn3")
 )
-_MINDSPORE = NetworkLayout(
-    stem=_GLUONCV.stem,
-    convs=_GLUONCV.convs,
-    shortcut=_GLUONCV.shortcut,
-    head="fc",
-    norm=MINDSPORE,
-)
+_MINDSPORE = replace(_GLUONCV, norm=MINDSPORE)
 _ZJUT = NetworkLayout(
     stem="conv1.0 conv1.1 conv1.3 conv1.4",
     convs=(
@@ -152,13 +141,9 @@ _KENSHOHARA = NetworkLayout(
     shortcut="downsample.0 downsample.1",
     head="fc",
 )
-_KENSHOHARA_BOTTLENECK = NetworkLayout(
-    stem=_KENSHOHARA.stem,
-    convs=("conv1 bn1", "conv2_s bn2_s conv2_t bn2_t", "conv3 bn3"),
-    shortcut="downsample.0 downsample.1",
-    head="fc",
+_KENSHOHARA_BOTTLENECK = replace(
+    _KENSHOHARA, convs=("conv1 bn1", "conv2_s bn2_s conv2_t bn2_t", "conv3 bn3")
 )
-_IRHUM_BLOCK, _IRHUM_FIRST = "conv{next}.blocks.{before}", "conv{next}.block1"
 _IRHUM = NetworkLayout(
     stem="conv1.spatial_conv conv1.bn conv1.temporal_conv",
     convs=(
@@ -169,18 +154,12 @@ _IRHUM = NetworkLayout(
         "downsampleconv.spatial_conv downsampleconv.bn downsampleconv.temporal_conv downsamplebn"
     ),
     head="linear",
-    block=_IRHUM_BLOCK,
-    first=_IRHUM_FIRST,
+    block="conv{next}.blocks.{before}",
+    first="conv{next}.block1",
 )
-_VCOP = NetworkLayout(
-    stem=f"{_IRHUM.stem} bn1",
-    convs=_IRHUM.convs,
-    shortcut=_IRHUM.shortcut,
-    head="linear",
-    block=_IRHUM_BLOCK,
-    first=_IRHUM_FIRST,
-)
-_JFZHANG = NetworkLayout(
+_VCOP = replace(_IRHUM, stem=f"{_IRHUM.stem} bn1")
+_JFZHANG = replace(
+    _IRHUM,
     stem="conv1.spatial_conv conv1.bn1 conv1.temporal_conv conv1.bn2",
     convs=(
         "conv1.spatial_conv conv1.bn1 conv1.temporal_conv conv1.bn2 bn1",
@@ -190,9 +169,6 @@ _JFZHANG = NetworkLayout(
         "downsampleconv.spatial_conv downsampleconv.bn1 "
         "downsampleconv.temporal_conv downsampleconv.bn2 downsamplebn"
     ),
-    head="linear",
-    block=_IRHUM_BLOCK,
-    first=_IRHUM_FIRST,
 )
 _MMACTION = NetworkLayout(
     stem="conv1.conv.conv_s conv1.conv.bn_s conv1.conv.conv_t conv1.bn",

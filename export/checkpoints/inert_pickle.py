@@ -271,8 +271,7 @@ class _Machine:
         arguments, called = self.pop(), self.pop()
         self._call(called, arguments)
 
-    def _newobj(self) -> None:
-        self._reduce()
+    _newobj = _reduce
 
     def _newobj_ex(self) -> None:
         keywords, arguments, called = self.pop(), self.pop(), self.pop()

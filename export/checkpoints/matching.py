@@ -7,21 +7,22 @@ around the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.families import FAMILIES, Family, NetworkLayout
-from r2p_edge.export.checkpoints.network import stem_names, unit_names
+from r2p_edge.export.checkpoints.network import block_count, modules_of, stem_names, unit_names
 from r2p_edge.spec.checks import plain
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
-_BLOCKS = 1000  # the most of a stage
-_ADVICE = "export other networks from ONNX, or with r2p_edge.export.onnx_from_torch"
+ADVICE = "export other networks from ONNX, or with r2p_edge.export.onnx_from_torch"
+"""Ending of an error about a network that is none of these."""
 
 
 @dataclass
@@ -46,7 +47,7 @@ def best_fit(parameters: Arrays) -> Fit | None:
     for family in FAMILIES.values():
         if family.layout not in layouts:
             layouts.append(family.layout)
-    modules = _modules_of(parameters)
+    modules = modules_of(parameters)
     fits = [
         _fitted(parameters, layout, prefix)
         for layout in layouts
@@ -64,15 +65,10 @@ def _prefixes(parameters: Arrays, layout: NetworkLayout) -> list[str]:
     ]
 
 
-def _modules_of(names: Iterable[str]) -> set[str]:
-    """Return the names of all modules around parameters of these names."""
-    return {name[:end] for name in names for end, char in enumerate(name) if char == "."}
-
-
 def _fitted(parameters: Arrays, layout: NetworkLayout, prefix: str) -> Fit:
     fit = Fit(layout, prefix)
     below = (name.removeprefix(prefix) for name in parameters if name.startswith(prefix))
-    modules = _modules_of(below)
+    modules = modules_of(below)
     for number, (native, canonical) in _modules(layout, modules):
         leaves = {"weight": "weight"} if number in (0, 2) else layout.norm
         for own, leaf in leaves.items():
@@ -91,8 +87,7 @@ def _modules(layout: NetworkLayout, modules: set[str]) -> Iterator[tuple[int, tu
     stem = layout.stem.split()
     yield from enumerate(zip(stem, stem_names(len(stem)), strict=True))
     for stage, _ in enumerate(layout.strides, 1):
-        found = [i for i in range(_BLOCKS) if layout.block_name(stage, i) in modules]
-        for index in range(max(found, default=0) + 1):
+        for index in range(block_count(modules, partial(layout.block_name, stage))):
             own, name = layout.block_name(stage, index), f"layer{stage}.{index}"
             rows = [
                 (conv, f"{name}.conv{number}", f"{name}.bn{number}")
@@ -143,7 +138,7 @@ def find_head(parameters: Arrays, fit: Fit) -> dict[str, str]:
         if name != head and array.shape[1] == heads[head].shape[0]:
             raise CheckpointError(
                 f"the classifier has several layers ({plain(head)}, {plain(name)}), and weights do "
-                f"not say what is between them; {_ADVICE}"
+                f"not say what is between them; {ADVICE}"
             )
     found = {"fc.weight": f"{head}.weight"}
     if f"{head}.bias" in parameters:

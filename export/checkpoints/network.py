@@ -14,13 +14,13 @@ what other families have::
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from r2p_edge.export.checkpoints.families import Family, Pool, Triple
+from r2p_edge.export.checkpoints.families import TORCH, Family, Pool, Triple
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape, check_parameters
 
 _DEPTHS = {
@@ -33,8 +33,10 @@ _DEPTHS = {
 }
 """The published depths, by the convolutions of a block and the blocks of each stage."""
 
-NORM = ("weight", "bias", "running_mean", "running_var")
+NORM = tuple(TORCH)
 """Canonical names of a batch norm's parameters."""
+
+_BLOCKS = 1000  # the most of a stage
 
 
 class Conv(NamedTuple):
@@ -155,15 +157,26 @@ def stem_names(count: int) -> list[str]:
     return ["conv1", "bn1", "conv2", "bn2"][:count]
 
 
+def modules_of(names: Iterable[str]) -> set[str]:
+    """Return the names of all modules around parameters of these names."""
+    return {name[:end] for name in names for end, char in enumerate(name) if char == "."}
+
+
+def block_count(modules: Collection[str], name: Callable[[int], str]) -> int:
+    """Return how many blocks a stage has, by their names; gaps count.
+
+    A stage without parameters counts one block, whose parameters are then missing.
+    """
+    return max((index for index in range(_BLOCKS) if name(index) in modules), default=0) + 1
+
+
 class _Guess:
     """The network that the names and the convolutions' output channels suggest."""
 
     def __init__(self, parameters: Mapping[str, np.ndarray], family: Family) -> None:
         self._parameters, self._family = parameters, family
         self._shapes: dict[str, ParameterShape] = {}
-        self._modules = {
-            name[:end] for name in parameters for end, char in enumerate(name) if char == "."
-        }
+        self._modules = modules_of(parameters)
 
     def network(self) -> VideoResNet:
         layout = self._family.layout
@@ -173,10 +186,7 @@ class _Guess:
             stem.append(self._family.pool)
         counts, blocks = [], []
         for stage, strides in enumerate(layout.strides, 1):
-            indices = range(1000)
-            found = [i for i in indices if f"layer{stage}.{i}" in self._modules]
-            # A stage without parameters counts one block, whose parameters are then missing.
-            counts.append(max(found, default=0) + 1)
+            counts.append(block_count(self._modules, f"layer{stage}.{{}}".format))
             for index in range(counts[-1]):
                 stride = strides if index == 0 else (1, 1)
                 block, channels = self._block(f"layer{stage}.{index}", channels, stride)

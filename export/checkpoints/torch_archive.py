@@ -20,6 +20,7 @@ from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.inert_pickle import PickleError, read_pickle
 from r2p_edge.export.checkpoints.torch_pickle import (
     KNOWN,
+    SIZES,
     OtherTensor,
     Storage,
     TensorView,
@@ -202,9 +203,8 @@ def _exported(records: _Records, config: str) -> dict[str, TensorView | OtherTen
             found[name] = OtherTensor("of a type that NumPy lacks")
             continue
         _, length = records.span(f"{config.rpartition('/')[0]}/{key}")
-        whole = Storage(key, dtype, 1)
         found[name] = TensorView(
-            Storage(key, dtype, length // whole.size),
+            Storage(key, dtype, length // SIZES[dtype]),
             meta["storage_offset"]["as_int"],
             tuple(size["as_int"] for size in meta["sizes"]),
             tuple(step["as_int"] for step in meta["strides"]),

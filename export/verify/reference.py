@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from r2p_edge.export.checkpoints.families import Triple
-from r2p_edge.export.checkpoints.network import Conv, Norm, Relu, Step, VideoResNet
+from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
 
 
 def reference_logits(
@@ -89,8 +89,7 @@ def _run(
                 yield step.name, x
         elif isinstance(step, Norm):
             scale, shift, mean, variance = (
-                parameters[f"{step.name}.{leaf}"].astype(np.float64)
-                for leaf in ("weight", "bias", "running_mean", "running_var")
+                parameters[f"{step.name}.{leaf}"].astype(np.float64) for leaf in NORM
             )
             x -= mean.astype(dtype)
             x /= np.sqrt(variance + step.eps).astype(dtype)
