@@ -39,6 +39,16 @@ def answers(path, spec, clips):
     return run_session(open_session(path), input_from_clips(clips, spec))
 
 
+def answers_of_each_form(parameters, network, spec, clips):
+    """Yield a network's logits as ONNX with 3-D convolutions and without, for float32 clips."""
+    from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
+    from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
+
+    model = onnx_from_parameters(parameters, network, spec)
+    for form in (model, conv2d_from_conv3d(model)):
+        yield run_session(open_session(form.SerializeToString()), clips)
+
+
 def torch_answers(network, spec, clips):
     """Return the logits of a PyTorch network for uint8 clips."""
     import torch

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from networks import FLOAT, spec_for
+from parity_checks import answers_of_each_form
 from requirements import needs
 
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
@@ -196,11 +197,7 @@ def uneven(network: Any) -> Any:
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("wrap", ["", "module.backbone."])
 def test_logits_are_those_of_a_network_from_the_source(name, wrap):
-    import onnxruntime
     import torch
-
-    from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
-    from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 
     torch.manual_seed(0)
     module = uneven(NETWORKS[name]())
@@ -215,10 +212,5 @@ def test_logits_are_those_of_a_network_from_the_source(name, wrap):
     found = reference_logits(named.parameters, network, clip.numpy())
     assert np.abs(found - expected).max() < 1e-5 * largest
     spec = spec_for(CLASSES, frames=16, size=64, input=FLOAT)
-    model = onnx_from_parameters(named.parameters, network, spec)
-    for form in (model, conv2d_from_conv3d(model)):
-        session = onnxruntime.InferenceSession(
-            form.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-        (found,) = session.run(None, {spec.input.name: clip.numpy()})
+    for found in answers_of_each_form(named.parameters, network, spec, clip.numpy()):
         assert np.abs(found - expected).max() < 1e-5 * largest

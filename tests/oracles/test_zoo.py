@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from checkpoints import write_mindspore_ckpt
 from networks import FLOAT, spec_for
+from parity_checks import answers_of_each_form
 from requirements import needs
 
 from r2p_edge.errors import CheckpointError
@@ -144,11 +145,6 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_are_those_of_the_familys_own_code(oracle, name, tmp_path):
-    import onnxruntime
-
-    from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
-    from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
-
     read = read_checkpoint(saved(oracle(name), tmp_path))
     if FAMILIES[name] in AMBIGUOUS:
         with pytest.raises(CheckpointError, match="of several families"):
@@ -159,12 +155,7 @@ def test_logits_are_those_of_the_familys_own_code(oracle, name, tmp_path):
     network = network_from_parameters(named.parameters, named.family, named.names)
     clip = clip_of(oracle(name))
     spec = spec_for(network.classes, frames=clip.shape[2], size=clip.shape[3], input=FLOAT)
-    model = onnx_from_parameters(named.parameters, network, spec)
-    for form in (model, conv2d_from_conv3d(model)):
-        session = onnxruntime.InferenceSession(
-            form.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-        (logits,) = session.run(None, {spec.input.name: clip})
+    for logits in answers_of_each_form(named.parameters, network, spec, clip):
         expected, found = wanted(oracle(name), logits)
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
