@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.calibration.class_names import class_finder
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import SpecError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
+from r2p_edge.spec.class_names import class_finder
 
 _PERCENTILES = (50, 90, 99)
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
-from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, shown_as
+from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import SourceModel, contract_of, find_source
+from r2p_edge.export.contract import SourceModel, contract_of, facts_of, find_source
+from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
+from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
 from r2p_edge.spec import ModelSpec
 
 __all__ = ["Built", "ExportReport", "Failure", "build"]
@@ -38,10 +40,12 @@ class ExportReport:
     Attributes:
         built: one artifact per target that could be built, in the order of the targets.
         failed: the targets that could not; empty unless `keep_going` was set.
+        warnings: what speaks against the recipe, a sentence each; in the artifacts' `checks` too.
     """
 
     built: list[Built]
     failed: list[Failure]
+    warnings: list[str] = field(default_factory=list)
 
 
 def build(
@@ -65,6 +69,8 @@ def build(
     batch: int | None = None,
     weights_key: str | None = None,
     family: str | None = None,
+    golden: str | Path | None = None,
+    strict: bool = False,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -101,6 +107,9 @@ def build(
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
             are those of several families that compute different things; a preset of one of them
             decides too.
+        golden: .npz file of clips and the answers of the framework that trained the model, which
+            the network and the recipe must reproduce; see `verify.golden.read_golden`.
+        strict: refuse what `ExportReport.warnings` would say.
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -113,7 +122,7 @@ def build(
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
             file's, or the options contradict each other.
         ModelError: the source cannot be used, see `CheckpointError`, `SpecError`, `ParityError`,
-            or has an operator that the target lacks.
+            or has an operator that the target lacks; or the golden pair contradicts it.
         OutputError: `out` cannot be written.
         MissingDependencyError: a package that the source or target needs is not installed.
     """
@@ -123,9 +132,12 @@ def build(
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints)
     model = find_source(source, weights)
+    pair = None if golden is None else read_golden(golden)
     calibrator = _calibrator(model, precision, calibration)
+    facts = facts_of(model)
     contract = contract_of(
         model,
+        facts,
         preset_name=preset,
         spec=spec,
         labels=labels,
@@ -140,7 +152,15 @@ def build(
         size=size,
         input=input,
     )
+    doubts = doubts_of(facts, Choices(preset, labels is not None), contract, model.bundled)
+    if doubts and strict:
+        raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
+        checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
+        if pair is not None:
+            checks["golden"] = _golden_record(pair, model, contract, scratch)
+        if checks:
+            contract = contract.replace(checks={**(contract.checks or {}), **checks})
         quantizer = None
         if calibrator is not None:
             quantizer = calibrator.quantizer(contract, wanted, progress)
@@ -154,7 +174,7 @@ def build(
             quantizer=quantizer,
             weights=weights,
         )
-        report = ExportReport([], [])
+        report = ExportReport([], [], doubts)
         for target in wanted:
             options = TargetOptions(
                 target.name,
@@ -173,6 +193,18 @@ def build(
         if report.failed and not (keep_going and report.built):
             raise report.failed[0].error
         return report
+
+
+def _golden_record(
+    pair: GoldenPair, model: SourceModel, contract: ModelSpec, scratch: Path
+) -> dict[str, Any]:
+    """Compare the network with a golden pair; return what that proves."""
+    folder = scratch / "golden"
+    folder.mkdir()
+    with shown_as(scratch, model.path):
+        forms = OnnxForms(model.path, contract, folder, weights=model.weights)
+        form = forms.own_input()
+        return check_golden(pair, form.path, form.spec)
 
 
 def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:

@@ -12,16 +12,33 @@ from typing import Any, Literal, NamedTuple
 
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
+from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.labels import read_labels
-from r2p_edge.export.presets import PRESETS, fitting_presets, preset
+from r2p_edge.export.presets import PRESETS, fitting_presets, preset, presets_of
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.spec import InputSpec, ModelSpec
 
 _BUNDLED = "motion"  # name of the bundled model, and of its preset
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
+
+
+class WeightsFacts(NamedTuple):
+    """What a checkpoint says before anything is built from it.
+
+    Attributes:
+        family: name of the family of its network, in `checkpoints.families.FAMILIES`.
+        classes: number of outputs.
+        sha256: of the file.
+        carried: what the training script saved of its recipe.
+    """
+
+    family: str
+    classes: int
+    sha256: str
+    carried: CarriedRecipe
 
 
 class SourceModel(NamedTuple):
@@ -70,8 +87,23 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
     return SourceModel(path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights)
 
 
+def facts_of(source: SourceModel) -> WeightsFacts | None:
+    """Return what a checkpoint says; None for an ONNX model, which has no family.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`, and `canonical_parameters`.
+    """
+    if source.path.suffix.lower() == ".onnx":
+        return None
+    read = read_checkpoint(source.path, source.weights.key)
+    named = source.weights.named(read)
+    classes = network_from_parameters(named.parameters, named.family, named.names).classes
+    return WeightsFacts(named.family.name, classes, read.sha256, read.carried)
+
+
 def contract_of(
     source: SourceModel,
+    facts: WeightsFacts | None,
     *,
     preset_name: str | None,
     spec: ModelSpec | str | Path | None,
@@ -84,7 +116,7 @@ def contract_of(
     """Return the spec that the artifacts of a model are to have.
 
     Args:
-        source: the model.
+        source, facts: the model, and what it says.
         preset_name, spec, labels, name, size, input: see `build.build`.
         clip: fields of `ClipSpec` that the caller changes; None leaves one as it is.
 
@@ -96,10 +128,15 @@ def contract_of(
     """
     if source.bundled and preset_name is None and spec is None:
         preset_name = _BUNDLED
-    contract = _chosen(source, preset_name, spec)
+    contract = _chosen(source, facts, preset_name, spec)
+    if facts is not None and preset_name is not None:
+        contract = with_carried(contract, facts)
     contract = _changed(contract, clip, size, input)
     if labels is not None:
         contract = contract.replace(labels=read_labels(labels))
+    carried = source.carried
+    if carried is None or contract.replace(input=carried.input) != carried:
+        contract = contract.replace(checks=None)  # which are about another contract
     if name is None and spec is None and not source.bundled:
         name = source.path.stem if source.carried is None else source.carried.name
     return contract.replace(name=_file_name(contract.name if name is None else name))
@@ -120,7 +157,10 @@ def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpe
 
 
 def _chosen(
-    source: SourceModel, preset_name: str | None, spec: ModelSpec | str | Path | None
+    source: SourceModel,
+    facts: WeightsFacts | None,
+    preset_name: str | None,
+    spec: ModelSpec | str | Path | None,
 ) -> ModelSpec:
     """Return the spec that the caller chose, else the one that the model carries."""
     if preset_name is not None and spec is not None:
@@ -135,24 +175,49 @@ def _chosen(
         return preset(preset_name).spec(name=preset_name)
     if source.carried is not None:
         return source.carried
-    classes, frames, size = _sizes(source)
-    fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
-    raise UsageError(
-        f"{source.path} has {classes or 'an open number of'} classes but does not say how it was "
-        "trained; give --preset"
-        + (f" ({', '.join(fitting)} fit)" if fitting else f" of {', '.join(PRESETS)} with --labels")
-        + " or --spec"
-    )
+    raise UsageError(f"{source.path} {_advice(source, facts)}")
 
 
-def _sizes(source: SourceModel) -> tuple[int | None, int | None, tuple[int, int] | None]:
-    """Return the classes, T and (H, W) that a model's shapes fix; None for open ones."""
-    if source.path.suffix.lower() == ".onnx":
+def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:
+    """Return how many classes a model has, and which presets may be its own."""
+    if facts is None:
         from r2p_edge.export.graph.model import load_onnx, network_sizes
 
-        return network_sizes(load_onnx(source.path))
-    named = source.weights.named(read_checkpoint(source.path, source.weights.key))
-    return network_from_parameters(named.parameters, named.family, named.names).classes, None, None
+        classes, frames, size = network_sizes(load_onnx(source.path))
+        fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
+        return (
+            f"has {classes or 'an open number of'} classes but does not say how it was trained; "
+            "give --preset"
+            + (
+                f" ({', '.join(fitting)} fit)"
+                if fitting
+                else f" of {', '.join(PRESETS)} with --labels"
+            )
+            + " or --spec"
+        )
+    text = f"has {facts.classes} classes and the names of {facts.family}'s networks, but does not "
+    text += "say how it was trained; give "
+    own = presets_of(facts.family)
+    exact = [item.name for item in own if item.classes == facts.classes]
+    if exact:
+        return text + f"--preset {' or '.join(exact)}, or --spec"
+    if own:
+        names = " or ".join(item.name for item in own)
+        return text + f"--preset {names} with --labels of its {facts.classes} classes, or --spec"
+    return text + "--spec, as no preset is known for that family"
+
+
+def with_carried(contract: ModelSpec, facts: WeightsFacts) -> ModelSpec:
+    """Return a preset's contract with the class names, mean and std that a checkpoint carries.
+
+    Names of another number of classes are not the network's and are left alone.
+    """
+    carried = facts.carried
+    if carried.labels is not None and len(carried.labels) == facts.classes:
+        contract = contract.replace(labels=carried.labels)
+    if carried.mean is not None and carried.std is not None:
+        contract = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
+    return contract
 
 
 def _changed(

@@ -52,14 +52,15 @@ class OnnxForms:
         self._weights = weights or WeightsOptions()
         self._is_onnx = source.suffix.lower() == ".onnx"
         self._own: GraphForm | None = "conv3d"
-        self._any_input = any_input
+        self._any_input, self._takes_pixels = any_input, False
         if self._is_onnx:
             from r2p_edge.export.graph.model import graph_kind, load_onnx, takes_pixels
 
             model = load_onnx(source)
             self._own = graph_kind(model)
+            self._takes_pixels = takes_pixels(model)
             # The normalisation that is in a graph stays there.
-            self._any_input = any_input and not takes_pixels(model)
+            self._any_input = any_input and not self._takes_pixels
         self._plain: dict[_Form, OnnxForm] = {}
         self._qdq: dict[tuple[Path, str], OnnxForm] = {}
 
@@ -83,6 +84,19 @@ class OnnxForms:
             spec = self._quantizer.qdq(plain.path, path, target.quantized)
             self._qdq[key] = OnnxForm(path, spec, plain.path)
         return self._qdq[key]
+
+    def own_input(self) -> OnnxForm:
+        """Return the form that takes what the network itself takes.
+
+        That is normalised numbers, or pixels where the model normalises them.
+
+        Raises:
+            R2PError: see `get`.
+        """
+        taken = self._contract.input
+        if not self._takes_pixels:
+            taken = with_input(taken, "float32")
+        return self._get_plain(_Form(self._own, taken))
 
     def _form(self, target: Target) -> _Form:
         graph = self._own

@@ -16,7 +16,7 @@ from r2p_edge.errors import SpecError, UsageError
 from r2p_edge.export.labels import read_labels
 from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
 
-__all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "read_labels"]
+__all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "presets_of", "read_labels"]
 
 _Channels = tuple[float, float, float]
 
@@ -215,3 +215,8 @@ def fitting_presets(
         and frames in (None, item.clip.frames)
         and size in (None, (item.crop.height, item.crop.width))
     ]
+
+
+def presets_of(family: str) -> list[Preset]:
+    """Return the presets of networks of a family that others trained; not the bundled model's."""
+    return [item for item in _ALL if family in item.families and item.name != "motion"]

@@ -67,16 +67,16 @@ def _state_dicts(content: Any) -> Iterator[tuple[str, StateDict]]:
         tensors = _tensors_of(value)
         if tensors:
             yield path or WHOLE, tensors
-        if _is_module(value) or depth == _DEPTH:
+        if is_module(value) or depth == _DEPTH:
             continue
-        for name, part in _parts(value):
+        for name, part in parts_of(value):
             if isinstance(part, (Mapping, list, tuple, Instance)) and id(part) not in seen:
                 seen.add(id(part))
                 waiting.append((f"{path}.{name}" if path else name, depth + 1, part))
 
 
 def _tensors_of(value: Any) -> StateDict:
-    if _is_module(value):
+    if is_module(value):
         return dict(_of_module(value))
     if isinstance(value, Mapping):
         return {
@@ -91,7 +91,7 @@ def _tensor(value: Any) -> Tensor | None:
     return value if isinstance(value, (TensorView, OtherTensor)) else numpy_value(value)
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def parts_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what an object contains, each with its name."""
     if isinstance(value, Mapping):
         yield from ((name, part) for name, part in value.items() if isinstance(name, str))
@@ -99,10 +99,10 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(number), part) for number, part in enumerate(value))
     elif isinstance(value, Instance):
         for inner in (value.state, value.items, value.elements, value.arguments):
-            yield from _parts(inner) if isinstance(inner, (Mapping, list, tuple)) else ()
+            yield from parts_of(inner) if isinstance(inner, (Mapping, list, tuple)) else ()
 
 
-def _is_module(value: Any) -> bool:
+def is_module(value: Any) -> bool:
     """Tell whether this is a module of PyTorch's, or one of TorchScript's."""
     if not isinstance(value, Instance) or not isinstance(value.state, Mapping):
         return False
@@ -129,7 +129,7 @@ def _of_module(module: Instance) -> Iterator[tuple[str, Tensor]]:
         waiting += [
             (f"{prefix}{name}.", depth + 1, child)
             for name, child in reversed(children)
-            if _is_module(child)
+            if is_module(child)
         ]
 
 
@@ -165,7 +165,7 @@ def _described(content: Any) -> str:
         keys = [plain(key) for key in content if isinstance(key, str)]
         return f"a dict of {', '.join(keys[:_SHOWN]) or 'nothing'}"
     if isinstance(content, Instance) and isinstance(content.called, Global):
-        if _is_module(content) and content.called.module.startswith(_SCRIPTED):
+        if is_module(content) and content.called.module.startswith(_SCRIPTED):
             return "a TorchScript program whose weights are frozen into it"
         return f"a {plain(str(content.called))}"
     return f"a {type(content).__name__}"

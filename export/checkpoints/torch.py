@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from itertools import pairwise
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.carried import CarriedRecipe, carried_recipe
 from r2p_edge.export.checkpoints.inert_pickle import PickleError
 from r2p_edge.export.checkpoints.state_dicts import StateDict, find_state_dict
 from r2p_edge.export.checkpoints.tensor_file import (
@@ -26,7 +27,20 @@ ZIP = b"PK\x03\x04"
 """First bytes of an archive."""
 
 
-def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[np.generic]]:
+class TorchFile(NamedTuple):
+    """The contents of a file.
+
+    Attributes:
+        parameters: arrays by name, of the stored shapes, which may share memory where the file's
+            tensors do. Floating-point ones are float32, others as stored.
+        carried: what the training script saved of its recipe.
+    """
+
+    parameters: dict[str, npt.NDArray[np.generic]]
+    carried: CarriedRecipe
+
+
+def read_torch_file(file: BinaryIO, key: str | None = None) -> TorchFile:
     """Read the parameters from a file that `torch.save`, TorchScript or `torch.export` wrote.
 
     They are found in a training script's dict and in a whole module too, whatever else is there:
@@ -35,10 +49,6 @@ def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDA
     Args:
         file: opened for reading in binary mode.
         key: the place of the weights, where the file has several sets; see `find_state_dict`.
-
-    Returns:
-        Arrays of the stored shapes, which may share memory where the file's tensors do.
-        Floating-point ones are float32, others as stored.
 
     Raises:
         CheckpointError: the file is damaged, has no parameters, several sets of them, or tensors
@@ -49,7 +59,8 @@ def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDA
     zipped = file.read(len(ZIP)) == ZIP
     try:
         saved = read_archive(file, size) if zipped else read_legacy(file, size)
-        return _read(file, saved, find_state_dict(saved.content, key))
+        parameters = _read(file, saved, find_state_dict(saved.content, key))
+        return TorchFile(parameters, carried_recipe(saved.content))
     except CheckpointError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

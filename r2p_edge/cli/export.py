@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
-from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.output import complain, print_json, warn
 from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
 
 if TYPE_CHECKING:
@@ -89,7 +89,15 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "--strict",
         action="store_true",
-        help=f"exit with code {_ONLY_A_KIT} if only a kit can be made for a target",
+        help="refuse a recipe that would be warned of, and exit with code "
+        f"{_ONLY_A_KIT} if only a kit can be made for a target",
+    )
+    verb.add_argument(
+        "--golden",
+        type=Path,
+        metavar="FILE.npz",
+        help="clips and the answers of the framework that trained the model, which the artifacts "
+        "must reproduce (see the page on export)",
     )
     _add_contract_options(verb)
     shared.add_calibration_options(verb, "calibration, for --precision int8")
@@ -187,10 +195,15 @@ def run(options: argparse.Namespace) -> int:
     for _, error in failed:
         code = error.exit_code
         complain(error)
+    for doubt in outcome.warnings:
+        warn(doubt)
     for artifact in built:
         warn_of_int8(artifact.path, artifact.spec)
     if options.json:
-        report: dict[str, Any] = {"artifacts": [artifact.to_dict() for artifact in built]}
+        report: dict[str, Any] = {
+            "artifacts": [artifact.to_dict() for artifact in built],
+            "warnings": outcome.warnings,
+        }
         if failed:
             report["failed"] = [{"target": name, "error": str(error)} for name, error in failed]
         print_json(report)
@@ -241,6 +254,8 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         batch=options.batch,
         weights_key=options.weights_key,
         family=options.family,
+        golden=options.golden,
+        strict=options.strict,
         calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,

@@ -15,6 +15,7 @@ from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.spec import ModelSpec
 
 _SHOWN_LABELS = 4
+_PARTS = ("weights", "normalisation", "preprocessing", "labels")  # that a golden pair may prove
 
 
 def add(verbs: Verbs) -> None:
@@ -102,10 +103,34 @@ def show(artifact: Artifact, as_json: bool) -> None:
         "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
         "source": json.dumps(spec.source),
         "parity": json.dumps(spec.parity),
+        **_proof_rows(spec),
         **int8_rows(spec),
     }
     for name, value in rows.items():
         print(f"{name:>9}  {value}")
+
+
+def _proof_rows(spec: ModelSpec) -> dict[str, str]:
+    """Return what a golden pair proved of the contract and what it did not, and what is doubtful.
+
+    Records that other tools wrote may have other fields, which only JSON shows.
+    """
+    checks = spec.checks or {}
+    golden = checks.get("golden")
+    pair = golden if isinstance(golden, dict) else {}
+    proven, unproven = [], []
+    for part in _PARTS:
+        (proven if isinstance(pair.get(part), dict) else unproven).append(part)
+    if "labels" in proven and isinstance(outputs := pair["labels"].get("outputs"), list):
+        proven[-1] = f"{len(outputs)} of {len(spec.labels)} labels"
+    rows = {}
+    if proven:
+        rows["proven"] = f"{', '.join(proven)}, by golden pair {pair.get('file')}"
+    if unproven:
+        rows["unproven"] = f"{', '.join(unproven)} (see export --golden)"
+    if isinstance(warnings := checks.get("warnings"), list) and warnings:
+        rows["warning"] = "; ".join(map(str, warnings))
+    return rows
 
 
 def _resize_text(spec: ModelSpec) -> str:
