@@ -14,7 +14,13 @@ from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import SourceModel, contract_of, facts_of, find_source
+from r2p_edge.export.contract import (
+    SourceModel,
+    contract_of,
+    facts_of,
+    find_source,
+    is_bundled,
+)
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.presets import PRESETS
@@ -152,7 +158,9 @@ def build(
         size=size,
         input=input,
     )
-    doubts = doubts_of(facts, Choices(preset, labels is not None), contract, model.bundled)
+    doubts = doubts_of(
+        facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
+    )
     if doubts and strict:
         raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
@@ -26,7 +27,7 @@ _MAX_NAME = 100  # characters; what is appended to it still fits into any file n
 
 
 class WeightsFacts(NamedTuple):
-    """What a checkpoint says before anything is built from it.
+    """Facts that a checkpoint states before anything is built from it.
 
     Attributes:
         family: name of the family of its network, in `checkpoints.families.FAMILIES`.
@@ -68,7 +69,7 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
     bundled = str(source) == _BUNDLED
     path = Path(source)
     if bundled:
-        path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
+        path = _bundled_file()
     if os.path.isdir(path):
         raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
     if not os.path.isfile(path):
@@ -85,6 +86,17 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
             "the checkpoint or the ONNX file that it was made from"
         )
     return SourceModel(path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights)
+
+
+def _bundled_file() -> Path:
+    return Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
+
+
+def is_bundled(source: SourceModel, facts: WeightsFacts | None) -> bool:
+    """Return whether these are the bundled model's weights, under whatever name."""
+    if facts is None:
+        return False
+    return source.bundled or facts.sha256 == sha256_of_file(_bundled_file())
 
 
 def facts_of(source: SourceModel) -> WeightsFacts | None:
@@ -199,6 +211,8 @@ def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:
     text += "say how it was trained; give "
     own = presets_of(facts.family)
     exact = [item.name for item in own if item.classes == facts.classes]
+    if is_bundled(source, facts):
+        exact = [_BUNDLED]
     if exact:
         return text + f"--preset {' or '.join(exact)}, or --spec"
     if own:

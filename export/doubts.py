@@ -1,4 +1,4 @@
-"""What speaks against a contract: warnings of a recipe that is another network's.
+"""Doubts about a contract: warnings of a recipe that is another network's.
 
 Weights do not say how pixels were prepared or which output means what. Where the file, the family
 of its network or the bundled model's own recipe say otherwise than the caller, the artifact would
@@ -19,7 +19,6 @@ from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import fold
 
 _LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
-_BUNDLED = Path(r2p_edge.__file__).parent / "assets" / "motion.safetensors"
 _SHOWN = 4  # outputs in a warning
 
 # The order in which each family's own code numbers UCF101. `classInd.txt`, from 1, is read by
@@ -31,7 +30,7 @@ _FOLDERS = ("torchvision", "vmz", "vmz-pool1", "vmz-152", "jfzhang95", "irhum", 
 
 
 class Choices(NamedTuple):
-    """What the caller said of the recipe.
+    """The words of the caller about the recipe.
 
     Attributes:
         preset: name of a preset; None for a spec, or for what an artifact carries.
@@ -51,7 +50,7 @@ def doubts_of(
         facts: what the checkpoint says; None for an ONNX model.
         choices: what the caller said.
         contract: what came of it.
-        bundled: whether it is the bundled model.
+        bundled: whether the weights are the bundled model's.
     """
     if facts is None:
         return []
@@ -59,7 +58,7 @@ def doubts_of(
     found = [
         _other_family(facts, preset),
         _other_order(facts, preset, contract.labels),
-        _other_clip(contract) if bundled or _is_bundled(facts) else None,
+        _other_clip(contract) if bundled else None,
         *_carried(facts, choices, contract),
     ]
     return [doubt for doubt in found if doubt is not None]
@@ -117,12 +116,6 @@ def _differences(labels: Sequence[str], expected: Sequence[str]) -> str:
     shown = [f"output {i} is {labels[i]!r} and not {expected[i]!r}" for i in where[:_SHOWN]]
     more = f" and {len(where) - _SHOWN} more" if len(where) > _SHOWN else ""
     return ", ".join(shown) + more
-
-
-def _is_bundled(facts: WeightsFacts) -> bool:
-    from r2p_edge.artifact.files import sha256_of_file
-
-    return facts.sha256 == sha256_of_file(_BUNDLED)
 
 
 def _other_clip(contract: ModelSpec) -> str | None:

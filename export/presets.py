@@ -173,7 +173,7 @@ _ALL = (
         name="motion",
         classes=12,
         description="the bundled motion model",
-        families=("gluoncv",),
+        families=("torchvision",),
         label_file="motion.txt",
         clip=ClipSpec(frames=16, interval=2, fps=25.0),
         mean=(0.45, 0.45, 0.45),

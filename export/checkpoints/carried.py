@@ -24,7 +24,7 @@ _DIGITS = 9  # of a class index; Python refuses to convert thousands of them
 
 
 class CarriedRecipe(NamedTuple):
-    """What a checkpoint says of its training, besides the weights.
+    """The recipe in a checkpoint.
 
     Attributes:
         labels: names of the classes in the order of the outputs; None where it has none.

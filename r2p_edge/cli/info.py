@@ -118,7 +118,8 @@ def _proof_rows(spec: ModelSpec) -> dict[str, str]:
     checks = spec.checks or {}
     golden = checks.get("golden")
     pair = golden if isinstance(golden, dict) else {}
-    proven, unproven = [], []
+    proven: list[str] = []
+    unproven: list[str] = []
     for part in _PARTS:
         (proven if isinstance(pair.get(part), dict) else unproven).append(part)
     if "labels" in proven and isinstance(outputs := pair["labels"].get("outputs"), list):

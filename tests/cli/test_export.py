@@ -70,8 +70,9 @@ def test_bad_exports(fails, tmp_path):
     fails(USAGE, "no target tflite; choose from onnx", *unknown)
     fails(USAGE, "kinetics400-torchvision", "export", weights, "--out", out, "--preset", "ucf")
     # Without a preset, those that fit are listed.
-    fails(USAGE, "12 classes but does not say how it was trained", "export", weights, "--out", out)
-    fails(USAGE, "(motion fit)", "export", weights, "--out", out)
+    untold = "12 classes and the names of torchvision's networks, but does not say how it was"
+    fails(USAGE, untold, "export", weights, "--out", out)
+    fails(USAGE, "give --preset motion, or --spec", "export", weights, "--out", out)
     fails(MODEL, "labels", "export", weights, "--out", out, "--preset", "kinetics400-torchvision")
     fails(USAGE, "batch is 0", "export", "motion", "--out", out, "--batch", 0)
     for option, value, message in (

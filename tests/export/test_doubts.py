@@ -1,4 +1,4 @@
-"""What speaks against a recipe is told, recorded, and refused with --strict."""
+"""Doubts about a recipe are told, recorded, and refused with --strict."""
 
 import argparse
 import json
