@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.calibration.label_order import doubt_of
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import SpecError
 from r2p_edge.prediction import Timing
@@ -85,6 +86,10 @@ class Tally:
             "inference": _percentiles(self._inference),
             "total": _percentiles(self._total),
         }
+        doubt = doubt_of(
+            self._truths, self._labels, [name for _, name in sorted(self._label.items())]
+        )
+        result["warnings"] = [] if doubt is None else [doubt]
         if per_class:
             result["per_class"] = self._per_class()
         return result

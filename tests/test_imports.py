@@ -19,7 +19,7 @@ RANKS = {
     " < predictor < compare demo info __init__ < cli < __main__",
     "export": "checkpoints labels packages < graph presets < contract verify < doubts targets"
     " < onnx_forms < build __init__",
-    "calibration": "blank histograms motion_look placement __init__ < lists catalogue"
+    "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"
     " < clipset evaluate quantize < accuracy < calibrate",
