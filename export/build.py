@@ -65,6 +65,7 @@ def build(
     batch: int | None = None,
     weights_key: str | None = None,
     family: str | None = None,
+    bn_eps: float | None = None,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -101,6 +102,8 @@ def build(
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
             are those of several families that compute different things; a preset of one of them
             decides too.
+        bn_eps: epsilon of all batch norms, which a checkpoint does not hold unless it is a whole
+            module.
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -121,7 +124,7 @@ def build(
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
-    weights = WeightsOptions(weights_key, family, hints)
+    weights = WeightsOptions(weights_key, family, hints, bn_eps)
     model = find_source(source, weights)
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(

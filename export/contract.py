@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
-from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.labels import read_labels
@@ -57,10 +56,10 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
     if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
     suffix, weights = path.suffix.lower(), weights or WeightsOptions()
-    if suffix == ".onnx" and (weights.key or weights.family):
+    if suffix == ".onnx" and any((weights.key, weights.family, weights.bn_eps)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
-            "leave weights_key and family out"
+            "leave weights_key, family and bn_eps out"
         )
     if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
         raise ModelError(
@@ -152,7 +151,7 @@ def _sizes(source: SourceModel) -> tuple[int | None, int | None, tuple[int, int]
 
         return network_sizes(load_onnx(source.path))
     named = source.weights.named(read_checkpoint(source.path, source.weights.key))
-    return network_from_parameters(named.parameters, named.family, named.names).classes, None, None
+    return named.network().classes, None, None
 
 
 def _changed(
