@@ -75,6 +75,7 @@ def build(
     batch: int | None = None,
     weights_key: str | None = None,
     family: str | None = None,
+    bn_eps: float | None = None,
     golden: str | Path | None = None,
     strict: bool = False,
     calibration: Calibrator | None = None,
@@ -113,6 +114,8 @@ def build(
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
             are those of several families that compute different things; a preset of one of them
             decides too.
+        bn_eps: epsilon of all batch norms, which a checkpoint does not hold unless it is a whole
+            module.
         golden: .npz file of clips and the answers of the framework that trained the model, which
             the network and the recipe must reproduce; see `verify.golden.read_golden`.
         strict: refuse what `ExportReport.warnings` would say.
@@ -136,7 +139,7 @@ def build(
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
-    weights = WeightsOptions(weights_key, family, hints)
+    weights = WeightsOptions(weights_key, family, hints, bn_eps)
     model = find_source(source, weights)
     pair = None if golden is None else read_golden(golden)
     calibrator = _calibrator(model, precision, calibration)

@@ -14,7 +14,6 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
-from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.labels import read_labels
@@ -75,10 +74,10 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
     if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
     suffix, weights = path.suffix.lower(), weights or WeightsOptions()
-    if suffix == ".onnx" and (weights.key or weights.family):
+    if suffix == ".onnx" and any((weights.key, weights.family, weights.bn_eps)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
-            "leave weights_key and family out"
+            "leave weights_key, family and bn_eps out"
         )
     if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
         raise ModelError(
@@ -109,8 +108,7 @@ def facts_of(source: SourceModel) -> WeightsFacts | None:
         return None
     read = read_checkpoint(source.path, source.weights.key)
     named = source.weights.named(read)
-    classes = network_from_parameters(named.parameters, named.family, named.names).classes
-    return WeightsFacts(named.family.name, classes, read.sha256, read.carried)
+    return WeightsFacts(named.family.name, named.network().classes, read.sha256, read.carried)
 
 
 def contract_of(

@@ -132,6 +132,7 @@ class OnnxForms:
                     weights_key=self._weights.key,
                     family=self._weights.family,
                     hints=self._weights.hints,
+                    bn_eps=self._weights.bn_eps,
                 )
             self._plain[form] = OnnxForm(path, spec)
         return self._plain[form]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
+from r2p_edge.export.checkpoints.layers import Layers, check_kinds
 from r2p_edge.export.checkpoints.matching import ADVICE, best_fit, families_of, find_head, left_over
+from r2p_edge.export.checkpoints.network import VideoResNet, network_from_parameters
 from r2p_edge.spec.checks import plain
 
 # Networks that look like an R(2+1)D and are not, by the name of a convolution in them.
@@ -30,20 +34,42 @@ class NamedParameters:
         family: whose names they had, and which says what they do not.
         parameters: arrays by canonical name.
         names: names that they had in the file, by canonical name.
-        decided: what chose among families of the same names and shapes, "--family" or "preset";
-            None where there was nothing to choose.
+        decided: what chose among families of the same names and shapes: "--family", "--bn-eps",
+            "preset" or "layers", those of the file; None where there was nothing to choose.
+        layers: what the file says of the layers, by canonical name.
+        bn_eps: epsilon of all batch norms, if the caller says it.
     """
 
     family: Family
     parameters: dict[str, npt.NDArray[np.generic]]
     names: dict[str, str]
-    decided: str | None
+    decided: str | None = None
+    layers: Layers = field(default_factory=dict)
+    bn_eps: float | None = None
+
+    def network(self) -> VideoResNet:
+        """Return the network that they belong to; see `network_from_parameters`."""
+        return network_from_parameters(self.parameters, self.family, self.names, self.layers)
+
+    def record(self) -> dict[str, Any]:
+        """Return what an artifact's record of its source says of them."""
+        record: dict[str, Any] = {}
+        if self.decided is not None:
+            record["dialect_by"] = self.decided
+        if self.bn_eps is not None:
+            record["bn_eps"] = self.bn_eps
+        if self.layers:
+            record["layers_by"] = "file"
+        return record
 
 
 def canonical_parameters(
     parameters: Mapping[str, npt.NDArray[np.generic]],
     family: str | None = None,
     hints: Collection[str] = (),
+    *,
+    layers: Layers | None = None,
+    bn_eps: float | None = None,
 ) -> NamedParameters:
     """Rename parameters to their canonical names, without what surrounds the network.
 
@@ -51,12 +77,19 @@ def canonical_parameters(
         parameters: arrays by the names in the file.
         family: name in `FAMILIES`, where several fit.
         hints: names of the families that a preset is for, which decides too if it is one of them.
+        layers: what the file says of its layers, which decides first.
+        bn_eps: epsilon of all batch norms, in place of the family's.
 
     Raises:
-        UsageError: there is no such family.
-        CheckpointError: they are of no known family, of another one, of several, or something is
-            left of them.
+        UsageError: there is no such family, or `bn_eps` is not positive.
+        CheckpointError: they are of no known family, of another one, of several, something is
+            left of them, or the file's layers are not those of the family.
     """
+    layers = layers or {}
+    if bn_eps is not None and not 0 < bn_eps < 1:
+        raise UsageError(
+            f"bn_eps is {bn_eps}; it must be between 0 and 1, such as 1e-5 (PyTorch) or 1e-3"
+        )
     fit = best_fit(parameters)
     if fit is None or (fit.missing and _other(parameters)):
         raise _unknown(parameters)
@@ -65,7 +98,11 @@ def canonical_parameters(
             f"the parameters are named as those of {families_of(fit, parameters)[0].name}, but "
             f"{_some(fit.missing)} missing; give a whole checkpoint, or {ADVICE}"
         )
-    chosen, decided = _chosen(families_of(fit, parameters), family, hints)
+    check_kinds(layers)
+    fitting, evidence = families_of(fit, parameters), Evidence(fit, layers)
+    chosen, decided = choose_family(fitting, evidence, name=family, bn_eps=bn_eps, hints=hints)
+    if bn_eps is not None:
+        chosen = replace(chosen, eps=bn_eps, inner_eps=None)
     head = find_head(parameters, fit)
     names = fit.names | head
     if left := left_over(parameters, head, fit):
@@ -78,37 +115,12 @@ def canonical_parameters(
         found["fc.bias"] = np.zeros(found["fc.weight"].shape[0], np.float32)
     if found["fc.weight"].ndim != 2:  # a convolution of one number in time and space
         found["fc.weight"] = found["fc.weight"].reshape(found["fc.weight"].shape[:2])
-    return NamedParameters(chosen, found, names, decided)
-
-
-def _chosen(
-    fitting: list[Family], name: str | None, hints: Collection[str]
-) -> tuple[Family, str | None]:
-    """Return the family, and what decided where several fit that compute different things."""
-    if name is not None:
-        if name not in FAMILIES:
-            raise UsageError(f"there is no family {name}; choose one of {', '.join(FAMILIES)}")
-        if FAMILIES[name] not in fitting:
-            raise CheckpointError(
-                f"the parameters are not those of family {name} but of "
-                f"{' or '.join(each.name for each in fitting)}; leave --family out, or correct it"
-            )
-        return FAMILIES[name], "--family"
-    if len({(each.eps, each.inner_eps, each.pool) for each in fitting}) == 1:
-        return fitting[0], None
-    hinted = [each for each in fitting if each.name in hints]
-    if len(hinted) == 1:
-        return hinted[0], "preset"
-    shown = "; ".join(f"{each.name}: {_evidence(each)}" for each in fitting)
-    raise CheckpointError(
-        f"its names and shapes are those of several families, and weights do not say which "
-        f"({shown}); say it with --family, or with a preset of one of them"
-    )
-
-
-def _evidence(family: Family) -> str:
-    pool = "a max pool after the stem" if family.pool else "no pool"
-    return f"batch norms' epsilon {family.eps:g}, {pool}, {family.source}"
+    known = {
+        canonical.rpartition(".")[0]: layers[module]
+        for canonical, name in names.items()
+        if (module := name.rpartition(".")[0]) in layers
+    }
+    return NamedParameters(chosen, found, names, decided, known, bn_eps)
 
 
 def _unknown(parameters: Mapping[str, npt.NDArray[np.generic]]) -> CheckpointError:

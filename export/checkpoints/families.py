@@ -56,6 +56,7 @@ class NetworkLayout:
         norm: canonical names of a batch norm's parameters by its own.
         time_first: True if the half in time of a (2+1)D convolution comes first.
         strides: of each stage's first block, in time and space.
+        idle: names of pools that a module of the family has and does not use.
     """
 
     stem: str
@@ -67,6 +68,7 @@ class NetworkLayout:
     norm: Mapping[str, str] = field(default_factory=lambda: TORCH)
     time_first: bool = False
     strides: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
+    idle: tuple[str, ...] = ()
 
     def block_name(self, stage: int, index: int) -> str:
         """Return the name of a block."""

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.families import FAMILIES, Family, NetworkLayout
-from r2p_edge.export.checkpoints.network import block_count, modules_of, stem_names, unit_names
+from r2p_edge.export.checkpoints.layers import modules_of
+from r2p_edge.export.checkpoints.network import block_count, stem_names, unit_names
 from r2p_edge.spec.checks import plain
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]

@@ -13,14 +13,15 @@ what other families have::
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.families import TORCH, Family, Pool, Triple
+from r2p_edge.export.checkpoints.layers import Layers, eps_of, modules_of, stride_of
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape, check_parameters
 
 _DEPTHS = {
@@ -108,30 +109,31 @@ class VideoResNet:
     @property
     def reduction(self) -> tuple[int, int]:
         """How often the steps halve time and space, as factors."""
-        strides = [
-            step.stride
-            for steps in (self.stem, *(block.steps for block in self.blocks))
-            for step in steps
-            if isinstance(step, (Conv, Pool))
-        ]
-        return math.prod(s[0] for s in strides), math.prod(s[1] for s in strides)
+        steps = [*self.stem, *(step for block in self.blocks for step in block.steps)]
+        time, space, _ = _strides(steps)
+        return time, space
 
 
 def network_from_parameters(
-    parameters: Mapping[str, np.ndarray], family: Family, names: Mapping[str, str] | None = None
+    parameters: Mapping[str, np.ndarray],
+    family: Family,
+    names: Mapping[str, str] | None = None,
+    layers: Layers | None = None,
 ) -> VideoResNet:
     """Find the R(2+1)D network that canonically named parameters belong to.
 
     Args:
         parameters: floating-point arrays, named as above.
-        family: decides what the shapes do not tell.
+        family: decides what neither shapes nor layers tell.
         names: names in the file by canonical name, for errors.
+        layers: what the file says of convolutions and norms, by canonical name.
 
     Raises:
         CheckpointError: a parameter is missing, unknown, has a shape or dtype other than the
-            network implies, contains NaN or infinity, or is a negative variance.
+            network implies, contains NaN or infinity, or is a negative variance; or a layer cannot
+            be one of an R(2+1)D.
     """
-    network = _Guess(parameters, family).network()
+    network = _Guess(parameters, family, names or {}, layers or {}).network()
     check_parameters(parameters, network.shapes, names or {})
     return network
 
@@ -157,11 +159,6 @@ def stem_names(count: int) -> list[str]:
     return ["conv1", "bn1", "conv2", "bn2"][:count]
 
 
-def modules_of(names: Iterable[str]) -> set[str]:
-    """Return the names of all modules around parameters of these names."""
-    return {name[:end] for name in names for end, char in enumerate(name) if char == "."}
-
-
 def block_count(modules: Collection[str], name: Callable[[int], str]) -> int:
     """Return how many blocks a stage has, by their names; gaps count.
 
@@ -173,8 +170,15 @@ def block_count(modules: Collection[str], name: Callable[[int], str]) -> int:
 class _Guess:
     """The network that the names and the convolutions' output channels suggest."""
 
-    def __init__(self, parameters: Mapping[str, np.ndarray], family: Family) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, np.ndarray],
+        family: Family,
+        names: Mapping[str, str],
+        layers: Layers,
+    ) -> None:
         self._parameters, self._family = parameters, family
+        self._names, self._layers = names, layers
         self._shapes: dict[str, ParameterShape] = {}
         self._modules = modules_of(parameters)
 
@@ -214,6 +218,12 @@ class _Guess:
             count = len(layout.shortcut.split())
             names = unit_names(f"{name}.downsample.0", f"{name}.downsample.1", count)
             shortcut, _ = self._convolution(names, inputs, stride, kernel=1, outputs=channels)
+        if _strides(steps) != _strides(shortcut):
+            raise CheckpointError(
+                f"the two paths of block {name} have strides {_strides(steps)} and "
+                f"{_strides(shortcut)}, which differ; export the network with "
+                "onnx_from_torch(model, spec, path)"
+            )
         last = len(steps) - 1  # the ReLU of a block's end comes after the sum
         return Block(name, tuple(steps[:last]), tuple(shortcut[:-1])), channels
 
@@ -242,6 +252,8 @@ class _Guess:
                 inner = self._family.inner_eps is not None and number == 1 and len(names) > 2
                 eps = self._family.inner_eps if inner else self._family.eps
                 assert eps is not None
+                if name in self._layers:
+                    eps = eps_of(self._in_file(name), self._layers[name]) or eps
                 steps += [Norm(name, eps), Relu(name)]
                 self._shapes |= {f"{name}.{leaf}": (channels,) for leaf in NORM}
                 continue
@@ -250,15 +262,22 @@ class _Guess:
             time, space = stride
             if halves:
                 time, space = (time, 1) if in_time else (1, space)
-            steps.append(Conv(name, (time, space, space)))
             before, channels = channels, self._channels(name)
             if outputs is not None and number == (2 if halves else 0):
                 channels = outputs
             sizes = (self._time(name), 1, 1) if in_time else (1, kernel, kernel)
+            strides: Triple = (time, space, space)
+            if name in self._layers:
+                strides = stride_of(self._in_file(name), self._layers[name], sizes) or strides
+            steps.append(Conv(name, strides))
             self._shapes[f"{name}.weight"] = (channels, before, *sizes)
             if f"{name}.bias" in self._parameters:
                 self._shapes[f"{name}.bias"] = (channels,)
         return steps, channels
+
+    def _in_file(self, name: str) -> str:
+        """Return the name that a module has in the file."""
+        return self._names.get(f"{name}.weight", f"{name}.weight").rpartition(".")[0]
 
     def _channels(self, name: str) -> int:
         value = self._parameters.get(f"{name}.weight")
@@ -270,3 +289,12 @@ class _Guess:
         if value is None or value.ndim != 5 or value.shape[2] % 2 == 0:
             return 3
         return int(value.shape[2])
+
+
+def _strides(steps: Sequence[Step]) -> Triple:
+    """Return the strides of steps together."""
+    total = [1, 1, 1]
+    for step in steps:
+        if isinstance(step, (Conv, Pool)):
+            total = [before * own for before, own in zip(total, step.stride, strict=True)]
+    return total[0], total[1], total[2]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import CheckpointError, ModelNotFoundError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
+from r2p_edge.export.checkpoints.layers import Layers
 from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
 from r2p_edge.export.checkpoints.torch import ZIP, read_torch_file
@@ -42,6 +43,7 @@ class Checkpoint:
         parameters: arrays by name, in the file's order; floating-point ones are float32.
         sha256: of the file, in hexadecimal.
         file: its base name.
+        layers: what the file says of the network's layers, if it is a whole module.
         carried: what it says of the training, besides the weights.
     """
 
@@ -49,6 +51,7 @@ class Checkpoint:
     sha256: str
     file: str
     format: Format
+    layers: Layers = field(default_factory=dict)
     carried: CarriedRecipe = field(default_factory=CarriedRecipe)
 
 
@@ -87,8 +90,15 @@ def _read(path: Path, key: str | None) -> Checkpoint:
         if kind == "torch":
             with ThreadPoolExecutor(1) as other:  # hashing takes longer than reading
                 digest = other.submit(sha256_of_file, path)
-                read = read_torch_file(file, key)
-                return Checkpoint(read.parameters, digest.result(), path.name, kind, read.carried)
+                network = read_torch_file(file, key)
+                return Checkpoint(
+                    network.arrays,
+                    digest.result(),
+                    path.name,
+                    kind,
+                    network.layers,
+                    network.carried,
+                )
         if key is not None:
             raise CheckpointError(f"the file has one set of weights, so {key} chooses nothing")
         result = (read_mindspore_ckpt if kind == "mindspore" else read_safetensors)(file)

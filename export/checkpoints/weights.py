@@ -15,12 +15,20 @@ class WeightsOptions(NamedTuple):
         key: place of the weights in a PyTorch file with several sets; see `read_checkpoint`.
         family: name of the family of networks, where several have these names and shapes.
         hints: families that the chosen preset is for.
+        bn_eps: epsilon of all batch norms, which weights do not hold.
     """
 
     key: str | None = None
     family: str | None = None
     hints: tuple[str, ...] = ()
+    bn_eps: float | None = None
 
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""
-        return canonical_parameters(checkpoint.parameters, self.family, self.hints)
+        return canonical_parameters(
+            checkpoint.parameters,
+            self.family,
+            self.hints,
+            layers=checkpoint.layers,
+            bn_eps=self.bn_eps,
+        )

@@ -13,9 +13,8 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import ModelError, SpecError, UsageError
-from r2p_edge.export.checkpoints.dialects import canonical_parameters
-from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
+from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.graph.adapt import adapt, check_normalisation
 from r2p_edge.export.graph.builder import check_batch, embed_spec
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
@@ -57,6 +56,7 @@ def onnx_from_checkpoint(
     weights_key: str | None = None,
     family: str | None = None,
     hints: Sequence[str] = (),
+    bn_eps: float | None = None,
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
 
@@ -75,6 +75,8 @@ def onnx_from_checkpoint(
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes are those of
             several families that compute different things.
         hints: names of families, such as those of a preset, which decide if one of them fits.
+        bn_eps: epsilon of all batch norms, where it is not the family's. A whole module says its
+            own, and its strides.
 
     Returns:
         The spec as it is in the file.
@@ -83,7 +85,7 @@ def onnx_from_checkpoint(
         CheckpointError: the file cannot be read, or is of another network, or of one of several
             families without a word which.
         SpecError: the spec contradicts the network.
-        UsageError: `batch` is not positive.
+        UsageError: `batch` or `bn_eps` is not positive.
         ParityError: the artifact's outputs differ from the parameters'; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime is not installed.
@@ -92,13 +94,13 @@ def onnx_from_checkpoint(
     check_folder(path)
     check_batch(batch)
     read = read_checkpoint(checkpoint, weights_key)
-    named = canonical_parameters(read.parameters, family, hints)
-    network = network_from_parameters(named.parameters, named.family, named.names)
+    options = WeightsOptions(weights_key, family, tuple(hints), bn_eps)
+    named = options.named(read)
+    network = named.network()
     source = {"file": read.file, "sha256": read.sha256, "dialect": named.family.name}
     if weights_key is not None:
         source["weights_key"] = weights_key
-    if named.decided is not None:
-        source["dialect_by"] = named.decided
+    source |= named.record()
     spec = fresh_spec(
         spec, graph="conv3d", precision="fp32", source=source, built_with=built_with("onnx")
     )

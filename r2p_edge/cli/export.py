@@ -53,6 +53,12 @@ def add(verbs: Verbs) -> None:
         "lists them (such as vmz)",
     )
     verb.add_argument(
+        "--bn-eps",
+        type=float,
+        metavar="E",
+        help="epsilon of all batch norms, where it is not the family's; weights do not hold it",
+    )
+    verb.add_argument(
         "--to",
         default="onnx",
         metavar="LIST",
@@ -254,6 +260,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         batch=options.batch,
         weights_key=options.weights_key,
         family=options.family,
+        bn_eps=options.bn_eps,
         golden=options.golden,
         strict=options.strict,
         calibration=calibration,

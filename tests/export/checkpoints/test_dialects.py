@@ -13,6 +13,8 @@ from requirements import needs
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.families import FAMILIES
+from r2p_edge.export.checkpoints.layers import Layer
+from r2p_edge.export.checkpoints.network import Norm
 
 Parameters = dict[str, np.ndarray]
 
@@ -125,6 +127,55 @@ def test_families_of_the_same_names_and_shapes() -> None:
         canonical_parameters(parameters, "torchvision")
     with pytest.raises(UsageError, match="there is no family resnet; choose one of torchvision, "):
         canonical_parameters(parameters, "resnet")
+
+
+def layers_of(parameters: Parameters, eps: float, **pools: dict[str, Any]) -> dict[str, Layer]:
+    layers = {name: Layer("torch.nn.modules.pooling.MaxPool3d", p) for name, p in pools.items()}
+    for name in parameters:
+        module, _, leaf = name.rpartition(".")
+        if leaf == "running_var":
+            layers[module] = Layer("torch.nn.modules.batchnorm.BatchNorm3d", {"eps": eps})
+    return layers
+
+
+def test_what_a_file_says_decides_among_families() -> None:
+    parameters = to_torchvision(small(per_conv=True))
+    pool = {"kernel_size": (1, 3, 3), "stride": (1, 2, 2), "padding": (0, 1, 1)}
+    for eps, pools, family in (
+        (1e-3, {}, "vmz"),
+        (1e-3, {"pool": pool}, "vmz-pool1"),
+        (1e-5, {}, "fewshot"),
+        (1e-5, {"pool": pool}, "vmz-pool1"),
+        (0.5, {}, "vmz"),
+    ):
+        layers = layers_of(parameters, eps, **pools)
+        named = canonical_parameters(parameters, layers=layers)
+        assert (named.family.name, named.decided) == (family, "layers")
+        assert named.network().stem[1] == Norm("bn1", eps)
+    with pytest.raises(
+        CheckpointError, match=r"of vmz-pool1, but the file has none for a max pool"
+    ):
+        canonical_parameters(parameters, "vmz-pool1", layers=layers)
+    with pytest.raises(CheckpointError, match=r"other of \(3, 3, 3\) for a max pool, and that fam"):
+        canonical_parameters(
+            parameters,
+            layers=layers_of(parameters, 1e-3, other=pool | {"kernel_size": 3, "padding": 1}),
+        )
+
+
+def test_an_epsilon_decides_among_families() -> None:
+    parameters = to_torchvision(small(per_conv=True))
+    named = canonical_parameters(parameters, bn_eps=1e-5)
+    assert (named.family.name, named.decided) == ("fewshot", "--bn-eps")
+    for eps, hints in ((1e-3, []), (1e-4, ["torchvision"])):
+        with pytest.raises(CheckpointError, match=r"of several families.*vmz-pool1"):
+            canonical_parameters(parameters, hints=hints, bn_eps=eps)
+    named = canonical_parameters(parameters, hints=["vmz"], bn_eps=1e-4)
+    assert (named.family.name, named.decided) == ("vmz", "preset")
+    assert named.network().stem[1] == Norm("bn1", 1e-4)
+    for eps in (0, -1e-5, 1, float("nan")):
+        with pytest.raises(UsageError, match=f"bn_eps is {eps}; it must be between 0 and 1"):
+            canonical_parameters(parameters, bn_eps=eps)
 
 
 @pytest.mark.parametrize(
