@@ -29,11 +29,16 @@ class Tally:
         labels: of the first model, whose classes the predictor must have too.
 
     Raises:
-        SpecError: the predictor has other classes.
+        SpecError: the predictor has other classes, or values in place of classes.
     """
 
     def __init__(self, predictor: Predictor, labels: Sequence[str]) -> None:
         self.predictor, self.spec = predictor, predictor.spec
+        if self.spec.output.kind == "values":
+            raise SpecError(
+                f"{predictor.artifact.path} gives values and no classes, so it has no accuracy; "
+                "compare its numbers with compare, or measure them with Predictor.predict"
+            )
         find = class_finder(self.spec.labels)
         # Models of different sources order and spell the same classes differently.
         indices = [index for label in labels if (index := find(label)) is not None]

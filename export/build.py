@@ -27,7 +27,7 @@ from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec import ModelSpec, OutputKind
 
 __all__ = ["Built", "ExportReport", "Failure", "build"]
 
@@ -72,6 +72,7 @@ def build(
     sampling: Literal["time", "index"] | None = None,
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
+    output_kind: OutputKind | None = None,
     batch: int | None = None,
     weights_key: str | None = None,
     family: str | None = None,
@@ -108,6 +109,9 @@ def build(
         input: "uint8" has the normalisation in the graph; "float32" is NCTHW, normalised by the
             caller. By default float32 for MindSpore Lite and Ascend, and for the others what the
             spec says.
+        output_kind: meaning of the outputs, see `OutputSpec`; by default what the spec says, or
+            the last nodes of an ONNX source show: logits unless there is a softmax or sigmoid, and
+            values for a single output.
         batch: clips per call; by default 1, or what an ONNX source has.
         weights_key: the place of the weights in a PyTorch file that has several sets of them, as
             keys with dots between them ("model_ema").
@@ -160,6 +164,7 @@ def build(
         },
         size=size,
         input=input,
+        output_kind=output_kind,
     )
     doubts = doubts_of(
         facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)

@@ -19,7 +19,7 @@ from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.presets import PRESETS, fitting_presets, preset, presets_of
 from r2p_edge.runtimes import RUNTIMES
-from r2p_edge.spec import InputSpec, ModelSpec
+from r2p_edge.spec import InputSpec, ModelSpec, OutputKind, OutputSpec
 
 _BUNDLED = "motion"  # name of the bundled model, and of its preset
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
@@ -122,12 +122,13 @@ def contract_of(
     clip: Mapping[str, Any],
     size: int | None,
     input: Literal["uint8", "float32"] | None,
+    output_kind: OutputKind | None = None,
 ) -> ModelSpec:
     """Return the spec that the artifacts of a model are to have.
 
     Args:
         source, facts: the model, and what it says.
-        preset_name, spec, labels, name, size, input: see `build.build`.
+        preset_name, spec, labels, name, size, input, output_kind: see `build.build`.
         clip: fields of `ClipSpec` that the caller changes; None leaves one as it is.
 
     Raises:
@@ -144,6 +145,10 @@ def contract_of(
     contract = _changed(contract, clip, size, input)
     if labels is not None:
         contract = contract.replace(labels=read_labels(labels))
+    if spec is None and output_kind is None:
+        output_kind = _presumed_kind(source, contract)
+    if output_kind is not None:
+        contract = contract.replace(output=OutputSpec(contract.output.name, output_kind))
     carried = source.carried
     if carried is None or contract.replace(input=carried.input) != carried:
         contract = contract.replace(checks=None)  # which are about another contract
@@ -186,6 +191,22 @@ def _chosen(
     if source.carried is not None:
         return source.carried
     raise UsageError(f"{source.path} {_advice(source, facts)}")
+
+
+def _presumed_kind(source: SourceModel, contract: ModelSpec) -> OutputKind:
+    """Return the kind of a model's outputs where the caller does not say it."""
+    if source.carried is not None:
+        return source.carried.output.kind
+    found = None
+    if source.path.suffix.lower() == ".onnx":
+        from r2p_edge.export.graph.foreign import found_kind
+        from r2p_edge.export.graph.model import load_onnx, network_output
+
+        model = load_onnx(source.path)
+        found = found_kind(model, network_output(model).name)
+    if len(contract.labels) == 1 and found != "sigmoid":
+        return "values"  # a single class would always have 100 %
+    return found or contract.output.kind
 
 
 def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from r2p_edge.errors import SpecError
 from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
 from r2p_edge.export.graph.builder import BatchNorm, GraphBuilder, embed_spec
+from r2p_edge.export.graph.foreign import check_kind
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             f"the network is {network.arch} but the spec says {spec.arch}; "
             "correct arch or leave it out"
         )
-    if spec.output.kind != "logits":
+    if spec.output.kind not in ("logits", "values"):
         raise SpecError(
-            f"output.kind is {spec.output.kind} but the network ends in logits; set it to logits"
+            f"output.kind is {spec.output.kind} but the network ends in logits; set it to logits, "
+            "or to values if they are no classes"
         )
+    check_kind(spec, None)
     if spec.precision != "fp32":
         raise SpecError(
             f"precision is {spec.precision} but the parameters make an fp32 model; "

@@ -186,6 +186,13 @@ def _add_contract_options(verb: VerbParser) -> None:
         help="input of the artifact: pixels, which the graph normalises, or normalised numbers "
         "(default: what the target runs best)",
     )
+    group.add_argument(
+        "--output-kind",
+        choices=("logits", "probabilities", "sigmoid", "values"),
+        help="what the network puts out: logits, probabilities that sum to 1, a probability of "
+        "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
+        "else logits, or values for a single output)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -257,6 +264,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         sampling=options.sampling,
         order=options.order,
         input=options.input,
+        output_kind=options.output_kind,
         batch=options.batch,
         weights_key=options.weights_key,
         family=options.family,

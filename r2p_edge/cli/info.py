@@ -16,6 +16,12 @@ from r2p_edge.spec import ModelSpec
 
 _SHOWN_LABELS = 4
 _PARTS = ("weights", "normalisation", "preprocessing", "labels")  # that a golden pair may prove
+_OUTPUTS = {
+    "logits": "logits, of which the softmax is taken",
+    "probabilities": "probabilities, which sum to 1",
+    "sigmoid": "the probability of each class by itself",
+    "values": "values, which are no classes",
+}
 
 
 def add(verbs: Verbs) -> None:
@@ -95,12 +101,13 @@ def show(artifact: Artifact, as_json: bool) -> None:
         "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
         "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
         "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
-        "classes": f"{len(spec.labels)}: {labels}",
+        "values" if spec.output.kind == "values" else "classes": f"{len(spec.labels)}: {labels}",
         "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
         f"{clip.order} order",
         "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
         "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
+        "output": _OUTPUTS[spec.output.kind],
         "source": json.dumps(spec.source),
         "parity": json.dumps(spec.parity),
         **_proof_rows(spec),
