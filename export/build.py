@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
@@ -20,6 +20,9 @@ from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
 from r2p_edge.spec import ModelSpec
+
+if TYPE_CHECKING:  # it brings in onnx
+    from r2p_edge.export.targets.torch_module.factory import ModuleFactory
 
 __all__ = ["Built", "ExportReport", "Failure", "build"]
 
@@ -45,7 +48,7 @@ class ExportReport:
 
 
 def build(
-    source: str | Path,
+    source: str | Path | None,
     *,
     targets: Sequence[str],
     out: str | Path,
@@ -65,6 +68,10 @@ def build(
     batch: int | None = None,
     weights_key: str | None = None,
     family: str | None = None,
+    output: str | None = None,
+    module: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    trust_code: bool = False,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -79,7 +86,7 @@ def build(
 
     Args:
         source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, or "motion", the
-            bundled model.
+            bundled model. With `module` the checkpoint of its weights, or "none".
         targets: names from `r2p_edge.export.TARGETS`. "mindspore" is MindSpore Lite where that is
             installed, else the framework, else a kit for the former.
         out: output folder; made if it does not exist.
@@ -101,6 +108,11 @@ def build(
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
             are those of several families that compute different things; a preset of one of them
             decides too.
+        output: the place of the scores in what a `module` returns; see `onnx_from_torch`.
+        module: "FILE:FACTORY", a Python file (or the dotted name of a module) and a function in it
+            that makes the PyTorch module of the weights. Its code runs, in a child process.
+        args: arguments of that function, by name.
+        trust_code: whether that code may run.
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -122,7 +134,16 @@ def build(
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints)
-    model = find_source(source, weights)
+    factory = _factory(module, args, source, weights, output, trust_code=trust_code)
+    if factory is None:
+        model = find_source(source or "", weights)
+    else:
+        model = SourceModel(_named(factory, source), False, None, weights)
+        if preset is None and spec is None:
+            raise UsageError(
+                f"{factory} does not say how it was trained; give --preset of "
+                f"{', '.join(PRESETS)} with --labels, or --spec"
+            )
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(
         model,
@@ -144,6 +165,14 @@ def build(
         quantizer = None
         if calibrator is not None:
             quantizer = calibrator.quantizer(contract, wanted, progress)
+        traced = None
+        if factory is not None:
+            from r2p_edge.export.targets.torch_module.factory import trace_factory
+
+            if progress is not None:
+                progress("tracing the module")
+            clips = 1 if batch is None else batch
+            traced = trace_factory(factory, contract, batch=clips, output=output)
         forms = OnnxForms(
             model.path,
             contract,
@@ -153,6 +182,7 @@ def build(
             batch=batch,
             quantizer=quantizer,
             weights=weights,
+            traced=traced,
         )
         report = ExportReport([], [])
         for target in wanted:
@@ -173,6 +203,35 @@ def build(
         if report.failed and not (keep_going and report.built):
             raise report.failed[0].error
         return report
+
+
+def _factory(
+    module: str | None,
+    args: Mapping[str, Any] | None,
+    source: str | Path | None,
+    weights: WeightsOptions,
+    output: str | None,
+    *,
+    trust_code: bool,
+) -> ModuleFactory | None:
+    """Return what makes the module that is exported; None for another source."""
+    if module is None:
+        for option, value in {"args": args, "output": output}.items():
+            if value is not None:
+                raise UsageError(f"{option} is about a module; give that too, or leave it out")
+        if source is None:
+            raise UsageError("there is no source; give a checkpoint, an ONNX file or 'motion'")
+        return None
+    if weights.family is not None:
+        raise UsageError("a module says itself what it computes; leave family out")
+    from r2p_edge.export.targets.torch_module.factory import module_factory
+
+    return module_factory(module, args, source, weights.key, trust_code=trust_code)
+
+
+def _named(factory: ModuleFactory, source: str | Path | None) -> Path:
+    """Return the file that the artifact of a module is named after."""
+    return Path(factory.function if factory.checkpoint is None or source is None else source)
 
 
 def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:
