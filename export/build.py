@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
@@ -28,6 +28,10 @@ from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOption
 from r2p_edge.export.targets.table import TABLE, target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
 from r2p_edge.spec import ModelSpec, OutputKind
+
+if TYPE_CHECKING:  # it brings in onnx
+    from r2p_edge.export.targets.torch_module.factory import ModuleFactory
+    from r2p_edge.export.targets.torch_module.trace import TracedModule
 
 __all__ = ["Built", "ExportReport", "Failure", "build"]
 
@@ -55,7 +59,7 @@ class ExportReport:
 
 
 def build(
-    source: str | Path,
+    source: str | Path | None,
     *,
     targets: Sequence[str],
     out: str | Path,
@@ -79,6 +83,10 @@ def build(
     bn_eps: float | None = None,
     golden: str | Path | None = None,
     strict: bool = False,
+    output: str | None = None,
+    module: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    trust_code: bool = False,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -93,7 +101,7 @@ def build(
 
     Args:
         source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, or "motion", the
-            bundled model.
+            bundled model. With `module` the checkpoint of its weights, or "none".
         targets: names from `r2p_edge.export.TARGETS`. "mindspore" is MindSpore Lite where that is
             installed, else the framework, else a kit for the former.
         out: output folder; made if it does not exist.
@@ -123,6 +131,11 @@ def build(
         golden: .npz file of clips and the answers of the framework that trained the model, which
             the network and the recipe must reproduce; see `verify.golden.read_golden`.
         strict: refuse what `ExportReport.warnings` would say.
+        output: the place of the scores in what a `module` returns; see `onnx_from_torch`.
+        module: "FILE:FACTORY", a Python file (or the dotted name of a module) and a function in it
+            that makes the PyTorch module of the weights. Its code runs, in a child process.
+        args: arguments of that function, by name.
+        trust_code: whether that code may run.
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -144,10 +157,19 @@ def build(
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints, bn_eps)
-    model = find_source(source, weights)
+    factory = _factory(module, args, source, weights, output, trust_code=trust_code)
+    if factory is None:
+        model = find_source(source or "", weights)
+    else:
+        model = SourceModel(_named(factory, source), False, None, weights)
+        if preset is None and spec is None:
+            raise UsageError(
+                f"{factory} does not say how it was trained; give --preset of "
+                f"{', '.join(PRESETS)} with --labels, or --spec"
+            )
     pair = None if golden is None else read_golden(golden)
     calibrator = _calibrator(model, precision, calibration)
-    facts = facts_of(model)
+    facts = None if factory is not None else facts_of(model)
     contract = contract_of(
         model,
         facts,
@@ -172,9 +194,17 @@ def build(
     if doubts and strict:
         raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
+        traced = None
+        if factory is not None:
+            from r2p_edge.export.targets.torch_module.factory import trace_factory
+
+            if progress is not None:
+                progress("tracing the module")
+            clips = 1 if batch is None else batch
+            traced = trace_factory(factory, contract, batch=clips, output=output)
         checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
         if pair is not None:
-            checks["golden"] = _golden_record(pair, model, contract, scratch)
+            checks["golden"] = _golden_record(pair, model, contract, scratch, traced)
         if checks:
             contract = contract.replace(checks={**(contract.checks or {}), **checks})
         quantizer = None
@@ -189,6 +219,7 @@ def build(
             batch=batch,
             quantizer=quantizer,
             weights=weights,
+            traced=traced,
         )
         report = ExportReport([], [], doubts)
         for target in wanted:
@@ -212,15 +243,48 @@ def build(
 
 
 def _golden_record(
-    pair: GoldenPair, model: SourceModel, contract: ModelSpec, scratch: Path
+    pair: GoldenPair,
+    model: SourceModel,
+    contract: ModelSpec,
+    scratch: Path,
+    traced: TracedModule | None,
 ) -> dict[str, Any]:
     """Compare the network with a golden pair; return what that proves."""
     folder = scratch / "golden"
     folder.mkdir()
     with shown_as(scratch, model.path):
-        forms = OnnxForms(model.path, contract, folder, weights=model.weights)
+        forms = OnnxForms(model.path, contract, folder, weights=model.weights, traced=traced)
         form = forms.own_input()
         return check_golden(pair, form.path, form.spec)
+
+
+def _factory(
+    module: str | None,
+    args: Mapping[str, Any] | None,
+    source: str | Path | None,
+    weights: WeightsOptions,
+    output: str | None,
+    *,
+    trust_code: bool,
+) -> ModuleFactory | None:
+    """Return what makes the module that is exported; None for another source."""
+    if module is None:
+        for option, value in {"args": args, "output": output}.items():
+            if value is not None:
+                raise UsageError(f"{option} is about a module; give that too, or leave it out")
+        if source is None:
+            raise UsageError("there is no source; give a checkpoint, an ONNX file or 'motion'")
+        return None
+    if weights.family is not None:
+        raise UsageError("a module says itself what it computes; leave family out")
+    from r2p_edge.export.targets.torch_module.factory import module_factory
+
+    return module_factory(module, args, source, weights.key, trust_code=trust_code)
+
+
+def _named(factory: ModuleFactory, source: str | Path | None) -> Path:
+    """Return the file that the artifact of a module is named after."""
+    return Path(factory.function if factory.checkpoint is None or source is None else source)
 
 
 def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:
