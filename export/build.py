@@ -17,6 +17,7 @@ from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import SourceModel, contract_of, find_source
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.presets import PRESETS
+from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
 from r2p_edge.spec import ModelSpec
@@ -71,6 +72,7 @@ def build(
     chips: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
     keep_going: bool = False,
+    store: WeightsStore | None = None,
 ) -> ExportReport:
     """Build one artifact per target into the folder `out`, each verified against the source.
 
@@ -78,8 +80,8 @@ def build(
     `r2p_edge.artifact.bundle`, whether or not another target fails.
 
     Args:
-        source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, or "motion", the
-            bundled model.
+        source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, ID of published
+            weights that are in the store, or "motion", the bundled model.
         targets: names from `r2p_edge.export.TARGETS`. "mindspore" is MindSpore Lite where that is
             installed, else the framework, else a kit for the former.
         out: output folder; made if it does not exist.
@@ -108,6 +110,7 @@ def build(
         progress: called with the step that long work has reached.
         keep_going: return the targets that failed in the report, as long as another one was built;
             by default the first error is raised once all were tried.
+        store: where published weights are; by default `published.store.WeightsStore()`.
 
     Raises:
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
@@ -122,7 +125,7 @@ def build(
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints)
-    model = find_source(source, weights)
+    model = find_source(source, weights, store)
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(
         model,
@@ -152,7 +155,7 @@ def build(
             any_input=input is None,
             batch=batch,
             quantizer=quantizer,
-            weights=weights,
+            weights=model.weights,
         )
         report = ExportReport([], [])
         for target in wanted:

@@ -118,6 +118,7 @@ class OnnxForms:
                     weights_key=self._weights.key,
                     family=self._weights.family,
                     hints=self._weights.hints,
+                    weights_id=self._weights.id,
                 )
             self._plain[form] = OnnxForm(path, spec)
         return self._plain[form]

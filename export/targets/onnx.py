@@ -57,6 +57,7 @@ def onnx_from_checkpoint(
     weights_key: str | None = None,
     family: str | None = None,
     hints: Sequence[str] = (),
+    weights_id: str | None = None,
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
 
@@ -75,6 +76,7 @@ def onnx_from_checkpoint(
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes are those of
             several families that compute different things.
         hints: names of families, such as those of a preset, which decide if one of them fits.
+        weights_id: ID of published weights, for the spec's source.
 
     Returns:
         The spec as it is in the file.
@@ -99,6 +101,10 @@ def onnx_from_checkpoint(
         source["weights_key"] = weights_key
     if named.decided is not None:
         source["dialect_by"] = named.decided
+    if weights_id is not None:
+        source["weights"] = weights_id
+        if named.decided == "preset":  # the hint came from the registry
+            source["dialect_by"] = "weights"
     spec = fresh_spec(
         spec, graph="conv3d", precision="fp32", source=source, built_with=built_with("onnx")
     )

@@ -37,8 +37,8 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "source",
         metavar="SOURCE",
-        help="checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), ONNX file, or 'motion', the "
-        "bundled model",
+        help="checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), ONNX file, ID of weights that "
+        "'r2p-edge weights' has fetched, or 'motion', the bundled model",
     )
     verb.add_argument(
         "--weights-key",
