@@ -24,6 +24,7 @@ from r2p_edge.export.contract import (
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.presets import PRESETS
+from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
@@ -93,6 +94,7 @@ def build(
     chips: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
     keep_going: bool = False,
+    store: WeightsStore | None = None,
 ) -> ExportReport:
     """Build one artifact per target into the folder `out`, each verified against the source.
 
@@ -100,8 +102,9 @@ def build(
     `r2p_edge.artifact.bundle`, whether or not another target fails.
 
     Args:
-        source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, or "motion", the
-            bundled model. With `module` the checkpoint of its weights, or "none".
+        source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, ID of published
+            weights that are in the store, or "motion", the bundled model. With `module` the
+            checkpoint of its weights, or "none".
         targets: names from `r2p_edge.export.TARGETS`. "mindspore" is MindSpore Lite where that is
             installed, else the framework, else a kit for the former.
         out: output folder; made if it does not exist.
@@ -143,6 +146,7 @@ def build(
         progress: called with the step that long work has reached.
         keep_going: return the targets that failed in the report, as long as another one was built;
             by default the first error is raised once all were tried.
+        store: where published weights are; by default `published.store.WeightsStore()`.
 
     Raises:
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
@@ -159,7 +163,7 @@ def build(
     weights = WeightsOptions(weights_key, family, hints, bn_eps)
     factory = _factory(module, args, source, weights, output, trust_code=trust_code)
     if factory is None:
-        model = find_source(source or "", weights)
+        model = find_source(source or "", weights, store)
     else:
         model = SourceModel(_named(factory, source), False, None, weights)
         if preset is None and spec is None:
@@ -218,7 +222,7 @@ def build(
             any_input=input is None,
             batch=batch,
             quantizer=quantizer,
-            weights=weights,
+            weights=model.weights,
             traced=traced,
         )
         report = ExportReport([], [], doubts)

@@ -18,6 +18,8 @@ from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.presets import PRESETS, fitting_presets, preset, presets_of
+from r2p_edge.export.published.registry import PublishedWeights
+from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.spec import InputSpec, ModelSpec, OutputKind, OutputSpec
 
@@ -49,16 +51,27 @@ class SourceModel(NamedTuple):
         bundled: whether it is the bundled model.
         carried: spec that an ONNX artifact carries; None for every other file.
         weights: how the weights of a checkpoint are to be read.
+        published: what the registry says of it, where an ID was given.
     """
 
     path: Path
     bundled: bool
     carried: ModelSpec | None
     weights: WeightsOptions
+    published: PublishedWeights | None = None
 
 
-def find_source(source: str | Path, weights: WeightsOptions | None = None) -> SourceModel:
-    """Return the model with a path, or the bundled one for "motion".
+def find_source(
+    source: str | Path,
+    weights: WeightsOptions | None = None,
+    store: WeightsStore | None = None,
+) -> SourceModel:
+    """Return the model with a path, of an ID of published weights, or the bundled one for "motion".
+
+    Args:
+        source: path, ID or "motion"; a file that is there is a path.
+        weights: options of reading a checkpoint.
+        store: where published weights are; by default `WeightsStore()`.
 
     Raises:
         UsageError: the options are about a checkpoint, and this is an ONNX file.
@@ -71,9 +84,20 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
         path = _bundled_file()
     if os.path.isdir(path):
         raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
+    weights, published = weights or WeightsOptions(), None
     if not os.path.isfile(path):
-        raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
-    suffix, weights = path.suffix.lower(), weights or WeightsOptions()
+        store = store or WeightsStore()
+        if (published := store.registry.get(str(source))) is None:
+            raise ModelNotFoundError(
+                f"there is no model {path}; check the path, or use 'motion', or an ID that "
+                "r2p-edge weights list has"
+            )
+        path = store.open_for_export(published).path
+        family = published.family
+        weights = weights._replace(
+            id=published.id, hints=weights.hints if family is None else (family,)
+        )
+    suffix = path.suffix.lower()
     if suffix == ".onnx" and any((weights.key, weights.family, weights.bn_eps)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
@@ -84,7 +108,9 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
             f"{path} is a model that was built for one runtime, and no other is made from it; give "
             "the checkpoint or the ONNX file that it was made from"
         )
-    return SourceModel(path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights)
+    return SourceModel(
+        path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights, published
+    )
 
 
 def _bundled_file() -> Path:
@@ -127,7 +153,7 @@ def contract_of(
     """Return the spec that the artifacts of a model are to have.
 
     Args:
-        source, facts: the model, and what it says.
+        source, facts: the model, and what it says; published weights bring preset and frames.
         preset_name, spec, labels, name, size, input, output_kind: see `build.build`.
         clip: fields of `ClipSpec` that the caller changes; None leaves one as it is.
 
@@ -139,6 +165,10 @@ def contract_of(
     """
     if source.bundled and preset_name is None and spec is None:
         preset_name = _BUNDLED
+    if source.published is not None and spec is None:
+        preset_name = preset_name or source.published.preset
+        if clip.get("frames") is None:
+            clip = {**clip, "frames": source.published.frames}
     contract = _chosen(source, facts, preset_name, spec)
     if facts is not None and preset_name is not None:
         contract = with_carried(contract, facts)

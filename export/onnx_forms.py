@@ -144,6 +144,7 @@ class OnnxForms:
                     family=self._weights.family,
                     hints=self._weights.hints,
                     bn_eps=self._weights.bn_eps,
+                    weights_id=self._weights.id,
                 )
             self._plain[form] = OnnxForm(path, spec)
         return self._plain[form]

@@ -51,6 +51,12 @@ class OutputError(R2PError, OSError):
     exit_code = 3
 
 
+class DownloadError(R2PError, OSError):
+    """Published weights could not be fetched, or what came is not the published file."""
+
+    exit_code = 3
+
+
 class ModelError(R2PError, ValueError):
     """A model file cannot be used."""
 

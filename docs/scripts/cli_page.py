@@ -31,24 +31,28 @@ def _lines(program: argparse.ArgumentParser) -> Iterator[str]:
             yield from _verb(name, verb)
 
 
-def _verb(name: str, verb: argparse.ArgumentParser) -> Iterator[str]:
+def _verb(name: str, verb: argparse.ArgumentParser, heading: str = "##") -> Iterator[str]:
     arguments = " ".join(_placeholder(each) for each in verb._get_positional_actions())
-    yield f"## {name}\n"
+    actions = [each for each in verb._actions if isinstance(each, argparse._SubParsersAction)]
+    yield f"{heading} {name}\n"
     yield f"`r2p-edge {name}{f' {arguments}' if arguments else ''} [options]`\n"
     yield f"{verb.description or ''}\n"
     for group in verb._action_groups:
-        actions = [each for each in group._group_actions if each.help != argparse.SUPPRESS]
-        if not actions:
+        options = [each for each in group._group_actions if each.help != argparse.SUPPRESS]
+        if not options or set(options) & set(actions):
             continue
         title = str(group.title).removeprefix("positional ")
         yield f"**{title[:1].upper()}{title[1:]}**\n"
         yield "| | |"
         yield "|---|---|"
-        for each in actions:
+        for each in options:
             yield f"| {_spelling(each)} | {_help(each, verb)} |"
         yield ""
     if verb.epilog:
         yield f"{verb.epilog.strip()}\n"
+    for action in actions:
+        for one, child in action.choices.items():
+            yield from _verb(f"{name} {one}", child, f"{heading}#")
 
 
 def _placeholder(action: argparse.Action) -> str:

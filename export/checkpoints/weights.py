@@ -14,14 +14,16 @@ class WeightsOptions(NamedTuple):
     Attributes:
         key: place of the weights in a PyTorch file with several sets; see `read_checkpoint`.
         family: name of the family of networks, where several have these names and shapes.
-        hints: families that the chosen preset is for.
+        hints: families that the chosen preset, or the registry of published weights, is for.
         bn_eps: epsilon of all batch norms, which weights do not hold.
+        id: ID of published weights.
     """
 
     key: str | None = None
     family: str | None = None
     hints: tuple[str, ...] = ()
     bn_eps: float | None = None
+    id: str | None = None
 
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""

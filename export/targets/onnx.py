@@ -69,6 +69,7 @@ def onnx_from_checkpoint(
     family: str | None = None,
     hints: Sequence[str] = (),
     bn_eps: float | None = None,
+    weights_id: str | None = None,
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
 
@@ -89,6 +90,7 @@ def onnx_from_checkpoint(
         hints: names of families, such as those of a preset, which decide if one of them fits.
         bn_eps: epsilon of all batch norms, where it is not the family's. A whole module says its
             own, and its strides.
+        weights_id: ID of published weights, for the spec's source.
 
     Returns:
         The spec as it is in the file.
@@ -113,6 +115,10 @@ def onnx_from_checkpoint(
     if weights_key is not None:
         source["weights_key"] = weights_key
     source |= named.record()
+    if weights_id is not None:
+        source["weights"] = weights_id
+        if named.decided == "preset":  # the hint came from the registry
+            source["dialect_by"] = "weights"
     spec = fresh_spec(
         spec, graph="conv3d", precision="fp32", source=source, built_with=built_with("onnx")
     )

@@ -79,7 +79,7 @@ def atomic_files(files: Mapping[Path, bytes], ready: Callable[[], None] = lambda
         except R2PError:
             raise
         except OSError as error:
-            raise _not_written(path, error) from error
+            raise not_written(path, error) from error
     for folder in {path.parent for path in files}:
         _sync_folder(folder)
 
@@ -104,7 +104,22 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     except R2PError:  # some are OSErrors too, and say themselves what happened
         raise
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
+    _sync_folder(path.parent)
+
+
+def give_name(draft: str | Path, path: str | Path) -> None:
+    """Give a file that is whole, in the same folder, the name `path`; replace what was there.
+
+    Raises:
+        OutputError: it cannot be; both files are as they were.
+    """
+    draft, path = Path(draft), Path(path)
+    try:
+        _sync(draft)
+        draft.replace(path)
+    except OSError as error:
+        raise not_written(path, error) from error
     _sync_folder(path.parent)
 
 
@@ -126,7 +141,7 @@ def _draft(path: Path, data: bytes, suffix: str = "") -> Iterator[Path]:
                 file.write(data)
             os.fsync(descriptor)
         except OSError as error:
-            raise _not_written(path, error) from error
+            raise not_written(path, error) from error
         yield draft
     finally:
         if draft is not None:
@@ -168,7 +183,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     except R2PError:  # some are OSErrors too, and say themselves what happened
         raise
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
     finally:
         if old.exists() and not path.exists():
             old.replace(path)
@@ -233,7 +248,8 @@ def locked(folder: str | Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _not_written(path: Path, error: OSError) -> OutputError:
+def not_written(path: Path, error: OSError) -> OutputError:
+    """Return the error to raise where the operating system does not write a file."""
     return OutputError(
         f"{path} cannot be written: {error.strerror or error}; make room there or choose another "
         "folder"

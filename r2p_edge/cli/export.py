@@ -42,8 +42,8 @@ def add(verbs: Verbs) -> None:
         "source",
         metavar="SOURCE",
         nargs="?",
-        help="checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), ONNX file, or 'motion', the "
-        "bundled model",
+        help="checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), ONNX file, ID of weights that "
+        "'r2p-edge weights' has fetched, or 'motion', the bundled model",
     )
     verb.add_argument(
         "--weights-key",

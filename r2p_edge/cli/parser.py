@@ -8,11 +8,22 @@ from __future__ import annotations
 import argparse
 
 from r2p_edge._version import __version__
-from r2p_edge.cli import calibrate, compare, demo, doctor, evaluate, export, info, predict, stream
+from r2p_edge.cli import (
+    calibrate,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    info,
+    predict,
+    stream,
+    weights,
+)
 from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
-_VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibrate)
+_VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibrate, weights)
 
 
 def build_parser() -> argparse.ArgumentParser:

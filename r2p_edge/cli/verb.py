@@ -76,15 +76,31 @@ def add_verb(
         summary: a sentence for the help.
         examples: what a user may type after `r2p-edge`.
     """
-    lines = "\n".join(f"    r2p-edge {example}" for example in examples)
-    verb = verbs.add_parser(
-        name, help=summary, description=summary, epilog=f"Examples:\n\n{lines}\n"
-    )
+    verb = _add_parser(verbs, name, summary, *examples)
     verb.add_argument("--json", action="store_true", help="print JSON, one object per line")
     # A default here would undo the option that stands before the verb.
     add_verbose(verb, default=argparse.SUPPRESS)
     verb.set_defaults(run=run)
     return verb
+
+
+def add_verb_of_verbs(verbs: Verbs, name: str, summary: str, *examples: str) -> Verbs:
+    """Add a verb that has verbs of its own, for `add_verb`; return these.
+
+    Args:
+        verbs, name, summary, examples: see `add_verb`.
+    """
+    verb = _add_parser(verbs, name, summary, *examples)
+    return verb.add_subparsers(
+        required=True, metavar="ACTION", parser_class=VerbParser, title="actions", help="one of"
+    )
+
+
+def _add_parser(verbs: Verbs, name: str, summary: str, *examples: str) -> VerbParser:
+    lines = "\n".join(f"    r2p-edge {example}" for example in examples)
+    return verbs.add_parser(
+        name, help=summary, description=summary, epilog=f"Examples:\n\n{lines}\n"
+    )
 
 
 def add_verbose(parser: argparse.ArgumentParser, default: Any) -> None:

@@ -9,11 +9,26 @@ from exit_codes import USAGE
 
 from r2p_edge.cli import build_parser
 
-(VERBS,) = (
-    action.choices
-    for action in build_parser()._actions
-    if isinstance(action, argparse._SubParsersAction)
-)
+
+def verbs_of(parser):
+    """Return a parser's verbs by name."""
+    return {
+        name: verb
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for name, verb in action.choices.items()
+    }
+
+
+VERBS = verbs_of(build_parser())
+ACTIONS = {
+    f"{name} {action}": parser
+    for name, verb in VERBS.items()
+    for action, parser in verbs_of(verb).items()
+}
+"""The verbs of verbs."""
+
+ALL = {**VERBS, **ACTIONS}
 
 
 @pytest.mark.parametrize(
@@ -36,13 +51,13 @@ def test_clips_names_its_successor(fails, command, successor):
 def test_verbs():
     assert list(VERBS) == [
         *("demo", "predict", "stream", "compare", "eval"),
-        *("doctor", "info", "export", "calibrate"),
+        *("doctor", "info", "export", "calibrate", "weights"),
     ]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL)
 def test_each_option_has_a_phrase(verb):
-    parser = VERBS[verb]
+    parser = ALL[verb]
     for action in parser._actions:
         if action.help is argparse.SUPPRESS:
             continue
@@ -53,20 +68,20 @@ def test_each_option_has_a_phrase(verb):
     assert parser.description.endswith(".")
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL)
 def test_the_examples_parse(verb):
     parser = build_parser()
-    examples = re.findall(r"^    r2p-edge (.*)$", VERBS[verb].epilog, re.MULTILINE)
+    examples = re.findall(r"^    r2p-edge (.*)$", ALL[verb].epilog, re.MULTILINE)
     assert examples
     for example in examples:
         words = shlex.split(example)
-        assert words[0] == verb
+        assert " ".join(words).startswith(verb)
         parser.parse_args(words)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALL)
 def test_defaults_in_the_help_are_the_real_ones(verb):
-    for action in VERBS[verb]._actions:
+    for action in ALL[verb]._actions:
         told = re.search(r"\(default: ([\w.-]+)", action.help or "")
         if told and action.default not in (None, False, argparse.SUPPRESS):
             default = action.default

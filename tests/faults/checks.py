@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,11 @@ SCRATCH = re.compile(r"r2p_edge-.+")
 _TRIAL = re.compile(r"[a-z0-9_]{8}")
 """Names of the few bytes by which Python's `tempfile` finds out where it can write."""
 
-Tree = dict[str, str]
-"""The files below a folder by their relative path, each with what tells it from others."""
+Tree = dict[str, "str | None"]
+"""The files below a folder by their relative path, each with what tells it from others.
+
+Nothing tells apart those that may have any content, such as a download that is gone on with.
+"""
 
 
 def sha256(file: Path) -> str:
@@ -46,7 +50,16 @@ def pictures(file: Path) -> str:
     return f"{len(frames)} of {set(frames)}"
 
 
-def tree(folder: Path, content: Callable[[Path], str] = sha256) -> Tree:
+def weights(file: Path) -> str | None:
+    """Return what tells a file of the store of weights from others: not when it came."""
+    if file.name.endswith((".part", ".part.json")):
+        return None
+    if file.suffix == ".json":
+        return str({**json.loads(file.read_text()), "added": None})
+    return sha256(file)
+
+
+def tree(folder: Path, content: Callable[[Path], str | None] = sha256) -> Tree:
     """Return the files of a folder, without those of temporary names."""
     return {
         str(file.relative_to(folder)): content(file)
@@ -63,7 +76,11 @@ def leftovers(out: Path, scratch: Path) -> list[str]:
 
 
 def complaints(
-    out: Path, scratch: Path, before: Tree, after: Tree, content: Callable[[Path], str] = sha256
+    out: Path,
+    scratch: Path,
+    before: Tree,
+    after: Tree,
+    content: Callable[[Path], str | None] = sha256,
 ) -> list[str]:
     """Return what is wrong with a folder of results after a run that was cut short.
 

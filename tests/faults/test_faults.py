@@ -34,6 +34,13 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
 
 
+@pytest.mark.parametrize("verb", ["weights-get", "weights-add"])
+def test_every_fault_of_a_way_into_the_store(verb):
+    done = run("run.py", verb)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed before" in done.stdout
+
+
 @pytest.mark.parametrize("verb", ["export-onnx", pytest.param("webcam", marks=pytest.mark.long)])
 def test_some_faults_of_a_verb(verb):
     done = run("run.py", verb, "--every", 7)

@@ -7,6 +7,7 @@ writer is a new row.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 import runpy
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from checks import only_name, pictures, sha256
+from checks import only_name, pictures, sha256, weights
 from models import brightness_model
 from paths import EXAMPLES
 from videos import detailed, written
+from weights_server import WeightsServer, registry_of, serving_weights, weights_bytes
 
 OLD, NEW = "old", "new"
 """Names of the two models: the one of an earlier run, and that of the run that is spoilt."""
@@ -43,7 +45,7 @@ class Verb(NamedTuple):
     run: Callable[[Path, Path, str], int]
     imports: tuple[str, ...] = ("onnx", "onnxruntime", "r2p_edge.export.build")
     place: Callable[[Path, Path, str], None] = lambda *_: None
-    content: Callable[[Path], str] = sha256
+    content: Callable[[Path], str | None] = sha256
     around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
 
 
@@ -192,6 +194,56 @@ def model_and_video(inputs: Path) -> None:
     written(inputs / "clip.mp4", np.arange(20) / 25)
 
 
+_WEIGHTS = weights_bytes(2000)  # so few that each answer is one write
+_SERVERS: list[WeightsServer] = []
+
+
+@contextlib.contextmanager
+def server_of_weights() -> Iterator[None]:
+    """Serve the weights; the first answer, to the earlier run, breaks off."""
+    os.environ["no_proxy"] = "*"
+    with serving_weights(_WEIGHTS) as server:
+        server.cuts.append(1200)
+        _SERVERS.append(server)
+        yield
+
+
+class _BrokenOffError(Exception):
+    """The earlier run ends where its connection breaks off."""
+
+
+def get_weights(inputs: Path, out: Path, which: str) -> int:
+    """Fetch the weights; of the earlier run a partial file stays."""
+    from r2p_edge.errors import R2PError
+    from r2p_edge.export.published import fetch, store
+
+    (server,) = _SERVERS
+    entry = {"url": server.url(), "digest": f"sha256:{hashlib.sha256(_WEIGHTS).hexdigest()}"}
+    registry = registry_of(inputs / "registry.json", entry)
+
+    def wait(seconds: float) -> None:
+        raise _BrokenOffError
+
+    try:
+        fetch.get_weights("net", store=store.WeightsStore(out, registry), wait=wait)
+    except _BrokenOffError:
+        return 0 if which == OLD else 1
+    except R2PError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def fetched_by_hand(inputs: Path) -> None:
+    """Write a file of weights."""
+    (inputs / "fetched.pth").write_bytes(_WEIGHTS)
+
+
+def add_weights(inputs: Path, out: Path, which: str) -> int:
+    """Copy the file into the store."""
+    return command("weights", "add", "kh-r2p1d18", inputs / "fetched.pth", "--out", out)
+
+
 def careless(inputs: Path, out: Path, which: str) -> int:
     """Write a file under its own name, and a temporary one of always another name."""
     trial = Path(os.environ["TMPDIR"], f"r2p_edge-{os.getpid()}")
@@ -223,6 +275,16 @@ VERBS = {
         ("cv2", "av", "onnxruntime", "r2p_edge.live.open"),
         make_folder,
         pictures,
+    ),
+    "weights-get": Verb(
+        lambda inputs: None,
+        get_weights,
+        ("r2p_edge.export.published.fetch", "http.client", "ssl"),
+        content=weights,
+        around=server_of_weights,
+    ),
+    "weights-add": Verb(
+        fetched_by_hand, add_weights, ("r2p_edge.export.published.fetch",), content=weights
     ),
 }
 

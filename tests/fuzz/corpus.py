@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import av
@@ -145,6 +146,25 @@ def sidecars(folder: Path) -> list[Path]:
     """Write the sidecar of a model without one inside; the model lies beside it."""
     model = brightness_model(folder / "model.onnx", embed=False)
     return [write_sidecar(model, spec_of_brightness())]
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """Write a registry, a store's record and the state of a download."""
+    from weights_server import registry_of
+
+    from r2p_edge.export.published.fetch import add_weights
+    from r2p_edge.export.published.store import WeightsStore
+
+    registry = registry_of(
+        folder / "registry.json", {"digest": "sha256-prefix:12345678"}, {"id": "other"}
+    )
+    file = folder / "fetched.pth"
+    file.write_bytes(b"PK\x03\x04" + bytes(60))
+    added = add_weights("other", file, store=WeightsStore(folder, registry))
+    state = {"url": "https://127.0.0.1/a.pth", "digest": None, "total": 64, "validator": '"e"'}
+    part = folder / "net.pth.part.json"
+    part.write_text(json.dumps(state))
+    return [registry, added.path.with_name("other.pth.json"), part]
 
 
 def manifests(folder: Path) -> list[Path]:

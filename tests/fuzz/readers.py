@@ -143,6 +143,21 @@ def _manifest(path: Path) -> None:
     bundle.check(path.parent)
 
 
+def _weights_file(path: Path) -> None:
+    from r2p_edge.export.published.partial import read_state
+    from r2p_edge.export.published.registry import read_registry
+    from r2p_edge.export.published.store import WeightsStore
+
+    if path.name == "registry.json":
+        read_registry(path)
+    elif path.name.endswith(".part.json"):
+        read_state(path)
+    else:
+        store = WeightsStore(path.parent, path.with_name("registry.json"))
+        list(store.check())
+        store.find(store.entry("other"))
+
+
 def _clip_manifest(path: Path) -> None:
     from r2p_edge.calibration.manifest import Manifest
 
@@ -196,7 +211,8 @@ def _without_the_errors_of_json() -> None:
     """Let through what the JSON parser raises."""
     import json
 
-    for module in ("artifact.sidecar", "artifact.bundle", "spec.model_spec"):
+    modules = ("artifact.sidecar", "artifact.bundle", "spec.model_spec")
+    for module in (*modules, "export.published.json_records"):
         _replace(f"r2p_edge.{module}", "parse_json", lambda text, where: json.loads(text))
 
 
@@ -240,6 +256,7 @@ READERS: Mapping[str, Reader] = {
     "spec": Reader(corpus.specs, _spec, _without_the_errors_of_json),
     "sidecar": Reader(corpus.sidecars, _sidecar, _without_the_errors_of_json),
     "manifest": Reader(corpus.manifests, _manifest, _without_the_errors_of_json),
+    "weights": Reader(corpus.weights_files, _weights_file, _without_the_errors_of_json),
     "clips": Reader(
         corpus.clip_manifests, _clip_manifest, _without_errors("VideoError", "calibration.manifest")
     ),
