@@ -66,6 +66,8 @@ def build(
     weights_key: str | None = None,
     family: str | None = None,
     bn_eps: float | None = None,
+    head: str | None = None,
+    head_activation: Literal["relu", "none"] | None = None,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -104,6 +106,9 @@ def build(
             decides too.
         bn_eps: epsilon of all batch norms, which a checkpoint does not hold unless it is a whole
             module.
+        head: name of the classifier's module, where a checkpoint has several of them; where it has
+            several layers, their names in their order, with commas between them.
+        head_activation: function between the classifier's layers, where the file does not say it.
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -124,7 +129,7 @@ def build(
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
-    weights = WeightsOptions(weights_key, family, hints, bn_eps)
+    weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
     model = find_source(source, weights)
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -56,10 +56,10 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
     if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
     suffix, weights = path.suffix.lower(), weights or WeightsOptions()
-    if suffix == ".onnx" and any((weights.key, weights.family, weights.bn_eps)):
+    if suffix == ".onnx" and any(weights._replace(hints=())):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
-            "leave weights_key, family and bn_eps out"
+            "leave weights_key, family, bn_eps, head and head_activation out"
         )
     if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
         raise ModelError(
@@ -95,10 +95,11 @@ def contract_of(
     """
     if source.bundled and preset_name is None and spec is None:
         preset_name = _BUNDLED
-    contract = _chosen(source, preset_name, spec)
+    names = None if labels is None else read_labels(labels)
+    contract = _chosen(source, preset_name, spec, names)
     contract = _changed(contract, clip, size, input)
-    if labels is not None:
-        contract = contract.replace(labels=read_labels(labels))
+    if names is not None:
+        contract = contract.replace(labels=names)
     if name is None and spec is None and not source.bundled:
         name = source.path.stem if source.carried is None else source.carried.name
     return contract.replace(name=_file_name(contract.name if name is None else name))
@@ -119,7 +120,10 @@ def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpe
 
 
 def _chosen(
-    source: SourceModel, preset_name: str | None, spec: ModelSpec | str | Path | None
+    source: SourceModel,
+    preset_name: str | None,
+    spec: ModelSpec | str | Path | None,
+    labels: Sequence[str] | None,
 ) -> ModelSpec:
     """Return the spec that the caller chose, else the one that the model carries."""
     if preset_name is not None and spec is not None:
@@ -131,7 +135,7 @@ def _chosen(
     if spec is not None:
         return ModelSpec.from_file(spec)
     if preset_name is not None:
-        return preset(preset_name).spec(name=preset_name)
+        return preset(preset_name).spec(name=preset_name, labels=labels)
     if source.carried is not None:
         return source.carried
     classes, frames, size = _sizes(source)

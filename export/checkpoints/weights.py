@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
+from r2p_edge.export.checkpoints.heads import Activation
 from r2p_edge.export.checkpoints.read import Checkpoint
 
 
@@ -16,12 +17,16 @@ class WeightsOptions(NamedTuple):
         family: name of the family of networks, where several have these names and shapes.
         hints: families that the chosen preset is for.
         bn_eps: epsilon of all batch norms, which weights do not hold.
+        head: module of the classifier, where there are several; its layers, with commas.
+        head_activation: function between the layers of a classifier.
     """
 
     key: str | None = None
     family: str | None = None
     hints: tuple[str, ...] = ()
     bn_eps: float | None = None
+    head: str | None = None
+    head_activation: Activation | None = None
 
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""
@@ -31,4 +36,6 @@ class WeightsOptions(NamedTuple):
             self.hints,
             layers=checkpoint.layers,
             bn_eps=self.bn_eps,
+            head=self.head,
+            head_activation=self.head_activation,
         )

@@ -46,7 +46,12 @@ def onnx_from_parameters(
         y = _add(graph, parameters, block.steps, x)
         x = _add(graph, parameters, block.shortcut, x)
         x = graph.relu(graph.add(y, x, f"{block.name}.add"), block.name)
-    x = graph.head(x, parameters["fc.weight"], parameters["fc.bias"], spec.output.name)
+    x = graph.mean(x)
+    for name in [*network.hidden, "fc"]:
+        output = spec.output.name if name == "fc" else name
+        x = graph.linear(name, x, parameters[f"{name}.weight"], parameters[f"{name}.bias"], output)
+        if name != "fc":
+            x = graph.relu(x, f"{name}.relu")
     model = graph.model(network.arch, x, (batch, network.classes))
     embed_spec(model, spec)
     return model
