@@ -12,7 +12,7 @@ from r2p_edge.spec.checks import plain
 
 
 class Evidence:
-    """What the layers of a file say of its family; nothing, where it has parameters alone.
+    """Hints that the layers of a file give of its family; none, where it has parameters alone.
 
     Attributes:
         pools: max pools by name; None if they are not known.

@@ -14,9 +14,9 @@ from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
 from r2p_edge.export.checkpoints.folding import folded
-from r2p_edge.export.checkpoints.heads import Activation, Head, find_head, left_over
+from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head, left_over
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
-from r2p_edge.export.checkpoints.matching import ADVICE, best_fit, families_of
+from r2p_edge.export.checkpoints.matching import ADVICE, best_fit, families_of, nearest_family
 from r2p_edge.export.checkpoints.network import (
     VideoResNet,
     identity_shortcuts,
@@ -84,7 +84,7 @@ def canonical_parameters(
     layers: Layers | None = None,
     bn_eps: float | None = None,
     head: str | None = None,
-    head_activation: Activation | None = None,
+    head_activation: HeadActivation | None = None,
 ) -> NamedParameters:
     """Rename parameters to their canonical names, without what surrounds the network.
 
@@ -142,15 +142,16 @@ def canonical_parameters(
 
 
 def _unknown(parameters: Mapping[str, npt.NDArray[np.generic]]) -> CheckpointError:
-    known = ", ".join(FAMILIES)
     if other := _other(parameters):
-        return CheckpointError(
-            f"the checkpoint is of {other}; expected an R(2+1)D as named by {known}; {ADVICE}"
-        )
+        return CheckpointError(f"the checkpoint is of {other}, and only R(2+1)D is read; {ADVICE}")
     some = ", ".join(map(plain, list(parameters)[:6])) or "none"
+    near = nearest_family(parameters)
+    hint = f"; expected an R(2+1)D of one of {len(FAMILIES)} families, see docs/export.md"
+    if near is not None:
+        family, lacking = near
+        hint = f"; nearest is {family.name} ({family.source}), but {_some(lacking)} not there"
     return CheckpointError(
-        f"the parameter names ({some}, ...) match no known family; expected an R(2+1)D as named "
-        f"by {known}; {ADVICE}"
+        f"the parameter names ({some}, ...) match no known family{hint}; {ADVICE}"
     )
 
 

@@ -88,6 +88,8 @@ class Family:
         eps: epsilon of the batch norms.
         inner_eps: epsilon of those between the halves of a convolution, if it is another.
         pool: pool after the stem.
+        features: size of the last features in time and space, where the classifier's mean is over
+            so many and not over all of them.
         oracle: True if `tests/oracles/test_zoo.py` has logits of the source's own code.
     """
 
@@ -98,6 +100,7 @@ class Family:
     eps: float = 1e-5  # nn.BatchNorm3d's default, in PyTorch and in MindSpore
     inner_eps: float | None = None
     pool: Pool | None = None
+    features: Triple | None = None
     oracle: bool = True
 
 
@@ -242,7 +245,7 @@ _ALL = (
     Family("mmaction2", "open-mmlab/mmaction2 mmaction/models/backbones/resnet2plus1d.py",
            _MMACTION, eps=1e-3, inner_eps=1e-5, pool=_HALF),
     Family("pytorchvideo", "facebookresearch/pytorchvideo pytorchvideo/models/hub/r2plus1d.py",
-           _PYTORCHVIDEO),
+           _PYTORCHVIDEO, features=(4, 7, 7)),
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}

@@ -19,7 +19,7 @@ from r2p_edge.export.checkpoints.layers import Layers
 from r2p_edge.export.checkpoints.matching import ADVICE, Arrays, Fit, features_of
 from r2p_edge.spec.checks import plain
 
-Activation = Literal["relu", "none"]
+HeadActivation = Literal["relu", "none"]
 """Function between the layers of a classifier."""
 
 _LEAVES = ("weight", "bias")
@@ -38,7 +38,7 @@ class Head:
     """
 
     modules: tuple[str, ...]
-    activation: Activation = "relu"
+    activation: HeadActivation = "relu"
     left_out: tuple[str, ...] = ()
 
     def parameters(
@@ -75,7 +75,7 @@ def find_head(
     fit: Fit,
     *,
     chosen: str | None = None,
-    activation: Activation | None = None,
+    activation: HeadActivation | None = None,
     layers: Layers | None = None,
 ) -> Head:
     """Return the classifier.
@@ -113,7 +113,7 @@ def find_head(
     others = [module for module in matrices if module not in modules]
     if chosen is None:
         _check_apart(matrices, modules, others, features)
-    between: Activation = "relu"
+    between: HeadActivation = "relu"
     if len(modules) > 1:
         between = activation or _between(modules, layers or {})
     left_out = [module for module in others if parameters[f"{module}.weight"].ndim == 2]
@@ -176,7 +176,7 @@ def _check_apart(
         )
 
 
-def _between(modules: Sequence[str], layers: Layers) -> Activation:
+def _between(modules: Sequence[str], layers: Layers) -> HeadActivation:
     """Return what a file says is between the layers of a classifier."""
     row = modules[0].rpartition(".")[0]
     kinds = [

@@ -105,6 +105,32 @@ def _modules(layout: NetworkLayout, modules: set[str]) -> Iterator[tuple[int, tu
                 )
 
 
+def nearest_family(parameters: Arrays) -> tuple[Family, list[str]] | None:
+    """Return the family that has most of its first modules in a file, and those that are not there.
+
+    The modules are those of the stem and of the first block, under any prefix. None if the file
+    has none of any.
+    """
+    ends = set()
+    for name in parameters:
+        parts = name.split(".")[:-1]
+        ends |= {".".join(parts[-count:]) for count in range(1, min(len(parts), _PARTS) + 1)}
+    found: tuple[int, Family, list[str]] | None = None
+    for family in FAMILIES.values():
+        layout = family.layout
+        block = layout.block_name(1, 0)
+        first = [f"{block}.{part}" for row in layout.convs for part in row.split()]
+        modules = [*layout.stem.split(), *first]
+        lacking = [module for module in modules if module not in ends]
+        there = len(modules) - len(lacking)
+        if there and (found is None or there > found[0]):
+            found = there, family, lacking
+    return None if found is None else found[1:]
+
+
+_PARTS = 8  # of a module's name below a family's prefix; the most are 7
+
+
 def features_of(fit: Fit, parameters: Arrays) -> int:
     """Return how many numbers the network gives its classifier."""
     names = [name for name in fit.names if name.count(".") == 3 and ".bn" in name]

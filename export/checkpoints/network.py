@@ -91,6 +91,7 @@ class VideoResNet:
         shapes: shape of every parameter by its canonical name, in the order of execution.
         hidden: names of the layers between the mean over time and space and the classifier, a
             ReLU after each.
+        features: as in `Family`.
     """
 
     counts: tuple[int, int, int, int]
@@ -99,6 +100,7 @@ class VideoResNet:
     classes: int
     shapes: Mapping[str, ParameterShape]
     hidden: tuple[str, ...] = ()
+    features: Triple | None = None
 
     @property
     def arch(self) -> str:
@@ -113,9 +115,20 @@ class VideoResNet:
     @property
     def reduction(self) -> tuple[int, int]:
         """How often the steps halve time and space, as factors."""
-        steps = [*self.stem, *(step for block in self.blocks for step in block.steps)]
-        time, space, _ = _strides(steps)
+        time, space, _ = _strides(self._path())
         return time, space
+
+    def features_of(self, clip: Triple) -> Triple:
+        """Return the size of the last features of a clip of T x H x W."""
+        for step in self._path():
+            if isinstance(step, (Conv, Pool)):  # padded by half a kernel of odd size
+                sides = zip(clip, step.stride, strict=True)
+                time, height, width = ((side - 1) // stride + 1 for side, stride in sides)
+                clip = time, height, width
+        return clip
+
+    def _path(self) -> list[Step]:
+        return [*self.stem, *(step for block in self.blocks for step in block.steps)]
 
 
 def network_from_parameters(
@@ -237,6 +250,7 @@ class _Guess:
             channels,
             self._shapes,
             tuple(hidden),
+            self._family.features,
         )
 
     def _block(self, name: str, inputs: int, stride: tuple[int, int]) -> tuple[Block, int]:

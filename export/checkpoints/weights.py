@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
-from r2p_edge.export.checkpoints.heads import Activation
+from r2p_edge.export.checkpoints.heads import HeadActivation
 from r2p_edge.export.checkpoints.read import Checkpoint
 
 
@@ -26,7 +26,7 @@ class WeightsOptions(NamedTuple):
     hints: tuple[str, ...] = ()
     bn_eps: float | None = None
     head: str | None = None
-    head_activation: Activation | None = None
+    head_activation: HeadActivation | None = None
 
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""

@@ -115,3 +115,12 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             f"network needs 2 frames and {least} x {least} pixels at least "
             "to see motion; set clip.frames and crop to the sizes of training"
         )
+    found = network.features_of((spec.clip.frames, spec.crop.height, spec.crop.width))
+    if network.features is not None and network.features != found:
+        sizes = [" x ".join(map(str, size)) for size in (found, network.features)]
+        raise SpecError(
+            f"clips of {spec.clip.frames} x {spec.crop.height} x {spec.crop.width} give features "
+            f"of {sizes[0]}, but the network's own code takes the mean of {sizes[1]}; set "
+            "clip.frames and crop to the sizes of training (16 frames of 224 x 224 for "
+            "pytorchvideo), or export the network with onnx_from_torch(model, spec, path)"
+        )

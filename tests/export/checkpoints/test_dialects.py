@@ -12,7 +12,6 @@ from requirements import needs
 
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
-from r2p_edge.export.checkpoints.families import FAMILIES
 from r2p_edge.export.checkpoints.layers import Layer
 from r2p_edge.export.checkpoints.network import Norm
 
@@ -264,8 +263,18 @@ def test_other_networks_are_refused(names: list[str], message: str) -> None:
     parameters = {name: np.zeros((1, 1, 1, 1, 1), np.float32) for name in names}
     with pytest.raises(CheckpointError, match=message) as caught:
         canonical_parameters(parameters)
-    assert "onnx_from_torch" in str(caught.value)
-    assert all(family in str(caught.value) for family in FAMILIES)
+    assert "onnx_from_torch(model, spec, path)" in str(caught.value)
+
+
+def test_the_nearest_family_is_named() -> None:
+    rules = (r"^(layer1\.0)\.conv1\.0\.", r"\1.first."), (r"^layer1", "stage1")
+    parameters = renamed(to_torchvision(small()), *rules)
+    with pytest.raises(CheckpointError, match="match no known family; nearest is") as caught:
+        canonical_parameters({f"net.{name}": array for name, array in parameters.items()})
+    message = str(caught.value)
+    assert "(net.stem.0.weight, " in message
+    assert "nearest is torchvision (pytorch/vision torchvision/models/video/resnet.py)" in message
+    assert "but layer1.0.conv1.0.0, layer1.0.conv1.0.1, " in message
 
 
 @needs("torchvision")
