@@ -82,6 +82,8 @@ def build(
     weights_key: str | None = None,
     family: str | None = None,
     bn_eps: float | None = None,
+    head: str | None = None,
+    head_activation: Literal["relu", "none"] | None = None,
     golden: str | Path | None = None,
     strict: bool = False,
     output: str | None = None,
@@ -131,6 +133,9 @@ def build(
             decides too.
         bn_eps: epsilon of all batch norms, which a checkpoint does not hold unless it is a whole
             module.
+        head: name of the classifier's module, where a checkpoint has several of them; where it has
+            several layers, their names in their order, with commas between them.
+        head_activation: function between the classifier's layers, where the file does not say it.
         golden: .npz file of clips and the answers of the framework that trained the model, which
             the network and the recipe must reproduce; see `verify.golden.read_golden`.
         strict: refuse what `ExportReport.warnings` would say.
@@ -160,7 +165,7 @@ def build(
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
-    weights = WeightsOptions(weights_key, family, hints, bn_eps)
+    weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
     factory = _factory(module, args, source, weights, output, trust_code=trust_code)
     if factory is None:
         model = find_source(source or "", weights, store)

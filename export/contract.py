@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -41,6 +41,12 @@ class WeightsFacts(NamedTuple):
     classes: int
     sha256: str
     carried: CarriedRecipe
+
+    @property
+    def own_labels(self) -> tuple[str, ...] | None:
+        """Names of the classes that the file carries, if there is one for each output."""
+        names = self.carried.labels
+        return names if names is not None and len(names) == self.classes else None
 
 
 class SourceModel(NamedTuple):
@@ -98,10 +104,10 @@ def find_source(
             id=published.id, hints=weights.hints if family is None else (family,)
         )
     suffix = path.suffix.lower()
-    if suffix == ".onnx" and any((weights.key, weights.family, weights.bn_eps)):
+    if suffix == ".onnx" and any(weights._replace(hints=(), id=None)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
-            "leave weights_key, family and bn_eps out"
+            "leave weights_key, family, bn_eps, head and head_activation out"
         )
     if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
         raise ModelError(
@@ -169,12 +175,14 @@ def contract_of(
         preset_name = preset_name or source.published.preset
         if clip.get("frames") is None:
             clip = {**clip, "frames": source.published.frames}
-    contract = _chosen(source, facts, preset_name, spec)
+    names = None if labels is None else read_labels(labels)
+    own = None if facts is None else facts.own_labels
+    contract = _chosen(source, facts, preset_name, spec, names or own)
     if facts is not None and preset_name is not None:
         contract = with_carried(contract, facts)
     contract = _changed(contract, clip, size, input)
-    if labels is not None:
-        contract = contract.replace(labels=read_labels(labels))
+    if names is not None:
+        contract = contract.replace(labels=names)
     if spec is None and output_kind is None:
         output_kind = _presumed_kind(source, contract)
     if output_kind is not None:
@@ -206,6 +214,7 @@ def _chosen(
     facts: WeightsFacts | None,
     preset_name: str | None,
     spec: ModelSpec | str | Path | None,
+    labels: Sequence[str] | None,
 ) -> ModelSpec:
     """Return the spec that the caller chose, else the one that the model carries."""
     if preset_name is not None and spec is not None:
@@ -217,7 +226,7 @@ def _chosen(
     if spec is not None:
         return ModelSpec.from_file(spec)
     if preset_name is not None:
-        return preset(preset_name).spec(name=preset_name)
+        return preset(preset_name).spec(name=preset_name, labels=labels)
     if source.carried is not None:
         return source.carried
     raise UsageError(f"{source.path} {_advice(source, facts)}")
@@ -271,13 +280,10 @@ def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:
 
 
 def with_carried(contract: ModelSpec, facts: WeightsFacts) -> ModelSpec:
-    """Return a preset's contract with the class names, mean and std that a checkpoint carries.
-
-    Names of another number of classes are not the network's and are left alone.
-    """
+    """Return a preset's contract with the class names, mean and std that a checkpoint carries."""
     carried = facts.carried
-    if carried.labels is not None and len(carried.labels) == facts.classes:
-        contract = contract.replace(labels=carried.labels)
+    if facts.own_labels is not None:
+        contract = contract.replace(labels=facts.own_labels)
     if carried.mean is not None and carried.std is not None:
         contract = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
     return contract

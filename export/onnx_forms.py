@@ -144,6 +144,8 @@ class OnnxForms:
                     family=self._weights.family,
                     hints=self._weights.hints,
                     bn_eps=self._weights.bn_eps,
+                    head=self._weights.head,
+                    head_activation=self._weights.head_activation,
                     weights_id=self._weights.id,
                 )
             self._plain[form] = OnnxForm(path, spec)

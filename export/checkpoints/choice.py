@@ -12,7 +12,7 @@ from r2p_edge.spec.checks import plain
 
 
 class Evidence:
-    """What the layers of a file say of its family; nothing, where it has parameters alone.
+    """Hints that the layers of a file give of its family; none, where it has parameters alone.
 
     Attributes:
         pools: max pools by name; None if they are not known.
@@ -25,14 +25,14 @@ class Evidence:
 
     def __init__(self, fit: Fit, layers: Layers) -> None:
         self.pools = pools_of(layers, fit.layout.idle) if layers else None
-        norms = {
+        norms = [
             name.rpartition(".")[0]
             for canonical, name in fit.names.items()
             if canonical.endswith(".running_var")
-        }
-        found = {name: eps_of(name, layers[name]) for name in norms & layers.keys()}
+        ]
+        found = {name: eps_of(name, layers[name]) for name in norms if name in layers}
         self.eps = {name: eps for name, eps in found.items() if eps is not None}
-        self.whole = self.pools is not None and self.eps.keys() == norms
+        self.whole = self.pools is not None and len(self.eps) == len(norms)
 
     def allows(self, family: Family) -> bool:
         """Tell whether the pools are the family's."""

@@ -1,4 +1,4 @@
-"""What a file says of a network's layers beside their parameters: strides, paddings, epsilons.
+"""The layers of a network as a file describes them: strides, paddings, epsilons.
 
 A whole module (`torch.save(model)`) has them as attributes of its layers, TorchScript in the
 source of its classes, and a program of `torch.export` as arguments of its operators. State dicts

@@ -8,6 +8,7 @@ what other families have::
     layerL.B.convK.{conv1,bn1,conv2[,bn2]} layerL.B.bnK          one with two halves
     layerL.B.downsample.{0,1}                                    a shortcut, or
     layerL.B.downsample.0.{conv1,bn1,conv2[,bn2]}, .downsample.1
+    hidden.N.{weight,bias}                                       layers before the classifier
     fc.{weight,bias}
 """
 
@@ -88,6 +89,9 @@ class VideoResNet:
         blocks: in the order of execution.
         classes: number of outputs.
         shapes: shape of every parameter by its canonical name, in the order of execution.
+        hidden: names of the layers between the mean over time and space and the classifier, a
+            ReLU after each.
+        features: as in `Family`.
     """
 
     counts: tuple[int, int, int, int]
@@ -95,6 +99,8 @@ class VideoResNet:
     blocks: tuple[Block, ...]
     classes: int
     shapes: Mapping[str, ParameterShape]
+    hidden: tuple[str, ...] = ()
+    features: Triple | None = None
 
     @property
     def arch(self) -> str:
@@ -109,9 +115,20 @@ class VideoResNet:
     @property
     def reduction(self) -> tuple[int, int]:
         """How often the steps halve time and space, as factors."""
-        steps = [*self.stem, *(step for block in self.blocks for step in block.steps)]
-        time, space, _ = _strides(steps)
+        time, space, _ = _strides(self._path())
         return time, space
+
+    def features_of(self, clip: Triple) -> Triple:
+        """Return the size of the last features of a clip of T x H x W."""
+        for step in self._path():
+            if isinstance(step, (Conv, Pool)):  # padded by half a kernel of odd size
+                sides = zip(clip, step.stride, strict=True)
+                time, height, width = ((side - 1) // stride + 1 for side, stride in sides)
+                clip = time, height, width
+        return clip
+
+    def _path(self) -> list[Step]:
+        return [*self.stem, *(step for block in self.blocks for step in block.steps)]
 
 
 def network_from_parameters(
@@ -147,11 +164,35 @@ def unit_names(unit: str, outer: str, count: int) -> list[str]:
     """
     halves = [f"{unit}.conv1", f"{unit}.bn1", f"{unit}.conv2", f"{unit}.bn2", outer]
     return {
+        1: [unit],
         2: [unit, outer],
         3: halves[:3],
         4: [*halves[:3], outer],
         5: halves,
     }[count]
+
+
+def identity_shortcuts(
+    parameters: Mapping[str, np.ndarray], family: Family
+) -> dict[str, np.ndarray]:
+    """Return the weights of shortcuts that have none in a file, of a family whose have none.
+
+    They are matrices of ones on the diagonal: more channels than there were are zeros.
+
+    Args:
+        parameters: the others, by canonical name.
+    """
+    layout, found = family.layout, {}
+    for stage, strides in enumerate(layout.strides, 1):
+        name = f"layer{stage}.0"
+        first = parameters.get(f"{name}.conv1.conv1.weight", parameters.get(f"{name}.conv1.weight"))
+        last = parameters.get(f"{name}.bn{len(layout.convs)}.weight")
+        if layout.shortcut or first is None or first.ndim != 5 or last is None:
+            continue
+        if strides != (1, 1) or first.shape[1] != last.size:
+            ones = np.eye(last.size, first.shape[1], dtype=np.float32)
+            found[f"{name}.downsample.0.weight"] = ones[:, :, None, None, None]
+    return found
 
 
 def stem_names(count: int) -> list[str]:
@@ -195,11 +236,21 @@ class _Guess:
                 stride = strides if index == 0 else (1, 1)
                 block, channels = self._block(f"layer{stage}.{index}", channels, stride)
                 blocks.append(block)
-        classes = self._channels("fc")
-        self._shapes |= {"fc.weight": (classes, channels), "fc.bias": (classes,)}
+        hidden: list[str] = []
+        while (name := f"hidden.{len(hidden)}") in self._modules:
+            hidden.append(name)
+        for name in [*hidden, "fc"]:
+            before, channels = channels, self._channels(name)
+            self._shapes |= {f"{name}.weight": (channels, before), f"{name}.bias": (channels,)}
         first, second, third, fourth = counts
         return VideoResNet(
-            (first, second, third, fourth), tuple(stem), tuple(blocks), classes, self._shapes
+            (first, second, third, fourth),
+            tuple(stem),
+            tuple(blocks),
+            channels,
+            self._shapes,
+            tuple(hidden),
+            self._family.features,
         )
 
     def _block(self, name: str, inputs: int, stride: tuple[int, int]) -> tuple[Block, int]:
@@ -215,7 +266,7 @@ class _Guess:
         shortcut: list[Step] = []
         changes = UNKNOWN not in (inputs, channels) and inputs != channels
         if stride != (1, 1) or changes or f"{name}.downsample" in self._modules:
-            count = len(layout.shortcut.split())
+            count = len(layout.shortcut.split()) or 1  # the identity, with zeros
             names = unit_names(f"{name}.downsample.0", f"{name}.downsample.1", count)
             shortcut, _ = self._convolution(names, inputs, stride, kernel=1, outputs=channels)
         if _strides(steps) != _strides(shortcut):
@@ -224,8 +275,11 @@ class _Guess:
                 f"{_strides(shortcut)}, which differ; export the network with "
                 "onnx_from_torch(model, spec, path)"
             )
-        last = len(steps) - 1  # the ReLU of a block's end comes after the sum
-        return Block(name, tuple(steps[:last]), tuple(shortcut[:-1])), channels
+        # The ReLU of a block's end comes after the sum.
+        paths = [
+            path[:-1] if path and isinstance(path[-1], Relu) else path for path in (steps, shortcut)
+        ]
+        return Block(name, tuple(paths[0]), tuple(paths[1])), channels
 
     def _convolution(
         self,

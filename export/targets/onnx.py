@@ -69,6 +69,8 @@ def onnx_from_checkpoint(
     family: str | None = None,
     hints: Sequence[str] = (),
     bn_eps: float | None = None,
+    head: str | None = None,
+    head_activation: Literal["relu", "none"] | None = None,
     weights_id: str | None = None,
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
@@ -90,6 +92,9 @@ def onnx_from_checkpoint(
         hints: names of families, such as those of a preset, which decide if one of them fits.
         bn_eps: epsilon of all batch norms, where it is not the family's. A whole module says its
             own, and its strides.
+        head: name of the classifier's module, where a checkpoint has several; where it has several
+            layers, their names, with commas between them.
+        head_activation: function between them, where the file does not say it.
         weights_id: ID of published weights, for the spec's source.
 
     Returns:
@@ -99,7 +104,7 @@ def onnx_from_checkpoint(
         CheckpointError: the file cannot be read, or is of another network, or of one of several
             families without a word which.
         SpecError: the spec contradicts the network.
-        UsageError: `batch` or `bn_eps` is not positive.
+        UsageError: `batch` or `bn_eps` is not positive, or there is no such head.
         ParityError: the artifact's outputs differ from the parameters'; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime is not installed.
@@ -108,7 +113,7 @@ def onnx_from_checkpoint(
     check_folder(path)
     check_batch(batch)
     read = read_checkpoint(checkpoint, weights_key)
-    options = WeightsOptions(weights_key, family, tuple(hints), bn_eps)
+    options = WeightsOptions(weights_key, family, tuple(hints), bn_eps, head, head_activation)
     named = options.named(read)
     network = named.network()
     source = {"file": read.file, "sha256": read.sha256, "dialect": named.family.name}

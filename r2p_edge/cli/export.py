@@ -64,6 +64,17 @@ def add(verbs: Verbs) -> None:
         help="epsilon of all batch norms, where it is not the family's; weights do not hold it",
     )
     verb.add_argument(
+        "--head",
+        metavar="NAME",
+        help="classifier of a checkpoint that has several, as the error lists them; or its layers, "
+        "with commas between them (fc1,fc2)",
+    )
+    verb.add_argument(
+        "--head-activation",
+        choices=("relu", "none"),
+        help="function between the layers of a classifier that has several",
+    )
+    verb.add_argument(
         "--to",
         default="onnx",
         metavar="LIST",
@@ -304,6 +315,8 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         weights_key=options.weights_key,
         family=options.family,
         bn_eps=options.bn_eps,
+        head=options.head,
+        head_activation=options.head_activation,
         golden=options.golden,
         strict=options.strict,
         output=options.output,

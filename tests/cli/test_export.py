@@ -170,10 +170,12 @@ def test_presets_that_fit_an_onnx_source(fails, pictures, tmp_path):
     listed("has 400 classes", pictures)
     listed("(kinetics400-torchvision, kinetics400-gluoncv fit)", pictures)
     path = tmp_path / "other.onnx"
-    listed("(ucf101-mindspore fit)", mean_model(path, (1, 3, "T", "H", "W"), 101))
-    listed("(kinetics400-vmz, kinetics400-ig65m fit)", mean_model(path, (1, 3, 32, 112, 112), 400))
-    listed("--labels or --spec", mean_model(path, (1, 3, 8, 112, 112), 400))
-    listed("--labels or --spec", mean_model(path, (1, 3, 16, 224, 224), 400))
+    open_sizes = mean_model(path, (1, 3, "T", "H", "W"), 101)
+    listed("(ucf101-mindspore, ucf101-jfzhang95, ucf101-leftthomas, ucf101-vcop fit)", open_sizes)
+    longer = mean_model(path, (1, 3, 32, 112, 112), 400)
+    listed("(kinetics400-vmz, kinetics400-ig65m, kinetics400-gluoncv-v2 fit)", longer)
+    listed("(kinetics400-pytorchvideo fit)", mean_model(path, (1, 3, 16, 224, 224), 400))
+    listed("--labels or --spec", mean_model(path, (1, 3, 4, 112, 112), 400))
     path.write_bytes(b"\x08\x07\x3a\x05")
     fails(MODEL, "not a whole ONNX file", "export", path, "--out", tmp_path / "out")
 

@@ -19,6 +19,7 @@ from r2p_edge.export.verify.reference import reference_logits
 pytestmark = [
     *(needs(name) for name in ("onnx", "onnxruntime", "torch", "torchvision")),
     pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
 ]
 
 CLASSES, SHAPE = 7, (1, 3, 4, 32, 32)
