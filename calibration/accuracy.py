@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from r2p_edge.calibration.clipset import ClipSet
+from r2p_edge.calibration.label_order import doubt_of
 from r2p_edge.errors import VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
@@ -45,7 +46,8 @@ def measure_accuracy(
     Returns:
         {"runtime", "device", "clips", "held_out": whether the clips were not calibrated on, "top1",
         "fp32_top1", "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
-        "recommended"}.
+        "recommended"}, and "doubt" where the labels of the fp32 model are doubtful, see
+        `label_order.doubt_of`.
 
     Raises:
         VideoError: there are no clips to compare on.
@@ -86,7 +88,10 @@ def measure_accuracy(
         "latency_ms": {"int8": round(int8, 2), "fp32": round(fp32, 2)},
         "speedup": round(fp32 / int8, 2),
     }
-    return {**found, "recommended": not objections(found)}
+    found["recommended"] = not objections(found)
+    if (doubt := doubt_of(labels, answers[0], spec.labels)) is not None:
+        found["doubt"] = doubt
+    return found
 
 
 def objections(found: Mapping[str, Any]) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from r2p_edge.calibration.class_names import class_finder, video_key
 from r2p_edge.errors import VideoError
-from r2p_edge.video.video_folder import entries_of, has_frames, is_video_file
+from r2p_edge.spec.class_names import class_finder, fold
+from r2p_edge.video.video_folder import VIDEO_SUFFIXES, entries_of, has_frames, is_video_file
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,14 @@ def _rank(path: Path) -> int:
     if is_video_file(path):
         return 0
     return 1 if has_frames(path) else 2 if os.path.isfile(path) else 3
+
+
+def video_key(name: str) -> str:
+    """Return a key of a video that does not depend on its container or the case of its name.
+
+    Args:
+        name: `<Class>/<video>`, with or without a suffix.
+    """
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    stem = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
+    return f"{fold(path.parent.name)}/{stem.casefold()}"

@@ -80,13 +80,18 @@ def clips_for(
         judged: number of clips to compare on.
 
     Raises:
-        UsageError: the model is not the bundled one and has no folder, a number is not positive,
-            or the list is one of test videos.
+        UsageError: the model is not the bundled one and has no folder, it gives values and no
+            classes, a number is not positive, or the list is one of test videos.
         VideoError: the folder or the list cannot be used.
 
     Warns:
         CalibrationWarning: a class of the model has no clip.
     """
+    if spec.output.kind == "values":
+        raise UsageError(
+            "int8 is judged by the classes that it names, and this model gives values; leave it "
+            "in fp32, or export it in fp16"
+        )
     for what, number in (("num_clips", num_clips), ("judged", judged)):
         if number < 1:
             raise UsageError(f"{what} is {number}; it must be 1 or more")

@@ -52,14 +52,15 @@ def evaluate(
         {"videos", "views", "classes", "subset", "split", "missing", "foreign", "left_out",
         "results": [{"path", "runtime", "device", "precision", "weights", "top1", "top1_interval",
         "top5", "top5_interval", "clip_top1", "clip_top5", "agreement", "latency_ms": {"inference",
-        "total"}}], "failed": [{"video", "error"}]}. A model that cannot be opened with these
-        options has {"path", "error", "exit_code"} instead, and the others go on. `precision` is
-        that of the computation, `weights` that of the file. Shares are of the videos measured,
+        "total"}, "warnings"}], "failed": [{"video", "error"}]}. A model that cannot be opened with
+        these options has {"path", "error", "exit_code"} instead, and the others go on. `precision`
+        is that of the computation, `weights` that of the file. Shares are of the videos measured,
         which are not those that `failed`, clip_* of their single clips. Intervals are of 95 % and
         assume independent videos; the clips of one video are not, and have none. `agreement` is
         the share of videos whose top-1 class is that of the first model that could be opened.
         Latencies are {"p50", "p90", "p99"} of the milliseconds per video: for inference on all its
-        views, and in `total` with decoding and preprocessing. With `per_class` a result has
+        views, and in `total` with decoding and preprocessing. `warnings` says where the labels are
+        doubtful, see `label_order.doubt_of`. With `per_class` a result has
         "per_class": [{"label", "videos", "top1"}] too.
 
     Raises:

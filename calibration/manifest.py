@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.artifact.files import sha256_of_file
-from r2p_edge.calibration.class_names import fold, video_key
+from r2p_edge.calibration.catalogue import video_key
 from r2p_edge.calibration.lists.entries import Part
 from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.ucf101 import Listing, check_unreadable
 from r2p_edge.errors import CalibrationWarning, UsageError, VideoError, VideoNotFoundError
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.class_names import fold
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.frame_folder import images_in
 

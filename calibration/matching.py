@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r2p_edge.calibration.catalogue import Catalogue
-from r2p_edge.calibration.class_names import class_finder
 from r2p_edge.calibration.lists.classes import LABEL_FILES, classes_beside
 from r2p_edge.calibration.lists.entries import Entry, Part
 from r2p_edge.calibration.split_file import Split
 from r2p_edge.errors import VideoError
+from r2p_edge.spec.class_names import class_finder
 
 _log = logging.getLogger(__name__)
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.calibration.class_names import class_finder
+from r2p_edge.calibration.label_order import doubt_of
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import SpecError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
+from r2p_edge.spec.class_names import class_finder
 
 _PERCENTILES = (50, 90, 99)
 
@@ -28,11 +29,16 @@ class Tally:
         labels: of the first model, whose classes the predictor must have too.
 
     Raises:
-        SpecError: the predictor has other classes.
+        SpecError: the predictor has other classes, or values in place of classes.
     """
 
     def __init__(self, predictor: Predictor, labels: Sequence[str]) -> None:
         self.predictor, self.spec = predictor, predictor.spec
+        if self.spec.output.kind == "values":
+            raise SpecError(
+                f"{predictor.artifact.path} gives values and no classes, so it has no accuracy; "
+                "compare its numbers with compare, or measure them with Predictor.predict"
+            )
         find = class_finder(self.spec.labels)
         # Models of different sources order and spell the same classes differently.
         indices = [index for label in labels if (index := find(label)) is not None]
@@ -85,6 +91,10 @@ class Tally:
             "inference": _percentiles(self._inference),
             "total": _percentiles(self._total),
         }
+        doubt = doubt_of(
+            self._truths, self._labels, [name for _, name in sorted(self._label.items())]
+        )
+        result["warnings"] = [] if doubt is None else [doubt]
         if per_class:
             result["per_class"] = self._per_class()
         return result

@@ -44,7 +44,7 @@ def main() -> None:
         )
     capture.release()
     for label, score in result.top(3):
-        print(f"{score:7.2%}  {label}")
+        print(f"{result.shown(score)}  {label}")
 
 
 if __name__ == "__main__":

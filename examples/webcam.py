@@ -56,8 +56,13 @@ def drawn(answer: Prediction, rate: float) -> np.ndarray:
         at = left, height + ROW * number + 18
         cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, color, 1, cv2.LINE_AA)
 
-    line(0, "nothing moves" if live.still else answer.label or "none of its classes")
+    values = answer.kind == "values"
+    nothing = "" if values else "none of its classes"
+    line(0, "nothing moves" if live.still else answer.label or nothing)
     for number, (label, score) in enumerate(answer.top(BARS), 1):
+        if values:  # of no known range
+            line(number, f"{answer.shown(score)}  {label}")
+            continue
         top = height + ROW * number
         right = 260 + round(score * (WIDTH - 340))
         cv2.rectangle(canvas, (260, top + 5), (right, top + ROW - 5), BAR, cv2.FILLED)

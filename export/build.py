@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
-from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, shown_as
+from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import SourceModel, contract_of, find_source
+from r2p_edge.export.contract import (
+    SourceModel,
+    contract_of,
+    facts_of,
+    find_source,
+    is_bundled,
+)
+from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
-from r2p_edge.spec import ModelSpec
+from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
+from r2p_edge.spec import ModelSpec, OutputKind
+
+if TYPE_CHECKING:  # it brings in onnx
+    from r2p_edge.export.targets.torch_module.factory import ModuleFactory
+    from r2p_edge.export.targets.torch_module.trace import TracedModule
 
 __all__ = ["Built", "ExportReport", "Failure", "build"]
 
@@ -39,14 +51,16 @@ class ExportReport:
     Attributes:
         built: one artifact per target that could be built, in the order of the targets.
         failed: the targets that could not; empty unless `keep_going` was set.
+        warnings: what speaks against the recipe, a sentence each; in the artifacts' `checks` too.
     """
 
     built: list[Built]
     failed: list[Failure]
+    warnings: list[str] = field(default_factory=list)
 
 
 def build(
-    source: str | Path,
+    source: str | Path | None,
     *,
     targets: Sequence[str],
     out: str | Path,
@@ -63,9 +77,19 @@ def build(
     sampling: Literal["time", "index"] | None = None,
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
+    output_kind: OutputKind | None = None,
     batch: int | None = None,
     weights_key: str | None = None,
     family: str | None = None,
+    bn_eps: float | None = None,
+    head: str | None = None,
+    head_activation: Literal["relu", "none"] | None = None,
+    golden: str | Path | None = None,
+    strict: bool = False,
+    output: str | None = None,
+    module: str | None = None,
+    args: Mapping[str, Any] | None = None,
+    trust_code: bool = False,
     calibration: Calibrator | None = None,
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
@@ -81,7 +105,8 @@ def build(
 
     Args:
         source: checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), .onnx file, ID of published
-            weights that are in the store, or "motion", the bundled model.
+            weights that are in the store, or "motion", the bundled model. With `module` the
+            checkpoint of its weights, or "none".
         targets: names from `r2p_edge.export.TARGETS`. "mindspore" is MindSpore Lite where that is
             installed, else the framework, else a kit for the former.
         out: output folder; made if it does not exist.
@@ -97,12 +122,28 @@ def build(
         input: "uint8" has the normalisation in the graph; "float32" is NCTHW, normalised by the
             caller. By default float32 for MindSpore Lite and Ascend, and for the others what the
             spec says.
+        output_kind: meaning of the outputs, see `OutputSpec`; by default what the spec says, or
+            the last nodes of an ONNX source show: logits unless there is a softmax or sigmoid, and
+            values for a single output.
         batch: clips per call; by default 1, or what an ONNX source has.
         weights_key: the place of the weights in a PyTorch file that has several sets of them, as
             keys with dots between them ("model_ema").
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
             are those of several families that compute different things; a preset of one of them
             decides too.
+        bn_eps: epsilon of all batch norms, which a checkpoint does not hold unless it is a whole
+            module.
+        head: name of the classifier's module, where a checkpoint has several of them; where it has
+            several layers, their names in their order, with commas between them.
+        head_activation: function between the classifier's layers, where the file does not say it.
+        golden: .npz file of clips and the answers of the framework that trained the model, which
+            the network and the recipe must reproduce; see `verify.golden.read_golden`.
+        strict: refuse what `ExportReport.warnings` would say.
+        output: the place of the scores in what a `module` returns; see `onnx_from_torch`.
+        module: "FILE:FACTORY", a Python file (or the dotted name of a module) and a function in it
+            that makes the PyTorch module of the weights. Its code runs, in a child process.
+        args: arguments of that function, by name.
+        trust_code: whether that code may run.
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
@@ -116,7 +157,7 @@ def build(
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
             file's, or the options contradict each other.
         ModelError: the source cannot be used, see `CheckpointError`, `SpecError`, `ParityError`,
-            or has an operator that the target lacks.
+            or has an operator that the target lacks; or the golden pair contradicts it.
         OutputError: `out` cannot be written.
         MissingDependencyError: a package that the source or target needs is not installed.
     """
@@ -124,11 +165,23 @@ def build(
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
-    weights = WeightsOptions(weights_key, family, hints)
-    model = find_source(source, weights, store)
+    weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
+    factory = _factory(module, args, source, weights, output, trust_code=trust_code)
+    if factory is None:
+        model = find_source(source or "", weights, store)
+    else:
+        model = SourceModel(_named(factory, source), False, None, weights)
+        if preset is None and spec is None:
+            raise UsageError(
+                f"{factory} does not say how it was trained; give --preset of "
+                f"{', '.join(PRESETS)} with --labels, or --spec"
+            )
+    pair = None if golden is None else read_golden(golden)
     calibrator = _calibrator(model, precision, calibration)
+    facts = None if factory is not None else facts_of(model)
     contract = contract_of(
         model,
+        facts,
         preset_name=preset,
         spec=spec,
         labels=labels,
@@ -142,8 +195,27 @@ def build(
         },
         size=size,
         input=input,
+        output_kind=output_kind,
     )
+    doubts = doubts_of(
+        facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
+    )
+    if doubts and strict:
+        raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
+        traced = None
+        if factory is not None:
+            from r2p_edge.export.targets.torch_module.factory import trace_factory
+
+            if progress is not None:
+                progress("tracing the module")
+            clips = 1 if batch is None else batch
+            traced = trace_factory(factory, contract, batch=clips, output=output)
+        checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
+        if pair is not None:
+            checks["golden"] = _golden_record(pair, model, contract, scratch, traced)
+        if checks:
+            contract = contract.replace(checks={**(contract.checks or {}), **checks})
         quantizer = None
         if calibrator is not None:
             quantizer = calibrator.quantizer(contract, wanted, progress)
@@ -156,8 +228,9 @@ def build(
             batch=batch,
             quantizer=quantizer,
             weights=model.weights,
+            traced=traced,
         )
-        report = ExportReport([], [])
+        report = ExportReport([], [], doubts)
         for target in wanted:
             options = TargetOptions(
                 target.name,
@@ -176,6 +249,51 @@ def build(
         if report.failed and not (keep_going and report.built):
             raise report.failed[0].error
         return report
+
+
+def _golden_record(
+    pair: GoldenPair,
+    model: SourceModel,
+    contract: ModelSpec,
+    scratch: Path,
+    traced: TracedModule | None,
+) -> dict[str, Any]:
+    """Compare the network with a golden pair; return what that proves."""
+    folder = scratch / "golden"
+    folder.mkdir()
+    with shown_as(scratch, model.path):
+        forms = OnnxForms(model.path, contract, folder, weights=model.weights, traced=traced)
+        form = forms.own_input()
+        return check_golden(pair, form.path, form.spec)
+
+
+def _factory(
+    module: str | None,
+    args: Mapping[str, Any] | None,
+    source: str | Path | None,
+    weights: WeightsOptions,
+    output: str | None,
+    *,
+    trust_code: bool,
+) -> ModuleFactory | None:
+    """Return what makes the module that is exported; None for another source."""
+    if module is None:
+        for option, value in {"args": args, "output": output}.items():
+            if value is not None:
+                raise UsageError(f"{option} is about a module; give that too, or leave it out")
+        if source is None:
+            raise UsageError("there is no source; give a checkpoint, an ONNX file or 'motion'")
+        return None
+    if weights.family is not None:
+        raise UsageError("a module says itself what it computes; leave family out")
+    from r2p_edge.export.targets.torch_module.factory import module_factory
+
+    return module_factory(module, args, source, weights.key, trust_code=trust_code)
+
+
+def _named(factory: ModuleFactory, source: str | Path | None) -> Path:
+    """Return the file that the artifact of a module is named after."""
+    return Path(factory.function if factory.checkpoint is None or source is None else source)
 
 
 def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:

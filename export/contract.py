@@ -5,25 +5,48 @@ from __future__ import annotations
 import dataclasses
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
-from r2p_edge.export.checkpoints.network import network_from_parameters
+from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.labels import read_labels
-from r2p_edge.export.presets import PRESETS, fitting_presets, preset
+from r2p_edge.export.presets import PRESETS, fitting_presets, preset, presets_of
 from r2p_edge.export.published.registry import PublishedWeights
 from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.runtimes import RUNTIMES
-from r2p_edge.spec import InputSpec, ModelSpec
+from r2p_edge.spec import InputSpec, ModelSpec, OutputKind, OutputSpec
 
 _BUNDLED = "motion"  # name of the bundled model, and of its preset
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
+
+
+class WeightsFacts(NamedTuple):
+    """Facts that a checkpoint states before anything is built from it.
+
+    Attributes:
+        family: name of the family of its network, in `checkpoints.families.FAMILIES`.
+        classes: number of outputs.
+        sha256: of the file.
+        carried: what the training script saved of its recipe.
+    """
+
+    family: str
+    classes: int
+    sha256: str
+    carried: CarriedRecipe
+
+    @property
+    def own_labels(self) -> tuple[str, ...] | None:
+        """Names of the classes that the file carries, if there is one for each output."""
+        names = self.carried.labels
+        return names if names is not None and len(names) == self.classes else None
 
 
 class SourceModel(NamedTuple):
@@ -64,7 +87,7 @@ def find_source(
     bundled = str(source) == _BUNDLED
     path = Path(source)
     if bundled:
-        path = Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
+        path = _bundled_file()
     if os.path.isdir(path):
         raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
     weights, published = weights or WeightsOptions(), None
@@ -81,10 +104,10 @@ def find_source(
             id=published.id, hints=weights.hints if family is None else (family,)
         )
     suffix = path.suffix.lower()
-    if suffix == ".onnx" and (weights.key or weights.family):
+    if suffix == ".onnx" and any(weights._replace(hints=(), id=None)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
-            "leave weights_key and family out"
+            "leave weights_key, family, bn_eps, head and head_activation out"
         )
     if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
         raise ModelError(
@@ -96,8 +119,33 @@ def find_source(
     )
 
 
+def _bundled_file() -> Path:
+    return Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
+
+
+def is_bundled(source: SourceModel, facts: WeightsFacts | None) -> bool:
+    """Return whether these are the bundled model's weights, under whatever name."""
+    if facts is None:
+        return False
+    return source.bundled or facts.sha256 == sha256_of_file(_bundled_file())
+
+
+def facts_of(source: SourceModel) -> WeightsFacts | None:
+    """Return what a checkpoint says; None for an ONNX model, which has no family.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`, and `canonical_parameters`.
+    """
+    if source.path.suffix.lower() == ".onnx":
+        return None
+    read = read_checkpoint(source.path, source.weights.key)
+    named = source.weights.named(read)
+    return WeightsFacts(named.family.name, named.network().classes, read.sha256, read.carried)
+
+
 def contract_of(
     source: SourceModel,
+    facts: WeightsFacts | None,
     *,
     preset_name: str | None,
     spec: ModelSpec | str | Path | None,
@@ -106,12 +154,13 @@ def contract_of(
     clip: Mapping[str, Any],
     size: int | None,
     input: Literal["uint8", "float32"] | None,
+    output_kind: OutputKind | None = None,
 ) -> ModelSpec:
     """Return the spec that the artifacts of a model are to have.
 
     Args:
-        source: the model; published weights bring their preset and frames.
-        preset_name, spec, labels, name, size, input: see `build.build`.
+        source, facts: the model, and what it says; published weights bring preset and frames.
+        preset_name, spec, labels, name, size, input, output_kind: see `build.build`.
         clip: fields of `ClipSpec` that the caller changes; None leaves one as it is.
 
     Raises:
@@ -126,10 +175,21 @@ def contract_of(
         preset_name = preset_name or source.published.preset
         if clip.get("frames") is None:
             clip = {**clip, "frames": source.published.frames}
-    contract = _chosen(source, preset_name, spec)
+    names = None if labels is None else read_labels(labels)
+    own = None if facts is None else facts.own_labels
+    contract = _chosen(source, facts, preset_name, spec, names or own)
+    if facts is not None and preset_name is not None:
+        contract = with_carried(contract, facts)
     contract = _changed(contract, clip, size, input)
-    if labels is not None:
-        contract = contract.replace(labels=read_labels(labels))
+    if names is not None:
+        contract = contract.replace(labels=names)
+    if spec is None and output_kind is None:
+        output_kind = _presumed_kind(source, contract)
+    if output_kind is not None:
+        contract = contract.replace(output=OutputSpec(contract.output.name, output_kind))
+    carried = source.carried
+    if carried is None or contract.replace(input=carried.input) != carried:
+        contract = contract.replace(checks=None)  # which are about another contract
     if name is None and spec is None and not source.bundled:
         name = source.path.stem if source.carried is None else source.carried.name
     return contract.replace(name=_file_name(contract.name if name is None else name))
@@ -150,7 +210,11 @@ def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpe
 
 
 def _chosen(
-    source: SourceModel, preset_name: str | None, spec: ModelSpec | str | Path | None
+    source: SourceModel,
+    facts: WeightsFacts | None,
+    preset_name: str | None,
+    spec: ModelSpec | str | Path | None,
+    labels: Sequence[str] | None,
 ) -> ModelSpec:
     """Return the spec that the caller chose, else the one that the model carries."""
     if preset_name is not None and spec is not None:
@@ -162,27 +226,67 @@ def _chosen(
     if spec is not None:
         return ModelSpec.from_file(spec)
     if preset_name is not None:
-        return preset(preset_name).spec(name=preset_name)
+        return preset(preset_name).spec(name=preset_name, labels=labels)
     if source.carried is not None:
         return source.carried
-    classes, frames, size = _sizes(source)
-    fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
-    raise UsageError(
-        f"{source.path} has {classes or 'an open number of'} classes but does not say how it was "
-        "trained; give --preset"
-        + (f" ({', '.join(fitting)} fit)" if fitting else f" of {', '.join(PRESETS)} with --labels")
-        + " or --spec"
-    )
+    raise UsageError(f"{source.path} {_advice(source, facts)}")
 
 
-def _sizes(source: SourceModel) -> tuple[int | None, int | None, tuple[int, int] | None]:
-    """Return the classes, T and (H, W) that a model's shapes fix; None for open ones."""
+def _presumed_kind(source: SourceModel, contract: ModelSpec) -> OutputKind:
+    """Return the kind of a model's outputs where the caller does not say it."""
+    if source.carried is not None:
+        return source.carried.output.kind
+    found = None
     if source.path.suffix.lower() == ".onnx":
+        from r2p_edge.export.graph.foreign import found_kind
+        from r2p_edge.export.graph.model import load_onnx, network_output
+
+        model = load_onnx(source.path)
+        found = found_kind(model, network_output(model).name)
+    if len(contract.labels) == 1 and found != "sigmoid":
+        return "values"  # a single class would always have 100 %
+    return found or contract.output.kind
+
+
+def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:
+    """Return how many classes a model has, and which presets may be its own."""
+    if facts is None:
         from r2p_edge.export.graph.model import load_onnx, network_sizes
 
-        return network_sizes(load_onnx(source.path))
-    named = source.weights.named(read_checkpoint(source.path, source.weights.key))
-    return network_from_parameters(named.parameters, named.family, named.names).classes, None, None
+        classes, frames, size = network_sizes(load_onnx(source.path))
+        fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
+        return (
+            f"has {classes or 'an open number of'} classes but does not say how it was trained; "
+            "give --preset"
+            + (
+                f" ({', '.join(fitting)} fit)"
+                if fitting
+                else f" of {', '.join(PRESETS)} with --labels"
+            )
+            + " or --spec"
+        )
+    text = f"has {facts.classes} classes and the names of {facts.family}'s networks, but does not "
+    text += "say how it was trained; give "
+    own = presets_of(facts.family)
+    exact = [item.name for item in own if item.classes == facts.classes]
+    if is_bundled(source, facts):
+        exact = [_BUNDLED]
+    if exact:
+        return text + f"--preset {' or '.join(exact)}, or --spec"
+    if own:
+        names = " or ".join(item.name for item in own)
+        return text + f"--preset {names} with --labels of its {facts.classes} classes, or --spec"
+    return text + "--spec, as no preset is known for that family"
+
+
+def with_carried(contract: ModelSpec, facts: WeightsFacts) -> ModelSpec:
+    """Return a preset's contract with the class names, mean and std that a checkpoint carries."""
+    carried = facts.carried
+    if facts.own_labels is not None:
+        contract = contract.replace(labels=facts.own_labels)
+    if carried.mean is not None and carried.std is not None:
+        contract = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
+    return contract
 
 
 def _changed(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import with_input
 from r2p_edge.export.targets.base import GraphForm, OnnxForm, Quantizer, Target
 from r2p_edge.spec import InputSpec, ModelSpec
+
+if TYPE_CHECKING:  # it brings in onnx
+    from r2p_edge.export.targets.torch_module.trace import TracedModule
 
 
 class _Form(NamedTuple):
@@ -30,6 +33,7 @@ class OnnxForms:
         batch: clips per call; None for the model's own, 1 where that is open.
         quantizer: maker of int8; None where no form is quantized.
         weights: how the weights of a checkpoint are read.
+        traced: a PyTorch module, in place of the source's file.
 
     Raises:
         ModelError: an ONNX model cannot be read.
@@ -46,20 +50,25 @@ class OnnxForms:
         batch: int | None = None,
         quantizer: Quantizer | None = None,
         weights: WeightsOptions | None = None,
+        traced: TracedModule | None = None,
     ) -> None:
         self._source, self._contract, self._scratch = source, contract, scratch
         self._graph, self._batch, self._quantizer = graph, batch, quantizer
         self._weights = weights or WeightsOptions()
-        self._is_onnx = source.suffix.lower() == ".onnx"
+        self._traced = traced
+        self._is_onnx = traced is None and source.suffix.lower() == ".onnx"
         self._own: GraphForm | None = "conv3d"
-        self._any_input = any_input
-        if self._is_onnx:
+        self._any_input, self._takes_pixels = any_input, False
+        if traced is not None:
+            self._own = traced.graph()
+        elif self._is_onnx:
             from r2p_edge.export.graph.model import graph_kind, load_onnx, takes_pixels
 
             model = load_onnx(source)
             self._own = graph_kind(model)
+            self._takes_pixels = takes_pixels(model)
             # The normalisation that is in a graph stays there.
-            self._any_input = any_input and not takes_pixels(model)
+            self._any_input = any_input and not self._takes_pixels
         self._plain: dict[_Form, OnnxForm] = {}
         self._qdq: dict[tuple[Path, str], OnnxForm] = {}
 
@@ -84,6 +93,19 @@ class OnnxForms:
             self._qdq[key] = OnnxForm(path, spec, plain.path)
         return self._qdq[key]
 
+    def own_input(self) -> OnnxForm:
+        """Return the form that takes what the network itself takes.
+
+        That is normalised numbers, or pixels where the model normalises them.
+
+        Raises:
+            R2PError: see `get`.
+        """
+        taken = self._contract.input
+        if not self._takes_pixels:
+            taken = with_input(taken, "float32")
+        return self._get_plain(_Form(self._own, taken))
+
     def _form(self, target: Target) -> _Form:
         graph = self._own
         if self._graph != "auto":
@@ -101,23 +123,29 @@ class OnnxForms:
 
             contract = self._contract.replace(input=form.input)
             path = self._scratch / f"model{len(self._plain)}.onnx"
-            if self._is_onnx:
-                # A model's own form need not be asked for, and None could not be.
-                own = form.graph == self._own and self._graph == "auto"
-                graph = None if own else form.graph
+            # A model's own form need not be asked for, and None could not be.
+            own = form.graph == self._own and self._graph == "auto"
+            graph = None if own else form.graph
+            batch = 1 if self._batch is None else self._batch
+            if self._traced is not None:
+                from r2p_edge.export.targets.onnx_torch import onnx_from_traced
+
+                spec = onnx_from_traced(self._traced, contract, path, batch=batch, graph=graph)
+            elif self._is_onnx:
                 spec = onnx_from_onnx(self._source, contract, path, batch=self._batch, graph=graph)
             else:
-                batch = 1 if self._batch is None else self._batch
-                graph = form.graph or "conv3d"
                 spec = onnx_from_checkpoint(
                     self._source,
                     contract,
                     path,
                     batch=batch,
-                    graph=graph,
+                    graph=form.graph or "conv3d",
                     weights_key=self._weights.key,
                     family=self._weights.family,
                     hints=self._weights.hints,
+                    bn_eps=self._weights.bn_eps,
+                    head=self._weights.head,
+                    head_activation=self._weights.head_activation,
                     weights_id=self._weights.id,
                 )
             self._plain[form] = OnnxForm(path, spec)

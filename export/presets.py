@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import r2p_edge
 from r2p_edge.errors import SpecError, UsageError
 from r2p_edge.export.labels import read_labels
-from r2p_edge.spec import ClipSpec, CropSpec, ModelSpec, ResizeSpec
+from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
-__all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "read_labels"]
+__all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "presets_of", "read_labels"]
 
 _Channels = tuple[float, float, float]
 
@@ -25,6 +25,9 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 _FRAME_128X171 = ResizeSpec(mode="stretch", height=128, width=171)
 _CROP_112 = CropSpec(height=112, width=112, rounding="half_even")
+_CROP_112_FLOOR = CropSpec(height=112, width=112, rounding="floor")
+_PILLOW = "Pillow's resize, which it uses, averages where it makes frames smaller"
+_TEXT = "it sorts the numbers of every fourth frame as text, so that some clips jump"
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,39 @@ class Preset:
         description: the weights that it is for, in a few words.
         families: names of the families of networks that were trained so; see
             `checkpoints.families`.
-        label_file: file of class names in the package's assets.
+        label_file: file of class names in the package's assets; None where the caller has to give
+            them.
         clip, mean, std, resize, crop, scale: as in `ModelSpec`.
+        color: order of the channels, of mean and std too; see `InputSpec`.
+        inexact: where its code differs from what a spec can say; "" where it does not.
     """
 
     name: str
     classes: int
     description: str
     families: tuple[str, ...]
-    label_file: str
+    label_file: str | None
     clip: ClipSpec
     mean: _Channels
     std: _Channels
     resize: ResizeSpec = _FRAME_128X171
     crop: CropSpec = _CROP_112
     scale: float = 1 / 255
+    color: Literal["RGB", "BGR"] = "RGB"
+    inexact: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
+        """Names of the classes, in the order of the outputs.
+
+        Raises:
+            UsageError: the package has none.
+        """
+        if self.label_file is None:
+            raise UsageError(
+                f"preset {self.name} has no names of classes; give those of the model's "
+                f"{self.classes} outputs, in the order of training (--labels FILE)"
+            )
         return read_labels(_LABELS / self.label_file)
 
     def spec(
@@ -84,6 +101,8 @@ class Preset:
             field: getattr(self, field)
             for field in ("clip", "resize", "crop", "scale", "mean", "std")
         }
+        if self.color != "RGB":
+            fields["input"] = InputSpec(color=self.color)
         return ModelSpec(
             name=name,
             arch=arch,
@@ -148,6 +167,116 @@ _ALL = (
         mean=_IMAGENET_MEAN,
         std=_IMAGENET_STD,
     ),
+    # The same, with scripts/.../r2plus1d_v2_resnet152_kinetics400.yaml: KEEP_ASPECT_RATIO.
+    Preset(
+        name="kinetics400-gluoncv-v2",
+        classes=400,
+        description="GluonCV's r2plus1d_v2_resnet152",
+        families=("gluoncv-v2",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=32, interval=2, fps=30.0),
+        resize=ResizeSpec(mode="short_side", size=128),
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+    ),
+    # open-mmlab/mmaction2: configs/recognition/r2plus1d/r2plus1d_r34_8xb8-8x8x1-180e_
+    # kinetics400-rgb.py (val_pipeline; tests take three crops of 256 and ten clips) and
+    # configs/_base_/models/r2plus1d_r34.py (mean, std). CenterCrop halves with //. It counts
+    # frames; its classes are tools/data/kinetics/label_map_k400.txt, in the order of torchvision's.
+    *(
+        Preset(
+            name=name,
+            classes=400,
+            description=f"MMAction2's r2plus1d_r34, {frames}x{interval}x1",
+            families=("mmaction2",),
+            label_file="kinetics400.txt",
+            clip=ClipSpec(frames=frames, interval=interval, fps=30.0),
+            resize=ResizeSpec(mode="short_side", size=256),
+            crop=CropSpec(height=224, width=224, rounding="floor"),
+            scale=1.0,
+            mean=(123.675, 116.28, 103.53),
+            std=(58.395, 57.12, 57.375),
+        )
+        for name, frames, interval in (
+            ("kinetics400-mmaction2", 8, 8),
+            ("kinetics400-mmaction2-32x2", 32, 2),
+        )
+    ),
+    # facebookresearch/pytorchvideo: docs/source/model_zoo.md (16x4), pytorchvideo/models/
+    # r2plus1d.py (head_pool_kernel_size (4, 7, 7): all of 16 frames of 224 pixels) and tutorials/
+    # torchhub_inference_tutorial.ipynb (rate, resize, mean, std, kinetics_classnames.json: the
+    # same names in the same order; it crops 256). Its network ends in a softmax, which the artifact
+    # leaves to its reader: the probabilities are the same.
+    Preset(
+        name="kinetics400-pytorchvideo",
+        classes=400,
+        description="pytorchvideo's r2plus1d_r50",
+        families=("pytorchvideo",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=16, interval=4, fps=30.0),
+        resize=ResizeSpec(mode="short_side", size=256),
+        crop=CropSpec(height=224, width=224, rounding="half_even"),
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
+    ),
+    # irhum/R2Plus1D-PyTorch: dataset.py (clip_len 8, sorted folders, (p - 128) / 128). It has no
+    # centre crop, and its comments speak of Kinetics.
+    Preset(
+        name="kinetics400-irhum",
+        classes=400,
+        description="irhum's R2Plus1DClassifier",
+        families=("irhum",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=8, interval=1, fps=30.0),
+        scale=1.0,
+        mean=(128.0, 128.0, 128.0),
+        std=(128.0, 128.0, 128.0),
+        inexact="it crops at random, in validation too",
+    ),
+    # kenshohara/3D-ResNets-PyTorch: opts.py (sample_duration 16, sample_t_stride 1, value_scale 1),
+    # mean.py (kinetics), main.py (get_inference_utils: Resize, CenterCrop of sample_size 112) and
+    # util_scripts/kinetics_json.py (classes in the order of kinetics_train.csv). It takes every
+    # frame of files whose rate it does not touch.
+    Preset(
+        name="kinetics700-kenshohara",
+        classes=700,
+        description="3D-ResNets-PyTorch's resnet2p1d",
+        families=("kenshohara", "kenshohara-50"),
+        label_file=None,
+        clip=ClipSpec(frames=16, interval=1, fps=30.0),
+        resize=ResizeSpec(mode="short_side", size=112),
+        mean=(0.4345, 0.4051, 0.3775),
+        std=(0.2768, 0.2713, 0.2737),
+        inexact=_PILLOW,
+    ),
+    # xianyongqin/few-shot-video-classification: opts.py (sample_duration, norm_value 1, std_norm
+    # False), mean.py (activitynet), tsl_fsv.py (Scale, CenterCrop), temporal_transforms.py. Its
+    # networks were trained on 64 classes of each data set.
+    Preset(
+        name="fewshot",
+        classes=64,
+        description="few-shot-video-classification's r2plus1d",
+        families=("fewshot",),
+        label_file=None,
+        clip=ClipSpec(frames=16, interval=1, fps=30.0),
+        resize=ResizeSpec(mode="short_side", size=112),
+        scale=1.0,
+        mean=(114.7748, 107.7354, 99.475),
+        std=(1.0, 1.0, 1.0),
+        inexact=_PILLOW,
+    ),
+    # HumamAlwassel/TSP: train/opts.py (clip-len 16, frame-rate 15) and train/train.py
+    # (transform_valid). fc1 is the classifier of actions.
+    Preset(
+        name="activitynet-tsp",
+        classes=200,
+        description="TSP's r2plus1d_18 on ActivityNet",
+        families=("torchvision",),
+        label_file=None,
+        clip=ClipSpec(frames=16, interval=1, fps=15.0),
+        mean=_KINETICS_MEAN,
+        std=_KINETICS_STD,
+    ),
     # mindspore-ai/models: research/cv/r2plus1d/src/dataset.py (mode "val") and dataset_process.py.
     # Frames are numbered without leading zeros there and sorted as text, and most of UCF101 runs
     # at 25 frames per second.
@@ -168,12 +297,57 @@ _ALL = (
         mean=_IMAGENET_MEAN,
         std=_IMAGENET_STD,
     ),
+    # jfzhang95/pytorch-video-recognition: dataloaders/dataset.py (EXTRACT_FREQUENCY 4, fewer for
+    # short videos; cv2.imread without conversion, so that 90, 98, 102 are of B, G, R; sorted
+    # folders) and inference.py (centre crop at row 8 and column 30, every frame).
+    Preset(
+        name="ucf101-jfzhang95",
+        classes=101,
+        description="pytorch-video-recognition's R2Plus1D",
+        families=("jfzhang95",),
+        label_file="ucf101-mindspore.txt",
+        clip=ClipSpec(frames=16, interval=4, fps=25.0, sampling="index"),
+        scale=1.0,
+        mean=(90.0, 98.0, 102.0),
+        std=(1.0, 1.0, 1.0),
+        color="BGR",
+        inexact=_TEXT,
+    ),
+    # leftthomas/R2Plus1D-C3D: utils.py (32 frames, extract_frequency 4, short side 128, / 255, BGR)
+    # and inference.py (center_crop).
+    Preset(
+        name="ucf101-leftthomas",
+        classes=101,
+        description="R2Plus1D-C3D's R2Plus1D",
+        families=("jfzhang95",),
+        label_file="ucf101-mindspore.txt",
+        clip=ClipSpec(frames=32, interval=4, fps=25.0, sampling="index"),
+        resize=ResizeSpec(mode="short_side", size=128),
+        crop=_CROP_112_FLOOR,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        color="BGR",
+        inexact="it takes frames closer to each other of videos that are short",
+    ),
+    # xudejing/video-clip-order-prediction: ft_classify.py (Resize, ToTensor; no mean) and
+    # datasets/ucf101.py (every frame, classInd.txt).
+    Preset(
+        name="ucf101-vcop",
+        classes=101,
+        description="video-clip-order-prediction's R2Plus1DNet",
+        families=("vcop",),
+        label_file="ucf101.txt",
+        clip=ClipSpec(frames=16, interval=1, fps=25.0, sampling="index"),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        inexact=_PILLOW,
+    ),
     # r2p_edge/calibration/motion.py and examples/train_motion.py.
     Preset(
         name="motion",
         classes=12,
         description="the bundled motion model",
-        families=("gluoncv",),
+        families=("torchvision",),
         label_file="motion.txt",
         clip=ClipSpec(frames=16, interval=2, fps=25.0),
         mean=(0.45, 0.45, 0.45),
@@ -215,3 +389,8 @@ def fitting_presets(
         and frames in (None, item.clip.frames)
         and size in (None, (item.crop.height, item.crop.width))
     ]
+
+
+def presets_of(family: str) -> list[Preset]:
+    """Return the presets of networks of a family that others trained; not the bundled model's."""
+    return [item for item in _ALL if family in item.families and item.name != "motion"]

@@ -24,7 +24,8 @@ class Agreement:
     Attributes:
         max_abs: largest absolute difference of two logits.
         max_rel: `max_abs` divided by the largest absolute logit of the reference.
-        cosine: cosine of the angle between the two outputs of a clip, for the worst clip.
+        cosine: cosine of the angle between the two outputs of a clip, for the worst clip. A
+            single output has no angle; in its place stands 1 - `max_rel` / 10.
         top1: share of the clips for which both models have the same best class.
         clips: number of clips compared.
     """
@@ -71,9 +72,12 @@ def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
     # A vector of zeros points nowhere: its cosine is 0, not 0/0.
     others = np.linalg.norm(other, axis=1)
     cosines = (reference * other).sum(axis=1) / (lengths * np.where(others == 0, 1, others))
+    max_rel = max_abs / float(np.abs(reference).max())
+    if reference.shape[1] == 1:
+        cosines = np.array([1 - max_rel / 10])
     return Agreement(
         max_abs=max_abs,
-        max_rel=max_abs / float(np.abs(reference).max()),
+        max_rel=max_rel,
         cosine=float(np.clip(cosines, -1, 1).min()),
         top1=float((reference.argmax(axis=1) == other.argmax(axis=1)).mean()),
         clips=len(reference),

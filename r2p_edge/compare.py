@@ -65,7 +65,8 @@ def compare(
         "within", "tolerance", "differs"}], "failed": [{"clip", "error"}]}: the figures of
         `Agreement`, the clip of the largest difference (its path or number), the tolerance and
         whether the figures are within it, the fields of the two contracts that differ, and the
-        clips that a model could not read, which the figures leave out. An artifact that cannot
+        clips that a model could not read, which the figures leave out. Of models that give values
+        and no classes, `top1` is None. An artifact that cannot
         answer has {"path", "error", "exit_code"} instead, and the others go on.
 
     Raises:
@@ -204,6 +205,7 @@ def _compared(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
     return {
         **{key: other[key] for key in _IDENTITY},
         **asdict(found),
+        **({"top1": None} if theirs["output"]["kind"] == "values" else {}),
         "worst": clips[int(np.abs(outputs - expected).max(axis=1).argmax())],
         "within": within_tolerance(found, precision),
         "tolerance": dict([TOLERANCE[precision]]) if precision in TOLERANCE else None,
@@ -226,10 +228,11 @@ def print_comparison(report: dict[str, Any]) -> None:
             continue
         ((figure, limit),) = (result["tolerance"] or {"": None}).items()
         verdict = "within" if result["within"] else "BEYOND"
+        same = "" if result["top1"] is None else f"top-1 equal {result['top1']:.1%}, "
         allowed = f"{verdict} {figure} {limit:g}" if figure else "no limit for int8"
         print(
             f"{result['path']} ({result['runtime']} on {result['device']}, {result['precision']})\n"
-            f"  top-1 equal {result['top1']:.1%}, largest difference {result['max_abs']:.3g}, "
+            f"  {same}largest difference {result['max_abs']:.3g}, "
             f"{result['max_rel']:.2e} of the largest, cosine {result['cosine']:.6f}: {allowed}"
         )
         if result["differs"]:

@@ -6,12 +6,24 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
+
+if TYPE_CHECKING:
+    from r2p_edge.spec import OutputKind
+
+
+ScoreKind = Literal["probabilities", "sigmoid", "values"]
+"""Meaning of scores, see `Prediction.kind`."""
+
+
+def score_kind(output: OutputKind) -> ScoreKind:
+    """Return the kind of the scores of a model with such outputs: logits get a softmax."""
+    return "probabilities" if output == "logits" else output
 
 
 @dataclass
@@ -98,7 +110,7 @@ class Prediction:
 
     Attributes:
         labels: name of each class.
-        scores: float32 (classes,), probabilities, averaged over the clips.
+        scores: float32 (classes,), averaged over the clips; `kind` says what they are.
         clips: number of clips looked at.
         span: times of the first and the last frame looked at: seconds after the video's first
             frame, or seconds on the stream's own clock.
@@ -111,6 +123,8 @@ class Prediction:
         precision: precision that it computed in.
         timing: milliseconds of each stage.
         live: the part that only streams have; None for a video.
+        kind: "probabilities" that sum to 1; "sigmoid", the probability of each class by itself;
+            or "values", numbers named by `labels` that are no classes, as of a regression.
     """
 
     labels: tuple[str, ...]
@@ -124,23 +138,37 @@ class Prediction:
     precision: str
     timing: Timing
     live: Live | None = None
+    kind: ScoreKind = "probabilities"
 
     @property
     def label(self) -> str:
-        """Name of the most probable class; on a stream `Live.label`, or "" if that is None."""
-        if self.live is not None:
-            return self.live.label or ""
+        """Name of the most probable class; on a stream `Live.label`, or "" if that is None.
+
+        Values have no class: theirs is "".
+        """
+        if self.live is not None or self.kind == "values":
+            return (self.live.label if self.live else None) or ""
         return self.labels[int(self.scores.argmax())]
 
     @property
     def score(self) -> float:
-        """Probability of the label, or of the most probable class if there is no label."""
+        """Probability of the label, or of the most probable class if there is no label.
+
+        Of values it is the first.
+        """
+        if self.kind == "values":
+            return float(self.scores[0])
         if self.live is not None and self.live.label is not None:
             return float(self.scores[self.labels.index(self.live.label)])
         return float(self.scores.max())
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """Return the k most probable classes and their probabilities, best first."""
+        """Return the k most probable classes and their probabilities, best first.
+
+        Of values it returns the first k, in the model's order.
+        """
+        if self.kind == "values":
+            return [(name, float(score)) for name, score in zip(self.labels[:k], self.scores)]
         best = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.labels[i], float(self.scores[i])) for i in best]
 
@@ -149,6 +177,8 @@ class Prediction:
         live: dict[str, Any] = {}
         if self.live is not None:
             live = {"time": round(self.span[1], 6), **self.live.to_dict()}
+        if self.kind != "probabilities":
+            live["kind"] = self.kind
         return {
             **live,
             "label": self.label or None,
@@ -162,6 +192,10 @@ class Prediction:
             "precision": self.precision,
             "timing_ms": {name: round(value, 3) for name, value in asdict(self.timing).items()},
         }
+
+    def shown(self, score: float) -> str:
+        """Return a score as people read it: in percent, or as the number it is, 8 wide."""
+        return f"{score:8.4g}" if self.kind == "values" else f"{score:8.2%}"
 
     def __repr__(self) -> str:
         return f"Prediction(label={self.label!r}, score={self.score:.3f}, clips={self.clips})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
-from r2p_edge.prediction import Prediction, Timing
+from r2p_edge.prediction import Prediction, Timing, score_kind
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.cpu import read_cpu
@@ -168,6 +169,7 @@ class Predictor:
             device=self.device,
             precision=self.precision,
             timing=timing,
+            kind=score_kind(self.spec.output.kind),
         )
 
     def outputs(
@@ -178,7 +180,7 @@ class Predictor:
         fps: float | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
     ) -> npt.NDArray[Any]:
-        """Return the model's own outputs, (clips, classes): `predict` before the softmax.
+        """Return the model's own outputs, (clips, classes): `predict` before any softmax.
 
         Arguments and errors are those of `predict`.
         """
@@ -204,7 +206,9 @@ class Predictor:
     def scores(
         self, pixels: npt.NDArray[np.uint8], *, timing: Timing | None = None
     ) -> npt.NDArray[np.float64]:
-        """Return the probabilities of clips that are preprocessed already, (clips, classes).
+        """Return the scores of clips that are preprocessed already, (clips, classes).
+
+        They are probabilities, or what `Prediction.kind` says.
 
         Args:
             pixels: uint8 (clips, T, H, W, 3), as `pixels` gives them.
@@ -223,7 +227,7 @@ class Predictor:
                 f"{', '.join(map(str, expected))}), as pixels() gives them"
             )
         with timing.stage("total"):
-            return self._probabilities(self._infer(np.ascontiguousarray(pixels), timing))
+            return self._scores(self._infer(np.ascontiguousarray(pixels), timing))
 
     def _infer(self, clips: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
         """Return the model's outputs for preprocessed clips, (clips, classes)."""
@@ -241,25 +245,28 @@ class Predictor:
             answers.append(output[: len(group)])
         return np.concatenate(answers)
 
-    def _probabilities(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the model's outputs as probabilities, after checking that they are numbers."""
-        scores = np.asarray(output, np.float64)
+    def _scores(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the model's outputs as scores, after checking that they are what the spec says."""
+        scores, kind = np.asarray(output, np.float64), self.spec.output.kind
         if not np.isfinite(scores).all():
             raise ModelError(
                 f"{self.artifact.path} answers {scores[~np.isfinite(scores)][0]} on "
                 f"{self.runtime}; its weights are damaged or its precision is too low, so export "
                 "it again"
             )
-        if self.spec.output.kind == "probabilities":
-            if scores.min() < -1e-3 or np.abs(scores.sum(axis=1) - 1).max() > 1e-2:
-                raise SpecError(
-                    f"{self.artifact.path} gives scores from {scores.min():.3g} to "
-                    f"{scores.max():.3g}, which are not probabilities; set output.kind in its "
-                    "spec to logits"
-                )
-            return scores
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        if kind == "logits":
+            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        low, high = scores.min(), scores.max()
+        if kind == "probabilities" and np.abs(scores.sum(axis=1) - 1).max() > 1e-2:
+            high = math.inf
+        if kind != "values" and (low < -1e-3 or high > 1.01):
+            raise SpecError(
+                f"{self.artifact.path} gives scores from {low:.3g} to {scores.max():.3g}, which "
+                f"are not {'sigmoids' if kind == 'sigmoid' else kind}; set output.kind in its spec "
+                "to logits"
+            )
+        return scores
 
     def stream(
         self,

@@ -21,6 +21,7 @@ from r2p_edge.errors import (
     VideoError,
 )
 from r2p_edge.export.verify.first_difference import first_difference
+from r2p_edge.spec import OutputSpec
 
 
 @pytest.fixture
@@ -52,6 +53,19 @@ def test_models_in_processes_of_their_own(pair):
     assert (one["within"], one["max_abs"], one["path"]) == (True, 0.0, str(pair[0]))
     assert seen == [(str(model), n) for model in (pair[0], pair[1], pair[0]) for n in (1, 2, 3)]
     assert "onnxruntime" not in _loaded_by("import r2p_edge.compare")
+
+
+def test_values_have_no_top1(tmp_path):
+    spec = spec_of_brightness(output=OutputSpec(kind="values"), labels=("EF",))
+    one, two = (
+        brightness_model(tmp_path / f"{factor}.onnx", spec, outputs=1, factor=factor)
+        for factor in (1.0, 1.02)
+    )
+    (same, other) = compare(one, [one, two], CLIPS)["results"]
+    assert (same["top1"], same["within"], same["cosine"]) == (None, True, 1.0)
+    # A cosine of single numbers would be 1 whatever they are.
+    assert (other["top1"], other["within"]) == (None, False)
+    assert other["cosine"] == pytest.approx(1 - other["max_rel"] / 10)
 
 
 def _loaded_by(statement):

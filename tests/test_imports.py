@@ -17,9 +17,10 @@ RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
     " frame _optional < artifact preprocess agreement _isolated < runtimes video < live doctor"
     " < predictor < compare demo info __init__ < cli < __main__",
-    "export": "checkpoints labels packages published < graph presets < contract verify < targets"
+    "export": "checkpoints labels packages published < graph presets < contract verify"
+    " < doubts targets"
     " < onnx_forms < build __init__",
-    "calibration": "blank class_names histograms motion_look placement __init__ < lists catalogue"
+    "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"
     " < clipset evaluate quantize < accuracy < calibrate",

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from models import FRAMES, brightness_model, grey_frames, levels, spec_of_brightness
 
-from r2p_edge import Predictor
+from r2p_edge import Predictor, Stream
 from r2p_edge.errors import (
     BackendError,
     MissingDependencyError,
@@ -118,6 +118,38 @@ def test_probabilities_are_not_softened_again(tmp_path):
     with Predictor(path) as predictor:
         scores = predictor.predict(grey_frames([10, 20, 30, 40])).scores
     np.testing.assert_allclose(scores, [0.1, 0.2, 0.3, 0.4], rtol=1e-5)
+
+
+def test_sigmoids_are_left_as_they_are(tmp_path):
+    spec = spec_of_brightness(output=OutputSpec(kind="sigmoid"))
+    path = brightness_model(tmp_path / "model.onnx", spec, factor=1 / 255)
+    with Predictor(path) as predictor:
+        answer = predictor.predict(grey_frames([51, 204, 255, 102]))
+        np.testing.assert_allclose(answer.scores, [0.2, 0.8, 1.0, 0.4], rtol=1e-5)
+        assert (answer.label, answer.kind) == ("frame 2", "sigmoid")
+        assert answer.to_dict()["kind"] == "sigmoid"
+    path = brightness_model(tmp_path / "model.onnx", spec)
+    with Predictor(path) as predictor, pytest.raises(SpecError, match="which are not sigmoids"):
+        predictor.predict(grey_frames([4, 1, 3, 2]))
+
+
+def test_values_are_no_classes(tmp_path):
+    spec = spec_of_brightness(output=OutputSpec(kind="values"), labels=("EF",))
+    path = brightness_model(tmp_path / "model.onnx", spec, outputs=1)
+    with Predictor(path) as predictor:
+        answer = predictor.predict(grey_frames([55, 0, 0, 0]))
+        stream = Stream(predictor, smoothing=0.5)
+        with pytest.raises(UsageError, match="min_score chooses between classes"):
+            Stream(predictor, min_score=0.5)
+        tick = spec.clip.tick
+        answers = [stream.push(frame, k * tick) for k, frame in enumerate(grey_frames([50] * 8))]
+    assert answer.top() == [("EF", pytest.approx(55, rel=1e-5))]
+    assert (answer.label, answer.score, answer.kind) == ("", answer.top()[0][1], "values")
+    assert answer.shown(answer.score) == "      55"
+    plain = answer.to_dict()
+    assert (plain["label"], plain["kind"]) == (None, "values")
+    last = [each for each in answers if each is not None][-1]
+    assert (last.label, last.score, last.kind) == ("", pytest.approx(50, rel=1e-5), "values")
 
 
 def test_a_folder_and_its_array_agree(predictor, tmp_path):

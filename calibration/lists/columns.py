@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from r2p_edge.calibration.class_names import fold
+from r2p_edge.spec.class_names import fold
 from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 COLUMNS: Mapping[str, Sequence[str]] = {

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from r2p_edge.calibration.class_names import fold
 from r2p_edge.calibration.lists.columns import COLUMNS, OF_EACH_FRAME
 from r2p_edge.calibration.lists.entries import Entry, Part, Subset, short_name
 from r2p_edge.calibration.lists.table import Row
 from r2p_edge.errors import VideoError
+from r2p_edge.spec.class_names import fold
 
 _OF_FRAMES = {"startframe", "endframe", "startfrm", "endfrm", "framestart", "frameend", "offset"}
 

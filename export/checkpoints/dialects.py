@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
-from r2p_edge.export.checkpoints.matching import ADVICE, best_fit, families_of, find_head, left_over
+from r2p_edge.export.checkpoints.folding import folded
+from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head, left_over
+from r2p_edge.export.checkpoints.layers import Layers, check_kinds
+from r2p_edge.export.checkpoints.matching import ADVICE, best_fit, families_of, nearest_family
+from r2p_edge.export.checkpoints.network import (
+    VideoResNet,
+    identity_shortcuts,
+    network_from_parameters,
+)
 from r2p_edge.spec.checks import plain
 
 # Networks that look like an R(2+1)D and are not, by the name of a convolution in them.
@@ -30,20 +40,51 @@ class NamedParameters:
         family: whose names they had, and which says what they do not.
         parameters: arrays by canonical name.
         names: names that they had in the file, by canonical name.
-        decided: what chose among families of the same names and shapes, "--family" or "preset";
-            None where there was nothing to choose.
+        decided: what chose among families of the same names and shapes: "--family", "--bn-eps",
+            "preset" or "layers", those of the file; None where there was nothing to choose.
+        layers: what the file says of the layers, by canonical name.
+        bn_eps: epsilon of all batch norms, if the caller says it.
+        head: the classifier, by its names in the file.
     """
 
     family: Family
     parameters: dict[str, npt.NDArray[np.generic]]
     names: dict[str, str]
-    decided: str | None
+    decided: str | None = None
+    layers: Layers = field(default_factory=dict)
+    bn_eps: float | None = None
+    head: Head = field(default_factory=lambda: Head(()))
+
+    def network(self) -> VideoResNet:
+        """Return the network that they belong to; see `network_from_parameters`."""
+        return network_from_parameters(self.parameters, self.family, self.names, self.layers)
+
+    def record(self) -> dict[str, Any]:
+        """Return what an artifact's record of its source says of them."""
+        record: dict[str, Any] = {}
+        if self.decided is not None:
+            record["dialect_by"] = self.decided
+        if self.bn_eps is not None:
+            record["bn_eps"] = self.bn_eps
+        if self.layers:
+            record["layers_by"] = "file"
+        if len(self.head.modules) > 1:
+            record["head_activation"] = self.head.activation
+        if self.head.left_out:
+            record["head"] = list(self.head.modules)
+            record["left_out"] = list(self.head.left_out)
+        return record
 
 
 def canonical_parameters(
     parameters: Mapping[str, npt.NDArray[np.generic]],
     family: str | None = None,
     hints: Collection[str] = (),
+    *,
+    layers: Layers | None = None,
+    bn_eps: float | None = None,
+    head: str | None = None,
+    head_activation: HeadActivation | None = None,
 ) -> NamedParameters:
     """Rename parameters to their canonical names, without what surrounds the network.
 
@@ -51,76 +92,66 @@ def canonical_parameters(
         parameters: arrays by the names in the file.
         family: name in `FAMILIES`, where several fit.
         hints: names of the families that a preset is for, which decides too if it is one of them.
+        layers: what the file says of its layers, which decides first.
+        bn_eps: epsilon of all batch norms, in place of the family's.
+        head, head_activation: the classifier and what is between its layers; see `find_head`.
 
     Raises:
-        UsageError: there is no such family.
-        CheckpointError: they are of no known family, of another one, of several, or something is
-            left of them.
+        UsageError: there is no such family or classifier, or `bn_eps` is not positive.
+        CheckpointError: they are of no known family, of another one, of several, something is
+            left of them, or the file's layers are not those of the family.
     """
+    layers, parameters = layers or {}, folded(parameters)
+    if bn_eps is not None and not 0 < bn_eps < 1:
+        raise UsageError(
+            f"bn_eps is {bn_eps}; it must be between 0 and 1, such as 1e-5 (PyTorch) or 1e-3"
+        )
     fit = best_fit(parameters)
     if fit is None or (fit.missing and _other(parameters)):
         raise _unknown(parameters)
     if fit.missing:
+        others = [name for name in parameters if name not in fit.names.values()]
+        others = [name for name in others if not name.endswith("num_batches_tracked")]
         raise CheckpointError(
             f"the parameters are named as those of {families_of(fit, parameters)[0].name}, but "
-            f"{_some(fit.missing)} missing; give a whole checkpoint, or {ADVICE}"
+            f"{_some(fit.missing)} missing"
+            + (f", and {_some(others)} not of that family" if others else "")
+            + f"; give a whole checkpoint, or {ADVICE}"
         )
-    chosen, decided = _chosen(families_of(fit, parameters), family, hints)
-    head = find_head(parameters, fit)
-    names = fit.names | head
-    if left := left_over(parameters, head, fit):
+    check_kinds(layers)
+    fitting, evidence = families_of(fit, parameters), Evidence(fit, layers)
+    chosen, decided = choose_family(fitting, evidence, name=family, bn_eps=bn_eps, hints=hints)
+    if bn_eps is not None:
+        chosen = replace(chosen, eps=bn_eps, inner_eps=None)
+    classifier = find_head(parameters, fit, chosen=head, activation=head_activation, layers=layers)
+    if left := left_over(parameters, classifier, fit):
         raise CheckpointError(
             f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(left)} left "
             f"over; {ADVICE}"
         )
-    found = {canonical: parameters[name] for canonical, name in names.items()}
-    if "fc.bias" not in found:
-        found["fc.bias"] = np.zeros(found["fc.weight"].shape[0], np.float32)
-    if found["fc.weight"].ndim != 2:  # a convolution of one number in time and space
-        found["fc.weight"] = found["fc.weight"].reshape(found["fc.weight"].shape[:2])
-    return NamedParameters(chosen, found, names, decided)
-
-
-def _chosen(
-    fitting: list[Family], name: str | None, hints: Collection[str]
-) -> tuple[Family, str | None]:
-    """Return the family, and what decided where several fit that compute different things."""
-    if name is not None:
-        if name not in FAMILIES:
-            raise UsageError(f"there is no family {name}; choose one of {', '.join(FAMILIES)}")
-        if FAMILIES[name] not in fitting:
-            raise CheckpointError(
-                f"the parameters are not those of family {name} but of "
-                f"{' or '.join(each.name for each in fitting)}; leave --family out, or correct it"
-            )
-        return FAMILIES[name], "--family"
-    if len({(each.eps, each.inner_eps, each.pool) for each in fitting}) == 1:
-        return fitting[0], None
-    hinted = [each for each in fitting if each.name in hints]
-    if len(hinted) == 1:
-        return hinted[0], "preset"
-    shown = "; ".join(f"{each.name}: {_evidence(each)}" for each in fitting)
-    raise CheckpointError(
-        f"its names and shapes are those of several families, and weights do not say which "
-        f"({shown}); say it with --family, or with a preset of one of them"
-    )
-
-
-def _evidence(family: Family) -> str:
-    pool = "a max pool after the stem" if family.pool else "no pool"
-    return f"batch norms' epsilon {family.eps:g}, {pool}, {family.source}"
+    own, head_names = classifier.parameters(parameters)
+    names = fit.names | head_names
+    found = {canonical: parameters[name] for canonical, name in fit.names.items()} | own
+    found |= identity_shortcuts(found, chosen)
+    known = {
+        canonical.rpartition(".")[0]: layers[module]
+        for canonical, name in names.items()
+        if (module := name.rpartition(".")[0]) in layers
+    }
+    return NamedParameters(chosen, found, names, decided, known, bn_eps, classifier)
 
 
 def _unknown(parameters: Mapping[str, npt.NDArray[np.generic]]) -> CheckpointError:
-    known = ", ".join(FAMILIES)
     if other := _other(parameters):
-        return CheckpointError(
-            f"the checkpoint is of {other}; expected an R(2+1)D as named by {known}; {ADVICE}"
-        )
+        return CheckpointError(f"the checkpoint is of {other}, and only R(2+1)D is read; {ADVICE}")
     some = ", ".join(map(plain, list(parameters)[:6])) or "none"
+    near = nearest_family(parameters)
+    hint = f"; expected an R(2+1)D of one of {len(FAMILIES)} families, see docs/export.md"
+    if near is not None:
+        family, lacking = near
+        hint = f"; nearest is {family.name} ({family.source}), but {_some(lacking)} not there"
     return CheckpointError(
-        f"the parameter names ({some}, ...) match no known family; expected an R(2+1)D as named "
-        f"by {known}; {ADVICE}"
+        f"the parameter names ({some}, ...) match no known family{hint}; {ADVICE}"
     )
 
 

@@ -48,25 +48,26 @@ class NetworkLayout:
     Attributes:
         stem: names of the stem.
         convs: names of each convolution of a block, below the block's.
-        shortcut: names of a block's shortcut, where it has one.
-        head: name of the classifier.
+        shortcut: names of a block's shortcut, where it has one; "" if it has no parameters: every
+            second number, and zeros for the channels that are more.
         block: name of a block; {stage} counts from 1 and {index} from 0, {next} and {before} are
             one more and one less.
         first: name of the first block of a stage, if it is another.
         norm: canonical names of a batch norm's parameters by its own.
         time_first: True if the half in time of a (2+1)D convolution comes first.
         strides: of each stage's first block, in time and space.
+        idle: names of pools that a module of the family has and does not use.
     """
 
     stem: str
     convs: tuple[str, ...]
     shortcut: str
-    head: str
     block: str = "layer{stage}.{index}"
     first: str = ""
     norm: Mapping[str, str] = field(default_factory=lambda: TORCH)
     time_first: bool = False
     strides: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
+    idle: tuple[str, ...] = ()
 
     def block_name(self, stage: int, index: int) -> str:
         """Return the name of a block."""
@@ -87,6 +88,8 @@ class Family:
         eps: epsilon of the batch norms.
         inner_eps: epsilon of those between the halves of a convolution, if it is another.
         pool: pool after the stem.
+        features: size of the last features in time and space, where the classifier's mean is over
+            so many and not over all of them.
         oracle: True if `tests/oracles/test_zoo.py` has logits of the source's own code.
     """
 
@@ -97,6 +100,7 @@ class Family:
     eps: float = 1e-5  # nn.BatchNorm3d's default, in PyTorch and in MindSpore
     inner_eps: float | None = None
     pool: Pool | None = None
+    features: Triple | None = None
     oracle: bool = True
 
 
@@ -107,7 +111,6 @@ _TORCHVISION = NetworkLayout(
         "conv2.0.0 conv2.0.1 conv2.0.3 conv2.1",
     ),
     shortcut="downsample.0 downsample.1",
-    head="fc",
 )
 _VMZ_BOTTLENECK = replace(
     _TORCHVISION,
@@ -117,10 +120,14 @@ _GLUONCV = NetworkLayout(
     stem="conv1 bn1 conv2 bn2",
     convs=("conv1.conv1 conv1.bn1 conv1.conv2 bn1", "conv2.conv1 conv2.bn1 conv2.conv2 bn2"),
     shortcut="downsample.0 downsample.1",
-    head="fc",
 )
 _GLUONCV_BOTTLENECK = replace(
     _GLUONCV, convs=("conv1 bn1", "conv2.conv1 conv2.bn1 conv2.conv2 bn2", "conv3 bn3")
+)
+_GLUONCV_V2 = NetworkLayout(
+    stem="conv1_middle bn1_middle conv1 bn1",
+    convs=("conv1 bn1", "conv2_middle bn2_middle conv2 bn2", "conv3 bn3"),
+    shortcut="down_sample.0 down_sample.1",
 )
 _MINDSPORE = replace(_GLUONCV, norm=MINDSPORE)
 _ZJUT = NetworkLayout(
@@ -132,18 +139,18 @@ _ZJUT = NetworkLayout(
         "conv12.conv2_1.features.0 conv12.conv2_1.features.1",
     ),
     shortcut="down_sample.features.0 down_sample.features.1",
-    head="classifier",
     norm=MINDSPORE,
 )
 _KENSHOHARA = NetworkLayout(
     stem="conv1_s bn1_s conv1_t bn1_t",
     convs=("conv1_s bn1_s conv1_t bn1_t", "conv2_s bn2_s conv2_t bn2_t"),
     shortcut="downsample.0 downsample.1",
-    head="fc",
 )
 _KENSHOHARA_BOTTLENECK = replace(
     _KENSHOHARA, convs=("conv1 bn1", "conv2_s bn2_s conv2_t bn2_t", "conv3 bn3")
 )
+_KENSHOHARA_A = replace(_KENSHOHARA, shortcut="")
+_KENSHOHARA_BOTTLENECK_A = replace(_KENSHOHARA_BOTTLENECK, shortcut="")
 _IRHUM = NetworkLayout(
     stem="conv1.spatial_conv conv1.bn conv1.temporal_conv",
     convs=(
@@ -153,7 +160,6 @@ _IRHUM = NetworkLayout(
     shortcut=(
         "downsampleconv.spatial_conv downsampleconv.bn downsampleconv.temporal_conv downsamplebn"
     ),
-    head="linear",
     block="conv{next}.blocks.{before}",
     first="conv{next}.block1",
 )
@@ -177,7 +183,7 @@ _MMACTION = NetworkLayout(
         "conv2.conv.conv_s conv2.conv.bn_s conv2.conv.conv_t conv2.bn",
     ),
     shortcut="downsample.conv.conv_s downsample.conv.bn_s downsample.conv.conv_t downsample.bn",
-    head="cls_head.fc_cls",
+    idle=("pool2",),
 )
 _PYTORCHVIDEO = NetworkLayout(
     stem="blocks.0.conv blocks.0.norm",
@@ -187,13 +193,13 @@ _PYTORCHVIDEO = NetworkLayout(
         "branch2.conv_c branch2.norm_c",
     ),
     shortcut="branch1_conv branch1_norm",
-    head="blocks.5.proj",
     block="blocks.{stage}.res_blocks.{index}",
     time_first=True,
     strides=((1, 2), (1, 2), (2, 2), (2, 2)),
 )
 
 _HALF = Pool((1, 3, 3), (1, 2, 2))
+_EIGHTH = Pool((3, 3, 3), (2, 2, 2))
 _VMZ = "facebookresearch/VMZ pt/vmz/models/r2plus1d.py"
 _GLUON = "dmlc/gluon-cv gluoncv/torch/model_zoo/action_recognition/r2plus1dv1.py"
 _3DRESNETS = "kenshohara/3D-ResNets-PyTorch models/resnet2p1d.py"
@@ -208,14 +214,28 @@ _ALL = (
     Family("fewshot", "xianyongqin/few-shot-video-classification models/r2plus1d.py",
            _TORCHVISION, middle="conv"),
     Family("vmz-152", f"{_VMZ} (r2plus1d_152)", _VMZ_BOTTLENECK, eps=1e-3, pool=_HALF),
+    Family("vmz-152-no-pool", f"{_VMZ} (r2plus1d_152, use_pool1=False)", _VMZ_BOTTLENECK, eps=1e-3,
+           oracle=False),
     Family("gluoncv", _GLUON, _GLUONCV),
+    # r2plus1d_v1_resnet101 and 152 are the same with more blocks.
     Family("gluoncv-50", _GLUON, _GLUONCV_BOTTLENECK),
+    Family("gluoncv-v2", _GLUON.replace("v1.py", "v2.py"), _GLUONCV_V2, eps=1e-3, oracle=False),
     Family("mindspore", "mindspore-ai/models research/cv/r2plus1d/src/models.py", _MINDSPORE),
     Family("mindspore-zjut", "ZJUT-ERCISS/r2plus1d_mindspore src/models/r2plus1d.py and layers/",
            _ZJUT),
-    Family("kenshohara", _3DRESNETS, _KENSHOHARA, pool=Pool((3, 3, 3), (2, 2, 2))),
-    Family("kenshohara-50", _3DRESNETS, _KENSHOHARA_BOTTLENECK, pool=Pool((3, 3, 3), (2, 2, 2)),
+    Family("kenshohara", _3DRESNETS, _KENSHOHARA, pool=_EIGHTH),
+    Family("kenshohara-no-pool", f"{_3DRESNETS} (--no_max_pool)", _KENSHOHARA, oracle=False),
+    Family("kenshohara-a", f"{_3DRESNETS} (--resnet_shortcut A)", _KENSHOHARA_A, pool=_EIGHTH,
            oracle=False),
+    Family("kenshohara-a-no-pool", f"{_3DRESNETS} (--resnet_shortcut A --no_max_pool)",
+           _KENSHOHARA_A, oracle=False),
+    Family("kenshohara-50", _3DRESNETS, _KENSHOHARA_BOTTLENECK, pool=_EIGHTH, oracle=False),
+    Family("kenshohara-50-no-pool", f"{_3DRESNETS} (--no_max_pool)", _KENSHOHARA_BOTTLENECK,
+           oracle=False),
+    Family("kenshohara-50-a", f"{_3DRESNETS} (--resnet_shortcut A)", _KENSHOHARA_BOTTLENECK_A,
+           pool=_EIGHTH, oracle=False),
+    Family("kenshohara-50-a-no-pool", f"{_3DRESNETS} (--resnet_shortcut A --no_max_pool)",
+           _KENSHOHARA_BOTTLENECK_A, oracle=False),
     Family("irhum", "irhum/R2Plus1D-PyTorch network.py, module.py", _IRHUM,
            oracle=False),
     Family("vcop", "xudejing/video-clip-order-prediction models/r21d.py", _VCOP,
@@ -225,7 +245,7 @@ _ALL = (
     Family("mmaction2", "open-mmlab/mmaction2 mmaction/models/backbones/resnet2plus1d.py",
            _MMACTION, eps=1e-3, inner_eps=1e-5, pool=_HALF),
     Family("pytorchvideo", "facebookresearch/pytorchvideo pytorchvideo/models/hub/r2plus1d.py",
-           _PYTORCHVIDEO),
+           _PYTORCHVIDEO, features=(4, 7, 7)),
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}

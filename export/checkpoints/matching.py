@@ -7,21 +7,22 @@ around the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.families import FAMILIES, Family, NetworkLayout
-from r2p_edge.export.checkpoints.network import block_count, modules_of, stem_names, unit_names
-from r2p_edge.spec.checks import plain
+from r2p_edge.export.checkpoints.layers import modules_of
+from r2p_edge.export.checkpoints.network import block_count, stem_names, unit_names
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
-ADVICE = "export other networks from ONNX, or with r2p_edge.export.onnx_from_torch"
+ADVICE = (
+    "export other networks from ONNX, or with r2p_edge.export.onnx_from_torch(model, spec, path)"
+)
 """Ending of an error about a network that is none of these."""
 
 
@@ -86,14 +87,16 @@ def _modules(layout: NetworkLayout, modules: set[str]) -> Iterator[tuple[int, tu
     """Yield each convolution and norm: its place in its row, its own name and the canonical one."""
     stem = layout.stem.split()
     yield from enumerate(zip(stem, stem_names(len(stem)), strict=True))
-    for stage, _ in enumerate(layout.strides, 1):
+    for stage, strides in enumerate(layout.strides, 1):
         for index in range(block_count(modules, partial(layout.block_name, stage))):
             own, name = layout.block_name(stage, index), f"layer{stage}.{index}"
             rows = [
                 (conv, f"{name}.conv{number}", f"{name}.bn{number}")
                 for number, conv in enumerate(layout.convs, 1)
             ]
-            if f"{own}.{layout.shortcut.split()[0]}" in modules:
+            first, *_ = layout.shortcut.split() or [""]
+            strided = index == 0 and strides != (1, 1)
+            if first and (strided or f"{own}.{first}" in modules):
                 rows.append((layout.shortcut, f"{name}.downsample.0", f"{name}.downsample.1"))
             for row, unit, outer in rows:
                 natives = [f"{own}.{part}" for part in row.split()]
@@ -102,78 +105,37 @@ def _modules(layout: NetworkLayout, modules: set[str]) -> Iterator[tuple[int, tu
                 )
 
 
-def find_head(parameters: Arrays, fit: Fit) -> dict[str, str]:
-    """Return the classifier: name in the file by canonical name.
+def nearest_family(parameters: Arrays) -> tuple[Family, list[str]] | None:
+    """Return the family that has most of its first modules in a file, and those that are not there.
 
-    It is the one of the layout's name, else the one matrix that takes the network's features.
-
-    Raises:
-        CheckpointError: there is none, there are several, or it has several layers.
+    The modules are those of the stem and of the first block, under any prefix. None if the file
+    has none of any.
     """
-    features = parameters[fit.names[_last_norm(fit)]].shape[:1]
-    used = set(fit.names.values())
-    matrices = {
-        name.removesuffix(".weight"): array
-        for name, array in parameters.items()
-        if name not in used
-        and name.endswith(".weight")
-        and array.shape[2:] in ((), (1, 1, 1))
-        and array.ndim in (2, 5)
-    }
-    heads = {name: array for name, array in matrices.items() if array.shape[1:2] == features}
-    own = [name for name in heads if name in (fit.prefix + fit.layout.head, fit.layout.head)]
-    chosen = own or list(heads)
-    if not chosen:
-        raise CheckpointError(
-            "the checkpoint has the network's features and no classifier of them (a matrix of "
-            f"{features[0] if features else 0} columns); give the file of the trained classifier"
-        )
-    if len(chosen) > 1:
-        raise CheckpointError(
-            f"the checkpoint has several classifiers ({_listed(chosen)}); save the network with "
-            "the one that you want"
-        )
-    (head,) = chosen
-    for name, array in matrices.items():
-        if name != head and array.shape[1] == heads[head].shape[0]:
-            raise CheckpointError(
-                f"the classifier has several layers ({plain(head)}, {plain(name)}), and weights do "
-                f"not say what is between them; {ADVICE}"
-            )
-    found = {"fc.weight": f"{head}.weight"}
-    if f"{head}.bias" in parameters:
-        found["fc.bias"] = f"{head}.bias"
-    return found
+    ends = set()
+    for name in parameters:
+        parts = name.split(".")[:-1]
+        ends |= {".".join(parts[-count:]) for count in range(1, min(len(parts), _PARTS) + 1)}
+    found: tuple[int, Family, list[str]] | None = None
+    for family in FAMILIES.values():
+        layout = family.layout
+        block = layout.block_name(1, 0)
+        first = [f"{block}.{part}" for row in layout.convs for part in row.split()]
+        modules = [*layout.stem.split(), *first]
+        lacking = [module for module in modules if module not in ends]
+        there = len(modules) - len(lacking)
+        if there and (found is None or there > found[0]):
+            found = there, family, lacking
+    return None if found is None else found[1:]
 
 
-def _last_norm(fit: Fit) -> str:
-    """Return the canonical name of the last norm's weight, which has a number for each feature."""
+_PARTS = 8  # of a module's name below a family's prefix; the most are 7
+
+
+def features_of(fit: Fit, parameters: Arrays) -> int:
+    """Return how many numbers the network gives its classifier."""
     names = [name for name in fit.names if name.count(".") == 3 and ".bn" in name]
-    return next(name for name in reversed(names) if name.endswith(".weight"))
-
-
-def left_over(parameters: Arrays, head: Mapping[str, str], fit: Fit) -> list[str]:
-    """Return what is neither of the layout nor of what training scripts keep beside a network.
-
-    That is counters and other single numbers, weights of a loss, one for each class, and matrices
-    with their biases that the classifier does not take, such as those of another task.
-    """
-    used = {*fit.names.values(), *head.values()}
-    classes = parameters[head["fc.weight"]].shape[:1]
-    matrices = {
-        name.removesuffix(".weight")
-        for name, array in parameters.items()
-        if name.endswith(".weight") and array.ndim == 2
-    }
-    return [
-        name
-        for name, array in parameters.items()
-        if name not in used
-        and not name.endswith("num_batches_tracked")
-        and (array.size != 1 or array.ndim > 1)
-        and array.shape != classes
-        and name.rpartition(".")[0] not in matrices
-    ]
+    last = next(name for name in reversed(names) if name.endswith(".weight"))
+    return parameters[fit.names[last]].size
 
 
 def families_of(fit: Fit, parameters: Arrays) -> list[Family]:
@@ -189,8 +151,3 @@ def families_of(fit: Fit, parameters: Arrays) -> list[Family]:
         for family in FAMILIES.values()
         if family.layout is fit.layout and family.middle in (None, middle)
     ]
-
-
-def _listed(names: Sequence[str], shown: int = 6) -> str:
-    more = f", and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(plain, names[:shown])) + more

@@ -8,19 +8,21 @@ what other families have::
     layerL.B.convK.{conv1,bn1,conv2[,bn2]} layerL.B.bnK          one with two halves
     layerL.B.downsample.{0,1}                                    a shortcut, or
     layerL.B.downsample.0.{conv1,bn1,conv2[,bn2]}, .downsample.1
+    hidden.N.{weight,bias}                                       layers before the classifier
     fc.{weight,bias}
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.families import TORCH, Family, Pool, Triple
+from r2p_edge.export.checkpoints.layers import Layers, eps_of, modules_of, stride_of
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape, check_parameters
 
 _DEPTHS = {
@@ -87,6 +89,9 @@ class VideoResNet:
         blocks: in the order of execution.
         classes: number of outputs.
         shapes: shape of every parameter by its canonical name, in the order of execution.
+        hidden: names of the layers between the mean over time and space and the classifier, a
+            ReLU after each.
+        features: as in `Family`.
     """
 
     counts: tuple[int, int, int, int]
@@ -94,6 +99,8 @@ class VideoResNet:
     blocks: tuple[Block, ...]
     classes: int
     shapes: Mapping[str, ParameterShape]
+    hidden: tuple[str, ...] = ()
+    features: Triple | None = None
 
     @property
     def arch(self) -> str:
@@ -108,30 +115,42 @@ class VideoResNet:
     @property
     def reduction(self) -> tuple[int, int]:
         """How often the steps halve time and space, as factors."""
-        strides = [
-            step.stride
-            for steps in (self.stem, *(block.steps for block in self.blocks))
-            for step in steps
-            if isinstance(step, (Conv, Pool))
-        ]
-        return math.prod(s[0] for s in strides), math.prod(s[1] for s in strides)
+        time, space, _ = _strides(self._path())
+        return time, space
+
+    def features_of(self, clip: Triple) -> Triple:
+        """Return the size of the last features of a clip of T x H x W."""
+        for step in self._path():
+            if isinstance(step, (Conv, Pool)):  # padded by half a kernel of odd size
+                sides = zip(clip, step.stride, strict=True)
+                time, height, width = ((side - 1) // stride + 1 for side, stride in sides)
+                clip = time, height, width
+        return clip
+
+    def _path(self) -> list[Step]:
+        return [*self.stem, *(step for block in self.blocks for step in block.steps)]
 
 
 def network_from_parameters(
-    parameters: Mapping[str, np.ndarray], family: Family, names: Mapping[str, str] | None = None
+    parameters: Mapping[str, np.ndarray],
+    family: Family,
+    names: Mapping[str, str] | None = None,
+    layers: Layers | None = None,
 ) -> VideoResNet:
     """Find the R(2+1)D network that canonically named parameters belong to.
 
     Args:
         parameters: floating-point arrays, named as above.
-        family: decides what the shapes do not tell.
+        family: decides what neither shapes nor layers tell.
         names: names in the file by canonical name, for errors.
+        layers: what the file says of convolutions and norms, by canonical name.
 
     Raises:
         CheckpointError: a parameter is missing, unknown, has a shape or dtype other than the
-            network implies, contains NaN or infinity, or is a negative variance.
+            network implies, contains NaN or infinity, or is a negative variance; or a layer cannot
+            be one of an R(2+1)D.
     """
-    network = _Guess(parameters, family).network()
+    network = _Guess(parameters, family, names or {}, layers or {}).network()
     check_parameters(parameters, network.shapes, names or {})
     return network
 
@@ -145,6 +164,7 @@ def unit_names(unit: str, outer: str, count: int) -> list[str]:
     """
     halves = [f"{unit}.conv1", f"{unit}.bn1", f"{unit}.conv2", f"{unit}.bn2", outer]
     return {
+        1: [unit],
         2: [unit, outer],
         3: halves[:3],
         4: [*halves[:3], outer],
@@ -152,14 +172,32 @@ def unit_names(unit: str, outer: str, count: int) -> list[str]:
     }[count]
 
 
+def identity_shortcuts(
+    parameters: Mapping[str, np.ndarray], family: Family
+) -> dict[str, np.ndarray]:
+    """Return the weights of shortcuts that have none in a file, of a family whose have none.
+
+    They are matrices of ones on the diagonal: more channels than there were are zeros.
+
+    Args:
+        parameters: the others, by canonical name.
+    """
+    layout, found = family.layout, {}
+    for stage, strides in enumerate(layout.strides, 1):
+        name = f"layer{stage}.0"
+        first = parameters.get(f"{name}.conv1.conv1.weight", parameters.get(f"{name}.conv1.weight"))
+        last = parameters.get(f"{name}.bn{len(layout.convs)}.weight")
+        if layout.shortcut or first is None or first.ndim != 5 or last is None:
+            continue
+        if strides != (1, 1) or first.shape[1] != last.size:
+            ones = np.eye(last.size, first.shape[1], dtype=np.float32)
+            found[f"{name}.downsample.0.weight"] = ones[:, :, None, None, None]
+    return found
+
+
 def stem_names(count: int) -> list[str]:
     """Return the canonical names of a stem of `count` convolutions and norms."""
     return ["conv1", "bn1", "conv2", "bn2"][:count]
-
-
-def modules_of(names: Iterable[str]) -> set[str]:
-    """Return the names of all modules around parameters of these names."""
-    return {name[:end] for name in names for end, char in enumerate(name) if char == "."}
 
 
 def block_count(modules: Collection[str], name: Callable[[int], str]) -> int:
@@ -173,8 +211,15 @@ def block_count(modules: Collection[str], name: Callable[[int], str]) -> int:
 class _Guess:
     """The network that the names and the convolutions' output channels suggest."""
 
-    def __init__(self, parameters: Mapping[str, np.ndarray], family: Family) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, np.ndarray],
+        family: Family,
+        names: Mapping[str, str],
+        layers: Layers,
+    ) -> None:
         self._parameters, self._family = parameters, family
+        self._names, self._layers = names, layers
         self._shapes: dict[str, ParameterShape] = {}
         self._modules = modules_of(parameters)
 
@@ -191,11 +236,21 @@ class _Guess:
                 stride = strides if index == 0 else (1, 1)
                 block, channels = self._block(f"layer{stage}.{index}", channels, stride)
                 blocks.append(block)
-        classes = self._channels("fc")
-        self._shapes |= {"fc.weight": (classes, channels), "fc.bias": (classes,)}
+        hidden: list[str] = []
+        while (name := f"hidden.{len(hidden)}") in self._modules:
+            hidden.append(name)
+        for name in [*hidden, "fc"]:
+            before, channels = channels, self._channels(name)
+            self._shapes |= {f"{name}.weight": (channels, before), f"{name}.bias": (channels,)}
         first, second, third, fourth = counts
         return VideoResNet(
-            (first, second, third, fourth), tuple(stem), tuple(blocks), classes, self._shapes
+            (first, second, third, fourth),
+            tuple(stem),
+            tuple(blocks),
+            channels,
+            self._shapes,
+            tuple(hidden),
+            self._family.features,
         )
 
     def _block(self, name: str, inputs: int, stride: tuple[int, int]) -> tuple[Block, int]:
@@ -211,11 +266,20 @@ class _Guess:
         shortcut: list[Step] = []
         changes = UNKNOWN not in (inputs, channels) and inputs != channels
         if stride != (1, 1) or changes or f"{name}.downsample" in self._modules:
-            count = len(layout.shortcut.split())
+            count = len(layout.shortcut.split()) or 1  # the identity, with zeros
             names = unit_names(f"{name}.downsample.0", f"{name}.downsample.1", count)
             shortcut, _ = self._convolution(names, inputs, stride, kernel=1, outputs=channels)
-        last = len(steps) - 1  # the ReLU of a block's end comes after the sum
-        return Block(name, tuple(steps[:last]), tuple(shortcut[:-1])), channels
+        if _strides(steps) != _strides(shortcut):
+            raise CheckpointError(
+                f"the two paths of block {name} have strides {_strides(steps)} and "
+                f"{_strides(shortcut)}, which differ; export the network with "
+                "onnx_from_torch(model, spec, path)"
+            )
+        # The ReLU of a block's end comes after the sum.
+        paths = [
+            path[:-1] if path and isinstance(path[-1], Relu) else path for path in (steps, shortcut)
+        ]
+        return Block(name, tuple(paths[0]), tuple(paths[1])), channels
 
     def _convolution(
         self,
@@ -242,6 +306,8 @@ class _Guess:
                 inner = self._family.inner_eps is not None and number == 1 and len(names) > 2
                 eps = self._family.inner_eps if inner else self._family.eps
                 assert eps is not None
+                if name in self._layers:
+                    eps = eps_of(self._in_file(name), self._layers[name]) or eps
                 steps += [Norm(name, eps), Relu(name)]
                 self._shapes |= {f"{name}.{leaf}": (channels,) for leaf in NORM}
                 continue
@@ -250,15 +316,22 @@ class _Guess:
             time, space = stride
             if halves:
                 time, space = (time, 1) if in_time else (1, space)
-            steps.append(Conv(name, (time, space, space)))
             before, channels = channels, self._channels(name)
             if outputs is not None and number == (2 if halves else 0):
                 channels = outputs
             sizes = (self._time(name), 1, 1) if in_time else (1, kernel, kernel)
+            strides: Triple = (time, space, space)
+            if name in self._layers:
+                strides = stride_of(self._in_file(name), self._layers[name], sizes) or strides
+            steps.append(Conv(name, strides))
             self._shapes[f"{name}.weight"] = (channels, before, *sizes)
             if f"{name}.bias" in self._parameters:
                 self._shapes[f"{name}.bias"] = (channels,)
         return steps, channels
+
+    def _in_file(self, name: str) -> str:
+        """Return the name that a module has in the file."""
+        return self._names.get(f"{name}.weight", f"{name}.weight").rpartition(".")[0]
 
     def _channels(self, name: str) -> int:
         value = self._parameters.get(f"{name}.weight")
@@ -270,3 +343,12 @@ class _Guess:
         if value is None or value.ndim != 5 or value.shape[2] % 2 == 0:
             return 3
         return int(value.shape[2])
+
+
+def _strides(steps: Sequence[Step]) -> Triple:
+    """Return the strides of steps together."""
+    total = [1, 1, 1]
+    for step in steps:
+        if isinstance(step, (Conv, Pool)):
+            total = [before * own for before, own in zip(total, step.stride, strict=True)]
+    return total[0], total[1], total[2]

@@ -6,7 +6,7 @@ The content decides the format of a file, not its name: PyTorch Lightning writes
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import CheckpointError, ModelNotFoundError
+from r2p_edge.export.checkpoints.carried import CarriedRecipe
+from r2p_edge.export.checkpoints.layers import Layers
 from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
 from r2p_edge.export.checkpoints.torch import ZIP, read_torch_file
@@ -41,12 +43,16 @@ class Checkpoint:
         parameters: arrays by name, in the file's order; floating-point ones are float32.
         sha256: of the file, in hexadecimal.
         file: its base name.
+        layers: what the file says of the network's layers, if it is a whole module.
+        carried: what it says of the training, besides the weights.
     """
 
     parameters: dict[str, npt.NDArray[np.generic]]
     sha256: str
     file: str
     format: Format
+    layers: Layers = field(default_factory=dict)
+    carried: CarriedRecipe = field(default_factory=CarriedRecipe)
 
 
 def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpoint:
@@ -69,27 +75,34 @@ def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpo
     if not path.exists():
         raise ModelNotFoundError(f"checkpoint {path} does not exist; check the path")
     try:
-        parameters, sha256, kind = _read(path, weights_key)
+        return _read(path, weights_key)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path.name}: {error}") from error
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"checkpoint {path} cannot be read ({reason}); check it") from error
-    return Checkpoint(parameters, sha256, path.name, kind)
 
 
-def _read(path: Path, key: str | None) -> tuple[dict[str, npt.NDArray[np.generic]], str, Format]:
+def _read(path: Path, key: str | None) -> Checkpoint:
     with path.open("rb") as file:
         head = file.read(64)
         kind = _recognise(head)
         if kind == "torch":
             with ThreadPoolExecutor(1) as other:  # hashing takes longer than reading
                 digest = other.submit(sha256_of_file, path)
-                return read_torch_file(file, key), digest.result(), kind
+                network = read_torch_file(file, key)
+                return Checkpoint(
+                    network.arrays,
+                    digest.result(),
+                    path.name,
+                    kind,
+                    network.layers,
+                    network.carried,
+                )
         if key is not None:
             raise CheckpointError(f"the file has one set of weights, so {key} chooses nothing")
         result = (read_mindspore_ckpt if kind == "mindspore" else read_safetensors)(file)
-        return result.arrays, result.sha256, kind
+        return Checkpoint(result.arrays, result.sha256, path.name, kind)
 
 
 def _recognise(head: bytes) -> Format:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,18 @@ _DEPTH = 64  # the most containers or layers, one in another
 _MODULES = 100_000  # the most layers of a network; one in itself has no end
 
 
-def find_state_dict(content: Any, key: str | None = None) -> StateDict:
+class Weights(NamedTuple):
+    """The parameters of a network.
+
+    Attributes:
+        module: the module that has them, if they are not in a dict.
+    """
+
+    tensors: StateDict
+    module: Instance | None
+
+
+def find_weights(content: Any, key: str | None = None) -> Weights:
     """Return the parameters of the one network in an object that a training script saved.
 
     They are a dict of tensors or a whole module, at any depth of dicts, lists and attributes.
@@ -47,8 +58,10 @@ def find_state_dict(content: Any, key: str | None = None) -> StateDict:
         if key in found:
             return found[key]
         raise CheckpointError(f"the file has no weights under the key {key}; {_listed(found)}")
-    most = max(map(_axes, found.values()), default=0)
-    found = _without_copies({path: each for path, each in found.items() if _axes(each) == most})
+    most = max((_axes(each.tensors) for each in found.values()), default=0)
+    found = _without_copies(
+        {path: each for path, each in found.items() if _axes(each.tensors) == most}
+    )
     if not found:
         raise CheckpointError(
             f"the file contains {_described(content)} and no parameters by name; save "
@@ -59,24 +72,24 @@ def find_state_dict(content: Any, key: str | None = None) -> StateDict:
     return next(iter(found.values()))
 
 
-def _state_dicts(content: Any) -> Iterator[tuple[str, StateDict]]:
+def _state_dicts(content: Any) -> Iterator[tuple[str, Weights]]:
     """Yield the place and the tensors of each dict or module that has some, outermost first."""
     waiting, seen = deque([("", 0, content)]), {id(content)}
     while waiting:
         path, depth, value = waiting.popleft()
         tensors = _tensors_of(value)
         if tensors:
-            yield path or WHOLE, tensors
-        if _is_module(value) or depth == _DEPTH:
+            yield path or WHOLE, Weights(tensors, value if is_module(value) else None)
+        if is_module(value) or depth == _DEPTH:
             continue
-        for name, part in _parts(value):
+        for name, part in parts_of(value):
             if isinstance(part, (Mapping, list, tuple, Instance)) and id(part) not in seen:
                 seen.add(id(part))
                 waiting.append((f"{path}.{name}" if path else name, depth + 1, part))
 
 
 def _tensors_of(value: Any) -> StateDict:
-    if _is_module(value):
+    if is_module(value):
         return dict(_of_module(value))
     if isinstance(value, Mapping):
         return {
@@ -91,7 +104,7 @@ def _tensor(value: Any) -> Tensor | None:
     return value if isinstance(value, (TensorView, OtherTensor)) else numpy_value(value)
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def parts_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what an object contains, each with its name."""
     if isinstance(value, Mapping):
         yield from ((name, part) for name, part in value.items() if isinstance(name, str))
@@ -99,10 +112,10 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(number), part) for number, part in enumerate(value))
     elif isinstance(value, Instance):
         for inner in (value.state, value.items, value.elements, value.arguments):
-            yield from _parts(inner) if isinstance(inner, (Mapping, list, tuple)) else ()
+            yield from parts_of(inner) if isinstance(inner, (Mapping, list, tuple)) else ()
 
 
-def _is_module(value: Any) -> bool:
+def is_module(value: Any) -> bool:
     """Tell whether this is a module of PyTorch's, or one of TorchScript's."""
     if not isinstance(value, Instance) or not isinstance(value.state, Mapping):
         return False
@@ -112,24 +125,34 @@ def _is_module(value: Any) -> bool:
 
 def _of_module(module: Instance) -> Iterator[tuple[str, Tensor]]:
     """Yield a module's parameters in the order of `state_dict()`."""
+    for name, value in walk(module):
+        state = value.state
+        own = [state] if "_modules" not in state else [state.get("_parameters"), state["_buffers"]]
+        for group in own:
+            for leaf, tensor in _tensors_of(group).items():
+                yield f"{name}.{leaf}" if name else leaf, tensor
+
+
+def walk(module: Instance) -> Iterator[tuple[str, Instance]]:
+    """Yield a module and all modules in it, each with its name, outermost first.
+
+    Raises:
+        CheckpointError: it contains itself.
+    """
     waiting, count = [("", 0, module)], 0
     while waiting:
-        prefix, depth, value = waiting.pop()
+        name, depth, value = waiting.pop()
         count += 1
         if count > _MODULES or depth > _DEPTH:
             raise CheckpointError(
                 "the file has a network that contains itself; save model.state_dict()"
             )
-        state = value.state
-        own = [state] if "_modules" not in state else [state.get("_parameters"), state["_buffers"]]
-        for group in own:
-            for name, tensor in _tensors_of(group).items():
-                yield prefix + name, tensor
-        children = state.get("_modules", state).items()
+        yield name, value
+        children = value.state.get("_modules", value.state).items()
         waiting += [
-            (f"{prefix}{name}.", depth + 1, child)
-            for name, child in reversed(children)
-            if _is_module(child)
+            (f"{name}.{key}" if name else str(key), depth + 1, child)
+            for key, child in reversed(children)
+            if is_module(child)
         ]
 
 
@@ -138,24 +161,25 @@ def _axes(tensors: StateDict) -> int:
     return max(len(getattr(tensor, "shape", ())) for tensor in tensors.values())
 
 
-def _without_copies(found: Mapping[str, StateDict]) -> dict[str, StateDict]:
-    """Leave out sets of the very same tensors, such as a module's beside its state dict."""
+def _without_copies(found: Mapping[str, Weights]) -> dict[str, Weights]:
+    """Leave out sets of the very same tensors; of those, a module says most."""
     kept: dict[Any, str] = {}
-    for path, tensors in found.items():
+    for path, weights in found.items():
         identity = frozenset(
             (tensor.storage.key, tensor.offset, tensor.shape)
             if isinstance(tensor, TensorView)
             else id(tensor)
-            for tensor in tensors.values()
+            for tensor in weights.tensors.values()
         )
-        kept.setdefault(identity, path)
+        if identity not in kept or (weights.module and not found[kept[identity]].module):
+            kept[identity] = path
     return {path: found[path] for path in kept.values()}
 
 
-def _listed(found: Mapping[str, StateDict]) -> str:
+def _listed(found: Mapping[str, Weights]) -> str:
     if not found:
         return "it has no weights at all"
-    sets = [f"{plain(path)} ({len(tensors)} tensors)" for path, tensors in found.items()]
+    sets = [f"{plain(path)} ({len(each.tensors)} tensors)" for path, each in found.items()]
     more = f" and {len(sets) - _SHOWN} more" if len(sets) > _SHOWN else ""
     return f"choose one of {', '.join(sets[:_SHOWN])}{more} with --weights-key"
 
@@ -165,7 +189,7 @@ def _described(content: Any) -> str:
         keys = [plain(key) for key in content if isinstance(key, str)]
         return f"a dict of {', '.join(keys[:_SHOWN]) or 'nothing'}"
     if isinstance(content, Instance) and isinstance(content.called, Global):
-        if _is_module(content) and content.called.module.startswith(_SCRIPTED):
+        if is_module(content) and content.called.module.startswith(_SCRIPTED):
             return "a TorchScript program whose weights are frozen into it"
         return f"a {plain(str(content.called))}"
     return f"a {type(content).__name__}"

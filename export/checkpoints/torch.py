@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 from itertools import pairwise
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.inert_pickle import PickleError
-from r2p_edge.export.checkpoints.state_dicts import StateDict, find_state_dict
+from r2p_edge.export.checkpoints.carried import CarriedRecipe, carried_recipe
+from r2p_edge.export.checkpoints.inert_pickle import Instance, PickleError
+from r2p_edge.export.checkpoints.layers import Layer, exported_layers, layer_of
+from r2p_edge.export.checkpoints.state_dicts import StateDict, find_weights, walk
 from r2p_edge.export.checkpoints.tensor_file import (
     StoredTensor,
     as_float32,
@@ -26,7 +28,24 @@ ZIP = b"PK\x03\x04"
 """First bytes of an archive."""
 
 
-def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDArray[np.generic]]:
+_NO_POOL = "no_max_pool"  # of kenshohara's networks, which make their pool and may not use it
+
+
+class TorchNetwork(NamedTuple):
+    """A network that a file holds.
+
+    Attributes:
+        arrays: parameters by name.
+        layers: what the file says of its layers by name; none where it holds parameters alone.
+        carried: what the training script saved of its recipe.
+    """
+
+    arrays: dict[str, npt.NDArray[np.generic]]
+    layers: dict[str, Layer]
+    carried: CarriedRecipe
+
+
+def read_torch_file(file: BinaryIO, key: str | None = None) -> TorchNetwork:
     """Read the parameters from a file that `torch.save`, TorchScript or `torch.export` wrote.
 
     They are found in a training script's dict and in a whole module too, whatever else is there:
@@ -34,10 +53,10 @@ def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDA
 
     Args:
         file: opened for reading in binary mode.
-        key: the place of the weights, where the file has several sets; see `find_state_dict`.
+        key: the place of the weights, where the file has several sets; see `find_weights`.
 
     Returns:
-        Arrays of the stored shapes, which may share memory where the file's tensors do.
+        Layers, and arrays of the stored shapes, which may share memory where the file's tensors do.
         Floating-point ones are float32, others as stored.
 
     Raises:
@@ -49,7 +68,12 @@ def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDA
     zipped = file.read(len(ZIP)) == ZIP
     try:
         saved = read_archive(file, size) if zipped else read_legacy(file, size)
-        return _read(file, saved, find_state_dict(saved.content, key))
+        weights = find_weights(saved.content, key)
+        return TorchNetwork(
+            _read(file, saved, weights.tensors),
+            _layers(saved, weights.module),
+            carried_recipe(saved.content),
+        )
     except CheckpointError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -57,6 +81,22 @@ def read_torch_file(file: BinaryIO, key: str | None = None) -> dict[str, npt.NDA
         raise CheckpointError(
             f"the file cannot be read as a PyTorch checkpoint ({reason}); download it again"
         ) from error
+
+
+def _layers(saved: TorchContent, module: Instance | None) -> dict[str, Layer]:
+    """Return what the file says of the layers of a whole module or program."""
+    if saved.program is not None:
+        try:
+            return exported_layers(saved.program)
+        except (ValueError, LookupError, TypeError, AttributeError):  # of another version
+            return {}
+    found, unused = {}, set()
+    for name, value in [] if module is None else walk(module):
+        if value.state.get(_NO_POOL) is True:
+            unused.add(f"{name}.maxpool".lstrip("."))
+        if name not in unused:
+            found[name] = layer_of(str(value.called), value.state, saved.source(value.called))
+    return found
 
 
 def _read(

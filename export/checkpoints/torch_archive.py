@@ -9,15 +9,17 @@ torch/serialization.py, caffe2/serialize/inline_container.cc, torch/export/pt2_a
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.inert_pickle import PickleError, read_pickle
+from r2p_edge.export.checkpoints.inert_pickle import Global, PickleError, read_pickle
 from r2p_edge.export.checkpoints.torch_pickle import (
     KNOWN,
     SIZES,
@@ -33,6 +35,9 @@ Span = tuple[int, int]
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
+
+_SOURCE = 1 << 20  # bytes of a file of TorchScript's; those of a layer have a thousand
+_PROGRAM = 1 << 25  # bytes of the JSON of a program; that of an R(2+1)D-34 has 700,000
 
 # torch/_export/serde/schema.py: ScalarType.
 # fmt: off
@@ -50,10 +55,14 @@ class TorchContent(NamedTuple):
         content: the saved object; its tensors are views of storages.
         place: returns where the bytes of a storage lie in the file. It raises CheckpointError if
             the file does not have them.
+        source: returns the source of a class of TorchScript's, "" for other classes.
+        program: JSON of a program of `torch.export`, as far as it can be read.
     """
 
     content: Any
     place: Callable[[Storage], Span]
+    source: Callable[[Any], str] = lambda called: ""
+    program: Any = None
 
 
 def read_archive(file: BinaryIO, size: int) -> TorchContent:
@@ -71,14 +80,22 @@ def read_archive(file: BinaryIO, size: int) -> TorchContent:
     config = records.ending("data/weights/model_weights_config.json")
     if config is not None:
         folder = config.rpartition("/")[0]
-        return TorchContent(_exported(records, config), lambda s: records.span(f"{folder}/{s.key}"))
+        return TorchContent(
+            _exported(records, config),
+            lambda storage: records.span(f"{folder}/{storage.key}"),
+            program=_program(records),
+        )
     pickle = records.ending("data.pkl")
     if pickle is None:
         raise CheckpointError(f"the file is {records.kind()}")
     folder = pickle.rpartition("/")[0]
     data = records.read(pickle)
     content = read_pickle(io.BytesIO(data), len(data), known=KNOWN, persistent=storage_of)
-    return TorchContent(content, lambda storage: records.span(f"{folder}/data/{storage.key}"))
+    return TorchContent(
+        content,
+        lambda storage: records.span(f"{folder}/data/{storage.key}"),
+        source=functools.cache(lambda called: records.source(folder, called)),
+    )
 
 
 def read_legacy(file: BinaryIO, size: int) -> TorchContent:
@@ -178,6 +195,23 @@ class _Records:
         self._file.seek(start)
         return self._file.read(length)
 
+    def source(self, folder: str, called: Any) -> str:
+        """Return the source of a class of TorchScript's, "" if there is none."""
+        if not isinstance(called, Global) or not called.module.startswith("__torch__"):
+            return ""
+        text = self._text(f"{folder}/code/{called.module.replace('.', '/')}.py")
+        classes = re.split(r"^class (\w+)\(Module\):$", text, flags=re.MULTILINE)
+        found = [body for own, body in zip(classes[1::2], classes[2::2]) if own == called.name]
+        return found[0] if len(found) == 1 else ""
+
+    def _text(self, name: str) -> str:
+        """Return a record that may be compressed, "" if there is none or it is a large one."""
+        if name not in self._infos:
+            return ""
+        with zipfile.ZipFile(self._file) as archive, archive.open(self._infos[name]) as record:
+            content = record.read(_SOURCE + 1)
+        return content.decode(errors="replace") if len(content) <= _SOURCE else ""
+
     def kind(self) -> str:
         """Say what an archive without a pickle of PyTorch's is, and what to do."""
         if self.ending("serialized_exported_program.json") is not None:
@@ -191,6 +225,17 @@ class _Records:
             return "an archive of NumPy arrays; save the weights as .safetensors"
         some = ", ".join(list(self._infos)[:4]) or "nothing"
         return f"a zip archive of {some}, not of PyTorch's; unpack it and give the file in it"
+
+
+def _program(records: _Records) -> Any:
+    """Return the JSON of a program of `torch.export`; None if it cannot be read."""
+    name = records.ending("models/model.json")
+    if name is None or records.span(name)[1] > _PROGRAM:
+        return None
+    try:
+        return json.loads(records.read(name))
+    except ValueError:
+        return None
 
 
 def _exported(records: _Records, config: str) -> dict[str, TensorView | OtherTensor]:

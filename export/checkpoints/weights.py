@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
+from r2p_edge.export.checkpoints.heads import HeadActivation
 from r2p_edge.export.checkpoints.read import Checkpoint
 
 
@@ -15,14 +16,28 @@ class WeightsOptions(NamedTuple):
         key: place of the weights in a PyTorch file with several sets; see `read_checkpoint`.
         family: name of the family of networks, where several have these names and shapes.
         hints: families that the chosen preset, or the registry of published weights, is for.
+        bn_eps: epsilon of all batch norms, which weights do not hold.
+        head: module of the classifier, where there are several; its layers, with commas.
+        head_activation: function between the layers of a classifier.
         id: ID of published weights.
     """
 
     key: str | None = None
     family: str | None = None
     hints: tuple[str, ...] = ()
+    bn_eps: float | None = None
+    head: str | None = None
+    head_activation: HeadActivation | None = None
     id: str | None = None
 
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""
-        return canonical_parameters(checkpoint.parameters, self.family, self.hints)
+        return canonical_parameters(
+            checkpoint.parameters,
+            self.family,
+            self.hints,
+            layers=checkpoint.layers,
+            bn_eps=self.bn_eps,
+            head=self.head,
+            head_activation=self.head_activation,
+        )

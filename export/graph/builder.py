@@ -172,11 +172,14 @@ class GraphBuilder:
         """Add the sum of `a` and `b` and return its output."""
         return self._node("Add", [a, b], output)
 
-    def head(self, x: str, weight: np.ndarray, bias: np.ndarray, output: str) -> str:
-        """Add the mean over T, H and W and the classifier `fc`: (N, C, T, H, W) to (N, classes)."""
-        pooled = self._node("ReduceMean", [x], "pool", axes=[2, 3, 4], keepdims=0)
-        constants = [self._constant("fc.weight", weight), self._constant("fc.bias", bias)]
-        return self._node("Gemm", [pooled, *constants], output, name="fc", transB=1)
+    def mean(self, x: str) -> str:
+        """Add the mean over T, H and W: (N, C, T, H, W) to (N, C); return its output."""
+        return self._node("ReduceMean", [x], "pool", axes=[2, 3, 4], keepdims=0)
+
+    def linear(self, name: str, x: str, weight: np.ndarray, bias: np.ndarray, output: str) -> str:
+        """Add a linear layer: (N, C) to (N, len(weight)); return its output."""
+        constants = [self._constant(f"{name}.weight", weight), self._constant(f"{name}.bias", bias)]
+        return self._node("Gemm", [x, *constants], output, name=name, transB=1)
 
     def model(self, name: str, output: str, shape: Sequence[int | str]) -> onnx.ModelProto:
         """Return the finished model, with one float32 output named `output` of the given shape."""

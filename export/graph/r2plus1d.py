@@ -11,6 +11,7 @@ import numpy as np
 from r2p_edge.errors import SpecError
 from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
 from r2p_edge.export.graph.builder import BatchNorm, GraphBuilder, embed_spec
+from r2p_edge.export.graph.foreign import check_kind
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ def onnx_from_parameters(
         y = _add(graph, parameters, block.steps, x)
         x = _add(graph, parameters, block.shortcut, x)
         x = graph.relu(graph.add(y, x, f"{block.name}.add"), block.name)
-    x = graph.head(x, parameters["fc.weight"], parameters["fc.bias"], spec.output.name)
+    x = graph.mean(x)
+    for name in [*network.hidden, "fc"]:
+        output = spec.output.name if name == "fc" else name
+        x = graph.linear(name, x, parameters[f"{name}.weight"], parameters[f"{name}.bias"], output)
+        if name != "fc":
+            x = graph.relu(x, f"{name}.relu")
     model = graph.model(network.arch, x, (batch, network.classes))
     embed_spec(model, spec)
     return model
@@ -94,10 +100,12 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             f"the network is {network.arch} but the spec says {spec.arch}; "
             "correct arch or leave it out"
         )
-    if spec.output.kind != "logits":
+    if spec.output.kind not in ("logits", "values"):
         raise SpecError(
-            f"output.kind is {spec.output.kind} but the network ends in logits; set it to logits"
+            f"output.kind is {spec.output.kind} but the network ends in logits; set it to logits, "
+            "or to values if they are no classes"
         )
+    check_kind(spec, None)
     if spec.precision != "fp32":
         raise SpecError(
             f"precision is {spec.precision} but the parameters make an fp32 model; "
@@ -109,4 +117,13 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             f"clips are {spec.clip.frames} x {spec.crop.height} x {spec.crop.width}, but the "
             f"network needs 2 frames and {least} x {least} pixels at least "
             "to see motion; set clip.frames and crop to the sizes of training"
+        )
+    found = network.features_of((spec.clip.frames, spec.crop.height, spec.crop.width))
+    if network.features is not None and network.features != found:
+        sizes = [" x ".join(map(str, size)) for size in (found, network.features)]
+        raise SpecError(
+            f"clips of {spec.clip.frames} x {spec.crop.height} x {spec.crop.width} give features "
+            f"of {sizes[0]}, but the network's own code takes the mean of {sizes[1]}; set "
+            "clip.frames and crop to the sizes of training (16 frames of 224 x 224 for "
+            "pytorchvideo), or export the network with onnx_from_torch(model, spec, path)"
         )

@@ -51,11 +51,11 @@ def static_graph(model: onnx.ModelProto) -> StaticGraph:
         values = [*graph.input, *graph.value_info, *graph.output]
         shapes = {value.name: shape for value in values if (shape := _static(value)) is not None}
         # Both run each time: a change by one can make the other possible.
-        if not any([_fold(model, shapes), without_ceil_mode(model, shapes)]):
+        types = {value.name: int(value.type.tensor_type.elem_type) for value in values}
+        if not any([_fold(model, shapes, types), without_ceil_mode(model, shapes)]):
             break
     _drop_unused(model.graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    types = {value.name: int(value.type.tensor_type.elem_type) for value in values}
     types |= {name: int(tensor.data_type) for name, tensor in constants.items()}
     shapes |= {name: tuple(tensor.dims) for name, tensor in constants.items()}
     return StaticGraph(list(model.graph.node), constants, shapes, types)
@@ -80,7 +80,7 @@ def _static(value: onnx.ValueInfoProto) -> Shape | None:
     return tuple(axis.dim_value for axis in axes)
 
 
-def _fold(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
+def _fold(model: onnx.ModelProto, shapes: dict[str, Shape], types: dict[str, int]) -> bool:
     """Replace constant nodes by constants and decided Ifs by their branch; True if any were."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -91,7 +91,9 @@ def _fold(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
     for node in graph.node:
         branch, values = _taken_branch(node, constants), None
         if results.isdisjoint(node.output) and not _is_quantised_weight(node, graph, constants):
-            values = _constant_outputs(node, constants, shapes, opset(model))
+            values = _empty_outputs(node, shapes, types)
+            if values is None:
+                values = _constant_outputs(node, constants, shapes, opset(model))
         if branch is not None:
             graph.initializer.extend(branch.initializer)
             ends = zip(branch.output, node.output)
@@ -104,6 +106,9 @@ def _fold(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
             graph.initializer.extend(tensors)
         else:
             kept.append(node)
+            empty = _empty_parts(node, shapes, types, results)
+            graph.initializer.extend(empty)
+            folded = folded or bool(empty)
             continue
         folded = True
     del graph.node[:]
@@ -121,6 +126,31 @@ def _taken_branch(
     name = "then_branch" if condition else "else_branch"
     branch: onnx.GraphProto = next(each.g for each in node.attribute if each.name == name)
     return branch
+
+
+def _empty_outputs(
+    node: onnx.NodeProto, shapes: dict[str, Shape], types: dict[str, int]
+) -> list[np.ndarray] | None:
+    """Return the node's outputs if none has an element: a slice of nothing is a constant too."""
+    if any(name and 0 not in shapes.get(name, ()) for name in node.output):
+        return None
+    return [_empty(name, shapes, types) if name else np.empty(0) for name in node.output]
+
+
+def _empty_parts(
+    node: onnx.NodeProto, shapes: dict[str, Shape], types: dict[str, int], results: set[str]
+) -> list[onnx.TensorProto]:
+    """Take the outputs without elements from a node that has others; return them as constants."""
+    found = []
+    for i, name in enumerate(node.output):
+        if 0 in shapes.get(name, ()) and name not in results:
+            found.append(numpy_helper.from_array(_empty(name, shapes, types), name))
+            node.output[i] = ""
+    return found
+
+
+def _empty(name: str, shapes: dict[str, Shape], types: dict[str, int]) -> np.ndarray:
+    return np.empty(shapes[name], helper.tensor_dtype_to_np_dtype(types[name]))
 
 
 def _constant_outputs(

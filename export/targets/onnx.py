@@ -13,13 +13,19 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import ModelError, SpecError, UsageError
-from r2p_edge.export.checkpoints.dialects import canonical_parameters
-from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
+from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.graph.adapt import adapt, check_normalisation
 from r2p_edge.export.graph.builder import check_batch, embed_spec
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
-from r2p_edge.export.graph.model import graph_kind, load_onnx, takes_pixels
+from r2p_edge.export.graph.foreign import (
+    check_kind,
+    check_scores,
+    found_kind,
+    require_evaluation_mode,
+    source_precision,
+)
+from r2p_edge.export.graph.model import graph_kind, load_onnx, network_output, takes_pixels
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 from r2p_edge.export.packages import built_with
@@ -38,6 +44,11 @@ if TYPE_CHECKING:
 def onnx_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     """Build the "onnx" target: the form itself, an int8 one with its measured accuracy."""
     path = out / f"{file_stem(source.spec)}.onnx"
+    if options.precision not in (None, source.spec.precision):
+        raise UsageError(
+            f"the model is {source.spec.precision} and cannot become {options.precision}; leave "
+            "--precision out to keep it, or give the fp32 model that it was made from"
+        )
     check_folder(path)
     spec = source.spec
     if options.quantizer is not None and source.fp32 is not None:
@@ -57,6 +68,9 @@ def onnx_from_checkpoint(
     weights_key: str | None = None,
     family: str | None = None,
     hints: Sequence[str] = (),
+    bn_eps: float | None = None,
+    head: str | None = None,
+    head_activation: Literal["relu", "none"] | None = None,
     weights_id: str | None = None,
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
@@ -76,6 +90,11 @@ def onnx_from_checkpoint(
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes are those of
             several families that compute different things.
         hints: names of families, such as those of a preset, which decide if one of them fits.
+        bn_eps: epsilon of all batch norms, where it is not the family's. A whole module says its
+            own, and its strides.
+        head: name of the classifier's module, where a checkpoint has several; where it has several
+            layers, their names, with commas between them.
+        head_activation: function between them, where the file does not say it.
         weights_id: ID of published weights, for the spec's source.
 
     Returns:
@@ -85,7 +104,7 @@ def onnx_from_checkpoint(
         CheckpointError: the file cannot be read, or is of another network, or of one of several
             families without a word which.
         SpecError: the spec contradicts the network.
-        UsageError: `batch` is not positive.
+        UsageError: `batch` or `bn_eps` is not positive, or there is no such head.
         ParityError: the artifact's outputs differ from the parameters'; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime is not installed.
@@ -94,13 +113,13 @@ def onnx_from_checkpoint(
     check_folder(path)
     check_batch(batch)
     read = read_checkpoint(checkpoint, weights_key)
-    named = canonical_parameters(read.parameters, family, hints)
-    network = network_from_parameters(named.parameters, named.family, named.names)
+    options = WeightsOptions(weights_key, family, tuple(hints), bn_eps, head, head_activation)
+    named = options.named(read)
+    network = named.network()
     source = {"file": read.file, "sha256": read.sha256, "dialect": named.family.name}
     if weights_key is not None:
         source["weights_key"] = weights_key
-    if named.decided is not None:
-        source["dialect_by"] = named.decided
+    source |= named.record()
     if weights_id is not None:
         source["weights"] = weights_id
         if named.decided == "preset":  # the hint came from the registry
@@ -141,7 +160,8 @@ def onnx_from_onnx(
             of the kind `spec.output.kind`.
         spec: how the model was trained. Its graph, source, built_with and parity are filled in;
             accuracy and target, which are about another file, are left out. Where `source` is an
-            artifact, precision, calibration and source are that artifact's.
+            artifact, precision, calibration and source are that artifact's; else the precision
+            is that of the model's operators and weights.
         path: the .onnx file to write; all weights are in it.
         batch: size of the static batch axis; by default the model's own, 1 where that is open.
         graph: "conv2d" for the exact form without 3-D convolutions; "conv3d" refuses a model
@@ -152,8 +172,8 @@ def onnx_from_onnx(
 
     Raises:
         ModelNotFoundError: there is no such file.
-        ModelError: it is not an ONNX model, does not run, or is larger than the 2 GiB of one
-            file.
+        ModelError: it is not an ONNX model, was exported in training mode, does not run, or is
+            larger than the 2 GiB of one file.
         SpecError: the model's input or output is not what the spec describes, or it is an
             artifact whose graph normalises otherwise.
         UsageError: `batch` is not positive, or the model's batch axis has another size; or
@@ -183,6 +203,10 @@ def onnx_from_onnx(
             f"{source} has no 3-D convolutions and cannot get them back; leave --graph out, or "
             "export from the checkpoint"
         )
+    require_evaluation_mode(model)
+    if carried is None and (precision := source_precision(model)) != "fp32":
+        spec = spec.replace(precision=precision)
+    check_kind(spec, found_kind(model, network_output(model).name))
     pixels = takes_pixels(model)
     adapt(model, spec, batch)
     clips = verification_clips(spec)
@@ -223,18 +247,14 @@ def write_verified(
         activations: named tensors of the source, see `verify_onnx`.
 
     Raises:
-        SpecError: the source's outputs are probabilities, but the spec says logits.
+        SpecError: the source's outputs are not of the kind that the spec says.
         ModelError: the model has an operator that is not ONNX's, does not run, or is larger than
             the 2 GiB of one file.
         ParityError: the model's outputs differ from the source's; nothing is written.
         OutputError: `path` cannot be written.
     """
-    sums = logits.sum(axis=1)
-    if spec.output.kind == "logits" and logits.min() >= 0 and np.abs(sums - 1).max() < 1e-3:
-        raise SpecError(
-            "the model's outputs are never negative and sum to 1, but the spec calls them logits; "
-            "set output.kind to probabilities, or softmax would be applied twice"
-        )
+    check_kind(spec, found_kind(model, spec.output.name))
+    check_scores(spec, logits)
     require_ops(model, "onnx")
     found = verify_onnx(
         _bytes(model), spec, clips, logits, reference=reference, activations=activations

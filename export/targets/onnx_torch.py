@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import inspect
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import check_folder
-from r2p_edge.artifact.scratch import scratch_folder
-from r2p_edge.errors import ModelError, SpecError
+from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.graph.adapt import adapt
-from r2p_edge.export.graph.builder import OPSET, check_batch
+from r2p_edge.export.graph.builder import check_batch
+from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.model import graph_kind
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.base import fresh_spec
 from r2p_edge.export.targets.onnx import check_is_spec, write_verified
-from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
+from r2p_edge.export.targets.torch_module.trace import TracedModule, trace_module
+from r2p_edge.export.targets.torch_module.user_code import described_error
+from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -26,30 +27,43 @@ if TYPE_CHECKING:
 
 
 def onnx_from_torch(
-    module: torch.nn.Module, spec: ModelSpec, path: str | Path, *, batch: int = 1
+    module: torch.nn.Module,
+    spec: ModelSpec,
+    path: str | Path,
+    *,
+    batch: int = 1,
+    output: int | str | None = None,
 ) -> ModelSpec:
     """Write a PyTorch module as an ONNX artifact.
 
-    The module is traced in evaluation mode by the TorchScript exporter of `torch.onnx`, which
-    needs no further package (the other one needs onnxscript). Export a module that it refuses by
-    other means, and bring the file in with `onnx_from_onnx`.
+    The work is done on a copy in a child process, in float32, on the CPU and in evaluation mode, so
+    that the module itself stays as it is. It is traced by the TorchScript exporter of
+    `torch.onnx`, which needs no further package. Where that fails, makes a file that does not run
+    or answers otherwise, or takes too much memory, the other exporter is tried, if onnxscript is
+    installed.
 
     Args:
-        module: takes normalised float32 (N, 3, T, H, W) and returns (N, classes). Its training
-            mode is restored afterwards.
+        module: takes normalised float32 (N, 3, T, H, W) and returns (N, classes); or
+            (N, classes, T'), of which the mean over T' is taken; or a tuple, list, dict or
+            dataclass with such a tensor in it. It may be wrapped by `DataParallel` or
+            `torch.compile`, be TorchScript, or a program of `torch.export`.
         spec: how the module was trained. Its graph, source, built_with and parity are filled in;
             accuracy and target, which are about another file, are left out.
         path: the .onnx file to write.
         batch: size of the static batch axis.
+        output: the place of the scores in what the module returns: an index, a key, or several
+            with dots between them ("aux.logits").
 
     Returns:
-        The spec as it is in the file.
+        The spec as it is in the file. Its source has the `output`, and as `averaged` the number
+        of places in time over which the mean is taken.
 
     Raises:
         ModelError: the module does not run or cannot be exported.
         SpecError: its output has another number of classes, or is of another kind, than the spec
             says.
-        UsageError: `batch` is not positive.
+        UsageError: `batch` is not positive, or the module returns several tensors and `output`
+            chooses none of them.
         ParityError: the artifact's outputs differ from the module's; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: torch or onnxruntime is not installed.
@@ -58,7 +72,6 @@ def onnx_from_torch(
         import torch
     except ImportError as error:
         raise missing("torch") from error
-    import onnx
 
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
@@ -68,54 +81,66 @@ def onnx_from_torch(
     check_is_spec(spec)
     check_folder(path)
     check_batch(batch)
-    clips = verification_clips(spec)
-    inputs = torch.from_numpy(normalized(clips, spec))
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        device = next((parameter.device for parameter in module.parameters()), inputs.device)
-        with torch.no_grad():
-            outputs = [module(clip[None].to(device)).float().cpu() for clip in inputs]
-            logits = torch.cat(outputs).numpy()
-            example = inputs[:1].expand(batch, -1, -1, -1, -1).to(device)
-            exported = _traced(module, example)
-    except Exception as error:  # the module's own code may raise anything
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"{type(module).__name__} cannot be run or exported for clips of "
-            f"{tuple(inputs.shape[1:])} ({reason}); export it to ONNX by other means"
-        ) from error
-    finally:
-        for part, mode in modes:
-            part.training = mode
-    if logits.shape != (len(clips), len(spec.labels)):
-        raise SpecError(
-            f"{type(module).__name__} returns {logits.shape} for {len(clips)} clips but the spec "
-            f"has {len(spec.labels)} labels; give one label per class"
+    module = _on_cpu(module)
+    traced = trace_module(lambda: module, spec, batch=batch, output=output)
+    return onnx_from_traced(traced, spec, path, batch=batch)
+
+
+def onnx_from_traced(
+    traced: TracedModule,
+    spec: ModelSpec,
+    path: str | Path,
+    *,
+    batch: int = 1,
+    graph: Literal["conv3d", "conv2d"] | None = None,
+) -> ModelSpec:
+    """Write a module that was traced as an ONNX artifact.
+
+    Args:
+        traced: of the same clip, crop, normalisation, labels and batch.
+        spec, path, batch: see `onnx_from_torch`.
+        graph: "conv2d" for the exact form without 3-D convolutions; "conv3d" refuses a module
+            that has none. By default the form stays as it is.
+
+    Returns:
+        The spec as it is in the file.
+
+    Raises:
+        UsageError: `graph` is "conv3d" and the module has no 3-D convolution.
+        SpecError, ModelError, ParityError, OutputError: see `onnx_from_torch`.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(traced.file)
+    sha256 = hashlib.sha256(traced.file).hexdigest()
+    source = traced.source or {"file": traced.name, "sha256": sha256}
+    spec = fresh_spec(
+        spec,
+        graph=graph_kind(model),
+        source={**source, "dialect": "torch", **traced.answer},
+        built_with=built_with("onnx", "torch"),
+    )
+    if graph == "conv3d" and spec.graph != "conv3d":
+        raise UsageError(
+            f"{traced.name} has no 3-D convolutions and cannot be given any; leave --graph out"
         )
-    source = {
-        "file": f"{type(module).__module__}.{type(module).__qualname__}",
-        "sha256": hashlib.sha256(exported).hexdigest(),
-        "dialect": "torch",
-    }
-    model = onnx.load_model_from_string(exported)
-    packages = built_with("onnx", "torch")
-    spec = fresh_spec(spec, graph=graph_kind(model), source=source, built_with=packages)
     adapt(model, spec, batch)
-    version = torch.__version__.partition("+")[0]
-    return write_verified(model, spec, path, clips, logits, f"torch {version}")
+    if graph == "conv2d":
+        model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")
+    clips = verification_clips(spec)
+    return write_verified(model, spec, path, clips, traced.logits, traced.reference)
 
 
-def _traced(module: torch.nn.Module, example: torch.Tensor) -> bytes:
-    """Return the ONNX file that PyTorch writes of the module."""
-    import torch
+def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the module, or a copy on the CPU: a child process has no use of its parent's GPU."""
+    from r2p_edge.export.targets.torch_module.network import unwrapped
 
-    # torch 2.5 to 2.8 have the argument but not the new default, earlier ones have neither.
-    arguments: dict[str, Any] = {"opset_version": OPSET}
-    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
-        arguments["dynamo"] = False
-    with scratch_folder() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        file = folder / "traced.onnx"
-        torch.onnx.export(module, (example,), file, **arguments)
-        return file.read_bytes()
+    if all(each.device.type == "cpu" for each in (*module.parameters(), *module.buffers())):
+        return module
+    try:
+        return copy.deepcopy(unwrapped(module)).cpu()
+    except Exception as error:  # the module's own code may raise anything
+        raise ModelError(
+            f"{type(module).__qualname__} cannot be copied to the CPU ({described_error(error)}); "
+            "move it there first, with module.cpu()"
+        ) from error

@@ -67,6 +67,10 @@ def reference_activations(
         yield block.name, _channels_first(x)
     pooled = x.mean(axis=(1, 2, 3), dtype=np.float64)
     yield "pool", pooled
+    for name in network.hidden:
+        weight = parameters[f"{name}.weight"].astype(np.float64)
+        pooled = relu(pooled @ weight.T + parameters[f"{name}.bias"])
+        yield f"{name}.relu", pooled
     yield "logits", pooled @ parameters["fc.weight"].T.astype(np.float64) + parameters["fc.bias"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge.cli import options as shared
-from r2p_edge.cli.output import print_json, progress_bars
+from r2p_edge.cli.output import print_json, progress_bars, warn
 from r2p_edge.cli.verb import Verbs, add_verb
 
 
@@ -55,6 +55,9 @@ def run(options: argparse.Namespace) -> int:
             **shared.runtime_options(options),
             progress=lambda done, total: progress("evaluating", done, total),
         )
+    for result in report["results"]:
+        for doubt in result.get("warnings", ()):
+            warn(f"{result['path']}: {doubt}")
     if options.json:
         print_json(report)
     else:

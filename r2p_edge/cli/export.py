@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import reprlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
-from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.output import complain, print_json, warn
 from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
+from r2p_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from r2p_edge.export.build import ExportReport
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 _ONLY_A_KIT = 6
 _DOING = "exporting and verifying"
+_ARGS = """'{"num_classes": 101}'"""
 
 
 def add(verbs: Verbs) -> None:
@@ -37,6 +41,7 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "source",
         metavar="SOURCE",
+        nargs="?",
         help="checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), ONNX file, ID of weights that "
         "'r2p-edge weights' has fetched, or 'motion', the bundled model",
     )
@@ -51,6 +56,23 @@ def add(verbs: Verbs) -> None:
         metavar="NAME",
         help="family of the network, where names and shapes are those of several, as the error "
         "lists them (such as vmz)",
+    )
+    verb.add_argument(
+        "--bn-eps",
+        type=float,
+        metavar="E",
+        help="epsilon of all batch norms, where it is not the family's; weights do not hold it",
+    )
+    verb.add_argument(
+        "--head",
+        metavar="NAME",
+        help="classifier of a checkpoint that has several, as the error lists them; or its layers, "
+        "with commas between them (fc1,fc2)",
+    )
+    verb.add_argument(
+        "--head-activation",
+        choices=("relu", "none"),
+        help="function between the layers of a classifier that has several",
     )
     verb.add_argument(
         "--to",
@@ -89,9 +111,18 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "--strict",
         action="store_true",
-        help=f"exit with code {_ONLY_A_KIT} if only a kit can be made for a target",
+        help="refuse a recipe that would be warned of, and exit with code "
+        f"{_ONLY_A_KIT} if only a kit can be made for a target",
+    )
+    verb.add_argument(
+        "--golden",
+        type=Path,
+        metavar="FILE.npz",
+        help="clips and the answers of the framework that trained the model, which the artifacts "
+        "must reproduce (see the page on export)",
     )
     _add_contract_options(verb)
+    _add_module_options(verb)
     shared.add_calibration_options(verb, "calibration, for --precision int8")
     verb.add_former_clips(shared.VIDEOS)
     from r2p_edge.export.targets.table import TABLE
@@ -115,6 +146,35 @@ def add(verbs: Verbs) -> None:
         metavar="LIST",
         help=f"chips that tensorrt-rtx builds for, separated by commas: {', '.join(chips)} "
         "(default: all but sm75)",
+    )
+
+
+def _add_module_options(verb: VerbParser) -> None:
+    group = verb.add_argument_group(
+        "any PyTorch module, in place of SOURCE",
+        "The code of the module runs, in a process of its own, with all rights of the user.",
+    )
+    group.add_argument(
+        "--module",
+        metavar="FILE:FACTORY",
+        help="Python file (or dotted name of a module), and the function or class in it that makes "
+        "the module",
+    )
+    group.add_argument("--args", metavar="JSON", help="arguments of FACTORY, as a JSON object")
+    group.add_argument(
+        "--weights",
+        type=Path,
+        metavar="CKPT",
+        help="checkpoint of the module; 'none' if FACTORY loads it itself",
+    )
+    group.add_argument(
+        "--output",
+        metavar="NAME",
+        help="place of the scores among several outputs: a key, an index, or several with dots "
+        "between them",
+    )
+    group.add_argument(
+        "--trust-code", action="store_true", help="the code of FILE may run on this machine"
     )
 
 
@@ -172,6 +232,13 @@ def _add_contract_options(verb: VerbParser) -> None:
         help="input of the artifact: pixels, which the graph normalises, or normalised numbers "
         "(default: what the target runs best)",
     )
+    group.add_argument(
+        "--output-kind",
+        choices=("logits", "probabilities", "sigmoid", "values"),
+        help="what the network puts out: logits, probabilities that sum to 1, a probability of "
+        "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
+        "else logits, or values for a single output)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -187,10 +254,15 @@ def run(options: argparse.Namespace) -> int:
     for _, error in failed:
         code = error.exit_code
         complain(error)
+    for doubt in outcome.warnings:
+        warn(doubt)
     for artifact in built:
         warn_of_int8(artifact.path, artifact.spec)
     if options.json:
-        report: dict[str, Any] = {"artifacts": [artifact.to_dict() for artifact in built]}
+        report: dict[str, Any] = {
+            "artifacts": [artifact.to_dict() for artifact in built],
+            "warnings": outcome.warnings,
+        }
         if failed:
             report["failed"] = [{"target": name, "error": str(error)} for name, error in failed]
         print_json(report)
@@ -222,7 +294,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
 
         calibration = Calibration(**shared.calibration_options(options))
     return build(
-        options.source,
+        _source(options),
         targets=[target.strip() for target in options.to.split(",") if target.strip()],
         out=options.out,
         name=options.name,
@@ -238,9 +310,19 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         sampling=options.sampling,
         order=options.order,
         input=options.input,
+        output_kind=options.output_kind,
         batch=options.batch,
         weights_key=options.weights_key,
         family=options.family,
+        bn_eps=options.bn_eps,
+        head=options.head,
+        head_activation=options.head_activation,
+        golden=options.golden,
+        strict=options.strict,
+        output=options.output,
+        module=options.module,
+        args=_arguments(options.args),
+        trust_code=options.trust_code,
         calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,
@@ -248,6 +330,31 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         progress=progress,
         keep_going=True,
     )
+
+
+def _source(options: argparse.Namespace) -> Path | str | None:
+    """Return the source: SOURCE, or the weights of a module."""
+    source: Path | str | None = options.source
+    if options.module is None and options.weights is not None:
+        raise UsageError("--weights are those of --module; give that too, or SOURCE alone")
+    if options.module is not None and source is not None:
+        raise UsageError(
+            f"both {source} and --module were given; give the weights of the module as --weights"
+        )
+    return source if options.module is None else options.weights
+
+
+def _arguments(text: str | None) -> dict[str, Any] | None:
+    """Return the arguments of a module's factory."""
+    if text is None:
+        return None
+    try:
+        arguments = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--args is not JSON ({error}); give an object such as {_ARGS}") from error
+    if not isinstance(arguments, dict):
+        raise UsageError(f"--args is {reprlib.repr(text)}; give an object such as {_ARGS}")
+    return arguments
 
 
 def show(built: list[Built]) -> None:

@@ -15,6 +15,13 @@ from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.spec import ModelSpec
 
 _SHOWN_LABELS = 4
+_PARTS = ("weights", "normalisation", "preprocessing", "labels")  # that a golden pair may prove
+_OUTPUTS = {
+    "logits": "logits, of which the softmax is taken",
+    "probabilities": "probabilities, which sum to 1",
+    "sigmoid": "the probability of each class by itself",
+    "values": "values, which are no classes",
+}
 
 
 def add(verbs: Verbs) -> None:
@@ -94,18 +101,44 @@ def show(artifact: Artifact, as_json: bool) -> None:
         "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
         "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
         "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
-        "classes": f"{len(spec.labels)}: {labels}",
+        "values" if spec.output.kind == "values" else "classes": f"{len(spec.labels)}: {labels}",
         "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
         f"{clip.order} order",
         "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
         "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
+        "output": _OUTPUTS[spec.output.kind],
         "source": json.dumps(spec.source),
         "parity": json.dumps(spec.parity),
+        **_proof_rows(spec),
         **int8_rows(spec),
     }
     for name, value in rows.items():
         print(f"{name:>9}  {value}")
+
+
+def _proof_rows(spec: ModelSpec) -> dict[str, str]:
+    """Return what a golden pair proved of the contract and what it did not, and what is doubtful.
+
+    Records that other tools wrote may have other fields, which only JSON shows.
+    """
+    checks = spec.checks or {}
+    golden = checks.get("golden")
+    pair = golden if isinstance(golden, dict) else {}
+    proven: list[str] = []
+    unproven: list[str] = []
+    for part in _PARTS:
+        (proven if isinstance(pair.get(part), dict) else unproven).append(part)
+    if "labels" in proven and isinstance(outputs := pair["labels"].get("outputs"), list):
+        proven[-1] = f"{len(outputs)} of {len(spec.labels)} labels"
+    rows = {}
+    if proven:
+        rows["proven"] = f"{', '.join(proven)}, by golden pair {pair.get('file')}"
+    if unproven:
+        rows["unproven"] = f"{', '.join(unproven)} (see export --golden)"
+    if isinstance(warnings := checks.get("warnings"), list) and warnings:
+        rows["warning"] = "; ".join(map(str, warnings))
+    return rows
 
 
 def _resize_text(spec: ModelSpec) -> str:

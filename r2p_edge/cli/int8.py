@@ -44,8 +44,10 @@ def print_int8_rows(spec: ModelSpec) -> None:
 
 
 def warn_of_int8(path: Path, spec: ModelSpec) -> None:
-    """Print a warning on stderr if an int8 artifact is not recommended."""
+    """Warn on stderr if an int8 artifact is not recommended, or its labels are doubtful."""
     from r2p_edge.calibration.calibrate import warning_of
 
     if (warning := warning_of(spec)) is not None:
         warn(f"{path}: {warning}")
+    if isinstance(doubt := (spec.accuracy or {}).get("doubt"), str):
+        warn(f"{path}: {doubt}")

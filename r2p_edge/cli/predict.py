@@ -71,7 +71,7 @@ def show(video: str, prediction: Prediction, top: int) -> None:
         notes.append("truncated")
     print(without_password(video) + (f"  ({', '.join(notes)})" if notes else ""))
     for label, score in prediction.top(top):
-        print(f"  {score:7.2%}  {label}")
+        print(f" {prediction.shown(score)}  {label}")
     timing = prediction.timing
     print(
         f"  {timing.total:.0f} ms: decode {timing.decode:.1f}, preprocess {timing.preprocess:.1f}, "

@@ -179,7 +179,11 @@ def show(answer: Prediction) -> None:
     """Print one answer for people."""
     live = answer.live
     assert live is not None
-    label = "(nothing moves)" if live.still else answer.label or "(no label)"
+    label, score = answer.label or "(no label)", answer.score
+    if live.still:
+        label = "(nothing moves)"
+    elif answer.kind == "values":
+        label, score = answer.top(1)[0]
     notes = [f"{live.age_ms:.0f} ms old"]
     if answer.coverage < 1:
         notes.append(f"{answer.coverage:.0%} of the frames are real")
@@ -191,5 +195,5 @@ def show(answer: Prediction) -> None:
         if count:
             notes.append(f"{count} {name}")
     print(
-        f"{answer.span[1]:10.2f} s  {answer.score:7.2%}  {label}  ({', '.join(notes)})", flush=True
+        f"{answer.span[1]:10.2f} s {answer.shown(score)}  {label}  ({', '.join(notes)})", flush=True
     )

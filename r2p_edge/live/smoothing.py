@@ -21,9 +21,11 @@ class Decision:
         majority: instead, let this many newest windows vote: scores are shares of the votes.
         hysteresis: a label stays until the score of another class is higher by more than this.
         min_score: a window whose best score is lower has no label.
+        classes: the scores are those of classes; values have no labels.
 
     Raises:
-        UsageError: an argument is out of its range, or smoothing and majority are both given.
+        UsageError: an argument is out of its range, smoothing and majority are both given, or
+            anything but smoothing where there are no classes.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Decision:
         majority: int | None,
         hysteresis: float,
         min_score: float,
+        *,
+        classes: bool = True,
     ) -> None:
         if smoothing is not None and majority is not None:
             raise UsageError("smoothing and majority exclude each other; choose one")
@@ -43,7 +47,13 @@ class Decision:
             check_count("majority", majority)
         for name, value in (("hysteresis", hysteresis), ("min_score", min_score)):
             check_number(name, value, lambda x: 0 <= x <= 1, "a number from 0 to 1")
-        self._weight = smoothing
+        given = {"majority": majority, "hysteresis": hysteresis, "min_score": min_score}
+        if not classes and (named := [name for name, value in given.items() if value]):
+            raise UsageError(
+                f"{', '.join(named)} chooses between classes, and this model gives values; leave "
+                "it out"
+            )
+        self._weight, self._classes = smoothing, classes
         self._hysteresis, self._min_score = hysteresis, min_score
         self._votes: deque[int] | None = None if majority is None else deque(maxlen=majority)
         self._run = -1
@@ -70,6 +80,8 @@ class Decision:
             if self._mean is not None:
                 scores = self._weight * scores + (1 - self._weight) * self._mean
             self._mean = scores
+        if not self._classes:
+            return scores, None
         if self._votes is not None:
             self._votes.append(int(scores.argmax()))
             scores = np.bincount(self._votes, minlength=len(scores)) / len(self._votes)

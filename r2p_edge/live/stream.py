@@ -17,7 +17,7 @@ from r2p_edge.live.arguments import check_count, check_number
 from r2p_edge.live.buffer import MANY_BREAKS, ClipBuffer, ClipWindow
 from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.live.smoothing import Decision
-from r2p_edge.prediction import Live, Prediction
+from r2p_edge.prediction import Live, Prediction, score_kind
 from r2p_edge.video.source import frame_from_item
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Stream:
 
     Raises:
         SpecError: the model reads files by frame number, which a stream cannot provide.
-        UsageError: an argument is out of its range.
+        UsageError: an argument is out of its range, or is about classes and the model gives values.
     """
 
     def __init__(
@@ -88,7 +88,10 @@ class Stream:
         self.name = name
         self._shown_name = without_password(name or "the stream")
         self._predictor, self._clock, self._color = predictor, clock, color
-        self._decision = Decision(smoothing, majority, hysteresis, min_score)
+        self._kind = score_kind(predictor.spec.output.kind)
+        self._decision = Decision(
+            smoothing, majority, hysteresis, min_score, classes=self._kind != "values"
+        )
         self._deciding = threading.Lock()
         self._warned: set[type[Warning]] = set()
         self.buffer = ClipBuffer(
@@ -160,6 +163,7 @@ class Stream:
             device=predictor.device,
             precision=predictor.precision,
             timing=timing,
+            kind=self._kind,
             live=Live(
                 source=self.name,
                 label=None if best is None else spec.labels[best],

@@ -7,6 +7,7 @@ from r2p_edge.spec.parts import (
     ClipSpec,
     CropSpec,
     InputSpec,
+    OutputKind,
     OutputSpec,
     ResizeSpec,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "CropSpec",
     "InputSpec",
     "ModelSpec",
+    "OutputKind",
     "OutputSpec",
     "ResizeSpec",
     "parse_json",

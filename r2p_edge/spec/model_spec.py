@@ -27,7 +27,7 @@ _FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
 
 _CLIP_BYTES = 1 << 30  # of one clip's pixels: 16 frames of 4096x4096 are 0.8 GB
 
-_RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with")
+_RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with", "checks")
 _CONTRACT = (
     "labels",
     "input",
@@ -55,6 +55,7 @@ class ModelSpec:
         source: file, sha256 and dialect of the trained model.
         calibration, parity, accuracy, target, built_with: records of how the artifact came
             to be; they do not decide its answer.
+        checks: what was proven of the contract, and what speaks against it; see `Checks`.
 
     Raises:
         SpecError: a field is missing, unknown, of the wrong type or out of range, contradicts
@@ -80,6 +81,7 @@ class ModelSpec:
     accuracy: Mapping[str, Any] | None = None
     target: Mapping[str, Any] | None = None
     built_with: Mapping[str, Any] | None = None
+    checks: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("labels", "mean", "std"):
@@ -164,9 +166,15 @@ class ModelSpec:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the spec as plain JSON types, `format` first."""
-        text = json.dumps(dataclasses.asdict(self), allow_nan=False)
-        return {"format": FORMAT, **json.loads(text)}
+        """Return the spec as plain JSON types, `format` first.
+
+        `checks` is left out where there are none, so that a model without them is written as it
+        was before they existed.
+        """
+        fields = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+        if self.checks is None:
+            del fields["checks"]
+        return {"format": FORMAT, **fields}
 
     def to_json(self) -> str:
         """Return the spec as a JSON text of one line."""

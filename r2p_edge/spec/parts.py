@@ -8,6 +8,9 @@ from typing import Literal
 from r2p_edge.errors import SpecError
 from r2p_edge.spec.checks import check_text, check_whole, is_number, shown
 
+OutputKind = Literal["logits", "probabilities", "sigmoid", "values"]
+"""Meaning of a model's outputs, see `OutputSpec`."""
+
 LONGEST_SIDE = 32_767
 """Longest side of a frame in pixels; the kernels that resize, like OpenCV, count in 16 bits."""
 
@@ -49,14 +52,16 @@ class OutputSpec:
     """Output tensor of the model, (N, classes) float32.
 
     Attributes:
-        kind: "logits" if softmax is still to be applied, else "probabilities".
+        kind: "logits" if softmax is still to be applied; "probabilities", of which a clip's sum
+            to 1; "sigmoid" for probabilities of classes that do not exclude each other; or
+            "values" for numbers that are no classes, as of a regression.
 
     Raises:
         SpecError: `name` is blank.
     """
 
     name: str = "logits"
-    kind: Literal["logits", "probabilities"] = "logits"
+    kind: OutputKind = "logits"
 
     def __post_init__(self) -> None:
         check_text("output.name", self.name)

@@ -49,7 +49,7 @@ IMPORTING = {
     "torch.load": "import torch\nread = torch.load",
     "read": (
         "from r2p_edge.export.checkpoints.torch import read_torch_file\n"
-        "read = lambda path: read_torch_file(open(path, 'rb'))"
+        "read = lambda path: read_torch_file(open(path, 'rb')).arrays"
     ),
     "whole": "from r2p_edge.export.checkpoints.read import read_checkpoint as read",
 }
@@ -58,7 +58,7 @@ IMPORTING = {
 def read(path: Path) -> object:
     """Read the arrays of a file."""
     with path.open("rb") as file:
-        return read_torch_file(file)
+        return read_torch_file(file).arrays
 
 
 def memory_mb(name: str, small: Path, whole: Path) -> float:

@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 from video_folders import LABELS, LIST, NAMES, touch
 
-from r2p_edge.calibration.class_names import class_finder
 from r2p_edge.calibration.ucf101 import check_unreadable, list_videos
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.presets import preset
+from r2p_edge.spec.class_names import class_finder
 
 
 def names(listing):

@@ -70,8 +70,9 @@ def test_bad_exports(fails, tmp_path):
     fails(USAGE, "no target tflite; choose from onnx", *unknown)
     fails(USAGE, "kinetics400-torchvision", "export", weights, "--out", out, "--preset", "ucf")
     # Without a preset, those that fit are listed.
-    fails(USAGE, "12 classes but does not say how it was trained", "export", weights, "--out", out)
-    fails(USAGE, "(motion fit)", "export", weights, "--out", out)
+    untold = "12 classes and the names of torchvision's networks, but does not say how it was"
+    fails(USAGE, untold, "export", weights, "--out", out)
+    fails(USAGE, "give --preset motion, or --spec", "export", weights, "--out", out)
     fails(MODEL, "labels", "export", weights, "--out", out, "--preset", "kinetics400-torchvision")
     fails(USAGE, "batch is 0", "export", "motion", "--out", out, "--batch", 0)
     for option, value, message in (
@@ -169,10 +170,12 @@ def test_presets_that_fit_an_onnx_source(fails, pictures, tmp_path):
     listed("has 400 classes", pictures)
     listed("(kinetics400-torchvision, kinetics400-gluoncv fit)", pictures)
     path = tmp_path / "other.onnx"
-    listed("(ucf101-mindspore fit)", mean_model(path, (1, 3, "T", "H", "W"), 101))
-    listed("(kinetics400-vmz, kinetics400-ig65m fit)", mean_model(path, (1, 3, 32, 112, 112), 400))
-    listed("--labels or --spec", mean_model(path, (1, 3, 8, 112, 112), 400))
-    listed("--labels or --spec", mean_model(path, (1, 3, 16, 224, 224), 400))
+    open_sizes = mean_model(path, (1, 3, "T", "H", "W"), 101)
+    listed("(ucf101-mindspore, ucf101-jfzhang95, ucf101-leftthomas, ucf101-vcop fit)", open_sizes)
+    longer = mean_model(path, (1, 3, 32, 112, 112), 400)
+    listed("(kinetics400-vmz, kinetics400-ig65m, kinetics400-gluoncv-v2 fit)", longer)
+    listed("(kinetics400-pytorchvideo fit)", mean_model(path, (1, 3, 16, 224, 224), 400))
+    listed("--labels or --spec", mean_model(path, (1, 3, 4, 112, 112), 400))
     path.write_bytes(b"\x08\x07\x3a\x05")
     fails(MODEL, "not a whole ONNX file", "export", path, "--out", tmp_path / "out")
 

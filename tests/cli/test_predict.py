@@ -13,6 +13,7 @@ from requirements import needs
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration import motion
 from r2p_edge.runtimes.openvino import OpenVino
+from r2p_edge.spec import OutputSpec
 
 
 def test_predict_json(run, model, clip):
@@ -56,6 +57,20 @@ def test_predict_for_people(run, motion_model, clip, data, tmp_path):
     assert "10 frames a second" in slow
     assert damaged.startswith("r2p-edge: warning: ")
     assert "decord_corrupted.mp4 is damaged" in damaged
+
+
+def test_values_for_people(run, clip, tmp_path):
+    spec = spec_of_brightness(output=OutputSpec(kind="values"), labels=("EF",))
+    model = brightness_model(tmp_path / "ef.onnx", spec, outputs=1)
+    code, output, _ = run("predict", model, clip)
+    assert code == 0
+    line = output.splitlines()[1]
+    assert line.endswith("  EF")
+    assert "%" not in line
+    info = run("info", model)[1]
+    assert "values  1: EF\n" in info
+    assert "output  values, which are no classes\n" in info
+    assert "EF" in run("stream", model, clip, "--every", 1)[1].splitlines()[0]
 
 
 def test_one_bad_file_among_good_ones(run, model, clip, tmp_path):

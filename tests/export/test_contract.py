@@ -6,7 +6,7 @@ from networks import SMALL, spec_for
 from requirements import needs
 
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
-from r2p_edge.export.contract import contract_of, find_source, with_input
+from r2p_edge.export.contract import contract_of, facts_of, find_source, with_input
 from r2p_edge.export.presets import preset
 from r2p_edge.spec import InputSpec
 
@@ -17,7 +17,8 @@ SPEC = spec_for(SMALL["classes"], name="net")
 
 def contract(source, **options):
     nothing = dict.fromkeys(("preset_name", "spec", "labels", "name", "size", "input"))
-    return contract_of(find_source(source), **{**nothing, "clip": {}, **options})
+    model = find_source(source)
+    return contract_of(model, facts_of(model), **{**nothing, "clip": {}, **options})
 
 
 def test_the_bundled_model_has_its_preset():
@@ -41,7 +42,9 @@ def test_a_checkpoint_is_named_for_its_file(small_checkpoint):
 
 
 def test_what_says_how_a_model_was_trained(small_checkpoint, tmp_path):
-    with pytest.raises(UsageError, match=r"has 7 classes but does not say .* of .* with --labels"):
+    with pytest.raises(
+        UsageError, match=r"has 7 classes and the names of gluoncv's .*-gluoncv with"
+    ):
         contract(small_checkpoint)
     with pytest.raises(UsageError, match="both a preset and a spec were given"):
         contract(small_checkpoint, preset_name="motion", spec=SPEC)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,23 @@ from r2p_edge.spec import ModelSpec
 
 @pytest.mark.parametrize("item", PRESETS.values(), ids=PRESETS)
 def test_every_preset_makes_a_spec(item: Preset) -> None:
-    assert len(item.labels) == len(set(item.labels)) == item.classes
-    spec = item.spec(name="m", arch="r2plus1d_18", source={"file": "m.pth"}, precision="fp16")
-    assert (spec.arch, spec.precision, spec.labels) == ("r2plus1d_18", "fp16", item.labels)
+    labels = [f"class {number}" for number in range(item.classes)]
+    if item.label_file is not None:
+        labels = list(item.labels)
+        assert len(labels) == len(set(labels)) == item.classes
+    spec = item.spec(
+        name="m",
+        arch="r2plus1d_18",
+        source={"file": "m.pth"},
+        precision="fp16",
+        labels=labels if item.label_file is None else None,
+    )
+    assert (spec.arch, spec.precision, spec.labels) == ("r2plus1d_18", "fp16", tuple(labels))
     for field in ("clip", "resize", "crop", "scale", "mean", "std"):
         assert getattr(spec, field) == getattr(item, field)
-    assert spec.input_shape == (1, item.clip.frames, 112, 112, 3)
+    size = 224 if {"mmaction2", "pytorchvideo"} & set(item.families) else 112
+    assert spec.input_shape == (1, item.clip.frames, size, size, 3)
+    assert (spec.input.color, spec.input.layout) == (item.color, "NTHWC")
     assert set(item.families) <= FAMILIES.keys()
     assert ModelSpec.from_json(spec.to_json()) == spec
 
@@ -37,20 +50,69 @@ def test_spec_with_other_labels_and_fields() -> None:
         item.spec(name="m", frames=8)
 
 
+def test_a_preset_without_names_of_classes() -> None:
+    with pytest.raises(UsageError, match=r"preset kinetics700-kenshohara has no names .*700 outp"):
+        preset("kinetics700-kenshohara").spec(name="m")
+    assert preset("kinetics700-kenshohara").spec(name="m", labels=["a"]).labels == ("a",)
+
+
+def test_every_family_of_pytorch_has_a_preset() -> None:
+    told = {name for item in PRESETS.values() for name in item.families}
+    rest = {name for name in FAMILIES if name not in told}
+    variants = {name for name in rest if name.endswith(("-a", "-no-pool", "-pool1"))}
+    assert rest - variants == {"mindspore-zjut"}  # 16 frames of a whole video
+
+
+FIGURES = {
+    "fewshot_r2plus1d_18": "fewshot",
+    "gluoncv_r2plus1d_v1_resnet18": "kinetics400-gluoncv",
+    "ig65m_r2plus1d_34_32": "kinetics400-ig65m",
+    "jfzhang95_r2plus1d": "ucf101-jfzhang95",
+    "kenshohara_r2plus1d_18": "kinetics700-kenshohara",
+    "leftthomas_r2plus1d": "ucf101-leftthomas",
+    "mmaction2_r2plus1d_r34": "kinetics400-mmaction2",
+    "pytorchvideo_r2plus1d_r50": "kinetics400-pytorchvideo",
+    "torchvision_r2plus1d_18": "kinetics400-torchvision",
+    "tsp_r2plus1d_18": "activitynet-tsp",
+}
+"""Presets by the files of the test data that have their figures."""
+
+
+@pytest.mark.parametrize("file", FIGURES)
+def test_figures_of_the_repositories(data: Path, file: str) -> None:
+    known = json.loads((data / "zoo" / f"{file}.json").read_text())
+    wanted, item = known["preprocessing"], PRESETS[FIGURES[file]]
+    assert item.clip.frames == wanted["frames"]
+    assert item.clip.interval == wanted.get("training_interval", wanted["interval"])
+    assert item.clip.fps == (wanted["fps"] or item.clip.fps)
+    resize = {key: wanted["resize"][key] for key in ("height", "width") if key in wanted["resize"]}
+    assert item.resize.mode == wanted["resize"]["kind"]
+    assert {"size": wanted["resize"].get("size"), **resize}.items() <= vars(item.resize).items()
+    assert (item.crop.height, item.crop.width) == (112, 112) or wanted["crop"]["height"] == 224
+    for pixel in (0.0, 200.0):
+        found = (pixel * item.scale - np.array(item.mean)) / item.std
+        expected = (pixel * wanted["scale"] - np.array(wanted["mean"])) / wanted["std"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert item.color == wanted["color"]
+    assert item.classes == known["output"]["classes"]
+
+
 def test_unknown_preset() -> None:
     with pytest.raises(UsageError, match=r"preset ucf does not exist; .*ucf101-mindspore"):
         preset("ucf")
 
 
 def test_fitting_presets() -> None:
-    kinetics = ["kinetics400-torchvision", "kinetics400-gluoncv"]
-    longer = ["kinetics400-vmz", "kinetics400-ig65m"]
-    assert sorted(fitting_presets(400)) == sorted(kinetics + longer)
-    assert fitting_presets(400, frames=16, size=(112, 112)) == kinetics
-    assert fitting_presets(400, frames=32) == longer
-    assert fitting_presets(400, frames=8) == []
-    assert fitting_presets(400, size=(224, 224)) == []
-    assert fitting_presets(101) == ["ucf101-mindspore"]
+    shorter = ["kinetics400-torchvision", "kinetics400-gluoncv"]
+    longer = ["kinetics400-vmz", "kinetics400-ig65m", "kinetics400-gluoncv-v2"]
+    larger = ["kinetics400-mmaction2", "kinetics400-mmaction2-32x2", "kinetics400-pytorchvideo"]
+    assert sorted(fitting_presets(400)) == sorted([*shorter, *longer, *larger, "kinetics400-irhum"])
+    assert fitting_presets(400, frames=16, size=(112, 112)) == shorter
+    assert fitting_presets(400, frames=32, size=(112, 112)) == longer
+    assert fitting_presets(400, frames=8) == ["kinetics400-mmaction2", "kinetics400-irhum"]
+    assert fitting_presets(400, size=(224, 224)) == larger
+    assert fitting_presets(101, frames=32) == ["ucf101-leftthomas"]
+    assert fitting_presets(700) == ["kinetics700-kenshohara"]
     assert fitting_presets(12) == ["motion"]
     assert fitting_presets(5) == []
 

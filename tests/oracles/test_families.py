@@ -13,7 +13,9 @@ from networks import FLOAT, spec_for
 from parity_checks import answers_of_each_form
 from requirements import needs
 
+from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
+from r2p_edge.export.checkpoints.families import FAMILIES
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.verify.reference import reference_logits
 
@@ -121,66 +123,201 @@ def irhum(*, norm: bool) -> Any:
     return Features() if norm else Classifier()
 
 
-def kenshohara_50() -> Any:
-    """Return kenshohara's network of bottlenecks, here with one or two of them in a stage."""
+def plain(inputs: int, outputs: int, stride: int = 1) -> Any:
+    """Return a convolution of one number in time and space."""
     from torch import nn
 
-    def plain(inputs: int, outputs: int, stride: int = 1) -> Any:
-        return nn.Conv3d(inputs, outputs, 1, stride, bias=False)
+    return nn.Conv3d(inputs, outputs, 1, stride, bias=False)
 
-    class Bottleneck(nn.Module):
-        def __init__(self, inputs: int, planes: int, stride: int) -> None:
-            super().__init__()
-            outputs = 4 * planes
-            self.conv1, self.bn1 = plain(inputs, planes), nn.BatchNorm3d(planes)
-            self.conv2_s, self.conv2_t = halves(planes, planes, 3, 3, stride, bias=False)
-            self.bn2_s = nn.BatchNorm3d(self.conv2_s.out_channels)
-            self.bn2_t = nn.BatchNorm3d(planes)
-            self.conv3, self.bn3 = plain(planes, outputs), nn.BatchNorm3d(outputs)
-            self.downsample = None
-            if stride != 1 or inputs != outputs:
-                shortcut = plain(inputs, outputs, stride)
-                self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(outputs))
 
-        def forward(self, x: Any) -> Any:
-            y = self.bn1(self.conv1(x)).relu()
-            y = self.bn2_s(self.conv2_s(y)).relu()
-            y = self.bn2_t(self.conv2_t(y)).relu()
-            y = self.bn3(self.conv3(y))
-            return (y + (x if self.downsample is None else self.downsample(x))).relu()
+def bottlenecks(build: Any, *, stem: Any, head: str, expansion: int = 4) -> Any:
+    """Return a network of stages layer1 to layer4, of one block or, in the second, of two.
+
+    Args:
+        build: returns a block of inputs, planes and stride.
+        stem: module before the first stage.
+        head: name of the classifier.
+        expansion: output channels of a block by its planes.
+    """
+    from torch import nn
 
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            first = WIDTHS[0]
-            self.conv1_s, self.conv1_t = halves(3, first, 7, 7, 1, bias=False)
-            self.conv1_s.stride = (1, 2, 2)
-            self.bn1_s = nn.BatchNorm3d(self.conv1_s.out_channels)
-            self.bn1_t = nn.BatchNorm3d(first)
-            self.maxpool = nn.MaxPool3d(3, 2, 1)
-            inputs = first
+            for name, part in stem.named_children():
+                setattr(self, name, part)
+            inputs = WIDTHS[0]
             for stage, planes in enumerate(WIDTHS, 1):
-                blocks = [Bottleneck(inputs, planes, 1 if stage == 1 else 2)]
-                inputs = 4 * planes
+                blocks = [build(inputs, planes, 1 if stage == 1 else 2)]
+                inputs = expansion * planes
                 if stage == 2:
-                    blocks.append(Bottleneck(inputs, planes, 1))
+                    blocks.append(build(inputs, planes, 1))
                 setattr(self, f"layer{stage}", nn.Sequential(*blocks))
-            self.fc = nn.Linear(inputs, CLASSES)
+            setattr(self, head, nn.Linear(inputs, CLASSES))
 
         def forward(self, x: Any) -> Any:
-            x = self.bn1_s(self.conv1_s(x)).relu()
-            x = self.maxpool(self.bn1_t(self.conv1_t(x)).relu())
+            x = type(stem).forward(self, x)
             x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-            return self.fc(x.mean((2, 3, 4)))
+            return getattr(self, head)(x.mean((2, 3, 4)))
 
     return Network()
+
+
+def kenshohara(*, basic: bool = False, pool: bool = True, shortcut: str = "B") -> Any:
+    """Return kenshohara's network, of the given block, pool and type of shortcut."""
+    from torch import nn
+    from torch.nn import functional
+
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1_s, self.conv1_t = halves(3, WIDTHS[0], 7, 7, 1, bias=False)
+            self.conv1_s.stride = (1, 2, 2)
+            self.bn1_s = nn.BatchNorm3d(self.conv1_s.out_channels)
+            self.bn1_t = nn.BatchNorm3d(WIDTHS[0])
+            self.maxpool = nn.MaxPool3d(3, 2, 1)
+
+        def forward(self, x: Any) -> Any:
+            x = self.bn1_t(self.conv1_t(self.bn1_s(self.conv1_s(x)).relu())).relu()
+            return self.maxpool(x) if pool else x
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, planes: int, stride: int) -> None:
+            super().__init__()
+            self.outputs, self.stride = planes if basic else 4 * planes, stride
+            if basic:
+                self.conv1_s, self.conv1_t = halves(inputs, planes, 3, 3, stride, bias=False)
+                self.bn1_s = nn.BatchNorm3d(self.conv1_s.out_channels)
+                self.bn1_t = nn.BatchNorm3d(planes)
+            else:
+                self.conv1, self.bn1 = plain(inputs, planes), nn.BatchNorm3d(planes)
+            own = 1 if basic else stride
+            self.conv2_s, self.conv2_t = halves(planes, planes, 3, 3, own, bias=False)
+            self.bn2_s = nn.BatchNorm3d(self.conv2_s.out_channels)
+            self.bn2_t = nn.BatchNorm3d(planes)
+            if not basic:
+                self.conv3, self.bn3 = plain(planes, 4 * planes), nn.BatchNorm3d(4 * planes)
+            self.changes = stride != 1 or inputs != self.outputs
+            if self.changes and shortcut == "B":
+                norm = nn.BatchNorm3d(self.outputs)
+                self.downsample = nn.Sequential(plain(inputs, self.outputs, stride), norm)
+
+        def forward(self, x: Any) -> Any:
+            if basic:
+                y = self.bn1_t(self.conv1_t(self.bn1_s(self.conv1_s(x)).relu())).relu()
+            else:
+                y = self.bn1(self.conv1(x)).relu()
+            y = self.bn2_t(self.conv2_t(self.bn2_s(self.conv2_s(y)).relu()))
+            y = y if basic else self.bn3(self.conv3(y.relu()))
+            if self.changes and shortcut == "B":
+                x = self.downsample(x)
+            elif self.changes:
+                x = functional.avg_pool3d(x, 1, self.stride)
+                x = functional.pad(x, (0, 0) * 3 + (0, self.outputs - x.shape[1]))
+            return (y + x).relu()
+
+    return bottlenecks(Block, stem=Stem(), head="fc", expansion=1 if basic else 4)
+
+
+def vmz_152() -> Any:
+    """Return VMZ's network of bottlenecks with use_pool1=False."""
+    from torch import nn
+
+    def norm(channels: int) -> Any:
+        return nn.BatchNorm3d(channels, eps=1e-3)
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, planes: int, stride: int) -> None:
+            super().__init__()
+            self.conv1 = nn.Sequential(plain(inputs, planes), norm(planes), nn.ReLU())
+            spatial, temporal = halves(planes, planes, 3, 3, stride, bias=False)
+            between = norm(spatial.out_channels)
+            both = nn.Sequential(spatial, between, nn.ReLU(), temporal)
+            self.conv2 = nn.Sequential(both, norm(planes), nn.ReLU())
+            self.conv3 = nn.Sequential(plain(planes, 4 * planes), norm(4 * planes))
+            self.downsample = None
+            if stride != 1 or inputs != 4 * planes:
+                shortcut = plain(inputs, 4 * planes, stride)
+                self.downsample = nn.Sequential(shortcut, norm(4 * planes))
+
+        def forward(self, x: Any) -> Any:
+            y = self.conv3(self.conv2(self.conv1(x)))
+            return (y + (x if self.downsample is None else self.downsample(x))).relu()
+
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            spatial, temporal = halves(3, WIDTHS[0], 3, 7, 1, bias=False)
+            spatial.stride = (1, 2, 2)
+            first, second = norm(spatial.out_channels), norm(WIDTHS[0])
+            self.stem = nn.Sequential(spatial, first, nn.ReLU(), temporal, second, nn.ReLU())
+
+        def forward(self, x: Any) -> Any:
+            return self.stem(x)
+
+    return bottlenecks(Block, stem=Stem(), head="fc")
+
+
+def gluoncv_v2() -> Any:
+    """Return GluonCV's ResNet_R2plus1Dv2 with batch norms, as its only function makes it."""
+    from torch import nn
+
+    def norm(channels: int) -> Any:
+        return nn.BatchNorm3d(channels, eps=1e-3)
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, planes: int, stride: int) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = plain(inputs, planes), norm(planes)
+            self.conv2_middle, self.conv2 = halves(planes, planes, 3, 3, stride, bias=False)
+            self.bn2_middle = norm(self.conv2_middle.out_channels)
+            self.bn2 = norm(planes)
+            self.conv3, self.bn3 = plain(planes, 4 * planes), norm(4 * planes)
+            self.down_sample = None
+            if inputs != 4 * planes:  # each stage's first block, the first stage's too
+                shortcut = plain(inputs, 4 * planes, stride)
+                self.down_sample = nn.Sequential(shortcut, norm(4 * planes))
+
+        def forward(self, x: Any) -> Any:
+            y = self.bn1(self.conv1(x)).relu()
+            y = self.bn2_middle(self.conv2_middle(y)).relu()
+            y = self.bn2(self.conv2(y)).relu()
+            y = self.bn3(self.conv3(y))
+            return (y + (x if self.down_sample is None else self.down_sample(x))).relu()
+
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1_middle, self.conv1 = halves(3, WIDTHS[0], 3, 7, 1, bias=False)
+            self.conv1_middle.stride = (1, 2, 2)
+            self.bn1_middle = norm(self.conv1_middle.out_channels)
+            self.bn1 = norm(WIDTHS[0])
+
+        def forward(self, x: Any) -> Any:
+            return self.bn1(self.conv1(self.bn1_middle(self.conv1_middle(x)).relu())).relu()
+
+    return bottlenecks(Block, stem=Stem(), head="out_fc")
 
 
 NETWORKS = {
     "irhum": lambda: irhum(norm=False),
     "vcop": lambda: irhum(norm=True),
-    "kenshohara-50": kenshohara_50,
+    "gluoncv-v2": gluoncv_v2,
+    "vmz-152-no-pool": vmz_152,
+    "kenshohara-no-pool": lambda: kenshohara(basic=True, pool=False),
+    "kenshohara-a": lambda: kenshohara(basic=True, shortcut="A"),
+    "kenshohara-a-no-pool": lambda: kenshohara(basic=True, pool=False, shortcut="A"),
+    "kenshohara-50": kenshohara,
+    "kenshohara-50-no-pool": lambda: kenshohara(pool=False),
+    "kenshohara-50-a": lambda: kenshohara(shortcut="A"),
+    "kenshohara-50-a-no-pool": lambda: kenshohara(pool=False, shortcut="A"),
 }
+ALONE = ("irhum", "vcop", "gluoncv-v2")
+"""Families whose names and shapes are no other's."""
+
+
+def test_every_family_without_an_oracle_is_here():
+    assert NETWORKS.keys() == {family.name for family in FAMILIES.values() if not family.oracle}
 
 
 def uneven(network: Any) -> Any:
@@ -195,9 +332,10 @@ def uneven(network: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("wrap", ["", "module.backbone."])
-def test_logits_are_those_of_a_network_from_the_source(name, wrap):
+def test_logits_are_those_of_a_network_from_the_source(name):
     import torch
+
+    wrap = "" if name in ALONE else "module.backbone."
 
     torch.manual_seed(0)
     module = uneven(NETWORKS[name]())
@@ -205,7 +343,10 @@ def test_logits_are_those_of_a_network_from_the_source(name, wrap):
     with torch.no_grad():
         expected = module(clip).numpy()
     arrays = {f"{wrap}{key}": value.numpy() for key, value in module.state_dict().items()}
-    named = canonical_parameters(arrays)
+    if name not in ALONE:
+        with pytest.raises(CheckpointError, match=rf"of several families.*\b{name}: "):
+            canonical_parameters(arrays)
+    named = canonical_parameters(arrays, None if name in ALONE else name)
     assert named.family.name == name
     network = network_from_parameters(named.parameters, named.family, named.names)
     largest = np.abs(expected).max()

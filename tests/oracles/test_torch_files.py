@@ -186,7 +186,7 @@ def read_without_torch(path: Path, key: str | None = None) -> dict[str, np.ndarr
     """Read a file while PyTorch cannot be imported."""
     with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
         patch.setitem(sys.modules, "torch", None)
-        return read_torch_file(file, key)
+        return read_torch_file(file, key).arrays
 
 
 def assert_same(found: dict[str, np.ndarray], tensors: dict[str, Any]) -> None:

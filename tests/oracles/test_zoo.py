@@ -51,7 +51,7 @@ FAMILIES = {
 }
 """The family that each file of R(2+1)D is of."""
 
-AMBIGUOUS = ("fewshot", "vmz", "vmz-pool1")
+AMBIGUOUS = ("fewshot", "kenshohara", "vmz", "vmz-152", "vmz-pool1")
 """Families of the same names and shapes."""
 
 OTHERS = {

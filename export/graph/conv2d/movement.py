@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import onnx
 
@@ -27,13 +29,17 @@ def lower_transpose(graph: LoweredGraph, node: onnx.NodeProto) -> None:
 
 
 def lower_concat(graph: LoweredGraph, node: onnx.NodeProto) -> None:
-    """Lower a Concat."""
+    """Lower a Concat; inputs without elements add nothing to it."""
     shape = graph.shape(node.output[0])
     axis = attributes(node)["axis"] % len(shape)
-    layout = common_layout(graph, node.input, shape)
+    filled = [name for name in node.input if 0 not in graph.shape(name)]
+    if len(filled) == 1:
+        graph.values[node.output[0]] = graph.value(filled[0])
+        return
+    layout = common_layout(graph, filled, shape)
     if outermost(layout, shape, axis) is None:
         layout = refined(layout, shape, [axis]) or layout
-    parts = [operand(graph, name, layout, graph.shape(name)) for name in node.input]
+    parts = [operand(graph, name, layout, graph.shape(name)) for name in filled]
     (stored,) = (i for i, group in enumerate(layout) if axis in group)
     graph.copy(node, parts, layout, axis=stored)
 
@@ -42,9 +48,15 @@ def lower_split(graph: LoweredGraph, node: onnx.NodeProto) -> None:
     """Lower a Split."""
     value = graph.value(node.input[0])
     axis = attributes(node).get("axis", 0) % len(value.shape)
+    sizes = [graph.shape(name)[axis] if name else 0 for name in node.output]
+    if 0 in sizes:  # the parts without elements are constants already
+        for name, size, end in zip(node.output, sizes, accumulate(sizes)):
+            if name:
+                graph.values[name] = sliced(graph, value, axis, end - size, 1, size, name)
+        return
     value, stored, unit = graph.outermost(value, axis)
-    sizes = graph.ints(*(graph.shape(name)[axis] * unit for name in node.output))
-    graph.copy(node, [value.name, sizes], value.layout, axis=stored, num_outputs=None)
+    inputs = [value.name, graph.ints(*(size * unit for size in sizes))]
+    graph.copy(node, inputs, value.layout, axis=stored, num_outputs=None)
 
 
 def lower_slice(graph: LoweredGraph, node: onnx.NodeProto) -> None:
@@ -75,8 +87,8 @@ def lower_gather(graph: LoweredGraph, node: onnx.NodeProto) -> None:
     """Lower a Gather."""
     value, output = graph.value(node.input[0]), node.output[0]
     indices = graph.array(node.input[1])
-    if indices is None or indices.ndim > 1:
-        raise LoweringError("its indices are not a constant vector")
+    if indices is None:
+        raise LoweringError("its indices are not constant")
     axis = attributes(node).get("axis", 0) % len(value.shape)
     value, (stored,) = graph.apart(value, [axis])
     places = graph.ints(*(int(i) % value.shape[axis] for i in indices.reshape(-1)))

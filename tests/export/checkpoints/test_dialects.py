@@ -12,7 +12,8 @@ from requirements import needs
 
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
-from r2p_edge.export.checkpoints.families import FAMILIES
+from r2p_edge.export.checkpoints.layers import Layer
+from r2p_edge.export.checkpoints.network import Norm
 
 Parameters = dict[str, np.ndarray]
 
@@ -127,6 +128,55 @@ def test_families_of_the_same_names_and_shapes() -> None:
         canonical_parameters(parameters, "resnet")
 
 
+def layers_of(parameters: Parameters, eps: float, **pools: dict[str, Any]) -> dict[str, Layer]:
+    layers = {name: Layer("torch.nn.modules.pooling.MaxPool3d", p) for name, p in pools.items()}
+    for name in parameters:
+        module, _, leaf = name.rpartition(".")
+        if leaf == "running_var":
+            layers[module] = Layer("torch.nn.modules.batchnorm.BatchNorm3d", {"eps": eps})
+    return layers
+
+
+def test_what_a_file_says_decides_among_families() -> None:
+    parameters = to_torchvision(small(per_conv=True))
+    pool = {"kernel_size": (1, 3, 3), "stride": (1, 2, 2), "padding": (0, 1, 1)}
+    for eps, pools, family in (
+        (1e-3, {}, "vmz"),
+        (1e-3, {"pool": pool}, "vmz-pool1"),
+        (1e-5, {}, "fewshot"),
+        (1e-5, {"pool": pool}, "vmz-pool1"),
+        (0.5, {}, "vmz"),
+    ):
+        layers = layers_of(parameters, eps, **pools)
+        named = canonical_parameters(parameters, layers=layers)
+        assert (named.family.name, named.decided) == (family, "layers")
+        assert named.network().stem[1] == Norm("bn1", eps)
+    with pytest.raises(
+        CheckpointError, match=r"of vmz-pool1, but the file has none for a max pool"
+    ):
+        canonical_parameters(parameters, "vmz-pool1", layers=layers)
+    with pytest.raises(CheckpointError, match=r"other of \(3, 3, 3\) for a max pool, and that fam"):
+        canonical_parameters(
+            parameters,
+            layers=layers_of(parameters, 1e-3, other=pool | {"kernel_size": 3, "padding": 1}),
+        )
+
+
+def test_an_epsilon_decides_among_families() -> None:
+    parameters = to_torchvision(small(per_conv=True))
+    named = canonical_parameters(parameters, bn_eps=1e-5)
+    assert (named.family.name, named.decided) == ("fewshot", "--bn-eps")
+    for eps, hints in ((1e-3, []), (1e-4, ["torchvision"])):
+        with pytest.raises(CheckpointError, match=r"of several families.*vmz-pool1"):
+            canonical_parameters(parameters, hints=hints, bn_eps=eps)
+    named = canonical_parameters(parameters, hints=["vmz"], bn_eps=1e-4)
+    assert (named.family.name, named.decided) == ("vmz", "preset")
+    assert named.network().stem[1] == Norm("bn1", 1e-4)
+    for eps in (0, -1e-5, 1, float("nan")):
+        with pytest.raises(UsageError, match=f"bn_eps is {eps}; it must be between 0 and 1"):
+            canonical_parameters(parameters, bn_eps=eps)
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -168,8 +218,7 @@ def test_what_is_around_a_network_goes() -> None:
         ({"layer5.0.conv.weight": (2, 1, 1, 1, 1)}, "layer5.0.conv.weight is left over"),
         ({"layer9.extra": (3,)}, "layer9.extra is left over"),
         ({"lstm.weight_ih_l0": (96, 24)}, "lstm.weight_ih_l0 is left over"),
-        ({"other.weight": (3, 24), "other.bias": (3,), "loss.weight": (7,)}, None),
-        ({"fc2.weight": (3, 7)}, r"classifier has several layers \(fc, fc2\)"),
+        ({"other.weight": (3, 9), "other.bias": (3,), "loss.weight": (7,)}, None),
     ],
 )
 def test_what_belongs_to_a_network_does_not_go(extra: Any, message: str | None) -> None:
@@ -184,15 +233,12 @@ def test_what_belongs_to_a_network_does_not_go(extra: Any, message: str | None) 
 
 def test_classifiers() -> None:
     parameters = to_torchvision(small())
-    weight, bias = parameters.pop("fc.weight"), parameters.pop("fc.bias")
+    weight, _ = parameters.pop("fc.weight"), parameters.pop("fc.bias")
     with pytest.raises(CheckpointError, match=r"no classifier of them \(a matrix of 24 columns\)"):
         canonical_parameters(parameters)
     named = canonical_parameters({**parameters, "cls.0.weight": weight[..., None, None, None]})
     np.testing.assert_array_equal(named.parameters["fc.weight"], weight)
     assert not named.parameters["fc.bias"].any()
-    two = {"verb.weight": weight, "verb.bias": bias, "noun.weight": weight}
-    with pytest.raises(CheckpointError, match=r"has several classifiers \(verb, noun\); save"):
-        canonical_parameters({**parameters, **two})
 
 
 def test_a_missing_parameter_is_named_as_in_the_file() -> None:
@@ -217,8 +263,18 @@ def test_other_networks_are_refused(names: list[str], message: str) -> None:
     parameters = {name: np.zeros((1, 1, 1, 1, 1), np.float32) for name in names}
     with pytest.raises(CheckpointError, match=message) as caught:
         canonical_parameters(parameters)
-    assert "onnx_from_torch" in str(caught.value)
-    assert all(family in str(caught.value) for family in FAMILIES)
+    assert "onnx_from_torch(model, spec, path)" in str(caught.value)
+
+
+def test_the_nearest_family_is_named() -> None:
+    rules = (r"^(layer1\.0)\.conv1\.0\.", r"\1.first."), (r"^layer1", "stage1")
+    parameters = renamed(to_torchvision(small()), *rules)
+    with pytest.raises(CheckpointError, match="match no known family; nearest is") as caught:
+        canonical_parameters({f"net.{name}": array for name, array in parameters.items()})
+    message = str(caught.value)
+    assert "(net.stem.0.weight, " in message
+    assert "nearest is torchvision (pytorch/vision torchvision/models/video/resnet.py)" in message
+    assert "but layer1.0.conv1.0.0, layer1.0.conv1.0.1, " in message
 
 
 @needs("torchvision")

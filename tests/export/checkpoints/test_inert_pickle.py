@@ -141,14 +141,14 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs(name):
     data = BOMBS[name]
-    begun = time.monotonic()
+    begun = time.process_time()
     tracemalloc.start()
     try:
         outcome(data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - begun < SECONDS
+    assert time.process_time() - begun < SECONDS
     # An object takes some 200 bytes, whatever a pickle says of its length.
     assert peak < 200 * len(data) + 200_000
 
@@ -281,7 +281,7 @@ def test_ten_thousand_mutated_pickles():
     outcomes: collections.Counter[str] = collections.Counter()
     assert outcome(pickle.dumps(1)) == "read"
     for data in inputs(10_000):
-        begun, EVENTS = time.monotonic(), []
+        begun, EVENTS = time.process_time(), []
         tracemalloc.start()
         found = outcome(data)
         _, peak = tracemalloc.get_traced_memory()
@@ -289,7 +289,7 @@ def test_ten_thousand_mutated_pickles():
         events, EVENTS = EVENTS, None
         assert events == []
         assert peak < 2 * len(data) + 100_000
-        assert time.monotonic() - begun < SECONDS
+        assert time.process_time() - begun < SECONDS
         outcomes["read" if found == "read" else "refused"] += 1
         assert found == "read" or re.fullmatch("its pickle .+", found)
     assert min(outcomes["read"], outcomes["refused"]) > 2000

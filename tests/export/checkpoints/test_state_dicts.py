@@ -8,7 +8,7 @@ import pytest
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.inert_pickle import Global, Instance
-from r2p_edge.export.checkpoints.state_dicts import find_state_dict
+from r2p_edge.export.checkpoints.state_dicts import find_weights
 from r2p_edge.export.checkpoints.torch_pickle import Storage, TensorView
 
 
@@ -47,7 +47,7 @@ def module(key: str = "w", **children: Any) -> Instance:
     ],
 )
 def test_weights_are_found(wrap):
-    assert find_state_dict(wrap(weights())).keys() == weights().keys()
+    assert find_weights(wrap(weights())).tensors.keys() == weights().keys()
 
 
 def test_the_names_of_a_module():
@@ -57,7 +57,7 @@ def test_the_names_of_a_module():
         for prefix in ("", "stem.", "head.", "head.fc.")
         for leaf in ("weight", "running_mean")
     ]
-    assert list(find_state_dict({"net": net})) == names
+    assert list(find_weights({"net": net}).tensors) == names
 
 
 def test_several_sets_and_a_key():
@@ -66,19 +66,19 @@ def test_several_sets_and_a_key():
         CheckpointError,
         match=r"several sets of weights; choose one of model \(2 tensors\), ema\.module \(2 t",
     ):
-        find_state_dict(saved)
-    assert find_state_dict(saved, "ema.module") == saved["ema"]["module"]
-    assert find_state_dict(saved, ".") == {"mean": saved["mean"]}
+        find_weights(saved)
+    assert find_weights(saved, "ema.module").tensors == saved["ema"]["module"]
+    assert find_weights(saved, ".").tensors == {"mean": saved["mean"]}
     with pytest.raises(
         CheckpointError, match=r"no weights under the key ema; choose one of \. \(1"
     ):
-        find_state_dict(saved, "ema")
+        find_weights(saved, "ema")
 
 
 def test_many_sets_are_not_all_listed():
     saved = {f"net {number}": weights(str(number)) for number in range(20)}
     with pytest.raises(CheckpointError, match=r"net 7 .* and 12 more with --weights-key"):
-        find_state_dict(saved)
+        find_weights(saved)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +94,16 @@ def test_many_sets_are_not_all_listed():
 )
 def test_no_weights(saved, message):
     with pytest.raises(CheckpointError, match=message):
-        find_state_dict(saved)
+        find_weights(saved)
     with pytest.raises(CheckpointError, match="under the key a; it has no weights at all"):
-        find_state_dict(saved, "a")
+        find_weights(saved, "a")
 
 
 def test_what_contains_itself():
     saved: dict[str, Any] = {"model": weights()}
     saved["self"] = saved
-    assert find_state_dict(saved).keys() == weights().keys()
+    assert find_weights(saved).tensors.keys() == weights().keys()
     net = module()
     net.state["_modules"].update(a=net, b=net)
     with pytest.raises(CheckpointError, match="has a network that contains itself"):
-        find_state_dict(net)
+        find_weights(net)

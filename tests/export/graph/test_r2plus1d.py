@@ -48,6 +48,17 @@ def test_clips_too_small_for_motion_are_refused(small, small_shape, sizes):
         onnx_from_parameters(small, small_shape, spec_for(7, **sizes))
 
 
+def test_a_mean_of_fewer_features_than_there_are_is_refused(small, small_shape):
+    shape = dataclasses.replace(small_shape, features=(2, 2, 2))
+    spec = spec_for(7, frames=9, size=17)
+    assert shape.features_of((9, 17, 17)) == (2, 2, 2)
+    assert onnx_from_parameters(small, shape, spec).graph.node
+    with pytest.raises(
+        SpecError, match=r"give features of 3 x 3 x 3, but the .* mean of 2 x 2 x 2"
+    ):
+        onnx_from_parameters(small, shape, spec_for(7, frames=17, size=33))
+
+
 def test_a_batch_below_one_is_refused(small, small_shape):
     with pytest.raises(UsageError, match="batch is 0"):
         onnx_from_parameters(small, small_shape, spec_for(7), batch=0)

@@ -254,6 +254,48 @@ def test_axes_as_inputs():
     check(graph_of(nodes, [2, 2, 3, 5, 4], weights, opset=18))
 
 
+def cut(start, end, axis, output):
+    """Make a Slice of x along an axis."""
+    return node("Slice", "x", f"n{start}", f"n{end}", f"n{axis}", output)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        # torch.roll by nothing, by the size, and by one.
+        [cut(0, 9, 2, "a"), cut(0, 0, 2, "b"), node("Concat", "a", "b", "z", axis=2)],
+        [cut(4, 9, 2, "a"), cut(0, 4, 2, "b"), node("Concat", "a", "b", "z", axis=2)],
+        [cut(3, 9, 2, "a"), cut(0, 3, 2, "b"), node("Concat", "a", "b", "z", axis=2)],
+        [cut(3, 3, 4, "a"), node("Relu", "a", "b"), node("Concat", "b", "x", "x", "z", axis=4)],
+        [cut(0, 0, 1, "a"), node("Concat", "a", "x", "a", "z", axis=-4)],
+        [cut(0, 0, 2, "a"), node("Pad", "a", "pads", "b"), node("Add", "x", "b", "z")],
+        [cut(0, 0, 2, "a"), node("ReduceSum", "a", "n2", "b"), node("Add", "x", "b", "z")],
+        [node("Pad", "x", "cropped", "z")],
+        [node("Gather", "x", "matrix", "z", axis=2)],
+    ],
+    ids=str,
+)
+def test_parts_without_elements_and_other_oddities(nodes):
+    weights = {f"n{n}": np.array([n]) for n in (0, 1, 2, 3, 4, 9)}
+    weights["pads"] = np.array([0, 0, 2, 0, 0, 0, 0, 2, 0, 0])
+    weights["cropped"] = np.array([0, 0, -1, 1, 0, 0, 0, -2, -1, 0])
+    weights["matrix"] = np.array([[3, 0], [1, -2]])
+    check(graph_of([*nodes, node("Flatten", "z", "y")], VIDEO, weights))
+
+
+@pytest.mark.parametrize("sizes", [[1, 0, 3], [0, 4, 0], [0, 0, 4]])
+def test_a_split_into_parts_of_which_some_have_no_elements(sizes):
+    nodes = [
+        helper.make_node("Split", ["x", "sizes"], ["a", "b", "c"], name="it", axis=2),
+        node("ReduceSum", "b", "two", "s"),
+        node("Concat", "c", "b", "a", "s", "z", axis=2),
+        node("Flatten", "z", "y"),
+    ]
+    weights = {"sizes": np.array(sizes), "two": np.array([2])}
+    result = check(graph_of(nodes, VIDEO, weights))
+    assert not any(0 in tensor.dims for tensor in result.graph.initializer)
+
+
 def test_all_that_cannot_be_lowered_is_named():
     nodes = [
         node("Resize", "x", "", "scales", "a"),
@@ -320,7 +362,11 @@ def test_all_that_cannot_be_lowered_is_named():
             VIDEO,
             "it is over more than the last axis",
         ),
-        ([node("Gather", "x", "matrix", "z")], VIDEO, "its indices are not a constant vector"),
+        (
+            [node("ArgMax", "x", "i", axis=1, keepdims=0), node("Gather", "x", "i", "z")],
+            VIDEO,
+            "the z (Gather: its indices are not constant)",
+        ),
         (
             [
                 node("DequantizeLinear", "bytes", "v", "wf", axis=2),
@@ -344,7 +390,6 @@ def test_refusals(nodes, shape, reason):
         "w6": normal(1, 1, 1, 1, 1, 1),
         "v": np.ones(3, np.float32),
         "square": normal(4, 4),
-        "matrix": np.zeros((2, 2), np.int64),
         "bytes": np.ones((3, 3, 3, 1, 1), np.int8),
     }
     text = refusal(graph_of([*nodes, node("Flatten", "z", "y")], shape, weights))

@@ -1,12 +1,9 @@
-"""Names of classes and videos, compared across the spellings of lists, folders and models."""
+"""Names of classes, compared across the spellings of lists, folders and models."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
-
-from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 
 def class_finder(labels: Sequence[str]) -> Callable[[str], int | None]:
@@ -32,14 +29,3 @@ def class_finder(labels: Sequence[str]) -> Callable[[str], int | None]:
 def fold(name: str) -> str:
     """Return a class's name as it is compared: letters and digits only, without case."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
-
-
-def video_key(name: str) -> str:
-    """Return a key of a video that does not depend on its container or the case of its name.
-
-    Args:
-        name: `<Class>/<video>`, with or without a suffix.
-    """
-    path = PurePosixPath(unicodedata.normalize("NFC", name))
-    stem = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
-    return f"{fold(path.parent.name)}/{stem.casefold()}"

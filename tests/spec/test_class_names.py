@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r2p_edge.calibration.class_names import class_finder
+from r2p_edge.spec.class_names import class_finder
 
 
 def test_labels_that_differ_in_punctuation_alone():

@@ -1,0 +1,222 @@
+"""The search for the classifier among what a checkpoint has besides a family's network.
+
+A classifier is a matrix of a row for each class, or several with ReLUs between them. Matrices that
+could stand before or after it, or in its place, are never left out in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.layers import Layers
+from r2p_edge.export.checkpoints.matching import ADVICE, Arrays, Fit, features_of
+from r2p_edge.spec.checks import plain
+
+HeadActivation = Literal["relu", "none"]
+"""Function between the layers of a classifier."""
+
+_LEAVES = ("weight", "bias")
+_BETWEEN = re.compile(r"Dropout|AlphaDropout|Identity|Flatten")
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Head:
+    """A classifier, by the names of its modules in the file.
+
+    Attributes:
+        modules: its layers in the order of execution, the last of which has a row for each class.
+        activation: function between them.
+        left_out: matrices that it does not take.
+    """
+
+    modules: tuple[str, ...]
+    activation: HeadActivation = "relu"
+    left_out: tuple[str, ...] = ()
+
+    def parameters(
+        self, arrays: Arrays
+    ) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, str]]:
+        """Return its parameters, and their names in the file, by canonical names.
+
+        Layers without a function between them are one.
+        """
+        own = [*(f"hidden.{number}" for number in range(len(self.modules) - 1)), "fc"]
+        names: dict[str, str] = {}
+        found: dict[str, npt.NDArray[np.generic]] = {}
+        for name, module in zip(own, self.modules, strict=True):
+            weight = arrays[f"{module}.weight"]
+            names[f"{name}.weight"] = f"{module}.weight"
+            # A convolution of one number in time and space is a matrix too.
+            found[f"{name}.weight"] = weight if weight.ndim == 2 else weight[:, :, 0, 0, 0]
+            found[f"{name}.bias"] = np.zeros(len(weight), np.float32)
+            if f"{module}.bias" in arrays:
+                names[f"{name}.bias"] = f"{module}.bias"
+                found[f"{name}.bias"] = arrays[f"{module}.bias"]
+        if self.activation == "none":
+            exact = {name: array.astype(np.float64) for name, array in found.items()}
+            weight, bias = (exact[f"{own[0]}.{leaf}"] for leaf in _LEAVES)
+            for name in own[1:]:
+                layer = exact[f"{name}.weight"]
+                weight, bias = layer @ weight, layer @ bias + exact[f"{name}.bias"]
+            found = {"fc.weight": weight.astype(np.float32), "fc.bias": bias.astype(np.float32)}
+        return found, {name: names[name] for name in found if name in names}
+
+
+def find_head(
+    parameters: Arrays,
+    fit: Fit,
+    *,
+    chosen: str | None = None,
+    activation: HeadActivation | None = None,
+    layers: Layers | None = None,
+) -> Head:
+    """Return the classifier.
+
+    Args:
+        parameters: all of the file.
+        fit: names that are the network's.
+        chosen: name of its module, or names of its layers with commas between them.
+        activation: function between its layers, where the file does not say it.
+        layers: what the file says of its modules.
+
+    Raises:
+        CheckpointError: there is none, there are several and none is chosen, its layers do not
+            follow each other, or nothing says what is between them.
+        UsageError: there is none of the chosen name.
+    """
+    features, used = features_of(fit, parameters), set(fit.names.values())
+    matrices = {
+        name.removesuffix(".weight"): array.shape[:2]
+        for name, array in parameters.items()
+        if name not in used
+        and name.endswith(".weight")
+        and array.shape[2:] in ((), (1, 1, 1))
+        and array.ndim in (2, 5)
+    }
+    modules = _modules(matrices, features) if chosen is None else _chosen(matrices, chosen)
+    columns = features
+    for module in modules:
+        if matrices[module][1] != columns:
+            raise CheckpointError(
+                f"the classifier's layer {plain(module)} takes {matrices[module][1]} numbers, and "
+                f"what is before it gives {columns}; choose others with --head, or {ADVICE}"
+            )
+        columns = matrices[module][0]
+    others = [module for module in matrices if module not in modules]
+    if chosen is None:
+        _check_apart(matrices, modules, others, features)
+    between: HeadActivation = "relu"
+    if len(modules) > 1:
+        between = activation or _between(modules, layers or {})
+    left_out = [module for module in others if parameters[f"{module}.weight"].ndim == 2]
+    return Head(tuple(modules), between, tuple(left_out))
+
+
+def _modules(matrices: Mapping[str, tuple[int, ...]], features: int) -> list[str]:
+    """Return the layers of the one classifier."""
+    takers = [name for name, shape in matrices.items() if shape[1] == features]
+    if not takers:
+        raise CheckpointError(
+            "the checkpoint has the network's features and no classifier of them (a matrix of "
+            f"{features} columns); give the file of the trained classifier"
+        )
+    # What is in one module of numbered layers is one classifier.
+    rows = {name.rpartition(".")[0] for name in takers if name.rpartition(".")[2].isdecimal()}
+    if len(rows) == 1 and all(name.rpartition(".")[0] in rows for name in takers):
+        (row,) = rows
+        below = {name: name.rpartition(".") for name in matrices}
+        return [name for name, (of, _, own) in below.items() if of == row and own.isdecimal()]
+    if len(takers) > 1:
+        raise CheckpointError(
+            f"the checkpoint has several classifiers ({_listed(takers, matrices)}); choose one "
+            "with --head NAME"
+        )
+    return takers
+
+
+def _chosen(matrices: Mapping[str, tuple[int, ...]], chosen: str) -> list[str]:
+    found = []
+    for name in chosen.split(","):
+        own = [each for each in matrices if each == name or each.startswith(f"{name}.")]
+        if not own:
+            raise UsageError(
+                f"the checkpoint has no classifier {plain(name)}; choose one of "
+                f"{_listed(list(matrices), matrices) or 'none'}"
+            )
+        found += own
+    return found
+
+
+def _check_apart(
+    matrices: Mapping[str, tuple[int, ...]],
+    modules: Sequence[str],
+    others: Sequence[str],
+    features: int,
+) -> None:
+    """Make sure that no other matrix could be the classifier's, before or after it."""
+    classes = matrices[modules[-1]][0]
+    near = [
+        name
+        for name in others
+        if matrices[name][1] in (classes, features) or matrices[name][0] == features
+    ]
+    if near:
+        raise CheckpointError(
+            f"the classifier may have several layers ({_listed([*modules, *near], matrices)}), "
+            "and weights do not say which; name those that it has in their order, with commas "
+            f"between them, with --head and --head-activation, or {ADVICE}"
+        )
+
+
+def _between(modules: Sequence[str], layers: Layers) -> HeadActivation:
+    """Return what a file says is between the layers of a classifier."""
+    row = modules[0].rpartition(".")[0]
+    kinds = [
+        layer.name
+        for name, layer in layers.items()
+        if name.rpartition(".")[0] == row and not _BETWEEN.match(layer.name)
+    ]
+    if layers and {module.rpartition(".")[0] for module in modules} == {row}:
+        linear = ["Linear"] * len(modules)
+        if kinds == linear:
+            return "none"
+        if kinds == [kind for one in linear for kind in (one, "ReLU")][:-1]:
+            return "relu"
+    raise CheckpointError(
+        f"the classifier has several layers ({', '.join(map(plain, modules[:_SHOWN]))}), and "
+        "weights do not say what is between them; say it with --head-activation relu or none, "
+        f"or {ADVICE}"
+    )
+
+
+def left_over(parameters: Arrays, head: Head, fit: Fit) -> list[str]:
+    """Return what is neither of the layout nor of what training scripts keep beside a network.
+
+    That is counters and other single numbers, weights of a loss, one for each class, and the
+    matrices that the classifier leaves out, with their biases.
+    """
+    used = {*fit.names.values(), *(f"{name}.{leaf}" for name in head.modules for leaf in _LEAVES)}
+    classes = parameters[f"{head.modules[-1]}.weight"].shape[:1]
+    return [
+        name
+        for name, array in parameters.items()
+        if name not in used
+        and not name.endswith("num_batches_tracked")
+        and (array.size != 1 or array.ndim > 1)
+        and array.shape != classes
+        and name.rpartition(".")[0] not in head.left_out
+    ]
+
+
+def _listed(names: Sequence[str], matrices: Mapping[str, tuple[int, ...]]) -> str:
+    shown = [f"{plain(name)} {matrices[name][0]}x{matrices[name][1]}" for name in names[:_SHOWN]]
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(shown) + more

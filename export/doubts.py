@@ -1,0 +1,153 @@
+"""Doubts about a contract: warnings of a recipe that is another network's.
+
+Weights do not say how pixels were prepared or which output means what. Where the file, the family
+of its network or the bundled model's own recipe say otherwise than the caller, the artifact would
+answer wrongly without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import r2p_edge
+from r2p_edge.export.contract import WeightsFacts
+from r2p_edge.export.labels import read_labels
+from r2p_edge.export.presets import PRESETS, Preset, presets_of
+from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.class_names import fold
+
+_LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
+_SHOWN = 4  # outputs in a warning
+
+# The order in which each family's own code numbers UCF101. `classInd.txt`, from 1, is read by
+# kenshohara (util_scripts/ucf101_json.py), VCOP (datasets/ucf101.py) and mmaction2
+# (tools/data/ucf101); the others sort the names of folders: torchvision/datasets/ucf101.py and what
+# trains with it, jfzhang95 dataloaders/dataset.py, mindspore-ai/models src/dataset.py.
+_CLASS_IND = ("kenshohara", "kenshohara-50", "vcop", "mmaction2")
+_FOLDERS = ("torchvision", "vmz", "vmz-pool1", "vmz-152", "jfzhang95", "irhum", "mindspore")
+
+
+class Choices(NamedTuple):
+    """The words of the caller about the recipe.
+
+    Attributes:
+        preset: name of a preset; None for a spec, or for what an artifact carries.
+        labels: whether a file of class names was given.
+    """
+
+    preset: str | None
+    labels: bool
+
+
+def doubts_of(
+    facts: WeightsFacts | None, choices: Choices, contract: ModelSpec, bundled: bool
+) -> list[str]:
+    """Return what speaks against a contract, a sentence each.
+
+    Args:
+        facts: what the checkpoint says; None for an ONNX model.
+        choices: what the caller said.
+        contract: what came of it.
+        bundled: whether the weights are the bundled model's.
+    """
+    if facts is None:
+        return []
+    preset = None if choices.preset is None else PRESETS[choices.preset]
+    found = [
+        _other_family(facts, preset),
+        _other_order(facts, preset, contract.labels),
+        _other_clip(contract) if bundled else None,
+        *_carried(facts, choices, contract),
+    ]
+    return [doubt for doubt in found if doubt is not None]
+
+
+def _other_family(facts: WeightsFacts, preset: Preset | None) -> str | None:
+    if preset is None or facts.family in preset.families:
+        return None
+    own = [item.name for item in presets_of(facts.family)]
+    way = f"--preset {' or '.join(own)}" if own else "--spec with the recipe of its training"
+    return (
+        f"the network's names are those of {facts.family} and preset {preset.name} is the recipe "
+        f"of {', '.join(preset.families)}: if it was trained otherwise its answers will be wrong; "
+        f"give {way}"
+    )
+
+
+def _other_order(facts: WeightsFacts, preset: Preset | None, labels: Sequence[str]) -> str | None:
+    """Return the doubt where labels are the family's, in another order."""
+    known: list[tuple[str, Sequence[str]]] = []
+    if preset is not None:
+        known.append((f"preset {preset.name}", preset.labels))
+    if facts.family in _CLASS_IND:
+        known.append((f"{facts.family} (classInd.txt)", read_labels(_LISTS / "ucf101.txt")))
+    if facts.family in _FOLDERS:
+        listed = read_labels(_LISTS / "ucf101-mindspore.txt")
+        known.append((f"{facts.family} (folders, sorted)", listed))
+    for source, expected in known:
+        if moved := exchanged(labels, expected):
+            return (
+                f"the labels are those of {source} in another order ({moved}): if it was trained "
+                "in that order these names will be exchanged; give the labels in the order of the "
+                "outputs"
+            )
+    return None
+
+
+def exchanged(labels: Sequence[str], expected: Sequence[str]) -> str:
+    """Return where labels differ from the same ones in another order; "" if they do not.
+
+    Names that are not the same in both give "" too.
+    """
+    if sorted(map(fold, labels)) != sorted(map(fold, expected)):
+        return ""
+    return _differences(labels, expected)
+
+
+def _differences(labels: Sequence[str], expected: Sequence[str]) -> str:
+    """Return the outputs that have another name, as text; "" if none has."""
+    where = [
+        number
+        for number, (name, other) in enumerate(zip(labels, expected, strict=True))
+        if fold(name) != fold(other)
+    ]
+    shown = [f"output {i} is {labels[i]!r} and not {expected[i]!r}" for i in where[:_SHOWN]]
+    more = f" and {len(where) - _SHOWN} more" if len(where) > _SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _other_clip(contract: ModelSpec) -> str | None:
+    """Return the doubt about the bundled model on clips that it was not trained on."""
+    own = PRESETS["motion"].spec(name="motion")
+    fields = ("clip", "resize", "crop", "scale", "mean", "std", "labels")
+    changed = [name for name in fields if getattr(contract, name) != getattr(own, name)]
+    if not changed:
+        return None
+    return (
+        "these are the weights of the bundled model, which were trained by preset motion, with "
+        f"another {' and another '.join(changed)}: its answers were never measured so; leave these "
+        "options out"
+    )
+
+
+def _carried(facts: WeightsFacts, choices: Choices, contract: ModelSpec) -> list[str]:
+    """Return where the caller contradicts what the training script saved."""
+    carried, found = facts.carried, []
+    names = carried.labels
+    if choices.labels and names is not None and len(names) == len(contract.labels):
+        differ = _differences(contract.labels, names)
+        if differ:
+            found.append(
+                f"the file's own class names ({carried.labels_key}) are others than the labels "
+                f"({differ}); leave --labels out, which takes the file's"
+            )
+    if carried.mean is not None and carried.std is not None:
+        own = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
+        if own != contract:
+            found.append(
+                f"the file's own mean {carried.mean} and std {carried.std} ({carried.mean_key}) "
+                f"are others than the spec's {contract.mean} and {contract.std}"
+            )
+    return found

@@ -1,0 +1,172 @@
+"""Doubts about a recipe are told, recorded, and refused with --strict."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from exit_codes import MODEL
+from networks import SMALL, random_parameters
+from requirements import needs
+
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.errors import SpecError
+from r2p_edge.export.build import build
+from r2p_edge.export.checkpoints.carried import CarriedRecipe, carried_recipe
+from r2p_edge.export.checkpoints.inert_pickle import Global, Instance
+from r2p_edge.export.contract import WeightsFacts
+from r2p_edge.export.doubts import Choices, doubts_of
+from r2p_edge.export.presets import PRESETS, preset
+
+pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
+
+SEVEN = [f"class {i}" for i in range(7)]
+
+
+def facts(family, classes=400, **carried):
+    return WeightsFacts(family, classes, "0" * 64, CarriedRecipe(**carried))
+
+
+def doubts(family, preset_name, labels=None, **carried):
+    spec = preset(preset_name).spec(name="net", labels=labels)
+    about = facts(family, len(spec.labels), **carried)
+    return doubts_of(about, Choices(preset_name, labels is not None), spec, False)
+
+
+@pytest.mark.parametrize("item", PRESETS.values(), ids=PRESETS)
+def test_no_preset_is_doubted_for_its_own_families(item):
+    for family in item.families:
+        assert doubts(family, item.name) == []
+
+
+@pytest.mark.parametrize(
+    ("family", "preset_name", "way"),
+    [
+        ("gluoncv", "kinetics400-torchvision", "--preset kinetics400-gluoncv"),
+        ("torchvision", "kinetics400-gluoncv", "--preset kinetics400-torchvision"),
+        ("torchvision", "ucf101-mindspore", "--preset kinetics400-torchvision"),
+        ("vmz", "kinetics400-torchvision", "kinetics400-vmz or kinetics400-ig65m"),
+    ],
+)
+def test_a_preset_of_another_family(family, preset_name, way):
+    (found,) = doubts(family, preset_name)
+    assert f"the network's names are those of {family} and preset {preset_name}" in found
+    assert way in found
+
+
+CLASS_IND = tuple(
+    sorted(preset("ucf101-mindspore").labels, key=str.casefold)
+)  # UCF101's own numbers
+
+
+def test_classes_in_the_order_of_other_code():
+    folders = preset("ucf101-mindspore").labels
+    moved = [i for i, pair in enumerate(zip(folders, CLASS_IND)) if len(set(pair)) > 1]
+    assert moved == [34, 35, 46, 47]  # as the two orders are known to differ
+    (found,) = doubts("torchvision", "kinetics400-torchvision", CLASS_IND)
+    assert "another order (output 34 is 'Hammering' and not 'HammerThrow'" in found
+    assert doubts("torchvision", "kinetics400-torchvision", folders) == []
+    assert doubts("mindspore", "ucf101-mindspore", CLASS_IND)
+    own = [*preset("kinetics400-gluoncv").labels]
+    own[3], own[300] = own[300], own[3]
+    (found,) = doubts("gluoncv", "kinetics400-gluoncv", own)
+    assert "those of preset kinetics400-gluoncv in another order" in found
+    assert doubts("gluoncv", "kinetics400-gluoncv", [f"my {name}" for name in own]) == []
+
+
+def test_the_bundled_model_on_other_clips(tmp_path, run):
+    assert build("motion", targets=["onnx"], out=tmp_path / "a").warnings == []
+    code, output, errors = run("export", "motion", "--frames", 8, "--out", tmp_path / "b", "--json")
+    assert code == 0
+    assert "warning: these are the weights of the bundled model" in errors
+    (found,) = json.loads(output)["warnings"]
+    assert "with another clip: its" in found
+    path = tmp_path / "b" / "motion-fp32.onnx"
+    assert open_artifact(path).spec.checks == {"warnings": [found]}
+    assert f"warning  {found}" in run("info", path)[1]
+    code, _, errors = run("export", "motion", "--fps", 5, "--strict", "--out", tmp_path / "c")
+    assert code == MODEL
+    assert "(an error because of --strict)" in errors
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Save the small network with torch, beside what a training script knows; return the file."""
+    torch = pytest.importorskip("torch")
+
+    def saved(**beside):
+        path = tmp_path / "net.pth"
+        tensors = {k: torch.from_numpy(v) for k, v in random_parameters(**SMALL).items()}
+        torch.save({"state_dict": tensors, **beside}, path)
+        return path
+
+    return saved
+
+
+@needs("torch")
+def test_what_the_file_knows_is_used(saved, tmp_path):
+    names = [f"own {i}" for i in range(7)]
+    path = saved(
+        hyper_parameters=argparse.Namespace(class_names=names), mean=[0.1, 0.2, 0.3], std=[1, 1, 2]
+    )
+    options = {"preset": "kinetics400-gluoncv", "targets": ["onnx"], "frames": 4, "size": 32}
+    report = build(path, out=tmp_path / "a", **options)
+    spec = report.built[0].spec
+    assert (spec.labels, spec.mean, spec.std) == (tuple(names), (0.1, 0.2, 0.3), (1, 1, 2))
+    assert report.warnings == []
+    (tmp_path / "labels.txt").write_text("\n".join(SEVEN))
+    options |= {"labels": tmp_path / "labels.txt", "out": tmp_path / "b"}
+    (found,) = build(path, **options).warnings
+    assert "own class names (hyper_parameters.class_names) are others" in found
+    with pytest.raises(SpecError, match="output 0 is 'class 0' and not 'own 0'"):
+        build(path, strict=True, **options)
+
+
+def of_class(name, state):
+    return Instance(Global("argparse", name), (), state)
+
+
+@pytest.mark.parametrize(
+    ("content", "labels", "key"),
+    [
+        ({"class_names": ["a", "b"]}, ("a", "b"), "class_names"),
+        ({"meta": {"CLASSES": ("a", "b")}}, ("a", "b"), "meta.CLASSES"),
+        ({"class_to_idx": {"b": 1, "a": 0}}, ("a", "b"), "class_to_idx"),
+        ({"idx_to_class": {0: "a", 1: "b"}}, ("a", "b"), "idx_to_class"),
+        ({"cfg": {"id2label": {"1": "b", "0": "a"}}}, ("a", "b"), "cfg.id2label"),
+        ({"args": of_class("Namespace", {"labels": ["a"]})}, ("a",), "args.labels"),
+        ({"class_to_idx": {"b": 2, "a": 1}}, None, ""),
+        ({"labels": ["a", "a"]}, None, ""),
+        ({"labels": ["a", 1]}, None, ""),
+        ({"labels": np.int64(3)}, None, ""),
+        ({"labels": {"a": 10**30}}, None, ""),
+        ({"labels": {"a": True}}, None, ""),
+        ({"labels": ["a\nb"]}, None, ""),
+    ],
+)
+def test_class_names_as_training_scripts_save_them(content, labels, key):
+    found = carried_recipe(content)
+    assert (found.labels, found.labels_key) == (labels, key)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"mean": [0.4, 0.5, 0.6], "std": (0.2, 0.2, 0.2)}, ((0.4, 0.5, 0.6), 1 / 255)),
+        ({"cfg": {"img_mean": [114, 100, 90.0], "img_std": [1, 1, 1]}}, ((114, 100, 90), 1)),
+        ({"mean": [0.4, 0.5, 0.6]}, (None, 1)),
+        ({"mean": [0.4, 0.5, 0.6], "std": [0, 1, 1]}, (None, 1)),
+        ({"mean": [0.4, 0.5], "std": [1, 1]}, (None, 1)),
+        ({"mean": [float("nan"), 0, 0], "std": [1, 1, 1]}, (None, 1)),
+    ],
+)
+def test_normalisations_as_training_scripts_save_them(content, expected):
+    found = carried_recipe(content)
+    assert (found.mean, found.scale) == expected
+
+
+def test_an_object_in_itself():
+    content = {"labels": ["a", "b"]}
+    content["self"] = content
+    assert carried_recipe(content).labels == ("a", "b")
