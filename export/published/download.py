@@ -164,8 +164,9 @@ class Transfer:
         self._restarts += 1
         if self._restarts > _RESTARTS:
             raise DownloadError(
-                f"the server of {self._entry.id} sends another file, or another part of it, each "
-                "time; try again later"
+                f"the server of {self._entry.id} cannot go on with a part, or sends another file "
+                "each time; try again later, or fetch the file with a browser and give it to "
+                f"r2p-edge weights add {self._entry.id} FILE"
             )
         self._partial.restart()
 

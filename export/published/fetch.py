@@ -96,9 +96,9 @@ def get_weights(
     with Partial(path, entry) as partial:
         if (found := _found_or_moved(store, entry)) is not None:
             return _asked_for(found, sha256)
+        pinned = store.record(entry)
         transfer = Transfer(entry, partial, timeout=timeout, wait=wait, progress=progress)
         transfer.run()
-        pinned = store.record(entry)
         problem = _difference(partial.hashing, partial.size, entry, sha256, pinned)
         if problem is not None:
             partial.move(bad := bad_path(path))
@@ -107,7 +107,7 @@ def get_weights(
                 f"again, or see {entry.page}" + ("" if pinned is None else _unpin(path))
             )
         record = _record(entry, entry.url, partial.size, partial.hashing.sha256)
-        if pinned is None or pinned.sha256 != record.sha256:
+        if pinned is None:
             record.write(path)
         partial.move(path)
         return StoredWeights(entry, path, pinned or record, transfer.received)

@@ -99,7 +99,7 @@ class Partial:
         traceback: TracebackType | None,
     ) -> None:
         if self.size == 0 and not self._moved:
-            self._remove()
+            _remove(self._part, self._json)
         os.close(self._descriptor)
 
     def _open(self) -> tuple[Path, int]:
@@ -169,12 +169,13 @@ class Partial:
         """
         give_name(self._part, path)
         self._moved = True
-        self._remove()
+        _remove(self._json)  # and not the other, which another process may have made anew
 
-    def _remove(self) -> None:
-        for file in (self._part, self._json):
-            with contextlib.suppress(OSError):  # the next run does
-                file.unlink(missing_ok=True)
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        with contextlib.suppress(OSError):  # the next run does
+            file.unlink(missing_ok=True)
 
 
 def partial_path(path: Path) -> Path:

@@ -13,7 +13,7 @@ from weights_server import registry_of
 from r2p_edge.artifact import embedded_spec
 from r2p_edge.errors import CheckpointError, ModelError, ModelNotFoundError, UsageError
 from r2p_edge.export.build import build
-from r2p_edge.export.contract import contract_of, find_source
+from r2p_edge.export.contract import contract_of, facts_of, find_source
 from r2p_edge.export.published.fetch import add_weights
 from r2p_edge.export.published.store import WeightsStore
 
@@ -63,7 +63,8 @@ def store(tmp_path, file):
 def contract(source, **options):
     """Return the contract of an export with these options."""
     nothing = dict.fromkeys(("preset_name", "spec", "labels", "name", "size", "input"))
-    return contract_of(source, **{**nothing, "clip": {"frames": None}, **options})
+    options = {**nothing, "clip": {"frames": None}, **options}
+    return contract_of(source, facts_of(source), **options)
 
 
 def test_an_id_brings_its_family(store, tmp_path, file):

@@ -35,8 +35,8 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("verb", ["weights-get", "weights-add"])
-def test_every_fault_of_a_way_into_the_store(verb):
-    done = run("run.py", verb)
+def test_some_faults_of_a_way_into_the_store(verb):
+    done = run("run.py", verb, "--every", 4)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed before" in done.stdout
 

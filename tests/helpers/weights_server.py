@@ -15,7 +15,12 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from r2p_edge.export.published.store import WeightsStore
 
 PATH = "/weights.pth"
 """Where the file is."""
@@ -161,6 +166,13 @@ def self_signed(folder: Path) -> Path:
     parts = ((folder / name).read_bytes() for name in ("key.pem", "certificate.pem"))
     file.write_bytes(b"".join(parts))
     return file
+
+
+def fetch_and_tell(store: WeightsStore, tell: Connection) -> None:
+    """Fetch the weights, as a process of its own; tell how many bytes are written."""
+    from r2p_edge.export.published.fetch import get_weights
+
+    get_weights("net", store=store, progress=lambda done, total: tell.send(done))
 
 
 def registry_of(file: Path, *entries: dict[str, Any]) -> Path:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 import threading
 
 import pytest
-from weights_server import PATH, digest_of, reply
+from weights_server import PATH, digest_of, fetch_and_tell, reply
 
 from r2p_edge.errors import DownloadError, ModelError
-from r2p_edge.export.published.fetch import get_weights
 from r2p_edge.export.published.partial import read_state
 
-PROCESSES = multiprocessing.get_context("fork")
+PROCESSES = multiprocessing.get_context("spawn")
 WHOLE = ["net.pth", "net.pth.json"]
 
 
@@ -24,46 +22,45 @@ def names(store):
 
 
 def fetched_by_another(store):
-    """Fetch in a process of its own; return the process."""
-    process = PROCESSES.Process(target=get_weights, args=("net",), kwargs={"store": store})
+    """Fetch in a process of its own; return the process, and what tells how far it is."""
+    told, tell = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=fetch_and_tell, args=(store, tell))
     process.start()
-    return process
+    return process, told
 
 
 def stopped_midway(server, size=100_000):
     """Have the server send so many bytes of the next answer, and then wait.
 
     Returns:
-        Events: the bytes are sent; the rest may follow.
+        Event that lets the rest follow.
     """
-    reached, go_on = threading.Event(), threading.Event()
+    go_on = threading.Event()
 
     def halting(handler):
         del server.answers[PATH]
         length = len(server.content)
         reply(handler, 200, server.content[:size], length=length, ETag=server.etag)
         handler.wfile.flush()
-        reached.set()
         go_on.wait(60)
         handler.wfile.write(server.content[size:])
         server.sent += length
 
     server.answers[PATH] = halting
-    return reached, go_on
+    return go_on
 
 
-def wait_for_size(path, size):
-    """Wait until a file that another process writes has so many bytes."""
-    while not (path.exists() and path.stat().st_size >= size):
-        os.sched_yield()
+def wait_for_size(told, size):
+    """Wait until another process has written so many bytes."""
+    while told.recv() < size:
+        pass
 
 
 def test_a_process_that_is_killed_leaves_what_came(server, store_of, get):
     store = store_of(server)
-    reached, go_on = stopped_midway(server)
-    process = fetched_by_another(store)
-    assert reached.wait(60)
-    wait_for_size(store.folder / "net.pth.part", 100_000)
+    go_on = stopped_midway(server)
+    process, told = fetched_by_another(store)
+    wait_for_size(told, 100_000)
     process.kill()
     process.join()
     go_on.set()
@@ -78,10 +75,10 @@ def test_a_process_that_is_killed_leaves_what_came(server, store_of, get):
 
 def test_two_processes_make_one_download(server, store_of):
     store = store_of(server)
-    reached, go_on = stopped_midway(server)
-    first = fetched_by_another(store)
-    assert reached.wait(60)
-    second = fetched_by_another(store)
+    go_on = stopped_midway(server)
+    first, told = fetched_by_another(store)
+    wait_for_size(told, 100_000)
+    second, _ = fetched_by_another(store)
     go_on.set()
     for process in (first, second):
         process.join(60)
@@ -93,11 +90,10 @@ def test_two_processes_make_one_download(server, store_of):
 
 def test_the_second_goes_on_where_the_first_is_killed(server, store_of):
     store = store_of(server)
-    reached, go_on = stopped_midway(server)
-    first = fetched_by_another(store)
-    assert reached.wait(60)
-    wait_for_size(store.folder / "net.pth.part", 100_000)
-    second = fetched_by_another(store)
+    go_on = stopped_midway(server)
+    first, told = fetched_by_another(store)
+    wait_for_size(told, 100_000)
+    second, _ = fetched_by_another(store)
     first.kill()
     first.join()
     second.join(60)
