@@ -46,7 +46,9 @@ def without_sequences(model: onnx.ModelProto, shapes: dict[str, Shape]) -> bool:
         )
         if len(node.input) == 1 and not given.get("keepdims", 1):
             squeezed[name] = f"{name}.axis"
-            graph.initializer.append(numpy_helper.from_array(np.int64([axis]), squeezed[name]))
+            graph.initializer.append(
+                numpy_helper.from_array(np.array([axis], np.int64), squeezed[name])
+            )
         inputs = [node.input[0], f"{name}.sizes"]
         kept.append(helper.make_node("Split", inputs, replaced[name], name=node.name, axis=axis))
     del graph.node[:]
