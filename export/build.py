@@ -16,6 +16,7 @@ from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, shown
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import SourceModel, contract_of, find_source
 from r2p_edge.export.onnx_forms import OnnxForms
+from r2p_edge.export.pixels import Pixels
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
 from r2p_edge.export.targets.table import TABLE, target_here
@@ -62,8 +63,10 @@ def build(
     sampling: Literal["time", "index"] | None = None,
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
+    pixels: Pixels | None = None,
+    output: str | None = None,
     output_kind: OutputKind | None = None,
-    batch: int | None = None,
+    batch: int | Literal["dynamic"] | None = None,
     weights_key: str | None = None,
     family: str | None = None,
     calibration: Calibrator | None = None,
@@ -96,10 +99,16 @@ def build(
         input: "uint8" has the normalisation in the graph; "float32" is NCTHW, normalised by the
             caller. By default float32 for MindSpore Lite and Ascend, and for the others what the
             spec says.
+        pixels: what the network takes: "normalized" pixels, as the preset or spec says, or pixels
+            from 0 to 1 ("unit") or 0 to 255 ("raw"), which it may normalise by itself. By default
+            as the preset or spec says, and an error where an ONNX source begins with a
+            normalisation that is another one.
+        output: name of the output of an ONNX source that has several.
         output_kind: meaning of the outputs, see `OutputSpec`; by default what the spec says, or
             the last nodes of an ONNX source show: logits unless there is a softmax or sigmoid, and
             values for a single output.
-        batch: clips per call; by default 1, or what an ONNX source has.
+        batch: clips per call; by default 1, or what an ONNX source has. "dynamic" leaves it open,
+            for the targets that take that.
         weights_key: the place of the weights in a PyTorch file that has several sets of them, as
             keys with dots between them ("model_ema").
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
@@ -124,9 +133,10 @@ def build(
     wanted = _check_targets(targets, precision)
     cache = _check_engine_options(wanted, workspace, timing_cache)
     _check_chips(wanted, chips)
+    _check_batch_axis(wanted, batch)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints)
-    model = find_source(source, weights)
+    model = find_source(source, weights, output)
     calibrator = _calibrator(model, precision, calibration)
     contract = contract_of(
         model,
@@ -144,6 +154,7 @@ def build(
         size=size,
         input=input,
         output_kind=output_kind,
+        pixels=pixels,
     )
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
         quantizer = None
@@ -158,6 +169,7 @@ def build(
             batch=batch,
             quantizer=quantizer,
             weights=weights,
+            output=output,
         )
         report = ExportReport([], [])
         for target in wanted:
@@ -230,6 +242,17 @@ def _check_chips(targets: Sequence[Target], chips: Sequence[str]) -> None:
     unknown = [chip for chip in chips if chip not in known]
     if unknown:
         raise UsageError(f"no chip {', '.join(unknown)}; choose from {', '.join(known)}")
+
+
+def _check_batch_axis(targets: Sequence[Target], batch: int | str | None) -> None:
+    """Make sure that all targets take an open batch axis if there is to be one."""
+    fixed = [target.name for target in targets if not target.open_batch]
+    if batch == "dynamic" and fixed:
+        open_ones = [name for name, target in TABLE.items() if target.open_batch]
+        raise UsageError(
+            f"{', '.join(fixed)} needs a fixed batch; give a number in place of dynamic, or build "
+            f"for {', '.join(open_ones)} alone"
+        )
 
 
 def _calibrator(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import reprlib
 from collections.abc import Mapping
@@ -10,15 +11,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.artifact.open import embedded_spec
-from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
+from r2p_edge.errors import ModelNotFoundError, SpecError, UsageError
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
+from r2p_edge.export.foreign_files import refuse_foreign
 from r2p_edge.export.labels import read_labels
+from r2p_edge.export.pixels import Pixels, pixels_taken
 from r2p_edge.export.presets import PRESETS, fitting_presets, preset
-from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.spec import InputSpec, ModelSpec, OutputKind, OutputSpec
+
+_log = logging.getLogger(__name__)
 
 _BUNDLED = "motion"  # name of the bundled model, and of its preset
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
@@ -32,20 +37,27 @@ class SourceModel(NamedTuple):
         bundled: whether it is the bundled model.
         carried: spec that an ONNX artifact carries; None for every other file.
         weights: how the weights of a checkpoint are to be read.
+        onnx: whether the file is an ONNX model.
+        output: name of the output of an ONNX model; None for the only one.
     """
 
     path: Path
     bundled: bool
     carried: ModelSpec | None
     weights: WeightsOptions
+    onnx: bool = False
+    output: str | None = None
 
 
-def find_source(source: str | Path, weights: WeightsOptions | None = None) -> SourceModel:
+def find_source(
+    source: str | Path, weights: WeightsOptions | None = None, output: str | None = None
+) -> SourceModel:
     """Return the model with a path, or the bundled one for "motion".
 
     Raises:
-        UsageError: the options are about a checkpoint, and this is an ONNX file.
+        UsageError: the options are about a checkpoint, and this is an ONNX file, or the reverse.
         ModelNotFoundError: there is no such file.
+        ModelError: it is of a format that nothing can be made from, or damaged.
         SpecError: the spec of an ONNX artifact is damaged.
     """
     bundled = str(source) == _BUNDLED
@@ -56,18 +68,21 @@ def find_source(source: str | Path, weights: WeightsOptions | None = None) -> So
         raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
     if not os.path.isfile(path):
         raise ModelNotFoundError(f"there is no model {path}; check the path, or use 'motion'")
-    suffix, weights = path.suffix.lower(), weights or WeightsOptions()
-    if suffix == ".onnx" and (weights.key or weights.family):
+    weights = weights or WeightsOptions()
+    is_onnx = path.suffix.lower() == ".onnx" or looks_like_onnx(path)
+    if is_onnx and (weights.key or weights.family):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
             "leave weights_key and family out"
         )
-    if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
-        raise ModelError(
-            f"{path} is a model that was built for one runtime, and no other is made from it; give "
-            "the checkpoint or the ONNX file that it was made from"
-        )
-    return SourceModel(path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights)
+    if not is_onnx:
+        if output is not None:
+            raise UsageError(
+                f"{path} is no ONNX file, and a checkpoint has one output; leave output out"
+            )
+        refuse_foreign(path)
+    carried = embedded_spec(path) if is_onnx else None
+    return SourceModel(path, bundled, carried, weights, is_onnx, output)
 
 
 def contract_of(
@@ -81,12 +96,14 @@ def contract_of(
     size: int | None,
     input: Literal["uint8", "float32"] | None,
     output_kind: OutputKind | None = None,
+    pixels: Pixels | None = None,
 ) -> ModelSpec:
     """Return the spec that the artifacts of a model are to have.
 
     Args:
         source: the model.
-        preset_name, spec, labels, name, size, input, output_kind: see `build.build`.
+        preset_name, spec, labels, name, size, input, output_kind, pixels: see
+            `build.build`.
         clip: fields of `ClipSpec` that the caller changes; None leaves one as it is.
 
     Raises:
@@ -105,6 +122,7 @@ def contract_of(
         output_kind = _presumed_kind(source, contract)
     if output_kind is not None:
         contract = contract.replace(output=OutputSpec(contract.output.name, output_kind))
+    contract = _with_pixels(source, contract, pixels, given=spec is not None)
     if name is None and spec is None and not source.bundled:
         name = source.path.stem if source.carried is None else source.carried.name
     return contract.replace(name=_file_name(contract.name if name is None else name))
@@ -155,23 +173,64 @@ def _presumed_kind(source: SourceModel, contract: ModelSpec) -> OutputKind:
     if source.carried is not None:
         return source.carried.output.kind
     found = None
-    if source.path.suffix.lower() == ".onnx":
+    if source.onnx:
         from r2p_edge.export.graph.foreign import found_kind
         from r2p_edge.export.graph.model import load_onnx, network_output
 
         model = load_onnx(source.path)
-        found = found_kind(model, network_output(model).name)
+        found = found_kind(model, source.output or network_output(model).name)
     if len(contract.labels) == 1 and found != "sigmoid":
         return "values"  # a single class would always have 100 %
     return found or contract.output.kind
 
 
+def _with_pixels(
+    source: SourceModel, contract: ModelSpec, pixels: Pixels | None, *, given: bool
+) -> ModelSpec:
+    """Return the contract with what the network takes, so that nothing is normalised twice.
+
+    Args:
+        source: the model.
+        contract: its contract so far.
+        pixels: the caller's word.
+        given: the caller gave the whole spec, which is not changed.
+
+    Raises:
+        UsageError: the caller has to say it.
+    """
+    if pixels is not None:
+        return pixels_taken(contract, pixels)
+    if not source.onnx or source.carried is not None:
+        return contract
+    from r2p_edge.export.graph.front import found_front, require_pixels, settled_pixels
+    from r2p_edge.export.graph.model import load_onnx, takes_pixels
+
+    model = load_onnx(source.path)
+    if takes_pixels(model):
+        return contract
+    front = found_front(model)
+    settled = settled_pixels(front, contract)
+    if settled is None or (given and settled != "normalized"):
+        require_pixels(front, contract, source.path.name)
+    if settled != "normalized":
+        _log.warning(
+            "%s begins with the normalisation of the preset, and so gets pixels that are not "
+            "normalised (--pixels %s)",
+            source.path.name,
+            settled,
+        )
+    return pixels_taken(contract, settled)
+
+
 def _sizes(source: SourceModel) -> tuple[int | None, int | None, tuple[int, int] | None]:
     """Return the classes, T and (H, W) that a model's shapes fix; None for open ones."""
-    if source.path.suffix.lower() == ".onnx":
-        from r2p_edge.export.graph.model import load_onnx, network_sizes
+    if source.onnx:
+        from r2p_edge.export.graph.model import keep_output, load_onnx, network_sizes
 
-        return network_sizes(load_onnx(source.path))
+        model = load_onnx(source.path)
+        if source.output is not None:
+            keep_output(model, source.output)
+        return network_sizes(model)
     named = source.weights.named(read_checkpoint(source.path, source.weights.key))
     return network_from_parameters(named.parameters, named.family, named.names).classes, None, None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import with_input
 from r2p_edge.export.targets.base import GraphForm, OnnxForm, Quantizer, Target
@@ -27,9 +28,10 @@ class OnnxForms:
         scratch: folder for the files.
         graph: form of all targets; "auto" for what each of them runs best.
         any_input: whether each target may choose the input that it is known to take.
-        batch: clips per call; None for the model's own, 1 where that is open.
+        batch: clips per call, or "dynamic"; None for the model's own, 1 where that is open.
         quantizer: maker of int8; None where no form is quantized.
         weights: how the weights of a checkpoint are read.
+        output: name of an ONNX model's output, where it has several.
 
     Raises:
         ModelError: an ONNX model cannot be read.
@@ -43,14 +45,16 @@ class OnnxForms:
         *,
         graph: Literal["auto", "conv3d", "conv2d"] = "auto",
         any_input: bool = False,
-        batch: int | None = None,
+        batch: int | Literal["dynamic"] | None = None,
         quantizer: Quantizer | None = None,
         weights: WeightsOptions | None = None,
+        output: str | None = None,
     ) -> None:
         self._source, self._contract, self._scratch = source, contract, scratch
         self._graph, self._batch, self._quantizer = graph, batch, quantizer
         self._weights = weights or WeightsOptions()
-        self._is_onnx = source.suffix.lower() == ".onnx"
+        self._output = output
+        self._is_onnx = source.suffix.lower() == ".onnx" or looks_like_onnx(source)
         self._own: GraphForm | None = "conv3d"
         self._any_input = any_input
         if self._is_onnx:
@@ -105,7 +109,15 @@ class OnnxForms:
                 # A model's own form need not be asked for, and None could not be.
                 own = form.graph == self._own and self._graph == "auto"
                 graph = None if own else form.graph
-                spec = onnx_from_onnx(self._source, contract, path, batch=self._batch, graph=graph)
+                spec = onnx_from_onnx(
+                    self._source,
+                    contract,
+                    path,
+                    batch=self._batch,
+                    graph=graph,
+                    output=self._output,
+                    pixels="normalized",  # as the contract says by now
+                )
             else:
                 batch = 1 if self._batch is None else self._batch
                 graph = form.graph or "conv3d"

@@ -17,8 +17,8 @@ RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
     " frame _optional < artifact preprocess agreement _isolated < runtimes video < live doctor"
     " < predictor < compare demo info __init__ < cli < __main__",
-    "export": "checkpoints labels packages < graph presets < contract verify < targets"
-    " < onnx_forms < build __init__",
+    "export": "checkpoints foreign_files labels packages pixels < graph presets < contract verify"
+    " < targets < onnx_forms < build __init__",
     "calibration": "blank class_names histograms motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"

@@ -53,6 +53,11 @@ def add(verbs: Verbs) -> None:
         "lists them (such as vmz)",
     )
     verb.add_argument(
+        "--output",
+        metavar="NAME",
+        help="output of an ONNX file that has several, as the error lists them",
+    )
+    verb.add_argument(
         "--to",
         default="onnx",
         metavar="LIST",
@@ -82,9 +87,10 @@ def add(verbs: Verbs) -> None:
     )
     verb.add_argument(
         "--batch",
-        type=int,
+        type=_batch,
         metavar="N",
-        help="clips per call (default: 1, or the batch of an ONNX source)",
+        help="clips per call, or 'dynamic' for any number, where the target takes that (default: "
+        "1, or the batch of an ONNX source)",
     )
     verb.add_argument(
         "--strict",
@@ -173,12 +179,26 @@ def _add_contract_options(verb: VerbParser) -> None:
         "(default: what the target runs best)",
     )
     group.add_argument(
+        "--pixels",
+        choices=("normalized", "unit", "raw"),
+        help="what the network takes: pixels normalised with mean and std, or from 0 to 1, or from "
+        "0 to 255, as one that normalises by itself does (default: normalized; asked for where an "
+        "ONNX file looks as if it normalised)",
+    )
+    group.add_argument(
         "--output-kind",
         choices=("logits", "probabilities", "sigmoid", "values"),
         help="what the network puts out: logits, probabilities that sum to 1, a probability of "
         "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
         "else logits, or values for a single output)",
     )
+
+
+def _batch(text: str) -> int | str:
+    """Return the number of clips per call, or "dynamic"."""
+    if text != "dynamic" and not text.lstrip("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'dynamic'")
+    return text if text == "dynamic" else int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -245,6 +265,8 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         sampling=options.sampling,
         order=options.order,
         input=options.input,
+        pixels=options.pixels,
+        output=options.output,
         output_kind=options.output_kind,
         batch=options.batch,
         weights_key=options.weights_key,
