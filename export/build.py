@@ -14,19 +14,21 @@ from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import (
-    SourceModel,
-    contract_of,
-    facts_of,
-    find_source,
-    is_bundled,
-)
+from r2p_edge.export.contract import contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.onnx_forms import OnnxForms
+from r2p_edge.export.pixels import Pixels
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.published.store import WeightsStore
-from r2p_edge.export.targets.base import Built, Calibrator, Target, TargetOptions
-from r2p_edge.export.targets.table import TABLE, target_here
+from r2p_edge.export.source import SourceModel, facts_of, find_source, is_bundled
+from r2p_edge.export.target_checks import (
+    check_batch_axis,
+    check_chips,
+    check_engine_options,
+    check_targets,
+)
+from r2p_edge.export.targets.base import Built, Calibrator, TargetOptions
+from r2p_edge.export.targets.table import target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
 from r2p_edge.spec import ModelSpec, OutputKind
 
@@ -77,8 +79,10 @@ def build(
     sampling: Literal["time", "index"] | None = None,
     order: Literal["temporal", "lexicographic"] | None = None,
     input: Literal["uint8", "float32"] | None = None,
+    pixels: Pixels | None = None,
+    output: str | None = None,
     output_kind: OutputKind | None = None,
-    batch: int | None = None,
+    batch: int | Literal["dynamic"] | None = None,
     weights_key: str | None = None,
     family: str | None = None,
     bn_eps: float | None = None,
@@ -86,7 +90,6 @@ def build(
     head_activation: Literal["relu", "none"] | None = None,
     golden: str | Path | None = None,
     strict: bool = False,
-    output: str | None = None,
     module: str | None = None,
     args: Mapping[str, Any] | None = None,
     trust_code: bool = False,
@@ -122,10 +125,17 @@ def build(
         input: "uint8" has the normalisation in the graph; "float32" is NCTHW, normalised by the
             caller. By default float32 for MindSpore Lite and Ascend, and for the others what the
             spec says.
+        pixels: what the network takes: "normalized" pixels, as the preset or spec says, or pixels
+            from 0 to 1 ("unit") or 0 to 255 ("raw"), which it may normalise by itself. By default
+            as the preset or spec says, and an error where an ONNX source begins with a
+            normalisation that is another one.
+        output: name of the output of an ONNX source that has several; of a `module`, the place of
+            the scores in what it returns, see `onnx_from_torch`.
         output_kind: meaning of the outputs, see `OutputSpec`; by default what the spec says, or
             the last nodes of an ONNX source show: logits unless there is a softmax or sigmoid, and
             values for a single output.
-        batch: clips per call; by default 1, or what an ONNX source has.
+        batch: clips per call; by default 1, or what an ONNX source has. "dynamic" leaves it open,
+            for the targets that take that.
         weights_key: the place of the weights in a PyTorch file that has several sets of them, as
             keys with dots between them ("model_ema").
         family: name in `checkpoints.families.FAMILIES`, where the names and shapes of a checkpoint
@@ -139,7 +149,6 @@ def build(
         golden: .npz file of clips and the answers of the framework that trained the model, which
             the network and the recipe must reproduce; see `verify.golden.read_golden`.
         strict: refuse what `ExportReport.warnings` would say.
-        output: the place of the scores in what a `module` returns; see `onnx_from_torch`.
         module: "FILE:FACTORY", a Python file (or the dotted name of a module) and a function in it
             that makes the PyTorch module of the weights. Its code runs, in a child process.
         args: arguments of that function, by name.
@@ -161,14 +170,15 @@ def build(
         OutputError: `out` cannot be written.
         MissingDependencyError: a package that the source or target needs is not installed.
     """
-    wanted = _check_targets(targets, precision)
-    cache = _check_engine_options(wanted, workspace, timing_cache)
-    _check_chips(wanted, chips)
+    wanted = check_targets(targets, precision)
+    cache = check_engine_options(wanted, workspace, timing_cache)
+    check_chips(wanted, chips)
+    check_batch_axis(wanted, batch)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
-    factory = _factory(module, args, source, weights, output, trust_code=trust_code)
+    factory = _factory(module, args, source, weights, trust_code=trust_code)
     if factory is None:
-        model = find_source(source or "", weights, store)
+        model = find_source(source or "", weights, store, output)
     else:
         model = SourceModel(_named(factory, source), False, None, weights)
         if preset is None and spec is None:
@@ -196,6 +206,7 @@ def build(
         size=size,
         input=input,
         output_kind=output_kind,
+        pixels=pixels,
     )
     doubts = doubts_of(
         facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
@@ -209,6 +220,8 @@ def build(
 
             if progress is not None:
                 progress("tracing the module")
+            if batch == "dynamic":
+                raise UsageError("a module is traced with a fixed batch; give a number, or none")
             clips = 1 if batch is None else batch
             traced = trace_factory(factory, contract, batch=clips, output=output)
         checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
@@ -229,6 +242,7 @@ def build(
             quantizer=quantizer,
             weights=model.weights,
             traced=traced,
+            output=model.output,
         )
         report = ExportReport([], [], doubts)
         for target in wanted:
@@ -256,7 +270,7 @@ def _golden_record(
     model: SourceModel,
     contract: ModelSpec,
     scratch: Path,
-    batch: int | None,
+    batch: int | Literal["dynamic"] | None,
     traced: TracedModule | None,
 ) -> dict[str, Any]:
     """Compare the network with a golden pair; return what that proves."""
@@ -264,7 +278,13 @@ def _golden_record(
     folder.mkdir()
     with shown_as(scratch, model.path):
         forms = OnnxForms(
-            model.path, contract, folder, batch=batch, weights=model.weights, traced=traced
+            model.path,
+            contract,
+            folder,
+            batch=batch,
+            weights=model.weights,
+            traced=traced,
+            output=model.output,
         )
         form = forms.own_input()
         return check_golden(pair, form.path, form.spec)
@@ -275,15 +295,13 @@ def _factory(
     args: Mapping[str, Any] | None,
     source: str | Path | None,
     weights: WeightsOptions,
-    output: str | None,
     *,
     trust_code: bool,
 ) -> ModuleFactory | None:
     """Return what makes the module that is exported; None for another source."""
     if module is None:
-        for option, value in {"args": args, "output": output}.items():
-            if value is not None:
-                raise UsageError(f"{option} is about a module; give that too, or leave it out")
+        if args is not None:
+            raise UsageError("args are those of a module; give that too, or leave them out")
         if source is None:
             raise UsageError("there is no source; give a checkpoint, an ONNX file or 'motion'")
         return None
@@ -306,49 +324,6 @@ def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:
     clips = [] if options.quantizer is None else options.quantizer.store(folder)
     bundle.record(folder, [built.path], clips)
     return built
-
-
-def _check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
-    """Return the targets of these names, each once."""
-    unknown = [name for name in names if name not in TABLE]
-    if unknown or not names:
-        raise UsageError(
-            f"no target {', '.join(unknown) or 'given'}; choose from {', '.join(TABLE)}"
-        )
-    targets = [TABLE[name] for name in dict.fromkeys(names)]
-    for target in targets:
-        if precision is not None and precision not in target.precisions:
-            has = ", ".join(target.precisions)
-            raise UsageError(f"{target.name} has no precision {precision}; it has {has}")
-    return targets
-
-
-def _check_engine_options(
-    targets: Sequence[Target], workspace: int | None, timing_cache: str | Path | None
-) -> Path | None:
-    """Return the folder of the timing cache."""
-    given = {"workspace": workspace, "timing_cache": timing_cache}
-    for option, value in given.items():
-        if value is not None and not any(target.name == "tensorrt" for target in targets):
-            raise UsageError(f"{option} is an option of tensorrt alone; leave it out")
-    if workspace is not None and workspace < 1:
-        raise UsageError(f"workspace is {workspace} bytes; it must be 1 or more")
-    if timing_cache is not None and not os.path.isdir(timing_cache):
-        raise UsageError(f"there is no folder {timing_cache} for the timing cache; create it")
-    return None if timing_cache is None else Path(timing_cache)
-
-
-def _check_chips(targets: Sequence[Target], chips: Sequence[str]) -> None:
-    """Make sure that a target can be built for these chips."""
-    known = list(dict.fromkeys(chip for target in targets for chip in target.chips))
-    if chips and not known:
-        names = [name for name, target in TABLE.items() if target.chips]
-        raise UsageError(
-            f"chips are chosen for {', '.join(names)} alone; leave them out, or build for that"
-        )
-    unknown = [chip for chip in chips if chip not in known]
-    if unknown:
-        raise UsageError(f"no chip {', '.join(unknown)}; choose from {', '.join(known)}")
 
 
 def _calibrator(

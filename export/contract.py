@@ -3,144 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import logging
 import reprlib
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from r2p_edge.artifact.files import sha256_of_file
-from r2p_edge.artifact.open import embedded_spec
-from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
-from r2p_edge.export.checkpoints.carried import CarriedRecipe
-from r2p_edge.export.checkpoints.read import read_checkpoint
-from r2p_edge.export.checkpoints.weights import WeightsOptions
+from r2p_edge.errors import SpecError, UsageError
 from r2p_edge.export.labels import read_labels
+from r2p_edge.export.pixels import Pixels, pixels_taken
 from r2p_edge.export.presets import PRESETS, fitting_presets, preset, presets_of
-from r2p_edge.export.published.registry import PublishedWeights
-from r2p_edge.export.published.store import WeightsStore
-from r2p_edge.runtimes import RUNTIMES
+from r2p_edge.export.source import BUNDLED, SourceModel, WeightsFacts, is_bundled
 from r2p_edge.spec import InputSpec, ModelSpec, OutputKind, OutputSpec
 
-_BUNDLED = "motion"  # name of the bundled model, and of its preset
+_log = logging.getLogger(__name__)
+
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
-
-
-class WeightsFacts(NamedTuple):
-    """Facts that a checkpoint states before anything is built from it.
-
-    Attributes:
-        family: name of the family of its network, in `checkpoints.families.FAMILIES`.
-        classes: number of outputs.
-        sha256: of the file.
-        carried: what the training script saved of its recipe.
-    """
-
-    family: str
-    classes: int
-    sha256: str
-    carried: CarriedRecipe
-
-    @property
-    def own_labels(self) -> tuple[str, ...] | None:
-        """Names of the classes that the file carries, if there is one for each output."""
-        names = self.carried.labels
-        return names if names is not None and len(names) == self.classes else None
-
-
-class SourceModel(NamedTuple):
-    """The model that is exported.
-
-    Attributes:
-        path: file of a checkpoint or ONNX model.
-        bundled: whether it is the bundled model.
-        carried: spec that an ONNX artifact carries; None for every other file.
-        weights: how the weights of a checkpoint are to be read.
-        published: what the registry says of it, where an ID was given.
-    """
-
-    path: Path
-    bundled: bool
-    carried: ModelSpec | None
-    weights: WeightsOptions
-    published: PublishedWeights | None = None
-
-
-def find_source(
-    source: str | Path,
-    weights: WeightsOptions | None = None,
-    store: WeightsStore | None = None,
-) -> SourceModel:
-    """Return the model with a path, of an ID of published weights, or the bundled one for "motion".
-
-    Args:
-        source: path, ID or "motion"; a file that is there is a path.
-        weights: options of reading a checkpoint.
-        store: where published weights are; by default `WeightsStore()`.
-
-    Raises:
-        UsageError: the options are about a checkpoint, and this is an ONNX file.
-        ModelNotFoundError: there is no such file.
-        SpecError: the spec of an ONNX artifact is damaged.
-    """
-    bundled = str(source) == _BUNDLED
-    path = Path(source)
-    if bundled:
-        path = _bundled_file()
-    if os.path.isdir(path):
-        raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
-    weights, published = weights or WeightsOptions(), None
-    if not os.path.isfile(path):
-        store = store or WeightsStore()
-        if (published := store.registry.get(str(source))) is None:
-            raise ModelNotFoundError(
-                f"there is no model {path}; check the path, or use 'motion', or an ID that "
-                "r2p-edge weights list has"
-            )
-        path = store.open_for_export(published).path
-        family = published.family
-        weights = weights._replace(
-            id=published.id, hints=weights.hints if family is None else (family,)
-        )
-    suffix = path.suffix.lower()
-    if suffix == ".onnx" and any(weights._replace(hints=(), id=None)):
-        raise UsageError(
-            f"{path} is an ONNX file, which has one set of weights and says what it computes; "
-            "leave weights_key, family, bn_eps, head and head_activation out"
-        )
-    if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
-        raise ModelError(
-            f"{path} is a model that was built for one runtime, and no other is made from it; give "
-            "the checkpoint or the ONNX file that it was made from"
-        )
-    return SourceModel(
-        path, bundled, embedded_spec(path) if suffix == ".onnx" else None, weights, published
-    )
-
-
-def _bundled_file() -> Path:
-    return Path(str(resources.files("r2p_edge") / "assets" / "motion.safetensors"))
-
-
-def is_bundled(source: SourceModel, facts: WeightsFacts | None) -> bool:
-    """Return whether these are the bundled model's weights, under whatever name."""
-    if facts is None:
-        return False
-    return source.bundled or facts.sha256 == sha256_of_file(_bundled_file())
-
-
-def facts_of(source: SourceModel) -> WeightsFacts | None:
-    """Return what a checkpoint says; None for an ONNX model, which has no family.
-
-    Raises:
-        CheckpointError: see `read_checkpoint`, and `canonical_parameters`.
-    """
-    if source.path.suffix.lower() == ".onnx":
-        return None
-    read = read_checkpoint(source.path, source.weights.key)
-    named = source.weights.named(read)
-    return WeightsFacts(named.family.name, named.network().classes, read.sha256, read.carried)
 
 
 def contract_of(
@@ -155,12 +33,14 @@ def contract_of(
     size: int | None,
     input: Literal["uint8", "float32"] | None,
     output_kind: OutputKind | None = None,
+    pixels: Pixels | None = None,
 ) -> ModelSpec:
     """Return the spec that the artifacts of a model are to have.
 
     Args:
         source, facts: the model, and what it says; published weights bring preset and frames.
-        preset_name, spec, labels, name, size, input, output_kind: see `build.build`.
+        preset_name, spec, labels, name, size, input, output_kind, pixels: see
+            `build.build`.
         clip: fields of `ClipSpec` that the caller changes; None leaves one as it is.
 
     Raises:
@@ -170,7 +50,7 @@ def contract_of(
         SpecError: the spec or the labels cannot be read.
     """
     if source.bundled and preset_name is None and spec is None:
-        preset_name = _BUNDLED
+        preset_name = BUNDLED
     if source.published is not None and spec is None:
         preset_name = preset_name or source.published.preset
         if clip.get("frames") is None:
@@ -187,6 +67,7 @@ def contract_of(
         output_kind = _presumed_kind(source, contract)
     if output_kind is not None:
         contract = contract.replace(output=OutputSpec(contract.output.name, output_kind))
+    contract = _with_pixels(source, contract, pixels, given=spec is not None)
     carried = source.carried
     if carried is None or contract.replace(input=carried.input) != carried:
         contract = contract.replace(checks=None)  # which are about another contract
@@ -237,12 +118,12 @@ def _presumed_kind(source: SourceModel, contract: ModelSpec) -> OutputKind:
     if source.carried is not None:
         return source.carried.output.kind
     found = None
-    if source.path.suffix.lower() == ".onnx":
+    if source.onnx:
         from r2p_edge.export.graph.foreign import found_kind
         from r2p_edge.export.graph.model import load_onnx, network_output
 
         model = load_onnx(source.path)
-        found = found_kind(model, network_output(model).name)
+        found = found_kind(model, source.output or network_output(model).name)
     if len(contract.labels) == 1 and found != "sigmoid":
         return "values"  # a single class would always have 100 %
     return found or contract.output.kind
@@ -251,9 +132,12 @@ def _presumed_kind(source: SourceModel, contract: ModelSpec) -> OutputKind:
 def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:
     """Return how many classes a model has, and which presets may be its own."""
     if facts is None:
-        from r2p_edge.export.graph.model import load_onnx, network_sizes
+        from r2p_edge.export.graph.model import keep_output, load_onnx, network_sizes
 
-        classes, frames, size = network_sizes(load_onnx(source.path))
+        model = load_onnx(source.path)
+        if source.output is not None:
+            keep_output(model, source.output)
+        classes, frames, size = network_sizes(model)
         fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
         return (
             f"has {classes or 'an open number of'} classes but does not say how it was trained; "
@@ -270,7 +154,7 @@ def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:
     own = presets_of(facts.family)
     exact = [item.name for item in own if item.classes == facts.classes]
     if is_bundled(source, facts):
-        exact = [_BUNDLED]
+        exact = [BUNDLED]
     if exact:
         return text + f"--preset {' or '.join(exact)}, or --spec"
     if own:
@@ -287,6 +171,44 @@ def with_carried(contract: ModelSpec, facts: WeightsFacts) -> ModelSpec:
     if carried.mean is not None and carried.std is not None:
         contract = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
     return contract
+
+
+def _with_pixels(
+    source: SourceModel, contract: ModelSpec, pixels: Pixels | None, *, given: bool
+) -> ModelSpec:
+    """Return the contract with what the network takes, so that nothing is normalised twice.
+
+    Args:
+        source: the model.
+        contract: its contract so far.
+        pixels: the caller's word.
+        given: the caller gave the whole spec, which is not changed.
+
+    Raises:
+        UsageError: the caller has to say it.
+    """
+    if pixels is not None:
+        return pixels_taken(contract, pixels)
+    if not source.onnx or source.carried is not None:
+        return contract
+    from r2p_edge.export.graph.front import found_front, require_pixels, settled_pixels
+    from r2p_edge.export.graph.model import load_onnx, takes_pixels
+
+    model = load_onnx(source.path)
+    if takes_pixels(model):
+        return contract
+    front = found_front(model)
+    settled = settled_pixels(front, contract)
+    if settled is None or (given and settled != "normalized"):
+        require_pixels(front, contract, source.path.name)
+    if settled != "normalized":
+        _log.warning(
+            "%s begins with the normalisation of the preset, and so gets pixels that are not "
+            "normalised (--pixels %s)",
+            source.path.name,
+            settled,
+        )
+    return pixels_taken(contract, settled)
 
 
 def _changed(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import r2p_edge
-from r2p_edge.export.contract import WeightsFacts
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.presets import PRESETS, Preset, presets_of
+from r2p_edge.export.source import WeightsFacts
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import fold
 

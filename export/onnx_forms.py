@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import with_input
 from r2p_edge.export.targets.base import GraphForm, OnnxForm, Quantizer, Target
@@ -30,10 +31,11 @@ class OnnxForms:
         scratch: folder for the files.
         graph: form of all targets; "auto" for what each of them runs best.
         any_input: whether each target may choose the input that it is known to take.
-        batch: clips per call; None for the model's own, 1 where that is open.
+        batch: clips per call, or "dynamic"; None for the model's own, 1 where that is open.
         quantizer: maker of int8; None where no form is quantized.
         weights: how the weights of a checkpoint are read.
         traced: a PyTorch module, in place of the source's file.
+        output: name of an ONNX model's output, where it has several.
 
     Raises:
         ModelError: an ONNX model cannot be read.
@@ -47,16 +49,19 @@ class OnnxForms:
         *,
         graph: Literal["auto", "conv3d", "conv2d"] = "auto",
         any_input: bool = False,
-        batch: int | None = None,
+        batch: int | Literal["dynamic"] | None = None,
         quantizer: Quantizer | None = None,
         weights: WeightsOptions | None = None,
         traced: TracedModule | None = None,
+        output: str | None = None,
     ) -> None:
         self._source, self._contract, self._scratch = source, contract, scratch
         self._graph, self._batch, self._quantizer = graph, batch, quantizer
         self._weights = weights or WeightsOptions()
-        self._traced = traced
-        self._is_onnx = traced is None and source.suffix.lower() == ".onnx"
+        self._traced, self._output = traced, output
+        self._is_onnx = traced is None and (
+            source.suffix.lower() == ".onnx" or looks_like_onnx(source)
+        )
         self._own: GraphForm | None = "conv3d"
         self._any_input, self._takes_pixels = any_input, False
         if traced is not None:
@@ -130,9 +135,18 @@ class OnnxForms:
             if self._traced is not None:
                 from r2p_edge.export.targets.onnx_torch import onnx_from_traced
 
+                assert batch != "dynamic"  # `build` refuses it for a module
                 spec = onnx_from_traced(self._traced, contract, path, batch=batch, graph=graph)
             elif self._is_onnx:
-                spec = onnx_from_onnx(self._source, contract, path, batch=self._batch, graph=graph)
+                spec = onnx_from_onnx(
+                    self._source,
+                    contract,
+                    path,
+                    batch=self._batch,
+                    graph=graph,
+                    output=self._output,
+                    pixels="normalized",  # as the contract says by now
+                )
             else:
                 spec = onnx_from_checkpoint(
                     self._source,

@@ -8,7 +8,7 @@ after it. The same network, spec and versions give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,13 @@ that the package writes by default."""
 
 NORMALIZED = "normalized"
 """Name of the network's normalised input tensor: float32 (N, 3, T, H, W)."""
+
+
+Batch = int | Literal["dynamic"]
+"""Size of a batch axis; "dynamic" leaves it open."""
+
+DYNAMIC: Literal["dynamic"] = "dynamic"
+"""Name of an open batch axis among the options."""
 
 
 class BatchNorm(NamedTuple):
@@ -65,41 +72,68 @@ class GraphBuilder:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.names: set[str] = set()
 
-    def input(self, spec: ModelSpec, batch: int) -> str:
-        """Add the input that `spec` describes, and its conversion to normalised float32 NCTHW.
+    def input(
+        self, spec: ModelSpec, batch: Batch, layout: str = "NCTHW", *, normalize: bool = True
+    ) -> str:
+        """Add the input that `spec` describes, and its conversion to normalised float32.
 
         Channels stay in the order in which `spec.input.color`, `mean` and `std` list them; the
         graph does not swap them.
 
+        Args:
+            spec: describes the input.
+            batch: size of the batch axis.
+            layout: order of the axes of the result.
+            normalize: False for a network that takes the input as it is, but for the layout.
+
         Returns:
-            The name of the normalised tensor.
+            The name of the converted tensor.
 
         Raises:
             UsageError: `batch` is not positive.
         """
         check_batch(batch)
-        name, layout = spec.input.name, spec.input.layout
+        name, given = spec.input.name, spec.input.layout
         pixels = spec.input.dtype == "uint8"
         kind = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
-        shape = (batch, *spec.input_shape[1:])
+        shape = (batch_axis(batch), *spec.input_shape[1:])
         self.inputs.append(onnx.helper.make_tensor_value_info(self._claim(name), kind, shape))
         steps: list[tuple[str, list[str], dict[str, Any]]] = []
-        if pixels:
+        if pixels and normalize:
             steps.append(("Cast", [], {"to": onnx.TensorProto.FLOAT}))
-        if spec.input.normalized_in_graph:
+        if spec.input.normalized_in_graph and normalize:
             mean, std = np.array(spec.mean), np.array(spec.std)
             # (p * scale - mean) / std in one multiplication and one addition.
-            channels = (3,) if layout == "NTHWC" else (3, 1, 1, 1)
+            channels = (3,) if given == "NTHWC" else (3, 1, 1, 1)
             factor = self._constant("input.factor", (spec.scale / std).reshape(channels))
             offset = self._constant("input.offset", (-mean / std).reshape(channels))
             steps += [("Mul", [factor], {}), ("Add", [offset], {})]
-        if layout == "NTHWC":
-            steps.append(("Transpose", [], {"perm": [0, 4, 1, 2, 3]}))
+        if layout != given:
+            steps.append(("Transpose", [], {"perm": [given.index(axis) for axis in layout]}))
         tensor = name
         for i, (operator, constants, attributes) in enumerate(steps, 1):
             output = NORMALIZED if i == len(steps) else f"input.{operator.lower()}"
             tensor = self._node(operator, [tensor, *constants], output, **attributes)
         return tensor
+
+    def cast(self, x: str, kind: int, output: str) -> str:
+        """Add a Cast of `x` to a type of `onnx.TensorProto`; return its output."""
+        return self._node("Cast", [x], output, to=kind)
+
+    def reshape(self, x: str, shape: Sequence[int], output: str) -> str:
+        """Add a Reshape of `x`, where 0 leaves an axis as it is; return its output."""
+        return self._node("Reshape", [x, self._whole(f"{output}.shape", shape)], output)
+
+    def flatten(self, x: str, output: str) -> str:
+        """Add a Flatten of `x` to (N, all other elements); return its output."""
+        return self._node("Flatten", [x], output, axis=1)
+
+    def mean(self, x: str, axes: Sequence[int], opset: int, output: str) -> str:
+        """Add a mean over some axes, which are removed; return its output."""
+        if opset < 18:
+            return self._node("ReduceMean", [x], output, axes=list(axes), keepdims=0)
+        constant = self._whole(f"{output}.axes", axes)
+        return self._node("ReduceMean", [x, constant], output, keepdims=0)
 
     def conv(
         self,
@@ -172,7 +206,7 @@ class GraphBuilder:
         """Add the sum of `a` and `b` and return its output."""
         return self._node("Add", [a, b], output)
 
-    def mean(self, x: str) -> str:
+    def global_mean(self, x: str) -> str:
         """Add the mean over T, H and W: (N, C, T, H, W) to (N, C); return its output."""
         return self._node("ReduceMean", [x], "pool", axes=[2, 3, 4], keepdims=0)
 
@@ -208,6 +242,11 @@ class GraphBuilder:
         self.constants.append(onnx.numpy_helper.from_array(array, self._claim(name)))
         return name
 
+    def _whole(self, name: str, values: Sequence[int]) -> str:
+        array = np.array(values, np.int64)
+        self.constants.append(onnx.numpy_helper.from_array(array, self._claim(name)))
+        return name
+
     def _claim(self, name: str) -> str:
         if name in self.names:
             raise SpecError(
@@ -227,7 +266,12 @@ def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
     model.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
 
 
-def check_batch(batch: int) -> None:
+def check_batch(batch: Batch) -> None:
     """Raise UsageError unless `batch` can be the size of a batch axis."""
-    if batch < 1:
-        raise UsageError(f"batch is {batch}; it must be 1 or more")
+    if batch != DYNAMIC and (isinstance(batch, str) or batch < 1):
+        raise UsageError(f"batch is {batch}; it must be 1 or more, or {DYNAMIC}")
+
+
+def batch_axis(batch: Batch) -> int | str:
+    """Return a batch as the size of an axis, or the name of an open one."""
+    return "N" if isinstance(batch, str) else batch

@@ -6,12 +6,17 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
-import onnx
-from onnx import TensorProto, numpy_helper
 
+from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError, SpecError
-from r2p_edge.export.graph.model import attributes, opset
+from r2p_edge.export.graph.model import attributes, malformed_is_error, opset
 from r2p_edge.spec import ModelSpec, OutputKind
+
+try:
+    import onnx
+    from onnx import TensorProto, numpy_helper
+except ImportError as error:
+    raise missing("onnx") from error
 
 _INTEGER = frozenset(
     {
@@ -55,6 +60,7 @@ _ENDS: dict[str, OutputKind] = {
 }
 
 
+@malformed_is_error()
 def require_evaluation_mode(model: onnx.ModelProto) -> None:
     """Check that no layer of a model behaves as in training.
 
@@ -79,6 +85,7 @@ def require_evaluation_mode(model: onnx.ModelProto) -> None:
     )
 
 
+@malformed_is_error()
 def source_precision(model: onnx.ModelProto) -> Literal["fp32", "fp16", "bf16", "int8"]:
     """Return the precision of a model's arithmetic, from its operators and weights."""
     if any(node.op_type in _INTEGER or "QLinear" in node.op_type for node in _nodes(model)):
@@ -95,6 +102,7 @@ def source_precision(model: onnx.ModelProto) -> Literal["fp32", "fp16", "bf16", 
     return "bf16" if TensorProto.BFLOAT16 in half else "fp32"
 
 
+@malformed_is_error()
 def found_kind(model: onnx.ModelProto, output: str) -> OutputKind | None:
     """Return the kind of the output `output`, where the last nodes show it; else None."""
     makers = {name: node for node in model.graph.node for name in node.output}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 from r2p_edge._optional import missing
-from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError
+from r2p_edge.errors import ModelError, ModelNotFoundError, R2PError, SpecError, one_line
 
 try:
     import onnx
@@ -17,6 +18,14 @@ except ImportError as error:
 
 Shape = tuple[int, ...]
 """Sizes of a tensor's axes."""
+
+INPUT_DTYPES = {
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.DOUBLE: "float64",
+}
+"""Types that the input of a model may have, as NumPy names them."""
 
 _SMALL = 64  # elements; constants of up to as many can be a shape or axes
 
@@ -31,7 +40,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ModelNotFoundError(f"there is no ONNX file {path}; check the path")
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, format="protobuf")  # whatever its name
         _check_text(model)
         return model
     except Exception as error:  # protobuf's, onnx's or the system's, depending on the damage
@@ -58,6 +67,23 @@ def _check_text(message: Any) -> None:
                 value = [value] if message.HasField(field.name) else []
             for each in value:
                 _check_text(each)
+
+
+@contextlib.contextmanager
+def malformed_is_error() -> Iterator[None]:
+    """Turn what onnx, NumPy and Python raise about a malformed model into an error of its own.
+
+    Raises:
+        ModelError: they raised something.
+    """
+    try:
+        yield
+    except R2PError:
+        raise
+    except Exception as error:  # without a common base
+        raise ModelError(
+            f"the model is malformed ({one_line(error)}); check it with onnx.checker"
+        ) from error
 
 
 def opset(model: onnx.ModelProto) -> int:
@@ -115,23 +141,27 @@ def network_sizes(
     """
     found = axis_sizes(network_input(model))
     result = axis_sizes(network_output(model))
+    if len(found) == 6:  # with an axis of clips
+        found = [found[0], *found[2:]]
     t = h = w = None
     if len(found) == 5 and found[1] == 3:
         t, h, w = found[2:]
     elif len(found) == 5 and found[4] == 3:
         t, h, w = found[1:4]
+    elif len(found) == 5 and found[2] == 3:
+        t, h, w = found[1], *found[3:]
     size = None if h is None or w is None else (h, w)
-    return result[1] if len(result) == 2 else None, t, size
+    return result[1] if len(result) > 1 else None, t, size
 
 
 def takes_pixels(model: onnx.ModelProto) -> bool:
-    """Return True if the model's input is uint8, False if it is float32.
+    """Return True if the model's input is uint8, False if it is of a floating-point type.
 
     Raises:
         SpecError: the input has another dtype.
     """
     found = network_input(model).type.tensor_type.elem_type
-    if found not in (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT):
+    if found not in INPUT_DTYPES:
         raise SpecError(
             f"the model's input is {onnx.TensorProto.DataType.Name(found)}, which is neither "
             "FLOAT nor UINT8; convert its input to float32"
@@ -169,11 +199,35 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return light
 
 
+def keep_output(model: onnx.ModelProto, name: str) -> None:
+    """Remove all outputs of a model but this one from its list of outputs, in place.
+
+    Raises:
+        SpecError: the model has no output of that name.
+    """
+    outputs = model.graph.output
+    chosen = [value for value in outputs if value.name == name]
+    if not chosen:
+        raise SpecError(f"the model has no output {name!r}; it has {_listed(outputs)}")
+    del outputs[:]
+    outputs.extend(chosen)
+
+
 def _only(values: Iterable[onnx.ValueInfoProto], kind: str) -> onnx.ValueInfoProto:
     values = list(values)
     if len(values) != 1:
-        names = ", ".join(value.name for value in values)
+        choose = " with --output NAME" if kind == "output" and values else ""
         raise SpecError(
-            f"the model has {len(values)} {kind}s ({names}), expected 1; export it with one {kind}"
+            f"the model has {len(values)} {kind}s ({_listed(values)}), expected 1; "
+            + (f"choose one{choose}" if choose else f"export it with one {kind}")
         )
     return values[0]
+
+
+def _listed(values: Iterable[onnx.ValueInfoProto]) -> str:
+    """Return the names of tensors with their shapes, as an error lists them."""
+    texts = []
+    for value in values:
+        sizes = ", ".join("?" if size is None else str(size) for size in axis_sizes(value))
+        texts.append(f"{value.name} ({sizes})")
+    return ", ".join(texts)

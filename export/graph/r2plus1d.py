@@ -10,7 +10,13 @@ import numpy as np
 
 from r2p_edge.errors import SpecError
 from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
-from r2p_edge.export.graph.builder import BatchNorm, GraphBuilder, embed_spec
+from r2p_edge.export.graph.builder import (
+    Batch,
+    BatchNorm,
+    GraphBuilder,
+    batch_axis,
+    embed_spec,
+)
 from r2p_edge.export.graph.foreign import check_kind
 from r2p_edge.spec import ModelSpec
 
@@ -23,7 +29,7 @@ def onnx_from_parameters(
     network: VideoResNet,
     spec: ModelSpec,
     *,
-    batch: int = 1,
+    batch: Batch = 1,
 ) -> onnx.ModelProto:
     """Build the network as an ONNX model with batch norm folded in and `spec` in its metadata.
 
@@ -32,7 +38,7 @@ def onnx_from_parameters(
         network: from `network_from_parameters`.
         spec: decides the input's dtype, layout and normalisation, and the names of input and
             output.
-        batch: size of the static batch axis.
+        batch: size of the batch axis; "dynamic" leaves it open.
 
     Raises:
         SpecError: the spec contradicts the network in its number of labels, architecture, clip
@@ -47,13 +53,13 @@ def onnx_from_parameters(
         y = _add(graph, parameters, block.steps, x)
         x = _add(graph, parameters, block.shortcut, x)
         x = graph.relu(graph.add(y, x, f"{block.name}.add"), block.name)
-    x = graph.mean(x)
+    x = graph.global_mean(x)
     for name in [*network.hidden, "fc"]:
         output = spec.output.name if name == "fc" else name
         x = graph.linear(name, x, parameters[f"{name}.weight"], parameters[f"{name}.bias"], output)
         if name != "fc":
             x = graph.relu(x, f"{name}.relu")
-    model = graph.model(network.arch, x, (batch, network.classes))
+    model = graph.model(network.arch, x, (batch_axis(batch), network.classes))
     embed_spec(model, spec)
     return model
 

@@ -56,7 +56,7 @@ def static_graph(model: onnx.ModelProto) -> StaticGraph:
         steps = _fold(model, shapes, types), without_ceil_mode(model, shapes)
         if not any([*steps, without_sequences(model, shapes)]):
             break
-    _drop_unused(model.graph)
+    drop_unused(model.graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     types |= {name: int(tensor.data_type) for name, tensor in constants.items()}
     shapes |= {name: tuple(tensor.dims) for name, tensor in constants.items()}
@@ -191,7 +191,7 @@ def _is_quantised_weight(
     return all(reader.op_type == "Conv" and reader.input[0] != node.output[0] for reader in readers)
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
     """Remove the nodes and constants that no output of the graph depends on."""
     used = {value.name for value in graph.output}
     live: list[onnx.NodeProto] = []

@@ -69,6 +69,7 @@ class Target:
             None for a target without kits.
         chips: names of the chips that a build can be limited to; none for a target that takes
             what is here.
+        open_batch: whether the target takes a model whose batch axis is open.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Target:
     max_clips: int | None = None
     kit: Kit | None = None
     chips: tuple[str, ...] = ()
+    open_batch: bool = False
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         """Build the artifact of this target, or a kit, into the folder `out`.

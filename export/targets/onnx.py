@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.graph.adapt import adapt, check_normalisation
-from r2p_edge.export.graph.builder import check_batch, embed_spec
+from r2p_edge.export.graph.builder import DYNAMIC, Batch, check_batch, embed_spec
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.foreign import (
     check_kind,
@@ -25,20 +26,34 @@ from r2p_edge.export.graph.foreign import (
     require_evaluation_mode,
     source_precision,
 )
-from r2p_edge.export.graph.model import graph_kind, load_onnx, network_output, takes_pixels
+from r2p_edge.export.graph.front import found_front, require_pixels
+from r2p_edge.export.graph.layout import by_class, input_layout
+from r2p_edge.export.graph.model import (
+    INPUT_DTYPES,
+    graph_kind,
+    keep_output,
+    load_onnx,
+    network_input,
+    network_output,
+    takes_pixels,
+)
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
+from r2p_edge.export.graph.static import drop_unused
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.pixels import Pixels, pixels_taken
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
 from r2p_edge.export.verify.first_difference import Activations
-from r2p_edge.export.verify.ort_session import open_session, run_session
+from r2p_edge.export.verify.foreign_run import foreign_input, foreign_outputs
 from r2p_edge.export.verify.parity import verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
-from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized, verification_clips
+from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnx
+
+_log = logging.getLogger(__name__)
 
 
 def onnx_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
@@ -63,7 +78,7 @@ def onnx_from_checkpoint(
     spec: ModelSpec,
     path: str | Path,
     *,
-    batch: int = 1,
+    batch: Batch = 1,
     graph: Literal["conv3d", "conv2d"] = "conv3d",
     weights_key: str | None = None,
     family: str | None = None,
@@ -83,7 +98,7 @@ def onnx_from_checkpoint(
         spec: how the network was trained: labels, clip, preprocessing. Its arch, graph, precision,
             source, built_with and parity are filled in; other records are left out.
         path: the .onnx file to write.
-        batch: size of the static batch axis.
+        batch: size of the batch axis; "dynamic" leaves it open.
         graph: "conv2d" for the exact form without 3-D convolutions.
         weights_key: the place of the weights in a PyTorch file that has several sets of them, as
             keys with dots between them ("model_ema").
@@ -112,6 +127,7 @@ def onnx_from_checkpoint(
     check_is_spec(spec)
     check_folder(path)
     check_batch(batch)
+    _check_open_batch(batch, graph)
     read = read_checkpoint(checkpoint, weights_key)
     options = WeightsOptions(weights_key, family, tuple(hints), bn_eps, head, head_activation)
     named = options.named(read)
@@ -148,22 +164,30 @@ def onnx_from_onnx(
     spec: ModelSpec,
     path: str | Path,
     *,
-    batch: int | None = None,
+    batch: Batch | None = None,
     graph: Literal["conv3d", "conv2d"] | None = None,
+    output: str | None = None,
+    pixels: Pixels | None = None,
 ) -> ModelSpec:
     """Write another ONNX model as an artifact: with `spec`, and with the input it describes.
 
     Args:
-        source: an ONNX file with one input and one output. The input is normalised float32
-            (N, 3, T, H, W), in front of which the spec's normalisation is put, or uint8 in the
-            spec's layout with the normalisation in the graph already. The output is (N, classes),
-            of the kind `spec.output.kind`.
+        source: an ONNX file with one input. That is a clip with its axes in any usual order,
+            found by their sizes: of a floating-point type, in front of which the spec's
+            normalisation is put, or uint8 with the normalisation in the graph already. The output
+            has an axis of classes, and the mean is taken over all others but N. It is of the kind
+            `spec.output.kind`.
         spec: how the model was trained. Its graph, source, built_with and parity are filled in;
             accuracy and target, which are about another file, are left out. Where `source` is an
             artifact, precision, calibration and source are that artifact's; else the precision
             is that of the model's operators and weights.
         path: the .onnx file to write; all weights are in it.
-        batch: size of the static batch axis; by default the model's own, 1 where that is open.
+        batch: size of the batch axis; by default the model's own, 1 where that is open. "dynamic"
+            leaves it open.
+        output: name of the output, where the model has several.
+        pixels: what the model takes: "normalized" pixels, as the spec says, or those from 0 to 1
+            ("unit") or 0 to 255 ("raw"), which it normalises by itself. None is an error where its
+            first nodes look as if it did and the spec normalises too.
         graph: "conv2d" for the exact form without 3-D convolutions; "conv3d" refuses a model
             that has none. By default the form stays as it is.
 
@@ -176,8 +200,8 @@ def onnx_from_onnx(
             larger than the 2 GiB of one file.
         SpecError: the model's input or output is not what the spec describes, or it is an
             artifact whose graph normalises otherwise.
-        UsageError: `batch` is not positive, or the model's batch axis has another size; or
-            `graph` is "conv3d" and the model has no 3-D convolution.
+        UsageError: `batch` is not positive, or the model's batch axis has another size; `graph`
+            is "conv3d" and the model has no 3-D convolution; or `pixels` has to be given.
         ParityError: the artifact's outputs differ from the model's; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: onnxruntime is not installed.
@@ -186,6 +210,7 @@ def onnx_from_onnx(
     check_folder(path)
     if batch is not None:
         check_batch(batch)
+    _check_open_batch(batch, graph)
     source = Path(source)
     model = load_onnx(source)
     carried = embedded_spec(source)
@@ -197,6 +222,8 @@ def onnx_from_onnx(
         record = carried.source
     if record is None:
         record = {"file": source.name, "sha256": sha256_of_file(source), "dialect": "onnx"}
+    if output is not None:
+        record = {**record, "output": output}
     spec = fresh_spec(spec, graph=graph_kind(model), source=record, built_with=built_with("onnx"))
     if graph == "conv3d" and spec.graph != "conv3d":
         raise UsageError(
@@ -204,17 +231,41 @@ def onnx_from_onnx(
             "export from the checkpoint"
         )
     require_evaluation_mode(model)
-    if carried is None and (precision := source_precision(model)) != "fp32":
-        spec = spec.replace(precision=precision)
-    check_kind(spec, found_kind(model, network_output(model).name))
-    pixels = takes_pixels(model)
-    adapt(model, spec, batch)
+    if output is not None:
+        keep_output(model, output)
+        drop_unused(model.graph)
+    own_pixels = takes_pixels(model)
+    if carried is None:
+        if (precision := source_precision(model)) != "fp32":
+            spec = spec.replace(precision=precision)
+        spec = pixels_taken(spec, pixels)
+        if pixels is None and not own_pixels:
+            require_pixels(found_front(model), spec, source.name)
+    layout, result = input_layout(model, spec), network_output(model).name
+    check_kind(spec, found_kind(model, result))
     clips = verification_clips(spec)
-    tensor = input_from_clips(clips, spec) if pixels else normalized(clips, spec)
-    logits = run_session(open_session(source), tensor)
+    dtype = INPUT_DTYPES[network_input(model).type.tensor_type.elem_type]
+    answers, shape = foreign_outputs(source, foreign_input(clips, spec, layout, dtype), result)
+    logits = by_class(answers, len(spec.labels), result)
+    if answers.size > logits.size:
+        _log.warning(
+            "%s answers (N, %s); the artifact answers the mean for each class",
+            source.name,
+            ", ".join(map(str, answers.shape[1:])),
+        )
+    adapt(model, spec, batch, shape=shape)
     if graph == "conv2d":
         model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")
     return write_verified(model, spec, path, clips, logits, "onnx")
+
+
+def _check_open_batch(batch: Batch | None, graph: str | None) -> None:
+    """Make sure that a form can have an open batch axis."""
+    if batch == DYNAMIC and graph == "conv2d":
+        raise UsageError(
+            "the form without 3-D convolutions needs a fixed batch; leave out --batch dynamic, or "
+            "--graph conv2d"
+        )
 
 
 def check_is_spec(spec: object) -> None:

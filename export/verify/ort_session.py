@@ -56,7 +56,7 @@ def run_session(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> np
 
 def run_runtime(runtime: Runtime, tensor: np.ndarray) -> np.ndarray:
     """Return the runtime's output for `tensor`, (N, ...), in batches of the model's size."""
-    fed = batches(tensor, runtime.input_shape[0])
+    fed = batches(tensor, max(runtime.input_shape[0], 1))  # -1 for an open axis
     return np.concatenate([runtime.run(full)[:size] for full, size in fed])
 
 

@@ -12,6 +12,23 @@ METADATA_KEY = "r2p_edge.spec"
 
 # Field numbers of onnx/onnx.proto3: ModelProto.metadata_props, StringStringEntryProto.key, .value
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
+# ModelProto.ir_version, .graph, .opset_import
+_ALWAYS = {(1, protobuf.VARINT), (7, protobuf.LENGTH), (8, protobuf.LENGTH)}
+
+
+def looks_like_onnx(path: Path) -> bool:
+    """Return whether a file has the fields that every ONNX model has, whatever its name is."""
+    try:
+        with path.open("rb") as file:
+            # The first field of every writer; TensorFlow's frozen graphs begin otherwise.
+            if file.read(1) != b"\x08":
+                return False
+            file.seek(0)
+            size = path.stat().st_size
+            found = {(field.number, field.wire_type) for field in protobuf.fields(file, size)}
+    except (OSError, ValueError):
+        return False
+    return found >= _ALWAYS
 
 
 def onnx_metadata(path: Path) -> dict[str, str]:

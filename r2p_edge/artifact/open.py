@@ -81,13 +81,13 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
 
 
 def embedded_spec(path: Path) -> ModelSpec | None:
-    """Return the spec in the metadata of an ONNX or OpenVINO file, or None if it has none.
+    """Return the spec in the metadata of an OpenVINO file, or of an ONNX file of any name, or None.
 
     Raises:
         ModelError: the file cannot be read, or is not whole.
         SpecError: the spec is wrong.
     """
-    text = EMBEDDED[path.suffix.lower()](path)
+    text = EMBEDDED.get(path.suffix.lower(), spec_of_onnx)(path)
     if text is None:
         return None
     return ModelSpec.from_json(text, where=f"spec in the metadata of {path}")

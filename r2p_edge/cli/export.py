@@ -75,6 +75,12 @@ def add(verbs: Verbs) -> None:
         help="function between the layers of a classifier that has several",
     )
     verb.add_argument(
+        "--output",
+        metavar="NAME",
+        help="output of an ONNX file or of a module that has several, as the error lists them "
+        "(of a module: a key, an index, or several with dots between them)",
+    )
+    verb.add_argument(
         "--to",
         default="onnx",
         metavar="LIST",
@@ -104,9 +110,10 @@ def add(verbs: Verbs) -> None:
     )
     verb.add_argument(
         "--batch",
-        type=int,
+        type=_batch,
         metavar="N",
-        help="clips per call (default: 1, or the batch of an ONNX source)",
+        help="clips per call, or 'dynamic' for any number, where the target takes that (default: "
+        "1, or the batch of an ONNX source)",
     )
     verb.add_argument(
         "--strict",
@@ -168,12 +175,6 @@ def _add_module_options(verb: VerbParser) -> None:
         help="checkpoint of the module; 'none' if FACTORY loads it itself",
     )
     group.add_argument(
-        "--output",
-        metavar="NAME",
-        help="place of the scores among several outputs: a key, an index, or several with dots "
-        "between them",
-    )
-    group.add_argument(
         "--trust-code", action="store_true", help="the code of FILE may run on this machine"
     )
 
@@ -233,12 +234,26 @@ def _add_contract_options(verb: VerbParser) -> None:
         "(default: what the target runs best)",
     )
     group.add_argument(
+        "--pixels",
+        choices=("normalized", "unit", "raw"),
+        help="what the network takes: pixels normalised with mean and std, or from 0 to 1, or from "
+        "0 to 255, as one that normalises by itself does (default: normalized; asked for where an "
+        "ONNX file looks as if it normalised)",
+    )
+    group.add_argument(
         "--output-kind",
         choices=("logits", "probabilities", "sigmoid", "values"),
         help="what the network puts out: logits, probabilities that sum to 1, a probability of "
         "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
         "else logits, or values for a single output)",
     )
+
+
+def _batch(text: str) -> int | str:
+    """Return the number of clips per call, or "dynamic"."""
+    if text != "dynamic" and not text.lstrip("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'dynamic'")
+    return text if text == "dynamic" else int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -310,6 +325,8 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         sampling=options.sampling,
         order=options.order,
         input=options.input,
+        pixels=options.pixels,
+        output=options.output,
         output_kind=options.output_kind,
         batch=options.batch,
         weights_key=options.weights_key,
@@ -319,7 +336,6 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         head_activation=options.head_activation,
         golden=options.golden,
         strict=options.strict,
-        output=options.output,
         module=options.module,
         args=_arguments(options.args),
         trust_code=options.trust_code,

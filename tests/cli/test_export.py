@@ -140,6 +140,30 @@ def test_the_batch_of_an_onnx_source(run, fails, pictures, tmp_path):
     assert batch_of(tmp_path / "again" / "theirs-fp32.onnx") == 2
 
 
+def test_the_ends_of_an_onnx_source(run, fails, pictures, tmp_path):
+    model = onnx.load(pictures)
+    kind = onnx.TensorProto.FLOAT
+    model.graph.output.append(onnx.helper.make_tensor_value_info("means", kind, ("N", 3)))
+    model.graph.node.insert(0, onnx.helper.make_node("Div", ["x", "most"], ["part"]))
+    model.graph.node[1].input[0] = "part"
+    most = onnx.numpy_helper.from_array(np.float32(200), "most")
+    model.graph.initializer.append(most)
+    onnx.save(model, pictures)
+    export = ["export", pictures, "--preset", "kinetics400-torchvision", "--out", tmp_path / "out"]
+    fails(MODEL, "2 outputs (y (?, 400), means (?, 3)), expected 1; choose one with", *export)
+    export += ["--output", "y"]
+    fails(USAGE, "begins with (x - 0) / 200, as if it normalised by itself", *export)
+    fails(USAGE, "'many' is neither a number nor 'dynamic'", *export, "--batch", "many")
+    said = ["--pixels", "raw", "--output-kind", "values", "--batch", "dynamic"]
+    code, _, errors = run(*export, *said)
+    assert code == 0, errors
+    artifact = tmp_path / "out" / "theirs-fp32.onnx"
+    spec = json.loads(run("info", artifact, "--json")[1])["spec"]
+    assert (spec["scale"], spec["mean"], spec["std"]) == (1.0, [0.0] * 3, [1.0] * 3)
+    assert (spec["output"]["kind"], spec["source"]["output"]) == ("values", "y")
+    assert batch_of(artifact) == 0  # open
+
+
 def test_an_artifact_exported_again(run, fails, tmp_path):
     small = ("--frames", 4, "--size", 32)
     code, _, errors = run("export", "motion", "--out", tmp_path, "--name", "d", *small)

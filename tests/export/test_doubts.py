@@ -14,9 +14,9 @@ from r2p_edge.errors import SpecError
 from r2p_edge.export.build import build
 from r2p_edge.export.checkpoints.carried import CarriedRecipe, carried_recipe
 from r2p_edge.export.checkpoints.inert_pickle import Global, Instance
-from r2p_edge.export.contract import WeightsFacts
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.presets import PRESETS, preset
+from r2p_edge.export.source import WeightsFacts
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 

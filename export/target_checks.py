@@ -1,0 +1,81 @@
+"""Checks of the targets that an export is asked for, and of the options that are theirs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from r2p_edge.errors import UsageError
+from r2p_edge.export.targets.base import Target
+from r2p_edge.export.targets.table import TABLE
+
+
+def check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
+    """Return the targets of these names, each once.
+
+    Raises:
+        UsageError: there is none of a name, or one has no such precision.
+    """
+    unknown = [name for name in names if name not in TABLE]
+    if unknown or not names:
+        raise UsageError(
+            f"no target {', '.join(unknown) or 'given'}; choose from {', '.join(TABLE)}"
+        )
+    targets = [TABLE[name] for name in dict.fromkeys(names)]
+    for target in targets:
+        if precision is not None and precision not in target.precisions:
+            has = ", ".join(target.precisions)
+            raise UsageError(f"{target.name} has no precision {precision}; it has {has}")
+    return targets
+
+
+def check_engine_options(
+    targets: Sequence[Target], workspace: int | None, timing_cache: str | Path | None
+) -> Path | None:
+    """Return the folder of the timing cache.
+
+    Raises:
+        UsageError: an option is given without "tensorrt", or is impossible.
+    """
+    given = {"workspace": workspace, "timing_cache": timing_cache}
+    for option, value in given.items():
+        if value is not None and not any(target.name == "tensorrt" for target in targets):
+            raise UsageError(f"{option} is an option of tensorrt alone; leave it out")
+    if workspace is not None and workspace < 1:
+        raise UsageError(f"workspace is {workspace} bytes; it must be 1 or more")
+    if timing_cache is not None and not os.path.isdir(timing_cache):
+        raise UsageError(f"there is no folder {timing_cache} for the timing cache; create it")
+    return None if timing_cache is None else Path(timing_cache)
+
+
+def check_chips(targets: Sequence[Target], chips: Sequence[str]) -> None:
+    """Make sure that a target can be built for these chips.
+
+    Raises:
+        UsageError: none can.
+    """
+    known = list(dict.fromkeys(chip for target in targets for chip in target.chips))
+    if chips and not known:
+        names = [name for name, target in TABLE.items() if target.chips]
+        raise UsageError(
+            f"chips are chosen for {', '.join(names)} alone; leave them out, or build for that"
+        )
+    unknown = [chip for chip in chips if chip not in known]
+    if unknown:
+        raise UsageError(f"no chip {', '.join(unknown)}; choose from {', '.join(known)}")
+
+
+def check_batch_axis(targets: Sequence[Target], batch: int | str | None) -> None:
+    """Make sure that all targets take an open batch axis if there is to be one.
+
+    Raises:
+        UsageError: one does not.
+    """
+    fixed = [target.name for target in targets if not target.open_batch]
+    if batch == "dynamic" and fixed:
+        open_ones = [name for name, target in TABLE.items() if target.open_batch]
+        raise UsageError(
+            f"{', '.join(fixed)} needs a fixed batch; give a number in place of dynamic, or build "
+            f"for {', '.join(open_ones)} alone"
+        )

@@ -1,0 +1,84 @@
+"""Files that no model is made from are named for what they are, with the way out."""
+
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from requirements import needs
+
+from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.export.contract import find_source
+
+NAMED = [
+    ("model.tflite", b"\x1c\0\0\0TFL3" + bytes(16), "a TensorFlow Lite model", "tf2onnx"),
+    ("renamed.pth", b"\x1c\0\0\0TFL3" + bytes(16), "a TensorFlow Lite model", "tf2onnx"),
+    ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(16), "an HDF5 file", "format='onnx'"),
+    ("model.pdiparams", bytes(32), "PaddlePaddle", "paddle2onnx"),
+    ("model.params", b"\x12\x01\0\0\0\0\0\0" + bytes(8), "MXNet's parameters", "GluonCV"),
+    ("model.caffemodel", b"\n\x03net", "a Caffe or Caffe2 model", "ONNX"),
+    ("model.ort", b"\x1c\0\0\0ORTM", "ONNX Runtime's own format", r"\.onnx file"),
+    ("model.rknn", b"RKNN", "converted for one device", "ONNX file"),
+    ("frozen.pb", b"\n\x08\n\x01x", "a TensorFlow graph or a damaged ONNX", "--graphdef"),
+    ("saved_model.pb", b"\x08\x01\x12\x02\n\0", "a TensorFlow graph", "--saved-model"),
+    ("model.engine", b"ptrt", "built for one runtime", "ONNX file"),
+    ("model.mindir", b"\n\x050.1.0", "built for one runtime", "checkpoint"),
+    ("model.om", b"IMOD", "built for one runtime", "checkpoint"),
+    ("model.xml", b"<?xml version='1.0'?><net/>", "built for one runtime", "checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "what", "way"), NAMED, ids=[row[0] for row in NAMED])
+def test_a_file_is_named(tmp_path, name, content, what, way):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{name} is .*{what}.*; .*{way}"):
+        find_source(tmp_path / name)
+
+
+def test_pickles_of_other_frameworks(tmp_path):
+    arrays = {"conv1_w": np.ones((2, 2), np.float32)}
+    # As Caffe2's and PaddlePaddle's own code writes them.
+    caffe2, paddle = {"blobs": arrays}, {**arrays, "StructuredToParameterName@@": {"a": "b"}}
+    (tmp_path / "r2plus1d.pkl").write_bytes(pickle.dumps(caffe2, protocol=2))
+    with pytest.raises(ModelError, match="is a Caffe or Caffe2 model, which cannot be read here"):
+        find_source(tmp_path / "r2plus1d.pkl")
+    (tmp_path / "model.pdparams").write_bytes(pickle.dumps(paddle, protocol=2))
+    with pytest.raises(ModelError, match="is PaddlePaddle's parameters"):
+        find_source(tmp_path / "model.pdparams")
+
+
+def test_archives(tmp_path):
+    for name, inside, what in (
+        ("model.zip", ["release/model.pth"], "a zip archive of release/model.pth.* unpack it"),
+        ("model.keras", ["metadata.json", "config.json", "model.weights.h5"], "a Keras model"),
+        ("other.zip", ["metadata.json", "config.json", "model.weights.h5"], "a Keras model"),
+    ):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for each in inside:
+                archive.writestr(each, b"{}")
+        with pytest.raises(ModelError, match=f"{name} is {what}"):
+            find_source(tmp_path / name)
+
+
+@needs("torch")
+@pytest.mark.parametrize("name", ["model.h5", "model.params", "model.zip", "model.pkl"])
+def test_a_checkpoint_under_the_name_of_another_format(tmp_path, name):
+    import torch
+
+    torch.save({"weight": torch.ones(2)}, tmp_path / name)
+    assert not find_source(tmp_path / name).onnx
+
+
+@needs("onnx")
+def test_an_onnx_model_of_any_name(tmp_path, small_checkpoint):
+    from models import brightness_model, spec_of_brightness
+
+    path = brightness_model(tmp_path / "model.onnx").rename(tmp_path / "model.pb")
+    source = find_source(path, output="logits")
+    assert (source.onnx, source.output) == (True, "logits")
+    assert source.carried == spec_of_brightness()
+    with pytest.raises(UsageError, match="is no ONNX file, and a checkpoint has one output"):
+        find_source(small_checkpoint, output="logits")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ModelError, match="a TensorFlow graph or a damaged ONNX file"):
+        find_source(path)
