@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge.cli import options as shared
+from r2p_edge.cli.export_options import add_contract_options, add_module_options
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
 from r2p_edge.cli.output import complain, print_json, warn
-from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
+from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ def add(verbs: Verbs) -> None:
         help="clips and the answers of the framework that trained the model, which the artifacts "
         "must reproduce (see the page on export)",
     )
-    _add_contract_options(verb)
-    _add_module_options(verb)
+    add_contract_options(verb)
+    add_module_options(verb)
     shared.add_calibration_options(verb, "calibration, for --precision int8")
     verb.add_former_clips(shared.VIDEOS)
     from r2p_edge.export.targets.table import TABLE
@@ -153,99 +154,6 @@ def add(verbs: Verbs) -> None:
         metavar="LIST",
         help=f"chips that tensorrt-rtx builds for, separated by commas: {', '.join(chips)} "
         "(default: all but sm75)",
-    )
-
-
-def _add_module_options(verb: VerbParser) -> None:
-    group = verb.add_argument_group(
-        "any PyTorch module, in place of SOURCE",
-        "The code of the module runs, in a process of its own, with all rights of the user.",
-    )
-    group.add_argument(
-        "--module",
-        metavar="FILE:FACTORY",
-        help="Python file (or dotted name of a module), and the function or class in it that makes "
-        "the module",
-    )
-    group.add_argument("--args", metavar="JSON", help="arguments of FACTORY, as a JSON object")
-    group.add_argument(
-        "--weights",
-        type=Path,
-        metavar="CKPT",
-        help="checkpoint of the module; 'none' if FACTORY loads it itself",
-    )
-    group.add_argument(
-        "--trust-code", action="store_true", help="the code of FILE may run on this machine"
-    )
-
-
-def _add_contract_options(verb: VerbParser) -> None:
-    from r2p_edge.export.presets import PRESETS
-
-    group = verb.add_argument_group(
-        "how the model was trained",
-        "Settings that are left out come from the preset, the spec or the source.",
-    )
-    group.add_argument(
-        "--preset",
-        metavar="NAME",
-        help=f"recipe of a published family of models: {', '.join(PRESETS)}; the other options of "
-        "this group change it",
-    )
-    group.add_argument(
-        "--spec",
-        type=Path,
-        metavar="FILE",
-        help="JSON file with the whole contract, in place of a preset",
-    )
-    group.add_argument(
-        "--labels",
-        type=Path,
-        metavar="FILE",
-        help="names of the classes: one per line, a classInd.txt, or JSON (default: the preset's)",
-    )
-    group.add_argument("--frames", type=int, metavar="N", help="frames per clip")
-    group.add_argument(
-        "--interval", type=int, metavar="N", help="take every Nth frame of the video into a clip"
-    )
-    group.add_argument(
-        "--fps", type=float, metavar="RATE", help="frames per second of the training videos"
-    )
-    group.add_argument(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help="side of the crop; the resize grows in proportion",
-    )
-    group.add_argument(
-        "--sampling",
-        choices=("time", "index"),
-        help="choose the frames of a clip by their time, or by counting them",
-    )
-    group.add_argument(
-        "--order",
-        choices=("temporal", "lexicographic"),
-        help="order of the frames: as they were filmed, or by their numbers sorted as text",
-    )
-    group.add_argument(
-        "--input",
-        choices=("uint8", "float32"),
-        help="input of the artifact: pixels, which the graph normalises, or normalised numbers "
-        "(default: what the target runs best)",
-    )
-    group.add_argument(
-        "--pixels",
-        choices=("normalized", "unit", "raw"),
-        help="what the network takes: pixels normalised with mean and std, or from 0 to 1, or from "
-        "0 to 255, as one that normalises by itself does (default: normalized; asked for where an "
-        "ONNX file looks as if it normalised)",
-    )
-    group.add_argument(
-        "--output-kind",
-        choices=("logits", "probabilities", "sigmoid", "values"),
-        help="what the network puts out: logits, probabilities that sum to 1, a probability of "
-        "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
-        "else logits, or values for a single output)",
     )
 
 

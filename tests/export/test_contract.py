@@ -6,8 +6,9 @@ from networks import SMALL, spec_for
 from requirements import needs
 
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
-from r2p_edge.export.contract import contract_of, facts_of, find_source, with_input
+from r2p_edge.export.contract import contract_of, with_input
 from r2p_edge.export.presets import preset
+from r2p_edge.export.source import facts_of, find_source
 from r2p_edge.spec import InputSpec
 
 pytestmark = [needs("onnx"), needs("safetensors")]

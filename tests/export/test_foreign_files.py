@@ -8,7 +8,7 @@ import pytest
 from requirements import needs
 
 from r2p_edge.errors import ModelError, UsageError
-from r2p_edge.export.contract import find_source
+from r2p_edge.export.source import find_source
 
 NAMED = [
     ("model.tflite", b"\x1c\0\0\0TFL3" + bytes(16), "a TensorFlow Lite model", "tf2onnx"),

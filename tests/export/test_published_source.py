@@ -13,9 +13,10 @@ from weights_server import registry_of
 from r2p_edge.artifact import embedded_spec
 from r2p_edge.errors import CheckpointError, ModelError, ModelNotFoundError, UsageError
 from r2p_edge.export.build import build
-from r2p_edge.export.contract import contract_of, facts_of, find_source
+from r2p_edge.export.contract import contract_of
 from r2p_edge.export.published.fetch import add_weights
 from r2p_edge.export.published.store import WeightsStore
+from r2p_edge.export.source import facts_of, find_source
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 

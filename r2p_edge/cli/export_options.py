@@ -1,0 +1,102 @@
+"""Options of `r2p-edge export` about the model: how it was trained, and the code that makes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from r2p_edge.cli.verb import VerbParser
+
+
+def add_module_options(verb: VerbParser) -> None:
+    """Add the options about a PyTorch module."""
+    group = verb.add_argument_group(
+        "any PyTorch module, in place of SOURCE",
+        "The code of the module runs, in a process of its own, with all rights of the user.",
+    )
+    group.add_argument(
+        "--module",
+        metavar="FILE:FACTORY",
+        help="Python file (or dotted name of a module), and the function or class in it that makes "
+        "the module",
+    )
+    group.add_argument("--args", metavar="JSON", help="arguments of FACTORY, as a JSON object")
+    group.add_argument(
+        "--weights",
+        type=Path,
+        metavar="CKPT",
+        help="checkpoint of the module; 'none' if FACTORY loads it itself",
+    )
+    group.add_argument(
+        "--trust-code", action="store_true", help="the code of FILE may run on this machine"
+    )
+
+
+def add_contract_options(verb: VerbParser) -> None:
+    """Add the options that say how a model was trained."""
+    from r2p_edge.export.presets import PRESETS
+
+    group = verb.add_argument_group(
+        "how the model was trained",
+        "Settings that are left out come from the preset, the spec or the source.",
+    )
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"recipe of a published family of models: {', '.join(PRESETS)}; the other options of "
+        "this group change it",
+    )
+    group.add_argument(
+        "--spec",
+        type=Path,
+        metavar="FILE",
+        help="JSON file with the whole contract, in place of a preset",
+    )
+    group.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="names of the classes: one per line, a classInd.txt, or JSON (default: the preset's)",
+    )
+    group.add_argument("--frames", type=int, metavar="N", help="frames per clip")
+    group.add_argument(
+        "--interval", type=int, metavar="N", help="take every Nth frame of the video into a clip"
+    )
+    group.add_argument(
+        "--fps", type=float, metavar="RATE", help="frames per second of the training videos"
+    )
+    group.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the crop; the resize grows in proportion",
+    )
+    group.add_argument(
+        "--sampling",
+        choices=("time", "index"),
+        help="choose the frames of a clip by their time, or by counting them",
+    )
+    group.add_argument(
+        "--order",
+        choices=("temporal", "lexicographic"),
+        help="order of the frames: as they were filmed, or by their numbers sorted as text",
+    )
+    group.add_argument(
+        "--input",
+        choices=("uint8", "float32"),
+        help="input of the artifact: pixels, which the graph normalises, or normalised numbers "
+        "(default: what the target runs best)",
+    )
+    group.add_argument(
+        "--pixels",
+        choices=("normalized", "unit", "raw"),
+        help="what the network takes: pixels normalised with mean and std, or from 0 to 1, or from "
+        "0 to 255, as one that normalises by itself does (default: normalized; asked for where an "
+        "ONNX file looks as if it normalised)",
+    )
+    group.add_argument(
+        "--output-kind",
+        choices=("logits", "probabilities", "sigmoid", "values"),
+        help="what the network puts out: logits, probabilities that sum to 1, a probability of "
+        "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
+        "else logits, or values for a single output)",
+    )
