@@ -213,7 +213,7 @@ def build(
             traced = trace_factory(factory, contract, batch=clips, output=output)
         checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
         if pair is not None:
-            checks["golden"] = _golden_record(pair, model, contract, scratch, traced)
+            checks["golden"] = _golden_record(pair, model, contract, scratch, batch, traced)
         if checks:
             contract = contract.replace(checks={**(contract.checks or {}), **checks})
         quantizer = None
@@ -256,13 +256,16 @@ def _golden_record(
     model: SourceModel,
     contract: ModelSpec,
     scratch: Path,
+    batch: int | None,
     traced: TracedModule | None,
 ) -> dict[str, Any]:
     """Compare the network with a golden pair; return what that proves."""
     folder = scratch / "golden"
     folder.mkdir()
     with shown_as(scratch, model.path):
-        forms = OnnxForms(model.path, contract, folder, weights=model.weights, traced=traced)
+        forms = OnnxForms(
+            model.path, contract, folder, batch=batch, weights=model.weights, traced=traced
+        )
         form = forms.own_input()
         return check_golden(pair, form.path, form.spec)
 

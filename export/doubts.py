@@ -79,7 +79,7 @@ def _other_family(facts: WeightsFacts, preset: Preset | None) -> str | None:
 def _other_order(facts: WeightsFacts, preset: Preset | None, labels: Sequence[str]) -> str | None:
     """Return the doubt where labels are the family's, in another order."""
     known: list[tuple[str, Sequence[str]]] = []
-    if preset is not None:
+    if preset is not None and preset.label_file is not None:
         known.append((f"preset {preset.name}", preset.labels))
     if facts.family in _CLASS_IND:
         known.append((f"{facts.family} (classInd.txt)", read_labels(_LISTS / "ucf101.txt")))

@@ -16,7 +16,7 @@ from r2p_edge.runtimes import RUNTIMES
 RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
     " frame _optional < artifact preprocess agreement _isolated < runtimes video < live doctor"
-    " < predictor < compare demo info __init__ < cli < __main__",
+    " scores < predictor < compare demo info __init__ < cli < __main__",
     "export": "checkpoints labels packages published < graph presets < contract verify"
     " < doubts targets"
     " < onnx_forms < build __init__",

@@ -217,8 +217,7 @@ _ALL = (
     Family("vmz-152-no-pool", f"{_VMZ} (r2plus1d_152, use_pool1=False)", _VMZ_BOTTLENECK, eps=1e-3,
            oracle=False),
     Family("gluoncv", _GLUON, _GLUONCV),
-    # r2plus1d_v1_resnet101 and 152 are the same with more blocks.
-    Family("gluoncv-50", _GLUON, _GLUONCV_BOTTLENECK),
+    Family("gluoncv-50", f"{_GLUON} (50, 101, 152)", _GLUONCV_BOTTLENECK),
     Family("gluoncv-v2", _GLUON.replace("v1.py", "v2.py"), _GLUONCV_V2, eps=1e-3, oracle=False),
     Family("mindspore", "mindspore-ai/models research/cv/r2plus1d/src/models.py", _MINDSPORE),
     Family("mindspore-zjut", "ZJUT-ERCISS/r2plus1d_mindspore src/models/r2plus1d.py and layers/",

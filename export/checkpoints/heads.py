@@ -110,14 +110,17 @@ def find_head(
                 f"what is before it gives {columns}; choose others with --head, or {ADVICE}"
             )
         columns = matrices[module][0]
-    others = [module for module in matrices if module not in modules]
+    others = [
+        module
+        for module in matrices
+        if module not in modules and parameters[f"{module}.weight"].ndim == 2
+    ]
     if chosen is None:
         _check_apart(matrices, modules, others, features)
     between: HeadActivation = "relu"
     if len(modules) > 1:
         between = activation or _between(modules, layers or {})
-    left_out = [module for module in others if parameters[f"{module}.weight"].ndim == 2]
-    return Head(tuple(modules), between, tuple(left_out))
+    return Head(tuple(modules), between, tuple(others))
 
 
 def _modules(matrices: Mapping[str, tuple[int, ...]], features: int) -> list[str]:

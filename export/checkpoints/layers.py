@@ -7,7 +7,6 @@ have none.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -31,20 +30,22 @@ _MANGLED = re.compile(r"^__torch__\.|\.___torch_mangle_\d+")  # what TorchScript
 
 # TorchScript writes what a layer is made with as constants of its class (script), or as arguments
 # of the operator that it calls (trace).
-_NUMBER = r"[-+.\de]+"
-_LIST = r"\[[\d, ]*\]"
+_WORD = r"[\w.]{1,100}"
+_NUMBER = r"[-+.\de]{1,40}"
+_LIST = r"\[[\d, ]{0,40}\]"
 _CONSTANT = re.compile(
-    rf'^  (\w+) : Final\[[^\n=]*\] = (\([\d, ]+\)|{_NUMBER}|True|False|"\w+")$', re.MULTILINE
+    rf'^  (\w+) : Final\[[^\n=]{{1,60}}\] = (\([\d, ]{{1,40}}\)|{_NUMBER}|True|False|"\w+")$',
+    re.MULTILINE,
 )
 _CALLS = (
     (
-        re.compile(rf"torch\.(?:_convolution|conv3d)\([^,]+, [^,]+, [^,]+, ({_LIST}), ({_LIST})"
+        re.compile(rf"torch\.(?:_convolution|conv3d)\((?:{_WORD}, ){{3}}({_LIST}), ({_LIST})"
                    rf"(?:, ({_LIST}))?"),
         ("stride", "padding", "dilation"),
     ),
-    (re.compile(rf"torch\.batch_norm\((?:[^,]+, ){{6}}{_NUMBER}, ({_NUMBER})[,)]"), ("eps",)),
+    (re.compile(rf"torch\.batch_norm\((?:{_WORD}, ){{6}}{_NUMBER}, ({_NUMBER})[,)]"), ("eps",)),
     (
-        re.compile(rf"torch\.max_pool3d\([^,]+, ({_LIST}), ({_LIST}), ({_LIST}), ({_LIST})"
+        re.compile(rf"torch\.max_pool3d\({_WORD}, ({_LIST}), ({_LIST}), ({_LIST}), ({_LIST})"
                    r"(?:, (True|False))?"),
         ("kernel_size", "stride", "padding", "dilation", "ceil_mode"),
     ),
@@ -121,7 +122,7 @@ def exported_layers(program: Mapping[str, Any]) -> dict[str, Layer]:
             continue
         kind, arguments = operator[1], {each["name"]: each["arg"] for each in node["inputs"]}
         weight = arguments.get("weight", {}).get("as_tensor", {}).get("name")
-        name = owners.get(weight, node.get("name", weight))
+        name = str(owners.get(weight, node.get("name")))
         values = {key: _argument(value) for key, value in arguments.items() if key in SETTINGS}
         if kind in ("conv3d", "convolution"):
             found[name] = Layer("conv3d", {"stride": 1, "padding": 0, "dilation": 1} | values)
@@ -209,13 +210,13 @@ def eps_of(name: str, layer: Layer) -> float | None:
     """Return the epsilon of a batch norm; None if the file does not say it.
 
     Raises:
-        CheckpointError: it is no positive number.
+        CheckpointError: it is no number between 0 and 1.
     """
     eps = layer.settings.get("eps")
     if eps is None:
         return None
-    if not isinstance(eps, (int, float)) or not 0 < eps < math.inf:
-        raise _other(name, "eps", eps, "a positive number")
+    if not isinstance(eps, (int, float)) or not 0 < eps < 1:
+        raise _other(name, "eps", eps, "a number between 0 and 1")
     return float(eps)
 
 
@@ -245,7 +246,17 @@ def _is_size(number: Any) -> bool:
 
 
 def _other(name: str, setting: str, found: Any, expected: Any) -> CheckpointError:
-    return CheckpointError(
-        f"its layer {plain(name)} has {setting} {plain(str(found)[:60])}, and only {expected} can "
-        "be exported from a file; export the network with onnx_from_torch(model, spec, path)"
+    values = found if isinstance(found, (list, tuple)) else [found]
+    short = len(values) < 10 and all(
+        isinstance(value, float) or (isinstance(value, (int, str)) and _is_short(value))
+        for value in values
     )
+    return CheckpointError(
+        f"its layer {plain(name)} has {setting} "
+        f"{plain(str(found)) if short else f'of type {type(found).__name__}'}, and only {expected} "
+        "can be exported from a file; export the network with onnx_from_torch(model, spec, path)"
+    )
+
+
+def _is_short(value: int | str) -> bool:
+    return abs(value) < 1 << 32 if isinstance(value, int) else len(value) < 40

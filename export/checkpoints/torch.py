@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe, carried_recipe
-from r2p_edge.export.checkpoints.inert_pickle import Instance, PickleError
+from r2p_edge.export.checkpoints.inert_pickle import Global, Instance, PickleError
 from r2p_edge.export.checkpoints.layers import Layer, exported_layers, layer_of
 from r2p_edge.export.checkpoints.state_dicts import StateDict, find_weights, walk
 from r2p_edge.export.checkpoints.tensor_file import (
@@ -95,7 +95,8 @@ def _layers(saved: TorchContent, module: Instance | None) -> dict[str, Layer]:
         if value.state.get(_NO_POOL) is True:
             unused.add(f"{name}.maxpool".lstrip("."))
         if name not in unused:
-            found[name] = layer_of(str(value.called), value.state, saved.source(value.called))
+            kind = str(value.called) if isinstance(value.called, Global) else "class without a name"
+            found[name] = layer_of(kind, value.state, saved.source(value.called))
     return found
 
 

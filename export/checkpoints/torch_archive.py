@@ -9,12 +9,12 @@ torch/serialization.py, caffe2/serialize/inline_container.cc, torch/export/pt2_a
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
@@ -36,7 +36,7 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and of the extra field
 
-_SOURCE = 1 << 20  # bytes of a file of TorchScript's; those of a layer have a thousand
+_SOURCE = 1 << 20  # bytes of the sources of TorchScript's classes, each of which has a thousand
 _PROGRAM = 1 << 25  # bytes of the JSON of a program; that of an R(2+1)D-34 has 700,000
 
 # torch/_export/serde/schema.py: ScalarType.
@@ -94,7 +94,7 @@ def read_archive(file: BinaryIO, size: int) -> TorchContent:
     return TorchContent(
         content,
         lambda storage: records.span(f"{folder}/data/{storage.key}"),
-        source=functools.cache(lambda called: records.source(folder, called)),
+        source=lambda called: records.source(folder, called),
     )
 
 
@@ -156,6 +156,8 @@ class _Records:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
+        self._left = max(size, _SOURCE)
+        self._sources: dict[str, dict[str, str]] = {}
         try:
             with zipfile.ZipFile(file) as archive:
                 self._infos = {info.filename: info for info in archive.infolist()}
@@ -196,21 +198,26 @@ class _Records:
         return self._file.read(length)
 
     def source(self, folder: str, called: Any) -> str:
-        """Return the source of a class of TorchScript's, "" if there is none."""
+        """Return the source of a class of TorchScript's, "" if there is none or it is long."""
         if not isinstance(called, Global) or not called.module.startswith("__torch__"):
             return ""
-        text = self._text(f"{folder}/code/{called.module.replace('.', '/')}.py")
-        classes = re.split(r"^class (\w+)\(Module\):$", text, flags=re.MULTILINE)
-        found = [body for own, body in zip(classes[1::2], classes[2::2]) if own == called.name]
-        return found[0] if len(found) == 1 else ""
+        name = f"{folder}/code/{called.module.replace('.', '/')}.py"
+        if name not in self._sources:
+            _, *parts = re.split(r"^class (\w+)\(Module\):$", self._text(name), flags=re.MULTILINE)
+            self._sources[name] = dict(zip(parts[::2], parts[1::2], strict=True))
+        return self._sources[name].get(called.name, "")
 
     def _text(self, name: str) -> str:
-        """Return a record that may be compressed, "" if there is none or it is a large one."""
-        if name not in self._infos:
+        """Return a record that may be compressed, "" if there is none or too much was read."""
+        if name not in self._infos or self._left < 0:
             return ""
-        with zipfile.ZipFile(self._file) as archive, archive.open(self._infos[name]) as record:
-            content = record.read(_SOURCE + 1)
-        return content.decode(errors="replace") if len(content) <= _SOURCE else ""
+        try:
+            with zipfile.ZipFile(self._file) as archive, archive.open(self._infos[name]) as record:
+                content = record.read(self._left + 1)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError):  # damaged, or encrypted
+            return ""
+        self._left -= len(content)
+        return "" if self._left < 0 else content.decode(errors="replace")
 
     def kind(self) -> str:
         """Say what an archive without a pickle of PyTorch's is, and what to do."""

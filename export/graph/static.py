@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper, reference, shape_inference
 from r2p_edge.errors import ModelError
 from r2p_edge.export.graph.ceil_mode import without_ceil_mode
 from r2p_edge.export.graph.model import Shape, opset
+from r2p_edge.export.graph.sequences import without_sequences
 
 
 class StaticGraph(NamedTuple):
@@ -52,7 +53,8 @@ def static_graph(model: onnx.ModelProto) -> StaticGraph:
         shapes = {value.name: shape for value in values if (shape := _static(value)) is not None}
         # Both run each time: a change by one can make the other possible.
         types = {value.name: int(value.type.tensor_type.elem_type) for value in values}
-        if not any([_fold(model, shapes, types), without_ceil_mode(model, shapes)]):
+        steps = _fold(model, shapes, types), without_ceil_mode(model, shapes)
+        if not any([*steps, without_sequences(model, shapes)]):
             break
     _drop_unused(model.graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}

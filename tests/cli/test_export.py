@@ -291,6 +291,26 @@ def test_one_of_several_sets_of_weights_is_chosen(run, fails, tmp_path):
     fails(USAGE, "has one set of weights", "export", model, "--out", tmp_path, "--weights-key", "a")
 
 
+@pytest.mark.slow
+def test_what_weights_do_not_hold_is_said(run, fails, tmp_path):
+    parameters = random_parameters(**SMALL)
+    parameters["other.weight"] = parameters["fc.weight"][:3]
+    write_mindspore_ckpt(tmp_path / "net.ckpt", mindspore_names(parameters))
+    (tmp_path / "net.json").write_text(spec_for(3, name="net").to_json())
+    command = ["export", tmp_path / "net.ckpt", "--spec", tmp_path / "net.json"]
+    command += ["--out", tmp_path / "out"]
+    fails(MODEL, "choose one with --head NAME", *command)
+    fails(USAGE, "bn_eps is 2.0; it must be between 0 and 1", *command, "--bn-eps", 2)
+    code, _, errors = run(*command, "--head", "other", "--bn-eps", 0.001)
+    assert code == 0, errors
+    source = json.loads(run("info", tmp_path / "out" / "net-fp32.onnx", "--json")[1])
+    source = source["spec"]["source"]
+    assert (source["bn_eps"], source["head"], source["left_out"]) == (0.001, ["other"], ["fc"])
+    model = brightness_model(tmp_path / "model.onnx")
+    for option in (["--head", "fc"], ["--bn-eps", 0.001], ["--head-activation", "relu"]):
+        fails(USAGE, "leave weights_key,", "export", model, "--out", tmp_path, *option)
+
+
 def test_an_output_folder_that_cannot_be_written(fails, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

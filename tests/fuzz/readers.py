@@ -89,12 +89,10 @@ def _images(path: Path) -> None:
 
 
 def _checkpoint(path: Path) -> None:
-    from r2p_edge.export.checkpoints.dialects import canonical_parameters
-    from r2p_edge.export.checkpoints.network import network_from_parameters
     from r2p_edge.export.checkpoints.read import read_checkpoint
+    from r2p_edge.export.checkpoints.weights import WeightsOptions
 
-    named = canonical_parameters(read_checkpoint(path).parameters)
-    network_from_parameters(named.parameters, named.family)
+    WeightsOptions().named(read_checkpoint(path)).network()
 
 
 def _model(path: Path) -> None:

@@ -10,6 +10,7 @@ from requirements import import_torchvision, needs
 
 pytest.importorskip("onnx")
 from r2p_edge.export import onnx_from_onnx, onnx_from_torch
+from r2p_edge.export.graph.model import load_onnx, opset
 from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
 
 pytestmark = [
@@ -18,6 +19,10 @@ pytestmark = [
     needs("onnxscript"),
     pytest.mark.slow,
 ]
+
+
+BY_DYNAMO = 18
+"""The opset that the second exporter writes; the first writes 17."""
 
 
 def small_swin():
@@ -65,7 +70,7 @@ def whole(name):
 
 @pytest.fixture
 def check(tmp_path):
-    """Export a network, and compare each form of it with its own answers."""
+    """Export a network, compare each form with its own answers, and return the last's opset."""
 
     def check(make, graphs=(), **sizes):
         import torch
@@ -82,6 +87,7 @@ def check(tmp_path):
                 onnx_from_onnx(tmp_path / "m.onnx", spec, tmp_path / "m.onnx", graph=graph)
             have = answers(tmp_path / "m.onnx", spec, clips)
             assert np.abs(have - want).max() <= 1e-4 * np.abs(want).max()
+        return opset(load_onnx(tmp_path / "m.onnx"))
 
     return check
 
@@ -91,7 +97,8 @@ def test_a_swin_and_its_form_without_conv3d(check):
 
 
 def test_an_mvit_by_the_second_exporter(check):
-    check(small_mvit, frames=8, size=64)
+    """What the first one makes does not run: a Loop's input has no shape."""
+    assert check(small_mvit, frames=8, size=64) == BY_DYNAMO
 
 
 @pytest.mark.long
@@ -101,4 +108,5 @@ def test_swin3d_t_and_its_form_without_conv3d(check):
 
 @pytest.mark.long
 def test_mvit_v2_s_within_the_bound_of_memory(check):
-    check(functools.partial(whole, "mvit_v2_s"), frames=16, size=224)
+    """The first exporter takes 10 to 19 GB for it where nothing stops it."""
+    assert check(functools.partial(whole, "mvit_v2_s"), frames=16, size=224) == BY_DYNAMO

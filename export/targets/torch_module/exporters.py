@@ -63,9 +63,10 @@ def _write_traced(module: torch.nn.Module, example: torch.Tensor, file: Path) ->
     arguments: dict[str, Any] = {"opset_version": OPSET}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+    jit: Any = torch.jit
+    if any(isinstance(part, jit.ScriptModule) for part in module.modules()):
         # The exporter cannot trace through TorchScript; PyTorch's own tracer can.
-        module = torch.jit.trace(module, example, check_trace=False)
+        module = jit.trace(module, example, check_trace=False)
     torch.onnx.export(module, (example,), file, **arguments)
 
 
@@ -87,8 +88,9 @@ def tracer_doubts(caught: list[warnings.WarningMessage]) -> list[str]:
     """Return what the tracer took for a constant though it may depend on the clip, with places."""
     import torch
 
+    jit: Any = torch.jit
     return [
         f"{Path(each.filename).name}, line {each.lineno}: {str(each.message).partition('.')[0]}"
         for each in caught
-        if issubclass(each.category, torch.jit.TracerWarning) and is_users(each.filename)
+        if issubclass(each.category, jit.TracerWarning) and is_users(each.filename)
     ]

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from r2p_edge.errors import ModelError
 from r2p_edge.export.targets.torch_module.outputs import chosen_output, class_scores
 
+_JIT: Any = torch.jit  # it has no types
 _WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel, AveragedModel)
 
 
@@ -23,9 +24,9 @@ def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
     """Return the module in wrappers of PyTorch's: parallel ones, averages, compiled ones."""
     while True:
         if isinstance(module, _WRAPPERS):
-            module = module.module
+            module = module.get_submodule("module")
         elif type(module).__name__ == "OptimizedModule":
-            module = module._modules["_orig_mod"]
+            module = module.get_submodule("_orig_mod")
         else:
             return module
 
@@ -40,7 +41,7 @@ def prepared(module: torch.nn.Module) -> torch.nn.Module:
     for part in list(module.modules()):
         if getattr(part, "_compiled_call_impl", None) is not None:
             part._compiled_call_impl = None
-        if not isinstance(part, torch.jit.ScriptModule):
+        if not isinstance(part, _JIT.ScriptModule):
             for name, child in part.named_children():
                 part._modules[name] = unwrapped(child)
     try:
@@ -91,7 +92,7 @@ class Scored(torch.nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Return the scores for normalised clips (N, 3, T, H, W)."""
-        if torch.jit.is_tracing():
+        if _JIT.is_tracing():
             with _data_is_traced():
                 answer = self.module(clips)
         else:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from exit_codes import MODEL
 from networks import SMALL, random_parameters, spec_for, torch_network
+from paths import HELPERS
 from requirements import needs
 
 from r2p_edge.artifact.open import open_artifact
@@ -169,6 +170,26 @@ def test_a_network_that_normalises_is_given_pixels(small_checkpoint, saved, out)
     path = saved(input=pixels.astype(np.uint8), logits=logits)
     found = build(built.path, targets=["onnx"], out=out / "b", golden=path).built[0]
     assert found.spec.checks["golden"]["preprocessing"]["levels"] < 0.5
+
+
+@pytest.mark.slow
+def test_a_module_of_the_command_line(saved, tmp_path):
+    (tmp_path / "nets.py").write_text(
+        f"import sys\n\nsys.path.insert(0, {str(HELPERS)!r})\n"
+        "from networks import SMALL, random_parameters, torch_network\n\n\n"
+        "def small():\n    return torch_network(random_parameters(**SMALL), SMALL['counts'])\n"
+    )
+    made = build(
+        "none",
+        spec=SPEC,
+        targets=["onnx"],
+        out=tmp_path / "out",
+        module=f"{tmp_path / 'nets.py'}:small",
+        trust_code=True,
+        batch=2,
+        golden=saved(3),
+    )
+    assert made.built[0].spec.checks["golden"]["clips"] == 3
 
 
 def test_the_command(small_checkpoint, saved, tmp_path, fails):

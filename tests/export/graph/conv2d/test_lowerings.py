@@ -296,6 +296,22 @@ def test_a_split_into_parts_of_which_some_have_no_elements(sizes):
     assert not any(0 in tensor.dims for tensor in result.graph.initializer)
 
 
+@pytest.mark.parametrize("split", [["three"], ["parts"], [], None])
+def test_a_sequence_that_is_indexed_is_a_split(split):
+    """As torch's `chunk` and `tensor_split` are, where their parts are taken by index."""
+    inputs = ["x", *(split or [])]
+    keepdims = {"keepdims": 0} if split is None else {}
+    nodes = [
+        helper.make_node("SplitToSequence", inputs, ["s"], name="it", axis=-3, **keepdims),
+        node("SequenceAt", "s", "zero", "a"),
+        node("SequenceAt", "s", "last", "b"),
+        node("Concat", "b", "a", "z", axis=2),
+        node("Flatten", "z", "y"),
+    ]
+    weights = {"zero": np.array(0), "last": np.array(-1), "three": np.array(3)}
+    check(graph_of(nodes, VIDEO, weights | {"parts": np.array([1, 1, 2])}))
+
+
 def test_all_that_cannot_be_lowered_is_named():
     nodes = [
         node("Resize", "x", "", "scales", "a"),
