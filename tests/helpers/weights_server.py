@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import logging
 import random
 import re
 import socket
@@ -169,9 +170,16 @@ def self_signed(folder: Path) -> Path:
 
 
 def fetch_and_tell(store: WeightsStore, tell: Connection) -> None:
-    """Fetch the weights, as a process of its own; tell how many bytes are written."""
+    """Fetch the weights, as a process of its own; tell how many bytes there are, and its log."""
     from r2p_edge.export.published.fetch import get_weights
 
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell.send(record.getMessage())
+
+    logger = logging.getLogger("r2p_edge")
+    logger.addHandler(Teller())
+    logger.setLevel(logging.INFO)
     get_weights("net", store=store, progress=lambda done, total: tell.send(done))
 
 

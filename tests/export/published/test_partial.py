@@ -52,7 +52,13 @@ def stopped_midway(server, size=100_000):
 
 def wait_for_size(told, size):
     """Wait until another process has written so many bytes."""
-    while told.recv() < size:
+    while not (isinstance(said := told.recv(), int) and said >= size):
+        pass
+
+
+def wait_until_it_waits(told):
+    """Wait until another process has seen that it is not the only one."""
+    while not str(told.recv()).startswith("another process is fetching net"):
         pass
 
 
@@ -78,7 +84,8 @@ def test_two_processes_make_one_download(server, store_of):
     go_on = stopped_midway(server)
     first, told = fetched_by_another(store)
     wait_for_size(told, 100_000)
-    second, _ = fetched_by_another(store)
+    second, also_told = fetched_by_another(store)
+    wait_until_it_waits(also_told)
     go_on.set()
     for process in (first, second):
         process.join(60)
@@ -93,7 +100,8 @@ def test_the_second_goes_on_where_the_first_is_killed(server, store_of):
     go_on = stopped_midway(server)
     first, told = fetched_by_another(store)
     wait_for_size(told, 100_000)
-    second, _ = fetched_by_another(store)
+    second, also_told = fetched_by_another(store)
+    wait_until_it_waits(also_told)
     first.kill()
     first.join()
     second.join(60)

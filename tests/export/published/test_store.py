@@ -82,7 +82,7 @@ def test_a_flipped_byte_is_refused(store, file):
 
 
 def test_a_page_that_was_saved(store, file):
-    file.write_bytes(b"<!DOCTYPE html>" + bytes(100))
+    file.write_bytes(b"<!DOCTYPE html>" + b" " * 100)
     with pytest.raises(CheckpointError, match="is a web page; give the file"):
         add_weights("other", file, store=store)
 
