@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +12,12 @@ import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.errors import BackendError, ModelError, SpecError, VideoError
+from r2p_edge.errors import BackendError, SpecError, VideoError
 from r2p_edge.prediction import Prediction, Timing, score_kind
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.cpu import read_cpu
+from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 
@@ -227,7 +227,9 @@ class Predictor:
                 f"{', '.join(map(str, expected))}), as pixels() gives them"
             )
         with timing.stage("total"):
-            return self._scores(self._infer(np.ascontiguousarray(pixels), timing))
+            outputs = self._infer(np.ascontiguousarray(pixels), timing)
+            kind, path = self.spec.output.kind, self.artifact.path
+            return scores_of_outputs(outputs, kind, path, self.runtime)
 
     def _infer(self, clips: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
         """Return the model's outputs for preprocessed clips, (clips, classes)."""
@@ -244,29 +246,6 @@ class Predictor:
             self._check_classes(output.shape)
             answers.append(output[: len(group)])
         return np.concatenate(answers)
-
-    def _scores(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the model's outputs as scores, after checking that they are what the spec says."""
-        scores, kind = np.asarray(output, np.float64), self.spec.output.kind
-        if not np.isfinite(scores).all():
-            raise ModelError(
-                f"{self.artifact.path} answers {scores[~np.isfinite(scores)][0]} on "
-                f"{self.runtime}; its weights are damaged or its precision is too low, so export "
-                "it again"
-            )
-        if kind == "logits":
-            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-        low, high = scores.min(), scores.max()
-        if kind == "probabilities" and np.abs(scores.sum(axis=1) - 1).max() > 1e-2:
-            high = math.inf
-        if kind != "values" and (low < -1e-3 or high > 1.01):
-            raise SpecError(
-                f"{self.artifact.path} gives scores from {low:.3g} to {scores.max():.3g}, which "
-                f"are not {'sigmoids' if kind == 'sigmoid' else kind}; set output.kind in its spec "
-                "to logits"
-            )
-        return scores
 
     def stream(
         self,

@@ -15,8 +15,8 @@ from r2p_edge.runtimes import RUNTIMES
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
-    " frame _optional < artifact preprocess agreement _isolated < runtimes video < live doctor"
-    " < predictor < compare demo info __init__ < cli < __main__",
+    " frame _optional < artifact preprocess agreement scores _isolated < runtimes video"
+    " < live doctor < predictor < compare demo info __init__ < cli < __main__",
     "export": "checkpoints foreign_files labels packages pixels < graph presets < contract verify"
     " < targets < onnx_forms < build __init__",
     "calibration": "blank class_names histograms motion_look placement __init__ < lists catalogue"

@@ -1,0 +1,48 @@
+"""Scores of a model's outputs: probabilities, or what else its contract says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.errors import ModelError, SpecError
+from r2p_edge.spec import OutputKind
+
+
+def scores_of_outputs(
+    outputs: npt.NDArray[Any], kind: OutputKind, path: Path, runtime: str
+) -> npt.NDArray[np.float64]:
+    """Return the scores of a model's outputs: their softmax if they are logits, else themselves.
+
+    Args:
+        outputs: (clips, classes).
+        kind: meaning of the outputs.
+        path, runtime: the model and what ran it, for errors.
+
+    Raises:
+        ModelError: an output is NaN or infinite.
+        SpecError: the outputs are not of that kind.
+    """
+    scores = np.asarray(outputs, np.float64)
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            f"{path} answers {scores[~np.isfinite(scores)][0]} on {runtime}; its weights are "
+            "damaged or its precision is too low, so export it again"
+        )
+    if kind == "logits":
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    low, high = float(scores.min()), float(scores.max())
+    right = low >= -1e-3 and high <= 1.01
+    if kind == "probabilities":
+        right = low >= -1e-3 and float(np.abs(scores.sum(axis=1) - 1).max()) <= 1e-2
+    if kind != "values" and not right:
+        named = "sigmoids" if kind == "sigmoid" else kind
+        raise SpecError(
+            f"{path} gives scores from {low:.3g} to {high:.3g}, which are not {named}; set "
+            "output.kind in its spec to logits"
+        )
+    return scores
