@@ -17,7 +17,7 @@ from r2p_edge.prediction import Prediction, Timing, score_kind
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.cpu import read_cpu
-from r2p_edge.scores import scores_from
+from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 
@@ -227,7 +227,9 @@ class Predictor:
                 f"{', '.join(map(str, expected))}), as pixels() gives them"
             )
         with timing.stage("total"):
-            return self._scores(self._infer(np.ascontiguousarray(pixels), timing))
+            outputs = self._infer(np.ascontiguousarray(pixels), timing)
+            kind, path = self.spec.output.kind, self.artifact.path
+            return scores_of_outputs(outputs, kind, path, self.runtime)
 
     def _infer(self, clips: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
         """Return the model's outputs for preprocessed clips, (clips, classes)."""
@@ -244,10 +246,6 @@ class Predictor:
             self._check_classes(output.shape)
             answers.append(output[: len(group)])
         return np.concatenate(answers)
-
-    def _scores(self, output: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the model's outputs as scores."""
-        return scores_from(output, self.spec.output.kind, str(self.artifact.path), self.runtime)
 
     def stream(
         self,

@@ -15,8 +15,8 @@ from r2p_edge.runtimes import RUNTIMES
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
-    " frame _optional < artifact preprocess agreement _isolated < runtimes video < live doctor"
-    " scores < predictor < compare demo info __init__ < cli < __main__",
+    " frame _optional < artifact preprocess agreement scores _isolated < runtimes video"
+    " < live doctor < predictor < compare demo info __init__ < cli < __main__",
     "export": "checkpoints foreign_files labels packages pixels published < graph presets"
     " < source verify < contract < doubts targets"
     " < onnx_forms target_checks < build __init__",

@@ -1,14 +1,16 @@
 """Scores of each kind of output, and outputs that their kind cannot have."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from r2p_edge.errors import ModelError, SpecError
-from r2p_edge.scores import scores_from
+from r2p_edge.scores import scores_of_outputs
 
 
 def scores(output, kind):
-    return scores_from(np.array(output, np.float32), kind, "m.onnx", "onnxruntime")
+    return scores_of_outputs(np.array(output, np.float32), kind, Path("m.onnx"), "onnxruntime")
 
 
 def test_each_kind():

@@ -268,7 +268,8 @@ def embed_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
 
 def check_batch(batch: Batch) -> None:
     """Raise UsageError unless `batch` can be the size of a batch axis."""
-    if batch != DYNAMIC and (isinstance(batch, str) or batch < 1):
+    right = batch >= 1 if isinstance(batch, int) else batch == DYNAMIC
+    if not right:
         raise UsageError(f"batch is {batch}; it must be 1 or more, or {DYNAMIC}")
 
 

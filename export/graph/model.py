@@ -19,7 +19,7 @@ except ImportError as error:
 Shape = tuple[int, ...]
 """Sizes of a tensor's axes."""
 
-INPUT_DTYPES = {
+INPUT_DTYPES: dict[int, str] = {
     onnx.TensorProto.UINT8: "uint8",
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.FLOAT16: "float16",

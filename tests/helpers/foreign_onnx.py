@@ -14,6 +14,7 @@ from conv3d_networks import random_statistics
 from networks import spec_for
 from torch import nn
 
+from r2p_edge.export.build import Built, build
 from r2p_edge.spec import ModelSpec
 
 CLASSES, FRAMES, SIZE = 5, 8, 56
@@ -92,3 +93,13 @@ def run_file(path: Path, tensor: np.ndarray, output: str | None = None) -> np.nd
     (entry,) = session.get_inputs()
     name = output or session.get_outputs()[0].name
     return np.stack([session.run([name], {entry.name: clip[None]})[0] for clip in tensor])
+
+
+def export_foreign(source: Path, folder: Path, *, classes: int, **options: Any) -> Built:
+    """Export a file with a preset, which does not know what its network puts out."""
+    labels = folder / "labels.txt"
+    labels.write_text("\n".join("abcde"[:classes]))
+    options = {"frames": 8, "size": 56, "labels": labels, **options}
+    options = {"preset": "kinetics400-torchvision", "targets": ["onnx"], **options}
+    (built,) = build(source, out=folder / "out", **options).built
+    return built

@@ -259,12 +259,11 @@ def inside(scale):
 
 @pytest.mark.parametrize(("pixels", "scale"), [("unit", 1), ("raw", 255)])
 def test_a_network_that_normalises_by_itself(tmp_path, pixels, scale, caplog):
-    from foreign_onnx import Network, run_file, write_onnx
-    from test_foreign_kinds import exported
+    from foreign_onnx import Network, export_foreign, run_file, write_onnx
 
     source = write_onnx(tmp_path / "theirs.onnx", Network(before=inside(scale)))
     # Its own numbers are those of the preset, which leaves no doubt.
-    built = exported(source, tmp_path, classes=5)
+    built = export_foreign(source, tmp_path, classes=5)
     assert f"--pixels {pixels}" in caplog.text
     clips = verification_clips(built.spec, 2, seed=4)
     tensor = (clips / (255 / scale)).astype(np.float32).transpose(0, 4, 1, 2, 3)
@@ -272,12 +271,44 @@ def test_a_network_that_normalises_by_itself(tmp_path, pixels, scale, caplog):
     found = run_file(built.path, clips)[:, 0]
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
     # Under another preset it is asked for.
+    other = {"classes": 5, "preset": "kinetics400-gluoncv"}
     with pytest.raises(UsageError, match=r"as if it normalised by itself.* --pixels unit"):
-        exported(source, tmp_path, classes=5, preset="kinetics400-gluoncv")
-    asked = exported(source, tmp_path, classes=5, preset="kinetics400-gluoncv", pixels=pixels)
-    np.testing.assert_array_equal(run_file(asked.path, clips), run_file(built.path, clips))
-    both = exported(source, tmp_path, classes=5, preset="kinetics400-gluoncv", pixels="normalized")
-    tensor = normalized(clips, both.spec)
-    expected = run_file(source, tensor)[:, 0]
+        export_foreign(source, tmp_path, **other)
+    asked = export_foreign(source, tmp_path, **other, pixels=pixels)
+    np.testing.assert_array_equal(run_file(asked.path, clips)[:, 0], found)
+    both = export_foreign(source, tmp_path, **other, pixels="normalized")
+    expected = run_file(source, normalized(clips, both.spec))[:, 0]
     found = run_file(both.path, clips)[:, 0]
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("openvino", {}),
+        ("openvino", {"batch": "dynamic"}),
+        ("openvino-npu", {}),
+        ("onnx", {"graph": "conv2d"}),
+        pytest.param("mindspore", {}, marks=needs("mindspore")),
+    ],
+    ids=["openvino", "openvino dynamic", "openvino-npu", "conv2d", "mindspore"],
+)
+def test_other_targets(tmp_path, target, options):
+    import torch
+    from foreign_onnx import Network, export_foreign, run_file, write_onnx
+
+    order = to_network("NKCTHW")
+    source = write_onnx(
+        tmp_path / "theirs.onnx",
+        Network(before=lambda x: from_pixels(order(x)), after=torch.sigmoid),
+        sizes("NKCTHW"),
+        torch.uint8,
+        **({"dynamic_axes": {"x": {0: "N"}}, "input_names": ["x"]} if options.get("batch") else {}),
+    )
+    built = export_foreign(source, tmp_path, classes=5, targets=[target], **options)
+    assert built.spec.output.kind == "sigmoid"
+    clips = verification_clips(built.spec, 2, seed=4)
+    expected = run_file(source, given(clips, built.spec, "NKCTHW", pixels=True))[:, 0]
+    limit = 1e-2 if built.spec.precision == "fp16" else 1e-4
+    with Predictor(built.path) as predictor:
+        np.testing.assert_allclose(predictor.scores(clips), expected, atol=limit)

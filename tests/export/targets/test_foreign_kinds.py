@@ -15,16 +15,6 @@ from r2p_edge.export.verify.synthetic_clips import normalized, verification_clip
 pytestmark = [needs("torch"), needs("onnx"), needs("onnxruntime")]
 
 
-def exported(source, folder, *, classes, **options):
-    """Export with a preset, which does not know what the network puts out."""
-    labels = folder / "labels.txt"
-    labels.write_text("\n".join("abcde"[:classes]))
-    options = {"frames": 8, "size": 56, "labels": labels, **options}
-    options = {"preset": "kinetics400-torchvision", "targets": ["onnx"], **options}
-    (built,) = build(source, out=folder / "out", **options).built
-    return built
-
-
 @pytest.mark.parametrize("opset", [11, 17])
 def test_a_model_in_training_mode_is_refused(tmp_path, opset):
     import torch
@@ -55,12 +45,12 @@ def test_a_model_in_training_mode_is_refused(tmp_path, opset):
 )
 def test_the_end_of_the_graph_decides_the_kind(tmp_path, end, classes, kind, score):
     import torch
-    from foreign_onnx import Network, run_file, write_onnx
+    from foreign_onnx import Network, export_foreign, run_file, write_onnx
 
     after = {"softmax": lambda x: x.softmax(1), "sigmoid": torch.sigmoid, None: None}[end]
     network = Network(after=after, classes=classes)
     source = write_onnx(tmp_path / "theirs.onnx", network)
-    built = exported(source, tmp_path, classes=classes)
+    built = export_foreign(source, tmp_path, classes=classes)
     assert built.spec.output.kind == kind
     clip = verification_clips(built.spec, 1, seed=4)
     expected = run_file(source, normalized(clip, built.spec))[0, 0]
@@ -73,22 +63,22 @@ def test_the_end_of_the_graph_decides_the_kind(tmp_path, end, classes, kind, sco
 
 def test_the_users_word_about_the_kind(tmp_path):
     import torch
-    from foreign_onnx import Network, foreign_spec, write_onnx
+    from foreign_onnx import Network, export_foreign, foreign_spec, write_onnx
 
     source = write_onnx(tmp_path / "theirs.onnx", Network(after=torch.sigmoid))
     with pytest.raises(SpecError, match=r"ends in a sigmoid, .* set output\.kind to sigmoid"):
         build(source, spec=foreign_spec(), targets=["onnx"], out=tmp_path / "none")
-    built = exported(source, tmp_path, classes=5, output_kind="values")
+    built = export_foreign(source, tmp_path, classes=5, output_kind="values")
     assert built.spec.output.kind == "values"
     # It stays with the artifact under another recipe.
-    again = exported(built.path, tmp_path, classes=5)
+    again = export_foreign(built.path, tmp_path, classes=5)
     assert again.spec.output.kind == "values"
 
 
 @pytest.mark.parametrize("how", ["static", "dynamic"])
 def test_an_int8_model_is_called_what_it_is(tmp_path, how):
     import onnx
-    from foreign_onnx import Network, run_file, write_onnx
+    from foreign_onnx import Network, export_foreign, run_file, write_onnx
     from onnxruntime import quantization as ort
 
     source = write_onnx(tmp_path / "fp32.onnx", Network())
@@ -105,7 +95,7 @@ def test_an_int8_model_is_called_what_it_is(tmp_path, how):
                 return next(feeds, None)
 
         ort.quantize_static(source, int8, Reader(), quant_format=ort.QuantFormat.QDQ)
-    built = exported(int8, tmp_path, classes=5)
+    built = export_foreign(int8, tmp_path, classes=5)
     assert built.spec.precision == "int8"
     assert built.path.name == "theirs-int8.onnx"
     assert "tolerance" not in built.spec.parity
@@ -117,18 +107,19 @@ def test_an_int8_model_is_called_what_it_is(tmp_path, how):
     with Predictor(built.path) as predictor:
         assert predictor.precision == "int8"
     with pytest.raises(UsageError, match="is int8 and cannot become fp32"):
-        exported(int8, tmp_path, classes=5, precision="fp32")
+        export_foreign(int8, tmp_path, classes=5, precision="fp32")
     with pytest.raises(UsageError, match="is int8, and a MindIR file is made from fp32"):
-        exported(int8, tmp_path, classes=5, targets=["mindspore"])
+        export_foreign(int8, tmp_path, classes=5, targets=["mindspore"])
 
 
 def test_a_checkpoint_of_one_output_gives_values(tmp_path):
+    from foreign_onnx import export_foreign
     from networks import random_parameters
     from safetensors.numpy import save_file
 
     parameters = random_parameters((1, 1, 1, 1), (8, 12, 16, 24), 1)
     save_file(parameters, tmp_path / "ef.safetensors")
-    built = exported(tmp_path / "ef.safetensors", tmp_path, classes=1)
+    built = export_foreign(tmp_path / "ef.safetensors", tmp_path, classes=1)
     assert built.spec.output.kind == "values"
     with Predictor(built.path) as predictor:
         clip = verification_clips(built.spec, 1)[0]
@@ -138,6 +129,6 @@ def test_a_checkpoint_of_one_output_gives_values(tmp_path):
         assert answer.score == pytest.approx(float(predictor.outputs(clip)[0, 0]))
     int8 = {"precision": "int8", "calibration": Calibration(tmp_path)}
     with pytest.raises(UsageError, match="judged by the classes"):
-        exported(tmp_path / "ef.safetensors", tmp_path, classes=1, **int8)
+        export_foreign(tmp_path / "ef.safetensors", tmp_path, classes=1, **int8)
     with pytest.raises(SpecError, match="one output"):
-        exported(tmp_path / "ef.safetensors", tmp_path, classes=1, output_kind="logits")
+        export_foreign(tmp_path / "ef.safetensors", tmp_path, classes=1, output_kind="logits")
