@@ -89,14 +89,14 @@ def add_contract_options(verb: VerbParser) -> None:
     group.add_argument(
         "--pixels",
         choices=("normalized", "unit", "raw"),
-        help="what the network takes: pixels normalised with mean and std, or from 0 to 1, or from "
+        help="input of the network: pixels normalised with mean and std, or from 0 to 1, or from "
         "0 to 255, as one that normalises by itself does (default: normalized; asked for where an "
         "ONNX file looks as if it normalised)",
     )
     group.add_argument(
         "--output-kind",
         choices=("logits", "probabilities", "sigmoid", "values"),
-        help="what the network puts out: logits, probabilities that sum to 1, a probability of "
+        help="outputs of the network: logits, probabilities that sum to 1, a probability of "
         "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
         "else logits, or values for a single output)",
     )
