@@ -16,7 +16,7 @@ def add_module_options(verb: VerbParser) -> None:
     group.add_argument(
         "--module",
         metavar="FILE:FACTORY",
-        help="Python file (or dotted name of a module), and the function or class in it that makes "
+        help="file of Python (or dotted name of a module), and the function or class in it that makes "
         "the module",
     )
     group.add_argument("--args", metavar="JSON", help="arguments of FACTORY, as a JSON object")
