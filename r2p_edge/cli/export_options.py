@@ -16,8 +16,8 @@ def add_module_options(verb: VerbParser) -> None:
     group.add_argument(
         "--module",
         metavar="FILE:FACTORY",
-        help="file of Python code (or dotted name of a module), and the function or class in it that "
-        "makes the module",
+        help="file of Python code (or dotted name of a module), and the function or class in it "
+        "that makes the module",
     )
     group.add_argument("--args", metavar="JSON", help="arguments of FACTORY, as a JSON object")
     group.add_argument(
