@@ -57,6 +57,7 @@ def doubts_of(
     preset = None if choices.preset is None else PRESETS[choices.preset]
     found = [
         _other_family(facts, preset),
+        _inexact(preset),
         _other_order(facts, preset, contract.labels),
         _other_clip(contract) if bundled else None,
         *_carried(facts, choices, contract),
@@ -73,6 +74,15 @@ def _other_family(facts: WeightsFacts, preset: Preset | None) -> str | None:
         f"the network's names are those of {facts.family} and preset {preset.name} is the recipe "
         f"of {', '.join(preset.families)}: if it was trained otherwise its answers will be wrong; "
         f"give {way}"
+    )
+
+
+def _inexact(preset: Preset | None) -> str | None:
+    if preset is None or not preset.inexact:
+        return None
+    return (
+        f"preset {preset.name} comes near the recipe of its repository and is not it: "
+        f"{preset.inexact}"
     )
 
 
