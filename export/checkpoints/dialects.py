@@ -16,7 +16,14 @@ from r2p_edge.export.checkpoints.families import FAMILIES, Family
 from r2p_edge.export.checkpoints.folding import folded
 from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head, left_over
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
-from r2p_edge.export.checkpoints.matching import ADVICE, best_fit, families_of, nearest_family
+from r2p_edge.export.checkpoints.matching import (
+    ADVICE,
+    COUNTER,
+    best_fit,
+    families_of,
+    foreign_within,
+    nearest_family,
+)
 from r2p_edge.export.checkpoints.network import (
     VideoResNet,
     identity_shortcuts,
@@ -111,12 +118,17 @@ def canonical_parameters(
         raise _unknown(parameters)
     if fit.missing:
         others = [name for name in parameters if name not in fit.names.values()]
-        others = [name for name in others if not name.endswith("num_batches_tracked")]
+        others = [name for name in others if not name.endswith(COUNTER)]
         raise CheckpointError(
             f"the parameters are named as those of {families_of(fit, parameters)[0].name}, but "
             f"{_some(fit.missing)} missing"
             + (f", and {_some(others)} not of that family" if others else "")
             + f"; give a whole checkpoint, or {ADVICE}"
+        )
+    if foreign := foreign_within(fit, parameters):
+        raise CheckpointError(
+            f"{_some(foreign)} within the network and not part of an R(2+1)D as "
+            f"{families_of(fit, parameters)[0].name} names it; {ADVICE}"
         )
     check_kinds(layers)
     fitting, evidence = families_of(fit, parameters), Evidence(fit, layers)

@@ -74,6 +74,11 @@ class NetworkLayout:
         name = self.first if self.first and index == 0 else self.block
         return name.format(stage=stage, next=stage + 1, index=index, before=index - 1)
 
+    def stage_name(self, stage: int) -> str:
+        """Return the name of the module around all blocks of a stage."""
+        before, number, _ = self.block.partition("}")
+        return f"{before}{number}".format(stage=stage, next=stage + 1)
+
 
 @dataclass(frozen=True)
 class Family:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.layers import Layers
-from r2p_edge.export.checkpoints.matching import ADVICE, Arrays, Fit, features_of
+from r2p_edge.export.checkpoints.matching import ADVICE, COUNTER, Arrays, Fit, features_of
 from r2p_edge.spec.checks import plain
 
 HeadActivation = Literal["relu", "none"]
@@ -212,7 +212,7 @@ def left_over(parameters: Arrays, head: Head, fit: Fit) -> list[str]:
         name
         for name, array in parameters.items()
         if name not in used
-        and not name.endswith("num_batches_tracked")
+        and not name.endswith(COUNTER)
         and (array.size != 1 or array.ndim > 1)
         and array.shape != classes
         and name.rpartition(".")[0] not in head.left_out

@@ -25,6 +25,9 @@ ADVICE = (
 )
 """Ending of an error about a network that is none of these."""
 
+COUNTER = "num_batches_tracked"
+"""Name of a batch norm's counter in PyTorch, which nothing computes with."""
+
 
 @dataclass
 class Fit:
@@ -129,6 +132,23 @@ def nearest_family(parameters: Arrays) -> tuple[Family, list[str]] | None:
 
 
 _PARTS = 8  # of a module's name below a family's prefix; the most are 7
+
+
+def foreign_within(fit: Fit, parameters: Arrays) -> list[str]:
+    """Return what the file has within the stem and the stages that is not of the layout.
+
+    Whatever it is, it changes what the network computes; counters of batch norms do not.
+    """
+    layout, used = fit.layout, set(fit.names.values())
+    # A stem of several modules may be one itself, whose name is before theirs.
+    insides = {module.rpartition(".")[0] or module for module in layout.stem.split()}
+    insides |= {layout.stage_name(stage) for stage in range(1, len(layout.strides) + 1)}
+    below = tuple(f"{fit.prefix}{inside}." for inside in insides)
+    return [
+        name
+        for name in parameters
+        if name.startswith(below) and name not in used and not name.endswith(COUNTER)
+    ]
 
 
 def features_of(fit: Fit, parameters: Arrays) -> int:

@@ -231,6 +231,41 @@ def test_what_belongs_to_a_network_does_not_go(extra: Any, message: str | None) 
         canonical_parameters(parameters)
 
 
+@pytest.mark.parametrize("head", [None, "fc"])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("layer4.1.se.fc1.weight", (3, 24, 1, 1, 1)),  # squeeze-and-excitation: convolutions
+        ("layer1.0.se.fc.0.weight", (2, 8)),  # and matrices, which could be of other classifiers
+        ("layer4.1.se.fc.0.weight", (2, 24)),
+        ("layer2.1.alpha", ()),  # a factor of the residual path
+        ("layer3.gate.bias", (7,)),  # as many as classes, like weights of a loss
+        ("layer3.0.conv2.2.weight", (1,)),  # a PReLU
+        ("stem.6.weight", (8,)),
+        ("stem.0.attention", (1, 8)),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_what_is_within_a_network_stops(prefix: str, name: str, shape: Any, head: Any) -> None:
+    parameters = {**to_torchvision(small()), name: np.zeros(shape, np.float32)}
+    named = {f"{prefix}{each}": array for each, array in parameters.items()}
+    with pytest.raises(CheckpointError, match=rf"^{prefix}{name} is within the network and not p"):
+        canonical_parameters(named, head=head and f"{prefix}{head}")
+
+
+def test_what_is_within_networks_of_other_names_stops() -> None:
+    whole = small()
+    for convert, name in (
+        (lambda p: p, "conv1.mask.weight"),
+        (lambda p: p, "layer2.1.se.weight"),
+        (to_zjut, "conv1.2.weight"),
+        (to_zjut, "layer2.1.conv12.se.weight"),
+    ):
+        parameters = {**convert(whole), name: np.zeros((2, 9), np.float32)}
+        with pytest.raises(CheckpointError, match=rf"^{name} is within the network"):
+            canonical_parameters(parameters)
+
+
 def test_classifiers() -> None:
     parameters = to_torchvision(small())
     weight, _ = parameters.pop("fc.weight"), parameters.pop("fc.bias")
