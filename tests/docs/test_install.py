@@ -21,7 +21,8 @@ TEXTS = {
 COMMAND = re.compile(r"pip3?\"? install ([^\n`;|&)]*)")
 BY_NAME = re.compile(r"(?<![\w./$*-])r2p[_-]edge(?=[\"'\[\s,]|$)(?!\[[\w,-]+\] @ file:)")
 FIRST = re.compile(r"pip install \"?([A-Za-z][\w-]*)")
-OF_NO_EXTRA = {"av", "numpy", "tensorrt"}  # of the package itself, or of the machine's kind
+# Of the package itself, of the machine's kind, or converters of what others have.
+OF_NO_EXTRA = {"av", "numpy", "tensorrt", "onnxscript", "tf2onnx", "paddle2onnx"}
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
