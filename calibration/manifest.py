@@ -34,6 +34,13 @@ MANIFEST_FORMAT = 1
 _log = logging.getLogger(__name__)
 
 
+def _check_types(record: Any, kinds: type | tuple[type, ...], *names: str) -> None:
+    """Raise VideoError where a field is of another type, such as JSON nested beyond all writing."""
+    for name in names:
+        if not isinstance(getattr(record, name), kinds):
+            raise VideoError(f"{name} is a {type(getattr(record, name)).__name__}")
+
+
 @dataclass(frozen=True)
 class SampledVideo:
     """A video, and the number of clips used of it.
@@ -55,6 +62,7 @@ class SampledVideo:
     part: Part | None = None
 
     def __post_init__(self) -> None:
+        _check_types(self, str, "name", "label", "sha256")
         if self.part is not None:  # JSON has no infinity
             start, end = self.part
             object.__setattr__(self, "part", (start, math.inf if end is None else end))
@@ -82,6 +90,11 @@ class Manifest:
     subset: str
     split: str | None
     split_sha256: str | None
+
+    def __post_init__(self) -> None:
+        _check_types(self, int, "seed", "classes", "missing", "foreign")
+        _check_types(self, str, "subset")
+        _check_types(self, (str, type(None)), "split", "split_sha256")
 
     @property
     def clips(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -160,6 +161,8 @@ def changed(manifest, **changes):
 def test_what_is_no_manifest(listing):
     manifest = sample_clips(listing, num_clips=3)
     video = json.loads(manifest.to_json())["videos"][0]
+    # Python 3.13 reads what is nested deeper than anything can write.
+    deep = functools.reduce(lambda inner, _: [inner], range(500), [])
     for text in (
         "", "[]", "{}", "\xff".encode("latin-1"), "[" * 100_000,
         changed(manifest, format=2),
@@ -168,6 +171,10 @@ def test_what_is_no_manifest(listing):
         changed(manifest, videos=[{**video, "clips": 1.5}]),
         changed(manifest, videos=[{**video, "sha256": "0"}]),
         changed(manifest, videos=["a/v_0.avi"]),
+        changed(manifest, split=deep),
+        changed(manifest, missing=[]),
+        changed(manifest, subset=None),
+        changed(manifest, videos=[{**video, "label": deep}]),
     ):  # fmt: skip
         with pytest.raises(VideoError, match=r"m.json is not a manifest of calibration clips"):
             Manifest.from_json(text, "m.json")
