@@ -14,7 +14,7 @@ from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import contract_of
+from r2p_edge.export.contract import check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.pixels import Pixels
@@ -208,6 +208,7 @@ def build(
         output_kind=output_kind,
         pixels=pixels,
     )
+    check_labels(model, facts, contract, preset, labels)
     doubts = doubts_of(
         facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
     )

@@ -76,6 +76,35 @@ def contract_of(
     return contract.replace(name=_file_name(contract.name if name is None else name))
 
 
+def check_labels(
+    source: SourceModel,
+    facts: WeightsFacts | None,
+    contract: ModelSpec,
+    preset_name: str | None,
+    labels: str | Path | None,
+) -> None:
+    """Make sure that a contract has a label for each class of a checkpoint.
+
+    Args:
+        source, facts: the model, and what it says; an ONNX model is looked at later.
+        contract: of `contract_of`.
+        preset_name, labels: what the caller gave, for the message.
+
+    Raises:
+        SpecError: there are more labels, or fewer.
+    """
+    if facts is None or len(contract.labels) == facts.classes:
+        return
+    whose = f"spec {contract.name}" if preset_name is None else f"preset {preset_name}"
+    if labels is not None:
+        whose = Path(labels).name
+    raise SpecError(
+        f"{source.path.name}: {whose} has {len(contract.labels)} labels and the network "
+        f"{facts.classes} classes; name these with --labels FILE, one on each line in the order "
+        "of training"
+    )
+
+
 def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpec:
     """Return an input of that dtype, with the layout that goes with it.
 

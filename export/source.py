@@ -10,11 +10,12 @@ from typing import NamedTuple
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.artifact.open import embedded_spec
-from r2p_edge.errors import ModelNotFoundError, UsageError
+from r2p_edge.errors import ModelError, ModelNotFoundError, UsageError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.foreign_files import refuse_foreign
+from r2p_edge.export.published.heads import HEAD, unlike_weights
 from r2p_edge.export.published.registry import PublishedWeights
 from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.spec import ModelSpec
@@ -116,8 +117,20 @@ def find_source(
                 f"{path} is no ONNX file, and a checkpoint has one output; leave output out"
             )
         refuse_foreign(path)
+    elif sent := _text_in(path):
+        raise ModelError(f"{path} is {sent} and no ONNX file; download the file itself")
     carried = embedded_spec(path) if is_onnx else None
     return SourceModel(path, bundled, carried, weights, published, is_onnx, output)
+
+
+def _text_in(path: Path) -> str | None:
+    """Return what text a file has in place of a model, as a server may send it; None for none."""
+    try:
+        with path.open("rb") as file:
+            found = unlike_weights(file.read(HEAD))
+    except OSError:
+        return None  # who reads the model says it
+    return found if found and found.startswith(("a web", "a message", "a Git")) else None
 
 
 def _bundled_file() -> Path:

@@ -91,7 +91,7 @@ def choose_family(
     if not allowed:
         pools = [f"{plain(own)} of {pool.kernel}" for own, pool in (evidence.pools or {}).items()]
         raise CheckpointError(
-            f"its names are those of {_names(chosen)}, but the file has "
+            f"the names are those of {_names(chosen)}, but the file has "
             f"{', '.join(pools) or 'none'} for a max pool, and that family "
             f"{_pool(chosen[0])}; {ADVICE}"
         )
@@ -113,8 +113,8 @@ def choose_family(
         return allowed[0], "layers"
     shown = "; ".join(f"{each.name}: {_described(each)}" for each in allowed)
     raise CheckpointError(
-        f"its names and shapes are those of several families, and weights do not say which "
-        f"({shown}); say it with --family, or with a preset of one of them"
+        "the names and shapes are those of several families, which compute different things, and "
+        f"weights do not say which; give --family, or the preset of its training ({shown})"
     )
 
 
@@ -132,4 +132,4 @@ def _pool(family: Family) -> str:
 
 def _described(family: Family) -> str:
     pool = "a max pool after the stem" if family.pool else "no pool"
-    return f"batch norms' epsilon {family.eps:g}, {pool}, {family.source}"
+    return f"batch norms' epsilon {family.eps:g}, {pool}"

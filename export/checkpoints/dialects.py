@@ -12,13 +12,12 @@ import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.choice import Evidence, choose_family
-from r2p_edge.export.checkpoints.families import FAMILIES, Family
+from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.folding import folded
 from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head, left_over
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
 from r2p_edge.export.checkpoints.matching import (
     ADVICE,
-    COUNTER,
     best_fit,
     families_of,
     foreign_within,
@@ -37,6 +36,7 @@ _OTHERS = (
     (r"(conv1|comp_\d+_conv_\d+)(_middle)?_w", "a VMZ network in Caffe2's format"),
     (r"(.+\.)?[Mm]ixed_\d[a-f]\..*\.weight", "an I3D or S3D"),
 )
+_FEW = 0.1  # of a network's tensors; where more are missing, it is another one
 
 
 @dataclass(frozen=True)
@@ -114,21 +114,21 @@ def canonical_parameters(
             f"bn_eps is {bn_eps}; it must be between 0 and 1, such as 1e-5 (PyTorch) or 1e-3"
         )
     fit = best_fit(parameters)
-    if fit is None or (fit.missing and _other(parameters)):
+    if fit is None or len(fit.missing) > _FEW * (len(fit.names) + len(fit.missing)):
         raise _unknown(parameters)
+    own_names = families_of(fit, parameters)[0].name
     if fit.missing:
-        others = [name for name in parameters if name not in fit.names.values()]
-        others = [name for name in others if not name.endswith(COUNTER)]
+        whole, inside = len(fit.names) + len(fit.missing), foreign_within(fit, parameters)
         raise CheckpointError(
-            f"the parameters are named as those of {families_of(fit, parameters)[0].name}, but "
-            f"{_some(fit.missing)} missing"
-            + (f", and {_some(others)} not of that family" if others else "")
-            + f"; give a whole checkpoint, or {ADVICE}"
+            f"the network is an R(2+1)D as {own_names} names it that lacks {len(fit.missing)} of "
+            f"its {whole} tensors: {_listed(fit.missing)}"
+            + (f", and has {_listed(inside)} in it" if inside else "")
+            + "; save the whole network again (model.state_dict())"
         )
     if foreign := foreign_within(fit, parameters):
         raise CheckpointError(
             f"{_some(foreign)} within the network and not part of an R(2+1)D as "
-            f"{families_of(fit, parameters)[0].name} names it; {ADVICE}"
+            f"{own_names} names it; {ADVICE}"
         )
     check_kinds(layers)
     fitting, evidence = families_of(fit, parameters), Evidence(fit, layers)
@@ -155,15 +155,16 @@ def canonical_parameters(
 
 def _unknown(parameters: Mapping[str, npt.NDArray[np.generic]]) -> CheckpointError:
     if other := _other(parameters):
-        return CheckpointError(f"the checkpoint is of {other}, and only R(2+1)D is read; {ADVICE}")
-    some = ", ".join(map(plain, list(parameters)[:6])) or "none"
+        return CheckpointError(f"the network is {other}, and only R(2+1)D is read; {ADVICE}")
+    some = ", ".join(map(plain, list(parameters)[:3])) or "none"
     near = nearest_family(parameters)
-    hint = f"; expected an R(2+1)D of one of {len(FAMILIES)} families, see docs/export.md"
+    hint = ""
     if near is not None:
         family, lacking = near
         hint = f"; nearest is {family.name} ({family.source}), but {_some(lacking)} not there"
     return CheckpointError(
-        f"the parameter names ({some}, ...) match no known family{hint}; {ADVICE}"
+        f"the parameter names ({some}, ...) match no known family of R(2+1)D networks{hint}; "
+        f"{ADVICE}"
     )
 
 
@@ -172,9 +173,17 @@ def _other(parameters: Mapping[str, npt.NDArray[np.generic]]) -> str | None:
     for pattern, other in _OTHERS:
         if any(re.fullmatch(pattern, name) and a.ndim == 5 for name, a in parameters.items()):
             return other
+    plane = [name for name, array in parameters.items() if array.ndim == 4]
+    if plane and not any(array.ndim == 5 for array in parameters.values()):
+        sizes = "x".join(map(str, parameters[plane[0]].shape))
+        return f"one of 2-D convolutions, for images ({plain(plane[0])} {sizes})"
     return None
 
 
-def _some(names: list[str], shown: int = 4) -> str:
+def _some(names: list[str]) -> str:
+    return _listed(names) + (" is" if len(names) == 1 else " are")
+
+
+def _listed(names: list[str], shown: int = 3) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(plain, names[:shown])) + more + (" is" if len(names) == 1 else " are")
+    return ", ".join(map(plain, names[:shown])) + more

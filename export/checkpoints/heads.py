@@ -24,6 +24,7 @@ HeadActivation = Literal["relu", "none"]
 
 _LEAVES = ("weight", "bias")
 _BETWEEN = re.compile(r"Dropout|AlphaDropout|Identity|Flatten")
+_QUANTISED = re.compile(r"\.(_packed_params|zero_point)\b")
 _SHOWN = 6
 
 
@@ -101,6 +102,12 @@ def find_head(
         and array.shape[2:] in ((), (1, 1, 1))
         and array.ndim in (2, 5)
     }
+    quantised = next((name for name in parameters if _QUANTISED.search(name)), None)
+    if quantised is not None and not any(features in shape for shape in matrices.values()):
+        raise CheckpointError(
+            f"the classifier is quantised ({plain(quantised)}); save the floating-point model, "
+            "and quantise it here with --precision int8"
+        )
     modules = _modules(matrices, features) if chosen is None else _chosen(matrices, chosen)
     columns = features
     for module in modules:
@@ -126,10 +133,17 @@ def find_head(
 def _modules(matrices: Mapping[str, tuple[int, ...]], features: int) -> list[str]:
     """Return the layers of the one classifier."""
     takers = [name for name, shape in matrices.items() if shape[1] == features]
+    if not takers and matrices:
+        near = sorted(matrices, key=lambda name: features not in matrices[name])
+        raise CheckpointError(
+            f"the network has {features} features and no classifier of them, which is a matrix of "
+            f"classes x {features} (there are {_listed(near, matrices, 2)}); give the file whose "
+            "classifier was trained with this network"
+        )
     if not takers:
         raise CheckpointError(
-            "the checkpoint has the network's features and no classifier of them (a matrix of "
-            f"{features} columns); give the file of the trained classifier"
+            f"the network has no classifier: it ends at {features} features; give the file that "
+            f"was saved after training, with its last layer (classes x {features})"
         )
     # What is in one module of numbered layers is one classifier.
     rows = {name.rpartition(".")[0] for name in takers if name.rpartition(".")[2].isdecimal()}
@@ -219,7 +233,9 @@ def left_over(parameters: Arrays, head: Head, fit: Fit) -> list[str]:
     ]
 
 
-def _listed(names: Sequence[str], matrices: Mapping[str, tuple[int, ...]]) -> str:
-    shown = [f"{plain(name)} {matrices[name][0]}x{matrices[name][1]}" for name in names[:_SHOWN]]
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+def _listed(
+    names: Sequence[str], matrices: Mapping[str, tuple[int, ...]], most: int = _SHOWN
+) -> str:
+    shown = [f"{plain(name)} {matrices[name][0]}x{matrices[name][1]}" for name in names[:most]]
+    more = f", and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(shown) + more

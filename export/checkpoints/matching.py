@@ -21,7 +21,8 @@ from r2p_edge.export.checkpoints.network import block_count, stem_names, unit_na
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 ADVICE = (
-    "export other networks from ONNX, or with r2p_edge.export.onnx_from_torch(model, spec, path)"
+    "give an ONNX file of the network, or its code: r2p-edge export --module FILE:FACTORY "
+    "--weights CHECKPOINT --trust-code (in Python: onnx_from_torch)"
 )
 """Ending of an error about a network that is none of these."""
 
@@ -112,7 +113,7 @@ def nearest_family(parameters: Arrays) -> tuple[Family, list[str]] | None:
     """Return the family that has most of its first modules in a file, and those that are not there.
 
     The modules are those of the stem and of the first block, under any prefix. None if the file
-    has none of any.
+    has few of any.
     """
     ends = set()
     for name in parameters:
@@ -126,11 +127,12 @@ def nearest_family(parameters: Arrays) -> tuple[Family, list[str]] | None:
         modules = [*layout.stem.split(), *first]
         lacking = [module for module in modules if module not in ends]
         there = len(modules) - len(lacking)
-        if there and (found is None or there > found[0]):
+        if there >= _MOST * len(modules) and (found is None or there > found[0]):
             found = there, family, lacking
     return None if found is None else found[1:]
 
 
+_MOST = 0.8  # of a family's first modules; plain ResNets have 9 of 12 of some
 _PARTS = 8  # of a module's name below a family's prefix; the most are 7
 
 

@@ -26,8 +26,9 @@ Format = Literal["mindspore", "torch", "safetensors"]
 # Other files that are often found under a checkpoint's name.
 _FOREIGN = (
     (b"version https://git-lfs", "is a Git LFS pointer; run git lfs pull"),
-    (b"<?xml", "is XML, as OpenVINO's models are; give the checkpoint or ONNX file of the model"),
+    (b"<?xml", "is a message in XML, such as a storage service's error; download the file itself"),
     (b"<", "is a web page; download the file itself"),
+    (b"{", "is a message in JSON, such as a server's error; download the file itself"),
     (b"\x89HDF", "is an HDF5 file; save the weights as .safetensors"),
     (b"\x1f\x8b", "is a gzip archive; unpack it"),
 )
@@ -85,7 +86,7 @@ def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpo
 
 def _read(path: Path, key: str | None) -> Checkpoint:
     with path.open("rb") as file:
-        head = file.read(64)
+        head = file.read(512)
         kind = _recognise(head)
         if kind == "torch":
             with ThreadPoolExecutor(1) as other:  # hashing takes longer than reading
@@ -111,6 +112,12 @@ def _recognise(head: bytes) -> Format:
     # First: the length of a safetensors header may look like the first bytes of any other format.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER:
         return "safetensors"
+    if head.startswith(b"<?xml") and b"<net" in head:
+        raise CheckpointError(
+            "the file is an OpenVINO model; give the checkpoint or ONNX file of the model"
+        )
+    if head.startswith(b"{") and b'"weight_map"' in head:
+        raise CheckpointError("the file is an index of several files of weights; give one file")
     for magic, description in _FOREIGN:
         if head.startswith(magic):
             raise CheckpointError(f"the file {description}")

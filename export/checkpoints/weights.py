@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
 from r2p_edge.export.checkpoints.heads import HeadActivation
 from r2p_edge.export.checkpoints.read import Checkpoint
@@ -32,12 +33,15 @@ class WeightsOptions(NamedTuple):
 
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""
-        return canonical_parameters(
-            checkpoint.parameters,
-            self.family,
-            self.hints,
-            layers=checkpoint.layers,
-            bn_eps=self.bn_eps,
-            head=self.head,
-            head_activation=self.head_activation,
-        )
+        try:
+            return canonical_parameters(
+                checkpoint.parameters,
+                self.family,
+                self.hints,
+                layers=checkpoint.layers,
+                bn_eps=self.bn_eps,
+                head=self.head,
+                head_activation=self.head_activation,
+            )
+        except CheckpointError as error:
+            raise CheckpointError(f"checkpoint {checkpoint.file}: {error}") from error

@@ -66,12 +66,33 @@ def _misfit(name: str, found: Sequence[int | None], spec: ModelSpec) -> str:
             f"the model's {name} is ({text}), which is {found[1]} clips of a video in one call; "
             "export it for one clip"
         )
+    if len(found) == 4:
+        return (
+            f"the model's {name} is ({text}), which is images and not clips of several frames; "
+            "give a network of clips"
+        )
     expected = ", ".join(str(size) for size in list(clip_sizes(spec).values())[1:])
     return (
-        f"the model's {name} is ({text}) but the spec describes (N, {expected}), in this order of "
-        "N, C, T, H, W or as NTHWC, NTCHW or with an axis of clips; correct clip.frames or crop "
-        "(--frames, --size), or export the model with these sizes"
+        f"the model's {name} is ({text}) but the recipe (preset or spec) has (N, {expected}), in "
+        "this order of N, C, T, H, W or as NTHWC, NTCHW or with an axis of clips; "
+        + (_options(found, spec) or "export the model with these sizes, or give another recipe")
     )
+
+
+def _options(found: Sequence[int | None], spec: ModelSpec) -> str | None:
+    """Return what to give for the sizes that a model has; None if nothing mends it."""
+    axes = ["NCTHW", "NTHWC", "NTCHW"] if len(found) == 5 else list(_LAYOUTS[3:])
+    for layout in axes:
+        sizes = dict(zip(layout, found, strict=False))
+        frames, height, width = (sizes.get(axis) for axis in "THW")
+        one = len(found) == len(layout) and sizes.get("K") in (None, 1)
+        if not one or sizes["C"] != 3 or height != width:
+            continue
+        wanted = clip_sizes(spec)
+        given = [f"--frames {frames}"] if frames not in (None, wanted["T"]) else []
+        given += [f"--size {height}"] if height not in (None, wanted["H"]) else []
+        return f"give {' '.join(given)}" if given else None
+    return None
 
 
 def _channel_axis(model: onnx.ModelProto, name: str) -> int | None:
@@ -119,9 +140,14 @@ def class_axes(shape: Sequence[int], classes: int) -> tuple[int, ...] | None:
 def class_misfit(name: str, shape: Sequence[int | None], classes: int) -> str:
     """Return the sentence for an output that has no axis of the spec's classes."""
     text = ", ".join("?" if size is None else str(size) for size in shape)
+    if any(size not in (None, 1) for size in shape[3:]):
+        return (
+            f"the model's {name} is a feature map ({text}), and not scores of {classes} classes; "
+            "export the network with its classifier, or choose another output (--output)"
+        )
     return (
-        f"the model's {name} is ({text}) but the spec describes (N, {classes}); give one label per "
-        "class (--labels), or choose another output (--output)"
+        f"the model's {name} is ({text}) but the recipe (preset or spec) has {classes} labels; "
+        "give one label per class (--labels), or choose another output (--output)"
     )
 
 
@@ -137,6 +163,12 @@ def by_class(outputs: np.ndarray, classes: int, name: str) -> np.ndarray:
         SpecError: no axis has that size.
     """
     axes = class_axes(outputs.shape, classes)
+    if axes is None and np.issubdtype(outputs.dtype, np.integer):
+        raise SpecError(
+            f"the model's {name} is the number of a class ({outputs.dtype}), and not scores of "
+            f"{classes} classes; export the network without its ArgMax, or choose another output "
+            "(--output)"
+        )
     if axes is None:
         raise SpecError(class_misfit(name, [None, *outputs.shape[1:]], classes))
     found: np.ndarray = outputs.mean(axis=axes, dtype=np.float64) if axes else outputs

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from r2p_edge._optional import missing
 from r2p_edge.errors import ModelError, ModelNotFoundError, R2PError, SpecError, one_line
+from r2p_edge.spec.checks import plain
 
 try:
     import onnx
@@ -44,9 +45,25 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         _check_text(model)
         return model
     except Exception as error:  # protobuf's, onnx's or the system's, depending on the damage
+        if (absent := _absent_data(path)) is not None:
+            raise ModelError(
+                f"{path} keeps its weights in {plain(absent)}, which is not beside it; copy that "
+                "file too"
+            ) from error
         raise ModelError(
             f"{path} is not a whole ONNX file ({error}); copy or export it again"
         ) from error
+
+
+def _absent_data(path: Path) -> str | None:
+    """Return the name of a model's file of weights that is not there; None if all are."""
+    with contextlib.suppress(Exception):  # the caller has an error already
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location" and not (path.parent / entry.value).exists():
+                    return entry.value
+    return None
 
 
 def _check_text(message: Any) -> None:

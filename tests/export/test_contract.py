@@ -6,7 +6,7 @@ from networks import SMALL, spec_for
 from requirements import needs
 
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, UsageError
-from r2p_edge.export.contract import contract_of, with_input
+from r2p_edge.export.contract import check_labels, contract_of, with_input
 from r2p_edge.export.presets import preset
 from r2p_edge.export.source import facts_of, find_source
 from r2p_edge.spec import InputSpec
@@ -76,6 +76,21 @@ def test_labels_of_a_file(small_checkpoint, tmp_path):
     )
     with pytest.raises(SpecError, match="cannot be read"):
         contract(small_checkpoint, spec=SPEC, labels=tmp_path / "absent.txt")
+
+
+def test_a_label_for_each_class(small_checkpoint, tmp_path):
+    model, names = find_source(small_checkpoint), tmp_path / "two.txt"
+    facts, two = facts_of(model), SPEC.replace(labels=("a", "b"))
+    check_labels(model, facts, SPEC, None, None)
+    check_labels(model, None, two, None, None)
+    for given, found in (
+        (("kinetics400-gluoncv", None), "preset kinetics400-gluoncv has 2 labels"),
+        (("kinetics400-gluoncv", names), r"two\.txt has 2 labels"),
+        ((None, names), r"two\.txt has 2 labels"),
+        ((None, None), "spec net has 2 labels"),
+    ):
+        with pytest.raises(SpecError, match=f"{found} and the network 7 classes; name these with"):
+            check_labels(model, facts, two, *given)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a\\b", "a\nb", "n" * 101])

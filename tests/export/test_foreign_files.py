@@ -69,6 +69,20 @@ def test_a_checkpoint_under_the_name_of_another_format(tmp_path, name):
     assert not find_source(tmp_path / name).onnx
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html><html>not found</html>", "a web page"),
+        (b'{"error": "not found"}', "a message in JSON"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, .*"),
+    ],
+)
+def test_text_in_place_of_an_onnx_model(tmp_path, content, what):
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=rf"model\.onnx is {what} and no ONNX file; download"):
+        find_source(tmp_path / "model.onnx")
+
+
 @needs("onnx")
 def test_an_onnx_model_of_any_name(tmp_path, small_checkpoint):
     from models import brightness_model, spec_of_brightness

@@ -167,4 +167,4 @@ def test_what_no_family_has_is_named(odd, tmp_path, change, message):
     torch.save(net, tmp_path / "net.pth")
     with pytest.raises(CheckpointError, match=message) as caught:
         WeightsOptions().named(read_checkpoint(tmp_path / "net.pth")).network()
-    assert "onnx_from_torch(model, spec, path)" in str(caught.value)
+    assert "onnx_from_torch" in str(caught.value)

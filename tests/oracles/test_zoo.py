@@ -57,14 +57,14 @@ AMBIGUOUS = ("fewshot", "kenshohara", "vmz", "vmz-152", "vmz-pool1")
 OTHERS = {
     "hassony2_i3d_rgb_t16": "an I3D or S3D",
     "jfzhang95_r3d": "match no known family",
-    "kenshohara_resnet_18": "missing",
-    "kenshohara_resnet_34": "missing",
+    "kenshohara_resnet_18": "match no known family",
+    "kenshohara_resnet_34": "match no known family",
     "piergiaj_i3d_flow_t16": "an I3D or S3D",
     "s3d_howto100m": "an I3D or S3D",
     "torchvision_mc3_18": "an R3D or MC3",
     "torchvision_r3d_18": "an R3D or MC3",
     "utkarsh_r3d_18": "an R3D or MC3",
-    "utkarsh_resnet18_2d3d": "missing",
+    "utkarsh_resnet18_2d3d": "match no known family",
 }
 """Networks that are no R(2+1)D, and words of their refusal."""
 

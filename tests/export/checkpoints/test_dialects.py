@@ -17,6 +17,8 @@ from r2p_edge.export.checkpoints.network import Norm
 
 Parameters = dict[str, np.ndarray]
 
+BOTTLENECK = [f"layer1.0.{kind}{number}.weight" for number in (1, 2, 3) for kind in ("conv", "bn")]
+
 LEAVES = {
     "weight": "gamma",
     "bias": "beta",
@@ -269,19 +271,24 @@ def test_what_is_within_networks_of_other_names_stops() -> None:
 def test_classifiers() -> None:
     parameters = to_torchvision(small())
     weight, _ = parameters.pop("fc.weight"), parameters.pop("fc.bias")
-    with pytest.raises(CheckpointError, match=r"no classifier of them \(a matrix of 24 columns\)"):
+    with pytest.raises(CheckpointError, match="has no classifier: it ends at 24 features; give"):
         canonical_parameters(parameters)
     named = canonical_parameters({**parameters, "cls.0.weight": weight[..., None, None, None]})
     np.testing.assert_array_equal(named.parameters["fc.weight"], weight)
     assert not named.parameters["fc.bias"].any()
 
 
-def test_a_missing_parameter_is_named_as_in_the_file() -> None:
+def test_missing_parameters_are_named_as_in_the_file() -> None:
     parameters = {f"module.{n}": a for n, a in to_torchvision(small()).items()}
-    del parameters["module.layer2.0.conv1.0.1.running_var"]
-    message = r"named as those of torchvision, but module\.layer2\.0\.conv1\.0\.1\.running_var is m"
-    with pytest.raises(CheckpointError, match=message):
+    name = "module.layer2.0.conv1.0.1.running_var"
+    removed = parameters.pop(name)
+    message = rf"torchvision names it that lacks 1 of its \d+ tensors: {name}; save the whole"
+    with pytest.raises(CheckpointError, match=message) as caught:
         canonical_parameters(parameters)
+    assert "fc" not in str(caught.value)  # which is no part of a family and in its place
+    message = rf"lacks 1 of its \d+ tensors: {name}, and has {name}s in it; save"
+    with pytest.raises(CheckpointError, match=message):
+        canonical_parameters({**parameters, f"{name}s": removed})
 
 
 @pytest.mark.parametrize(
@@ -290,7 +297,9 @@ def test_a_missing_parameter_is_named_as_in_the_file() -> None:
         (["stem.0.weight", "layer1.0.conv1.0.weight"], "R3D or MC3"),
         (["conv1_middle_w", "comp_0_conv_1_middle_w"], "Caffe2"),
         (["Mixed_3b.b0.conv3d.weight"], "I3D"),
-        (["a.weight", "b.weight"], r"\(a\.weight, b\.weight, \.\.\.\)"),
+        (["a.weight", "b.weight"], r"\(a\.weight, b\.weight, \.\.\.\) match no known family of R"),
+        # Plain ResNets of three dimensions, which have most of GluonCV's names.
+        (["conv1.weight", "bn1.weight", *BOTTLENECK], r"match no known family of R[^;]*; give"),
         ([], "none"),
     ],
 )
@@ -298,18 +307,26 @@ def test_other_networks_are_refused(names: list[str], message: str) -> None:
     parameters = {name: np.zeros((1, 1, 1, 1, 1), np.float32) for name in names}
     with pytest.raises(CheckpointError, match=message) as caught:
         canonical_parameters(parameters)
-    assert "onnx_from_torch(model, spec, path)" in str(caught.value)
+    assert "--module FILE:FACTORY --weights CHECKPOINT --trust-code" in str(caught.value)
+
+
+def test_a_network_of_images_is_named() -> None:
+    names = ["conv1.weight", "bn1.weight", *BOTTLENECK]
+    shapes = [(64, 3, 7, 7), *[(4, 4, 1, 1) if "conv" in name else (4,) for name in names[1:]]]
+    arrays = {n: np.zeros(shape, np.float32) for n, shape in zip(names, shapes, strict=True)}
+    message = r"one of 2-D convolutions, for images \(conv1.weight 64x3x7x7\), and only R"
+    with pytest.raises(CheckpointError, match=message):
+        canonical_parameters(arrays)
 
 
 def test_the_nearest_family_is_named() -> None:
-    rules = (r"^(layer1\.0)\.conv1\.0\.", r"\1.first."), (r"^layer1", "stage1")
-    parameters = renamed(to_torchvision(small()), *rules)
-    with pytest.raises(CheckpointError, match="match no known family; nearest is") as caught:
+    parameters = renamed(to_torchvision(small()), (r"^stem\.0\.", "stem.first."))
+    with pytest.raises(CheckpointError, match="match no known family of R") as caught:
         canonical_parameters({f"net.{name}": array for name, array in parameters.items()})
     message = str(caught.value)
-    assert "(net.stem.0.weight, " in message
+    assert "(net.stem.first.weight, " in message
     assert "nearest is torchvision (pytorch/vision torchvision/models/video/resnet.py)" in message
-    assert "but layer1.0.conv1.0.0, layer1.0.conv1.0.1, " in message
+    assert "but stem.0 is not there; give an ONNX file of the network, or its code" in message
 
 
 @needs("torchvision")

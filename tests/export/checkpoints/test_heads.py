@@ -60,12 +60,21 @@ def test_a_matrix_that_has_no_place_is_recorded():
         ({"fc_0": (8, FEATURES), "fc_3": (7, 8)}, r"layers \(fc\.0, fc\.3\), and weights do not"),
         ({"heads_0": (8, FEATURES), "heads_1": (7, FEATURES)}, r"layer heads\.1 takes 24 numbers"),
         ({"fc": (7, FEATURES), "layer5": (4, 3, 1, 1, 1)}, r"layer5\.weight is left over"),
-        ({"fc": (7, FEATURES + 1)}, r"no classifier of them \(a matrix of 24 columns\)"),
+        ({"fc": (7, FEATURES + 1)}, r"24 features and .* classes x 24 \(there are fc 7x25\); give"),
+        ({"fc": (FEATURES, 7), "a": (2, 3)}, r"classes x 24 \(there are fc 24x7, a 2x3\); give"),
+        ({}, "has no classifier: it ends at 24 features; give"),
     ],
 )
 def test_what_is_not_guessed(shapes, message):
     with pytest.raises(CheckpointError, match=message):
         canonical_parameters(with_head(**shapes))
+
+
+@pytest.mark.parametrize("leaf", ["zero_point", "_packed_params._packed_params.0"])
+def test_a_quantised_classifier_is_named(leaf):
+    parameters = {**with_head(), f"fc.{leaf}": np.zeros((), np.int64)}
+    with pytest.raises(CheckpointError, match=rf"quantised \(fc\.{leaf}\); save the floating-p"):
+        canonical_parameters(parameters)
 
 
 MLP = {"head_1": (10, FEATURES), "head_4": (7, 10)}

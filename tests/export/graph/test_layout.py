@@ -54,8 +54,13 @@ def test_as_many_frames_as_colours(perm, layout):
     ("shape", "message"),
     [
         ((1, 10, 3, 4, 32, 32), "10 clips of a video in one call; export it for one clip"),
-        ((1, 3, 16, 112, 112), r"\(1, 3, 16, 112, 112\) but the spec describes \(N, 3, 4, 32, 32"),
-        ((1, 3, 32, 32), r"--frames, --size"),
+        ((1, 3, 16, 112, 112), r"\(1, 3, 16, 112, 112\) but the recipe .* has \(N, 3, 4, 32, 32"),
+        ((1, 3, 16, 112, 112), "; give --frames 16 --size 112$"),
+        ((1, 16, 3, 32, 32), "; give --frames 16$"),
+        ((1, 1, 4, 64, 64, 3), "; give --size 64$"),
+        ((1, 3, 4, 32, 64), "; export the model with these sizes, or give another recipe$"),
+        ((1, 2, 4, 32, 32), "; export the model with these sizes, or give another recipe$"),
+        ((1, 3, 32, 32), "is images and not clips of several frames; give a network of clips"),
     ],
 )
 def test_no_layout_fits(shape, message):
@@ -88,3 +93,19 @@ def test_the_axis_of_classes(shape, classes, axes):
         outputs = np.random.default_rng(0).normal(size=shape)
         expected = outputs.mean(axes) if axes else outputs.reshape(2, classes)
         np.testing.assert_allclose(by_class(outputs, classes, "y"), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((2, 8, 7, 27, 27), np.float32, r"is a feature map \(\?, 8, 7, 27, 27\), and not sco"),
+        ((2, 4, 1, 1, 1), np.float32, r"y is \(\?, 4, 1, 1, 1\) but the recipe .* 5 labels; give"),
+        ((2,), np.int64, r"y is the number of a class \(int64\), .* without its ArgMax"),
+        ((2, 1), np.int32, r"y is the number of a class \(int32\), .* without its ArgMax"),
+    ],
+)
+def test_outputs_that_are_no_scores(shape, dtype, message):
+    from r2p_edge.export.graph.layout import by_class
+
+    with pytest.raises(SpecError, match=message):
+        by_class(np.zeros(shape, dtype), 5, "y")

@@ -32,6 +32,17 @@ def test_text_that_is_not_utf8(tmp_path, content, text):
         load_onnx(path)
 
 
+def test_weights_in_a_file_that_is_not_there(tmp_path):
+    model = onnx.load(brightness_model(tmp_path / "model.onnx"))
+    onnx.save(
+        model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0
+    )
+    assert load_onnx(tmp_path / "m.onnx").graph.node == model.graph.node
+    (tmp_path / "m.data").unlink()
+    with pytest.raises(ModelError, match=r"m\.onnx keeps its weights in m\.data, which is not be"):
+        load_onnx(tmp_path / "m.onnx")
+
+
 def test_attributes_may_hold_any_bytes():
     node = onnx.helper.make_node("EPContext", [], [], cache=b"\xff\x00", mode="fast", size=3)
     assert attributes(node) == {"cache": "\ufffd\x00", "mode": "fast", "size": 3}
