@@ -62,7 +62,7 @@ def _absent_data(path: Path) -> str | None:
         for tensor in model.graph.initializer:
             for entry in tensor.external_data:
                 if entry.key == "location" and not (path.parent / entry.value).exists():
-                    return entry.value
+                    return str(entry.value)
     return None
 
 
