@@ -33,8 +33,16 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"labels {path} cannot be read as UTF-8 text ({error})") from error
+        if "\0" in text:
+            raise ValueError("it has zero bytes")
+    except OSError as error:
+        raise SpecError(
+            f"labels {path} cannot be read ({error.strerror or error}); check the path"
+        ) from error
+    except ValueError as error:  # of the encoding too
+        raise SpecError(
+            f"labels {path} cannot be read: it is not a text file in UTF-8; give one name per line"
+        ) from error
     try:
         labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         if not labels:

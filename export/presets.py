@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -367,8 +368,11 @@ def preset(name: str) -> Preset:
         UsageError: there is none; the message lists those that exist.
     """
     if name not in PRESETS:
-        known = "; ".join(f"{item.name} ({item.description})" for item in _ALL)
-        raise UsageError(f"preset {name} does not exist; choose one of {known}")
+        near = get_close_matches(name, PRESETS, 3, 0.3) or list(PRESETS)[:3]
+        raise UsageError(
+            f"preset {name} does not exist; choose one such as {', '.join(near)} "
+            "(r2p-edge export --help lists them all)"
+        )
     return PRESETS[name]
 
 

@@ -188,6 +188,8 @@ def _described(content: Any) -> str:
     if isinstance(content, Mapping):
         keys = [plain(key) for key in content if isinstance(key, str)]
         return f"a dict of {', '.join(keys[:_SHOWN]) or 'nothing'}"
+    if isinstance(content, (TensorView, np.ndarray)):
+        return f"a single tensor ({'x'.join(map(str, content.shape)) or 'a number'})"
     if isinstance(content, Instance) and isinstance(content.called, Global):
         if is_module(content) and content.called.module.startswith(_SCRIPTED):
             return "a TorchScript program whose weights are frozen into it"

@@ -62,7 +62,7 @@ def _absent_data(path: Path) -> str | None:
         for tensor in model.graph.initializer:
             for entry in tensor.external_data:
                 if entry.key == "location" and not (path.parent / entry.value).exists():
-                    return entry.value
+                    return str(entry.value)
     return None
 
 
@@ -230,13 +230,16 @@ def keep_output(model: onnx.ModelProto, name: str) -> None:
     outputs.extend(chosen)
 
 
+_ONE = "export it with one {kind}, from a module around it that makes the rest (--module)"
+
+
 def _only(values: Iterable[onnx.ValueInfoProto], kind: str) -> onnx.ValueInfoProto:
     values = list(values)
     if len(values) != 1:
         choose = " with --output NAME" if kind == "output" and values else ""
         raise SpecError(
             f"the model has {len(values)} {kind}s ({_listed(values)}), expected 1; "
-            + (f"choose one{choose}" if choose else f"export it with one {kind}")
+            + (f"choose one{choose}" if choose else _ONE.format(kind=kind))
         )
     return values[0]
 

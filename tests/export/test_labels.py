@@ -106,8 +106,11 @@ def test_label_files_with_mistakes(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_label_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(
+        SpecError, match=r"none\.txt cannot be read \(No such file.*\); check the p"
+    ):
         read_labels(tmp_path / "none.txt")
-    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match="cannot be read"):
-        read_labels(tmp_path / "labels.txt")
+    for content in (b"\xff\xfe\x00", b"PK\x03\x04\x00\x00name"):
+        (tmp_path / "labels.txt").write_bytes(content)
+        with pytest.raises(SpecError, match="it is not a text file in UTF-8; give one name per l"):
+            read_labels(tmp_path / "labels.txt")

@@ -98,8 +98,12 @@ def test_figures_of_the_repositories(data: Path, file: str) -> None:
 
 
 def test_unknown_preset() -> None:
-    with pytest.raises(UsageError, match=r"preset ucf does not exist; .*ucf101-mindspore"):
+    with pytest.raises(UsageError, match=r"preset ucf does not exist; choose one such as ucf101"):
         preset("ucf")
+    with pytest.raises(UsageError, match=r"such as kinetics400-torchvision, .*--help lists them"):
+        preset("kinetics-torchvision")
+    with pytest.raises(UsageError, match=r"preset \? does not exist; choose one such as kinetics4"):
+        preset("?")
 
 
 def test_fitting_presets() -> None:

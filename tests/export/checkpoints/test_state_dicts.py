@@ -87,6 +87,7 @@ def test_many_sets_are_not_all_listed():
         ({}, "contains a dict of nothing and no parameters"),
         ({"a\nb": 1, 5: 2}, r"contains a dict of 'a\\nb' and no parameters"),
         ([], "contains a list and"),
+        (tensor("w", 400, 512), r"contains a single tensor \(400x512\) and no parameters"),
         (None, "contains a NoneType and"),
         (Instance(Global("os", "system"), ("x",)), r"contains a os\.system and"),
         (Instance([1]), "contains a Instance and"),

@@ -6,8 +6,8 @@ import onnx
 import pytest
 from models import brightness_model
 
-from r2p_edge.errors import ModelError
-from r2p_edge.export.graph.model import attributes, load_onnx
+from r2p_edge.errors import ModelError, SpecError
+from r2p_edge.export.graph.model import attributes, load_onnx, network_input
 
 
 @pytest.fixture
@@ -46,3 +46,10 @@ def test_weights_in_a_file_that_is_not_there(tmp_path):
 def test_attributes_may_hold_any_bytes():
     node = onnx.helper.make_node("EPContext", [], [], cache=b"\xff\x00", mode="fast", size=3)
     assert attributes(node) == {"cache": "\ufffd\x00", "mode": "fast", "size": 3}
+
+
+def test_a_model_of_two_inputs():
+    ends = [onnx.helper.make_tensor_value_info(name, 1, (1, 3, 4)) for name in ("slow", "fast")]
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", ends, []))
+    with pytest.raises(SpecError, match=r"2 inputs \(slow .*with one input, from .*--module"):
+        network_input(model)
