@@ -68,7 +68,7 @@ def test_bad_exports(fails, tmp_path):
     fails(MODEL, "there is no model", "export", tmp_path / "absent.ckpt", "--out", out)
     unknown = ("export", "motion", "--to", "tflite", "--out", out)
     fails(USAGE, "no target tflite; choose from onnx", *unknown)
-    fails(USAGE, "kinetics400-torchvision", "export", weights, "--out", out, "--preset", "ucf")
+    fails(USAGE, "such as ucf101", "export", weights, "--out", out, "--preset", "ucf")
     # Without a preset, those that fit are listed.
     untold = "12 classes and the names of torchvision's networks, but does not say how it was"
     fails(USAGE, untold, "export", weights, "--out", out)
