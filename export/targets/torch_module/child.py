@@ -7,6 +7,7 @@ without a trace in the caller's own, and an exporter that eats memory meets a li
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -49,6 +50,9 @@ def run_in_child(work: Callable[[], None], memory: int = MEMORY) -> int:
 
 def _work_and_exit(work: Callable[[], None], memory: int) -> None:
     code = 1
+    # What the caller has left to the garbage collector may wait for threads that are not here: an
+    # ONNX Runtime session does.
+    gc.freeze()
     try:
         os.dup2(2, 1)
         sys.stdout = sys.stderr
