@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -79,16 +81,33 @@ def torch_checkpoints(folder: Path) -> list[Path]:
     torch.save(training, folder / "training.pth")
     torch.save(tensors, folder / "old.pth", _use_new_zipfile_serialization=False)
     network = torch.nn.Module()
-    for name, tensor in tensors.items():
-        *path, leaf = name.split(".")
-        layer = network
+    for name in dict.fromkeys(name.rpartition(".")[0] for name in tensors):
+        *path, own = name.split(".")
+        outer = network
         for part in path:
-            if part not in layer._modules:
-                layer.add_module(part, torch.nn.Module())
-            layer = layer._modules[part]
-        layer.register_buffer(leaf, tensor)
+            if part not in outer._modules:
+                outer.add_module(part, torch.nn.Module())
+            outer = outer._modules[part]
+        outer.add_module(own, _layer(name, tuple(tensors[f"{name}.weight"].shape)))
+    network.load_state_dict(tensors, strict=False)  # norms have counters too
     torch.save(network, folder / "module.pth")
     return [folder / f"{name}.pth" for name in ("training", "old", "module")]
+
+
+def _layer(name: str, shape: tuple[int, ...]) -> Any:
+    """Return a layer of an R(2+1)D as a module of PyTorch's."""
+    from torch import nn
+
+    if len(shape) == 1:
+        return nn.BatchNorm3d(shape[0])
+    if len(shape) == 2:
+        return nn.Linear(shape[1], shape[0])
+    outputs, inputs, *kernel = shape
+    step = 2 if name == "conv1" or re.match(r"layer[234]\.0\.(conv1|downsample)\.", name) else 1
+    points = kernel == [1, 1, 1]
+    stride = tuple(step if size > 1 or points else 1 for size in kernel)
+    padding = tuple(size // 2 for size in kernel)
+    return nn.Conv3d(inputs, outputs, tuple(kernel), stride, padding, bias=False)
 
 
 def safetensors(folder: Path) -> list[Path]:

@@ -5,7 +5,6 @@ import os
 
 from r2p_edge.export.targets.torch_module.child import run_in_child
 
-
 OWNER = os.getpid()
 ENDED_IN = []
 

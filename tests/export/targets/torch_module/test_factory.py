@@ -141,7 +141,7 @@ def test_a_module_that_comes_with_its_weights(work):
         ({"weights": "none", "weights_key": "ema"}, UsageError, "there are no weights of which"),
         ({"weights": "other.pth"}, ModelNotFoundError, "other.pth does not exist"),
         ({"family": "vmz"}, UsageError, "leave family out"),
-        ({"module": None, "args": {}}, UsageError, "args is about a module"),
+        ({"module": None, "args": {}}, UsageError, "args are those of a module"),
         ({"module": None, "output": None, "weights": None}, UsageError, "there is no source"),
         (
             {"module": "net.py:Nothing"},
