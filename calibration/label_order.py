@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-import r2p_edge
-from r2p_edge.export.labels import read_labels
+from r2p_edge.export.labels import LISTS, read_labels
+from r2p_edge.spec.checks import some_of
 
 _CLIPS = 10  # fewest to judge by: fewer may all be wrong of a model that is right
 _CHANCE = 0.05  # probability of so many right answers of a model that knows nothing
 _LUCK = 5e-4  # probability at which an order is not taken for luck: several are tried
 _SAME = 2 / 3  # share of a class's clips that are answered as the same other class
 _SHOWN = 4  # names in a warning
-_LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
 
 
 def doubt_of(truths: Sequence[str], answers: Sequence[str], labels: Sequence[str]) -> str | None:
@@ -150,7 +148,7 @@ def _orders(labels: Sequence[str]) -> Iterator[Sequence[str]]:
     yield [*labels[1:], labels[0]]  # numbered from 1
     yield [labels[-1], *labels[:-1]]
     yield [*labels[::-1]]
-    for file in sorted(_LISTS.glob("*.txt")):
+    for file in sorted(LISTS.glob("*.txt")):
         known = read_labels(file)
         if set(known) == set(labels):
             yield known
@@ -158,5 +156,4 @@ def _orders(labels: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _listed(meant: Mapping[str, str]) -> str:
     pairs = [f"{wrong!r} is {right!r}" for wrong, right in meant.items()]
-    more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
-    return ", ".join(pairs[:_SHOWN]) + more
+    return some_of(pairs, _SHOWN)

@@ -8,17 +8,15 @@ answer wrongly without a word.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import r2p_edge
-from r2p_edge.export.labels import read_labels
+from r2p_edge.export.labels import LISTS, read_labels
 from r2p_edge.export.presets import PRESETS, Preset, presets_of
 from r2p_edge.export.source import WeightsFacts
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.checks import some_of
 from r2p_edge.spec.class_names import fold
 
-_LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
 _SHOWN = 4  # outputs in a warning
 
 # The order in which each family's own code numbers UCF101. `classInd.txt`, from 1, is read by
@@ -92,9 +90,9 @@ def _other_order(facts: WeightsFacts, preset: Preset | None, labels: Sequence[st
     if preset is not None and preset.label_file is not None:
         known.append((f"preset {preset.name}", preset.labels))
     if facts.family in _CLASS_IND:
-        known.append((f"{facts.family} (classInd.txt)", read_labels(_LISTS / "ucf101.txt")))
+        known.append((f"{facts.family} (classInd.txt)", read_labels(LISTS / "ucf101.txt")))
     if facts.family in _FOLDERS:
-        listed = read_labels(_LISTS / "ucf101-mindspore.txt")
+        listed = read_labels(LISTS / "ucf101-mindspore.txt")
         known.append((f"{facts.family} (folders, sorted)", listed))
     for source, expected in known:
         if moved := exchanged(labels, expected):
@@ -118,14 +116,12 @@ def exchanged(labels: Sequence[str], expected: Sequence[str]) -> str:
 
 def _differences(labels: Sequence[str], expected: Sequence[str]) -> str:
     """Return the outputs that have another name, as text; "" if none has."""
-    where = [
-        number
+    found = [
+        f"output {number} is {name!r} and not {other!r}"
         for number, (name, other) in enumerate(zip(labels, expected, strict=True))
         if fold(name) != fold(other)
     ]
-    shown = [f"output {i} is {labels[i]!r} and not {expected[i]!r}" for i in where[:_SHOWN]]
-    more = f" and {len(where) - _SHOWN} more" if len(where) > _SHOWN else ""
-    return ", ".join(shown) + more
+    return some_of(found, _SHOWN)
 
 
 def _other_clip(contract: ModelSpec) -> str | None:

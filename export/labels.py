@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import r2p_edge
 from r2p_edge.errors import SpecError
 from r2p_edge.spec.checks import repeated
+
+LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
+"""Folder of the label files that the package has."""
 
 _HEADS = {"id", "idx", "index", "number", "num", "name", "label", "class", "category", "action"}
 _NUMBER_FIRST = re.compile(r"(?P<number>\d+)[:.)]?\s+(?P<name>\S.*)")

@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Literal
 
-import r2p_edge
 from r2p_edge.errors import SpecError, UsageError
-from r2p_edge.export.labels import read_labels
+from r2p_edge.export.labels import LISTS, read_labels
 from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
 __all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "presets_of", "read_labels"]
 
 _Channels = tuple[float, float, float]
 
-_LABELS = Path(r2p_edge.__file__).parent / "assets" / "labels"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 _FRAME_128X171 = ResizeSpec(mode="stretch", height=128, width=171)
@@ -74,7 +71,7 @@ class Preset:
                 f"preset {self.name} has no names of classes; give those of the model's "
                 f"{self.classes} outputs, in the order of training (--labels FILE)"
             )
-        return read_labels(_LABELS / self.label_file)
+        return read_labels(LISTS / self.label_file)
 
     def spec(
         self,

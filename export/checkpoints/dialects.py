@@ -28,7 +28,7 @@ from r2p_edge.export.checkpoints.network import (
     identity_shortcuts,
     network_from_parameters,
 )
-from r2p_edge.spec.checks import plain
+from r2p_edge.spec.checks import plain, some_of
 
 # Networks that look like an R(2+1)D and are not, by the name of a convolution in them.
 _OTHERS = (
@@ -185,5 +185,4 @@ def _some(names: list[str]) -> str:
 
 
 def _listed(names: list[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(plain, names[:shown])) + more
+    return some_of([plain(name) for name in names], shown)

@@ -13,7 +13,7 @@ from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.inert_pickle import Global, Instance
 from r2p_edge.export.checkpoints.numpy_pickle import numpy_value
 from r2p_edge.export.checkpoints.torch_pickle import OtherTensor, TensorView
-from r2p_edge.spec.checks import plain
+from r2p_edge.spec.checks import plain, some_of
 
 Tensor = TensorView | OtherTensor | npt.NDArray[np.generic]
 StateDict = dict[str, Tensor]
@@ -180,8 +180,7 @@ def _listed(found: Mapping[str, Weights]) -> str:
     if not found:
         return "it has no weights at all"
     sets = [f"{plain(path)} ({len(each.tensors)} tensors)" for path, each in found.items()]
-    more = f" and {len(sets) - _SHOWN} more" if len(sets) > _SHOWN else ""
-    return f"choose one of {', '.join(sets[:_SHOWN])}{more} with --weights-key"
+    return f"choose one of {some_of(sets, _SHOWN)} with --weights-key"
 
 
 def _described(content: Any) -> str:

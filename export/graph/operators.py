@@ -10,6 +10,7 @@ from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.graph.model import model_inputs, opset, without_weights
 from r2p_edge.export.graph.operator_limits import OPERATOR_LIMITS, OperatorLimits
 from r2p_edge.export.graph.operator_rules import node_facts, node_problems
+from r2p_edge.spec.checks import some_of
 
 try:
     import onnx
@@ -92,17 +93,12 @@ def require_ops(model: onnx.ModelProto, target: str, *, precision: str | None = 
     groups: dict[tuple[str, str], list[str]] = {}
     for problem in problems:
         groups.setdefault((problem.operator, problem.reason), []).append(problem.node)
-    texts = [f"{_some(nodes, 2, ', ')} ({key[0]}): {key[1]}" for key, nodes in groups.items()]
+    texts = [f"{some_of(nodes, 2)} ({key[0]}): {key[1]}" for key, nodes in groups.items()]
     remedies = dict.fromkeys(problem.remedy for problem in problems)
     raise ModelError(
-        f"the model does not fit {OPERATOR_LIMITS[target].title}: {_some(texts, 5, '; ')}; "
+        f"the model does not fit {OPERATOR_LIMITS[target].title}: {some_of(texts, 5, '; ')}; "
         + ", and ".join(remedies)
     )
-
-
-def _some(texts: list[str], most: int, separator: str) -> str:
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return separator.join(texts[:most]) + more
 
 
 def _model_problems(model: onnx.ModelProto, limits: OperatorLimits) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from r2p_edge.artifact.atomic import atomic_write, locked
 from r2p_edge.artifact.files import files_of, fingerprint, sha256_of_file
 from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.errors import ModelError, OutputError, R2PError
+from r2p_edge.spec.checks import some_of
 from r2p_edge.spec.parsing import parse_json
 
 NAME = "manifest.json"
@@ -100,10 +101,9 @@ def check(folder: str | Path) -> int | None:
     found = {name: _problem(folder / name, entry) for name, entry in files.items()}
     wrong = [f"{name} {problem}" for name, problem in found.items() if problem]
     if wrong:
-        shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise ModelError(
-            f"{folder} is not as it was exported: {shown} ({len(files)} files in {NAME}); "
-            "copy the folder again"
+            f"{folder} is not as it was exported: {some_of(wrong, 5)} ({len(files)} files in "
+            f"{NAME}); copy the folder again"
         )
     return len(files)
 

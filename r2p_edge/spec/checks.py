@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from r2p_edge.errors import SpecError
@@ -89,8 +89,14 @@ def shown(value: Any) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a field's name, shortened if it is long or would break the line of an error."""
+    """Return a field's name, some_of if it is long or would break the line of an error."""
     return name if name.isprintable() and len(name) < 80 else reprlib.repr(name)
+
+
+def some_of(texts: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Return the first texts of a list, and how many more there are, as an error lists them."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
 
 
 def repeated(names: Iterable[str]) -> str:

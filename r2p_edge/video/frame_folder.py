@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from r2p_edge.errors import VideoError
+from r2p_edge.spec.checks import some_of
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 """Suffixes, in lower case, by which the frames in a folder are found."""
@@ -41,10 +42,9 @@ def frames_in(folder: Path) -> list[Path]:
         return images
     single = [series[0] for series in found if len(series) == 1]
     if len(long) > 1 or len(single) >= len(long[0]):
-        listed = ", ".join(map(_text_of_series, found[:_LISTED]))
-        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        listed = some_of([_text_of_series(series) for series in found], _LISTED)
         raise VideoError(
-            f"{folder} has {len(found)} series of images: {listed}{more}; give a folder with the "
+            f"{folder} has {len(found)} series of images: {listed}; give a folder with the "
             "frames of one video only"
         )
     if single:

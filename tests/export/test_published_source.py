@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
+from checkpoints import to_torchvision
 from networks import SMALL, random_parameters, spec_for
 from requirements import needs
 from weights_server import registry_of
@@ -21,16 +20,6 @@ from r2p_edge.export.source import facts_of, find_source
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 SPEC = spec_for(SMALL["classes"], name="net")
-_TO_TORCHVISION = (
-    (r"^(layer\d\.\d)\.bn(\d)\.", r"\1.conv\2.1."),
-    (r"^(layer\d\.\d)\.conv(\d)\.conv1\.", r"\1.conv\2.0.0."),
-    (r"^(layer\d\.\d)\.conv(\d)\.bn1\.", r"\1.conv\2.0.1."),
-    (r"^(layer\d\.\d)\.conv(\d)\.conv2\.", r"\1.conv\2.0.3."),
-    (r"^conv1\.", "stem.0."),
-    (r"^bn1\.", "stem.1."),
-    (r"^conv2\.", "stem.3."),
-    (r"^bn2\.", "stem.4."),
-)
 
 
 @pytest.fixture
@@ -38,12 +27,11 @@ def file(tmp_path):
     """Weights that are VMZ's by names and shapes, and those of two other families."""
     from safetensors.numpy import save_file
 
-    found = {}
-    for name, array in random_parameters(**SMALL, per_conv=True).items():
-        for pattern, replacement in _TO_TORCHVISION:
-            name = re.sub(pattern, replacement, name)
-        found[name] = np.ascontiguousarray(array)
-    save_file(found, tmp_path / "fetched.safetensors")
+    found = to_torchvision(random_parameters(**SMALL, per_conv=True))
+    save_file(
+        {name: np.ascontiguousarray(found[name]) for name in found},
+        tmp_path / "fetched.safetensors",
+    )
     return tmp_path / "fetched.safetensors"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,31 @@ _MINDSPORE = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
+
+
+def renamed(parameters: dict[str, np.ndarray], *rules: tuple[str, str]) -> dict[str, np.ndarray]:
+    """Apply regular-expression rules to the names, in turn."""
+    result = {}
+    for name, array in parameters.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        result[name] = array
+    return result
+
+
+def to_torchvision(parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return parameters of canonical names under torchvision's."""
+    return renamed(
+        parameters,
+        (r"^(layer\d\.\d)\.bn(\d)\.", r"\1.conv\2.1."),
+        (r"^(layer\d\.\d)\.conv(\d)\.conv1\.", r"\1.conv\2.0.0."),
+        (r"^(layer\d\.\d)\.conv(\d)\.bn1\.", r"\1.conv\2.0.1."),
+        (r"^(layer\d\.\d)\.conv(\d)\.conv2\.", r"\1.conv\2.0.3."),
+        (r"^conv1\.", "stem.0."),
+        (r"^bn1\.", "stem.1."),
+        (r"^conv2\.", "stem.3."),
+        (r"^bn2\.", "stem.4."),
+    )
 
 
 def mindspore_names(parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

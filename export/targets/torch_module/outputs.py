@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge.errors import ModelError, SpecError, UsageError
+from r2p_edge.spec.checks import some_of
 
 if TYPE_CHECKING:
     import torch
@@ -65,9 +66,8 @@ def chosen_output(answer: Any, output: str | None, name: str) -> tuple[str, torc
     if output is None or output not in found:
         asked = f", none of them {output}" if output is not None else ""
         listed = [f"{place} {tuple(tensor.shape)}" for place, tensor in found.items()]
-        more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
         raise UsageError(
-            f"{name} returns {len(found)} tensors{asked}: {', '.join(listed[:_SHOWN])}{more}; "
+            f"{name} returns {len(found)} tensors{asked}: {some_of(listed, _SHOWN)}; "
             "choose the scores of the classes with --output NAME (in Python output=NAME)"
         )
     return output, found[output]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import renamed, to_torchvision
 from networks import random_parameters
 from requirements import needs
 
@@ -25,16 +26,6 @@ LEAVES = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-
-
-def renamed(parameters: Parameters, *rules: tuple[str, str]) -> Parameters:
-    """Apply regular-expression rules to the names, in turn."""
-    result = {}
-    for name, array in parameters.items():
-        for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        result[name] = array
-    return result
 
 
 def to_mindspore(parameters: Parameters) -> Parameters:
@@ -61,20 +52,6 @@ def to_zjut(parameters: Parameters) -> Parameters:
         (r"^(layer\d\.\d)\.bn(\d)\.", r"\1.conv12.conv\2_1.features.1."),
         (r"downsample", "down_sample.features"),
         (r"^fc\.", "classifier."),
-    )
-
-
-def to_torchvision(parameters: Parameters) -> Parameters:
-    return renamed(
-        parameters,
-        (r"^(layer\d\.\d)\.bn(\d)\.", r"\1.conv\2.1."),
-        (r"^(layer\d\.\d)\.conv(\d)\.conv1\.", r"\1.conv\2.0.0."),
-        (r"^(layer\d\.\d)\.conv(\d)\.bn1\.", r"\1.conv\2.0.1."),
-        (r"^(layer\d\.\d)\.conv(\d)\.conv2\.", r"\1.conv\2.0.3."),
-        (r"^conv1\.", "stem.0."),
-        (r"^bn1\.", "stem.1."),
-        (r"^conv2\.", "stem.3."),
-        (r"^bn2\.", "stem.4."),
     )
 
 
