@@ -9,6 +9,11 @@ export R2P_TEST_DATA=${R2P_TEST_DATA:-$(dirname "$root")/shared/data}
 export R2P_REQUIRE=data R2P_REQUIRE_EXT=1
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off PIP_QUIET=1
 
+# In the order of collection. xdist would start with the files of most tests, and the sweeps of faults,
+# which are few and slow, would be left for one core at the end.
+# shellcheck disable=SC2034 # used by what sources this
+parallel=(-n 2 --dist loadfile --no-loadscope-reorder --durations=25)
+
 say() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 
 # Print the commands under a heading of the README, as they stand there.
