@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -86,7 +87,7 @@ _FRAMEWORK_PB = (
     f"{_TF2ONNX} --graphdef FILE or --saved-model FOLDER), or copy the ONNX file again",
 )
 _PACKED = (".keras", ".mlpackage", ".pdopt", ".pdparams")  # archives and pickles of their own
-_ARCHIVED = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".pkl", ".tar")
+_MODELS = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".pkl", ".tar", ".bin")
 
 
 def refuse_foreign(path: Path) -> None:
@@ -121,6 +122,34 @@ def refuse_foreign(path: Path) -> None:
         raise unreadable_model(path, error) from error
 
 
+def describe_folder(folder: Path) -> str:
+    """Return what a folder is that was given in place of a model's file, and what to do.
+
+    Raises:
+        ModelError: the folder cannot be listed.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise unreadable_model(folder, error) from error
+    if "saved_model.pb" in names:
+        return f"a TensorFlow model; {_TF2ONNX} --saved-model {folder} --output model.onnx)"
+    if any(name.endswith(".distcp") for name in names):
+        return (
+            "a distributed checkpoint of PyTorch's; join its parts in PyTorch: "
+            f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} model.pth"
+        )
+    if "data.pkl" in names and os.path.isdir(folder / "data"):
+        return (
+            "the contents of a PyTorch checkpoint; pack them again: "
+            f"(cd {folder.parent} && zip -0 -r model.pth {folder.name})"
+        )
+    models = [name for name in names if name.lower().endswith(_MODELS)]
+    if not models:
+        return "a folder without a checkpoint or ONNX file; give the path of such a file"
+    return f"a folder; give the checkpoint or ONNX file in it ({', '.join(models[:5])})"
+
+
 def _refuse_archive(path: Path) -> None:
     """Raise ModelError for a zip archive that holds files of models, and is none of PyTorch's."""
     try:
@@ -132,7 +161,7 @@ def _refuse_archive(path: Path) -> None:
         return
     if {"metadata.json", "config.json"} <= set(names):
         raise _refusal(path, _KERAS.what, _KERAS.way)
-    if inside := [name for name in names if name.lower().endswith(_ARCHIVED)]:
+    if inside := [name for name in names if name.lower().endswith(_MODELS)]:
         raise _refusal(path, f"a zip archive of {inside[0]}", "unpack it, and give that file")
 
 

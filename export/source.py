@@ -14,7 +14,7 @@ from r2p_edge.errors import ModelError, ModelNotFoundError, UsageError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.foreign_files import refuse_foreign
+from r2p_edge.export.foreign_files import describe_folder, refuse_foreign
 from r2p_edge.export.published.heads import HEAD, unlike_weights
 from r2p_edge.export.published.registry import PublishedWeights
 from r2p_edge.export.published.store import WeightsStore
@@ -91,7 +91,7 @@ def find_source(
     bundled = str(source) == BUNDLED
     path = _bundled_file() if bundled else Path(source)
     if os.path.isdir(path):
-        raise ModelNotFoundError(f"{path} is a folder; give the checkpoint or ONNX file in it")
+        raise ModelNotFoundError(f"{path} is {describe_folder(path)}")
     weights, published = weights or WeightsOptions(), None
     if not os.path.isfile(path):
         store = store or WeightsStore()

@@ -23,15 +23,36 @@ from r2p_edge.export.checkpoints.torch import ZIP, read_torch_file
 
 Format = Literal["mindspore", "torch", "safetensors"]
 
-# Other files that are often found under a checkpoint's name.
+# Other files that are often found under a checkpoint's name: bytes, their offset, what it is.
 _FOREIGN = (
-    (b"version https://git-lfs", "is a Git LFS pointer; run git lfs pull"),
-    (b"<?xml", "is a message in XML, such as a storage service's error; download the file itself"),
-    (b"<", "is a web page; download the file itself"),
-    (b"{", "is a message in JSON, such as a server's error; download the file itself"),
-    (b"\x89HDF", "is an HDF5 file; save the weights as .safetensors"),
-    (b"\x1f\x8b", "is a gzip archive; unpack it"),
+    (b"version https://git-lfs", 0, "is a Git LFS pointer; run git lfs pull"),
+    (
+        b"<?xml",
+        0,
+        "is a message in XML, such as a storage service's error; download the file itself",
+    ),
+    (b"<", 0, "is a web page; download the file itself"),
+    (b"{", 0, "is a message in JSON, such as a server's error; download the file itself"),
+    (b"\x89HDF", 0, "is an HDF5 file; save the weights as .safetensors"),
+    (b"\x93NUMPY", 0, "is one array of NumPy's; save all weights by name as .safetensors"),
+    *(
+        (magic, at, f"is {archive} archive; unpack it, and give the file in it")
+        for magic, at, archive in (
+            (b"\x1f\x8b", 0, "a gzip"),
+            (b"BZh", 0, "a bzip2"),
+            (b"\xfd7zXZ\x00", 0, "an xz"),
+            (b"\x28\xb5\x2f\xfd", 0, "a zstd"),
+            (b"7z\xbc\xaf\x27\x1c", 0, "a 7z"),
+            (b"Rar!", 0, "a RAR"),
+            (b"ustar", 257, "a tar"),
+        )
+    ),
+    *(
+        (magic, at, "is a video; the model comes first and is a file of weights")
+        for magic, at in ((b"ftyp", 4), (b"RIFF", 0), (b"\x1a\x45\xdf\xa3", 0))
+    ),
 )
+_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\f\r")  # characters that no text has
 _SAFETENSORS_HEADER = 100_000_000  # bytes; the safetensors package refuses longer ones too
 _PICKLE_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
 
@@ -118,15 +139,22 @@ def _recognise(head: bytes) -> Format:
         )
     if head.startswith(b"{") and b'"weight_map"' in head:
         raise CheckpointError("the file is an index of several files of weights; give one file")
-    for magic, description in _FOREIGN:
-        if head.startswith(magic):
+    for magic, at, description in _FOREIGN:
+        if head.startswith(magic, at):
             raise CheckpointError(f"the file {description}")
+    if not any(head):
+        raise CheckpointError("the file begins with zeros, as an interrupted copy; copy it again")
     # A zip archive, or the pickle that torch wrote before version 1.6.
     if head.startswith(ZIP) or (head[0] == 0x80 and head[1:2] in _PICKLE_PROTOCOLS):
         return "torch"
     # Field 1 of a protobuf message, with a length.
     if head[0] == 0x0A or int.from_bytes(head[:4], "little") in ENCRYPTED:
         return "mindspore"
+    if _CONTROLS.isdisjoint(head):
+        raise CheckpointError(
+            f"the file is text, which begins with {head[:32]!r}; give a file of weights. The code "
+            "of a network comes in with --module FILE:FACTORY --weights CHECKPOINT --trust-code"
+        )
     raise CheckpointError(
         "the file does not start as a .ckpt (MindSpore), .pth, .pt or .safetensors file does; give "
         "one of these, or export an ONNX model as it is"

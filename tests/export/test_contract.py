@@ -113,8 +113,21 @@ def test_what_was_built_for_a_runtime_is_no_source(tmp_path, name):
         find_source(tmp_path / name)
 
 
-def test_a_folder_is_no_source(tmp_path):
-    with pytest.raises(ModelNotFoundError, match="is a folder; give the checkpoint or ONNX file"):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "is a folder without a checkpoint or ONNX file; give the path of such a file"),
+        (["b.pth", "a.onnx", "log.txt"], r"or ONNX file in it \(a\.onnx, b\.pth\)"),
+        (["saved_model.pb"], "is a TensorFlow model; convert it to ONNX .*--saved-model"),
+        ([".metadata", "__0_0.distcp"], "a distributed checkpoint of PyTorch's; .* dcp_to_torch"),
+        (["data.pkl", "version", "data/0"], "the contents of a PyTorch checkpoint; pack them"),
+    ],
+)
+def test_a_folder_is_no_source(tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelNotFoundError, match=message):
         find_source(tmp_path)
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,19 @@ def safetensors(header: Any, data: bytes = b"") -> bytes:
 
 def entry(begin: Any, end: Any, shape: Any = (1,), dtype: str = "F32") -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def tar_file():
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo("model.pth"))
+        return file.getvalue()
+
+
+def npy_file():
+    with io.BytesIO() as file:
+        np.save(file, np.ones(3))
+        return file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -63,6 +81,19 @@ def entry(begin: Any, end: Any, shape: Any = (1,), dtype: str = "F32") -> dict[s
         (b'{"error": "Repository not found"}', "a message in JSON, .*; download the file itself"),
         (b'{"metadata": {}, "weight_map": {}}', "is an index of several files of weights; give o"),
         (b"\x08\x07\x12\x07pytorch", "ONNX model as it is"),
+        (bz2.compress(b"weights"), "a bzip2 archive; unpack it, and give the file in it"),
+        (gzip.compress(b"weights"), "a gzip archive; unpack it"),
+        (lzma.compress(b"weights"), "an xz archive; unpack it"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive; unpack it"),
+        (b"Rar!\x1a\x07\x01\0", "a RAR archive; unpack it"),
+        (tar_file(), "a tar archive; unpack it"),
+        (npy_file(), "one array of NumPy's; save all weights by name"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "is a video; the model comes first"),
+        (bytes(3000), "begins with zeros, as an interrupted copy; copy it again"),
+        (
+            b"import torch\n\nclass Net:\n",
+            "is text, which begins with b'import torch.*--module",
+        ),
         (pickle.dumps([1], 2), "contains a list and no parameters"),
     ],
 )
