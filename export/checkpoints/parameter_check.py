@@ -23,13 +23,15 @@ def check_parameters(
 
     Args:
         parameters: arrays by canonical name.
-        expected: shape of every parameter of the network; `UNKNOWN` sizes fit any.
+        expected: shape of every parameter of the network, that of the first convolution first;
+            `UNKNOWN` sizes fit any.
         names: names in the file by canonical name, which errors show; others are as they are.
 
     Raises:
         CheckpointError: a parameter is missing, unknown, has another shape or dtype, contains NaN
             or infinity, or is a negative variance.
     """
+    _check_channels(parameters, expected, names)
     problems = [
         f"{names.get(name, name)} is missing, expected {_text(shape)}"
         for name, shape in expected.items()
@@ -59,6 +61,22 @@ def check_parameters(
         raise CheckpointError(
             f"the parameters cannot be those of a trained network: {_shortened(problems)}; "
             "save or download the checkpoint again"
+        )
+
+
+def _check_channels(
+    parameters: Mapping[str, np.ndarray],
+    expected: Mapping[str, ParameterShape],
+    names: Mapping[str, str],
+) -> None:
+    """Raise CheckpointError if the first convolution is of other pictures than RGB."""
+    name, (filters, channels, *kernel) = next(iter(expected.items()))
+    have = parameters[name].shape if name in parameters else ()
+    if have[1:2] != (channels,) and _fits(have, (filters, *have[1:2], *kernel)):
+        raise CheckpointError(
+            f"the network takes {have[1]} channels, such as those of optical flow "
+            f"({names.get(name, name)} is {_text(have)}), and only networks for RGB are read; "
+            "give the one that was trained on RGB"
         )
 
 

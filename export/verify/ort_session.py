@@ -40,8 +40,11 @@ def open_session(model: bytes | str | Path, *, probe: bool = False) -> onnxrunti
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's exceptions have no common public base
         name = "the model" if probe or isinstance(model, bytes) else model
+        way = "check it with onnx.checker"
+        if "is not a registered function/op" in str(error):
+            way = "export it from its framework with ONNX's own operators alone"
         raise ModelError(
-            f"ONNX Runtime cannot load {name} ({_first_line(error)}); check it with onnx.checker"
+            f"ONNX Runtime cannot load {name} ({_first_line(error)}); {way}"
         ) from error
 
 

@@ -23,6 +23,20 @@ def test_a_broken_model_and_another_input_are_model_errors():
         check(exported(), PARAMETERS, longer, clips=verification_clips(longer, 1))
 
 
+def test_an_operator_of_its_authors_own():
+    import onnx
+
+    info = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Warp", ["x"], ["y"], domain="com.example")
+    graph = onnx.helper.make_graph(
+        [node], "g", [info], [onnx.helper.make_empty_tensor_value_info("y")]
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.example", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    with pytest.raises(ModelError, match=r"com\.example:Warp.*; export it .* ONNX's own operators"):
+        open_session(model.SerializeToString())
+
+
 def test_a_session_has_the_options_of_a_predictor():
     options = open_session(exported()).get_session_options()
     assert options.intra_op_num_threads == usable_cores()
