@@ -82,7 +82,7 @@ def npy_file():
         (b'{"metadata": {}, "weight_map": {}}', "is an index of several files of weights; give o"),
         (b"\x08\x07\x12\x07pytorch", "ONNX model as it is"),
         (bz2.compress(b"weights"), "a bzip2 archive; unpack it, and give the file in it"),
-        (gzip.compress(b"weights"), "a gzip archive; unpack it"),
+        (gzip.compress(b"weights", mtime=0), "a gzip archive; unpack it"),
         (lzma.compress(b"weights"), "an xz archive; unpack it"),
         (b"7z\xbc\xaf\x27\x1c\0\4", "a 7z archive; unpack it"),
         (b"Rar!\x1a\x07\x01\0", "a RAR archive; unpack it"),
@@ -96,6 +96,7 @@ def npy_file():
         ),
         (pickle.dumps([1], 2), "contains a list and no parameters"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.pth").write_bytes(content)
