@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ from r2p_edge.errors import ParityError, UsageError, shown_as
 from r2p_edge.export.targets.base import StepProgress, Target, ToolClips
 from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.export.targets.table import TABLE
-from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.spec import ModelSpec
 
 ClipProgress = Callable[[int, int], None]
@@ -132,9 +130,9 @@ class ClipQuantizer:
 
     def qdq(self, source: Path, path: Path, runtime: Literal["cpu", "tensorrt"]) -> ModelSpec:
         """Write the Q/DQ form of an fp32 artifact for this machine's CPU or for TensorRT."""
-        return self.quantize(source, path, profile_of_this_cpu() if runtime == "cpu" else runtime)
+        return self.quantize(source, path, None if runtime == "cpu" else runtime)
 
-    def quantize(self, source: Path, path: Path, profile: str) -> ModelSpec:
+    def quantize(self, source: Path, path: Path, profile: str | None) -> ModelSpec:
         """Write the Q/DQ form of an fp32 artifact; see `quantize_onnx`."""
         total, done = self._clips.count * PASSES[self._settings.method], 0
 
@@ -232,20 +230,13 @@ def calibrate(
     quantizer = ClipQuantizer(spec, calibration or Calibration(), [TABLE["onnx"]], progress)
     with scratch_folder() as folder, shown_as(folder, out):
         draft = folder / "draft.onnx"
-        spec = quantizer.quantize(model, draft, profile or profile_of_this_cpu())
+        spec = quantizer.quantize(model, draft, profile)
         spec = spec.replace(accuracy=quantizer.accuracy(model, draft, spec, "onnxruntime"))
         write_with_spec(draft, spec, out)
     stored = quantizer.store(out.parent)
     if bundle.listed(out.parent) is not None:  # of which it may have replaced a file
         bundle.record(out.parent, [out], stored)
     return spec
-
-
-def profile_of_this_cpu() -> str:
-    """Return the profile for ONNX Runtime and OpenVINO on this machine; see `qdq.PROFILES`."""
-    if platform.machine() in ("aarch64", "arm64"):
-        return "arm"
-    return "cpu-avx2" if read_cpu().int8 == "saturating" else "cpu"
 
 
 def warning_of(spec: ModelSpec) -> str | None:

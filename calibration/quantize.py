@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import parity_reference, verify_onnx
 from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.runtimes.onnxruntime import OnnxRuntime
 from r2p_edge.spec import ModelSpec
 
@@ -47,7 +49,7 @@ def quantize_onnx(
     clips: CalibrationClips,
     *,
     method: RangeMethod = "minmax",
-    profile: str = "cpu",
+    profile: str | None = None,
     keep_float: Sequence[str] = (),
     cosine: float = COSINE,
     budget: float = 300.0,
@@ -63,7 +65,7 @@ def quantize_onnx(
         path: the .onnx file to write.
         clips: clips like those that the model will see, as its spec describes them.
         method: the way from activations to ranges, see `observe`.
-        profile: a key of `PROFILES`.
+        profile: a key of `PROFILES`; by default that of this machine's CPU.
         keep_float: names of convolutions that stay float.
         cosine: least cosine of the logits with those of `source`, for the worst of the first clips.
             If int8 does not reach it, the layers with the most noise stay float too.
@@ -83,6 +85,8 @@ def quantize_onnx(
         OutputError: `path` cannot be written.
         MissingDependencyError: onnx or onnxruntime is not installed.
     """
+    if profile is None:
+        profile = profile_of_this_cpu()
     for option, value, known in (("method", method, PASSES), ("profile", profile, PROFILES)):
         if value not in known:
             raise UsageError(f"{option} is {value!r}; choose one of {', '.join(known)}")
@@ -145,6 +149,13 @@ def quantize_onnx(
     embed_spec(result, spec)
     write_artifact(Path(path), spec, result.SerializeToString(deterministic=True))
     return spec
+
+
+def profile_of_this_cpu() -> str:
+    """Return the profile for ONNX Runtime and OpenVINO on this machine; see `PROFILES`."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return "arm"
+    return "cpu-avx2" if read_cpu().int8 == "saturating" else "cpu"
 
 
 def check_float(model: onnx.ModelProto, spec: ModelSpec) -> None:

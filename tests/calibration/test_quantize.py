@@ -12,7 +12,7 @@ from requirements import needs, require
 
 from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.calibration import motion
-from r2p_edge.calibration.quantize import quantize_onnx
+from r2p_edge.calibration.quantize import profile_of_this_cpu, quantize_onnx
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, VideoError
 from r2p_edge.export.graph.builder import embed_spec
 
@@ -114,7 +114,7 @@ def test_the_spec_says_how_it_was_calibrated(float_model, out):
     assert found == {
         "manifest_sha256": "abc",
         "method": "percentile",
-        "profile": "cpu",
+        "profile": profile_of_this_cpu(),
         "clips": len(CLIPS),
         "float_layers": ["conv1"],
     }
