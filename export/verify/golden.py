@@ -6,6 +6,7 @@ normalisation or order of labels they were trained with. A pair comes from outsi
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -72,10 +73,12 @@ def read_golden(path: str | Path) -> GoldenPair:
     except ModelError as error:
         raise ModelError(f"golden pair {path}: {error}") from error
     # What zipfile and NumPy raise for other and for damaged files; ValueError for pickled objects,
-    # MemoryError for an array that says to be larger than the file.
+    # MemoryError for an array that says to be larger than the file, and what Python's own parser
+    # raises, with which NumPy reads the header of an array.
     except (
         *(OSError, EOFError, ValueError, MemoryError),
         *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+        *(SyntaxError, tokenize.TokenError, RecursionError),
     ) as error:
         raise ModelError(
             f"golden pair {path} cannot be read ({error}); write it with numpy.savez(path, "
@@ -90,6 +93,9 @@ def _pair(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> GoldenPair:
             f"it has {', '.join(arrays) or 'no array'}; it must have logits and input, and may "
             "have frames and label"
         )
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy gives other members of the archive as bytes
+            raise ModelError(f"{name} is no array of NumPy's")
     logits, clips = arrays["logits"], arrays["input"]
     for name in ("logits", "input"):
         if arrays[name].dtype.kind not in "fiu":

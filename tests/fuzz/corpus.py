@@ -186,6 +186,21 @@ def weights_files(folder: Path) -> list[Path]:
     return [registry, added.path.with_name("other.pth.json"), part]
 
 
+def golden_pairs(folder: Path) -> list[Path]:
+    """Write golden pairs, of one clip as it is and of two with all that a pair may have."""
+    one, two = folder / "one.npz", folder / "two.npz"
+    clip = np.zeros((3, 4, 8, 8), np.float32)
+    np.savez(one, logits=np.zeros(5, np.float32), input=clip)
+    np.savez_compressed(
+        two,
+        logits=np.zeros((2, 5)),
+        input=np.stack([clip, clip]),
+        frames=np.zeros((2, 4, 12, 16, 3), np.uint8),
+        label=np.array(["walk", "run"]),
+    )
+    return [one, two]
+
+
 def manifests(folder: Path) -> list[Path]:
     """Write an exported folder's manifest; the files that it lists lie beside it."""
     model = brightness_model(folder / "model.onnx")

@@ -35,6 +35,7 @@ _BY_SUFFIX: Mapping[str, Change] = {
     ".ckpt": trees.PROTOBUF.changed,
     ".safetensors": texts.header_changed,
     ".pth": texts.zip_changed,
+    ".npz": texts.zip_changed,
     ".engine": trees.PLAN.changed,
     ".json": texts.json_changed,
     ".txt": texts.lines_changed,
@@ -168,6 +169,12 @@ def _weights_file(path: Path) -> None:
         store.find(store.entry("other"))
 
 
+def _golden(path: Path) -> None:
+    from r2p_edge.export.verify.golden import read_golden
+
+    read_golden(path)
+
+
 def _clip_manifest(path: Path) -> None:
     from r2p_edge.calibration.manifest import Manifest
 
@@ -267,6 +274,9 @@ READERS: Mapping[str, Reader] = {
     "sidecar": Reader(corpus.sidecars, _sidecar, _without_the_errors_of_json),
     "manifest": Reader(corpus.manifests, _manifest, _without_the_errors_of_json),
     "weights": Reader(corpus.weights_files, _weights_file, _without_the_errors_of_json),
+    "golden": Reader(
+        corpus.golden_pairs, _golden, _without_errors("ModelError", "export.verify.golden")
+    ),
     "clips": Reader(
         corpus.clip_manifests, _clip_manifest, _without_errors("VideoError", "calibration.manifest")
     ),

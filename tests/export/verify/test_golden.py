@@ -250,3 +250,25 @@ def test_other_files(tmp_path):
         archive.writestr("logits.npy", header.getvalue())
     with pytest.raises(ModelError, match="cannot be read"):
         read_golden(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        # NumPy reads a header with Python's own parser, and lets its errors through.
+        (b"{'descr': '<f4', 'shape': (", "cannot be read .*numpy.savez"),
+        (b"{'descr': '<f4', 'shape': '}", "cannot be read"),
+        (b"\0", "cannot be read"),
+        (None, "logits is no array of NumPy's"),
+    ],
+)
+def test_damaged_members(tmp_path, member, message):
+    path = tmp_path / "golden.npz"
+    np.savez(path, input=np.zeros((1, 3, 4, 8, 8)))
+    content = b"text"
+    if member is not None:
+        content = b"\x93NUMPY\1\0" + len(member).to_bytes(2, "little") + member
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("logits.npy", content)
+    with pytest.raises(ModelError, match=message):
+        read_golden(path)
