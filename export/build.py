@@ -16,6 +16,7 @@ from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageE
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
+from r2p_edge.export.module_source import factory_of, named_after, traced_source
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.pixels import Pixels
 from r2p_edge.export.presets import PRESETS
@@ -33,7 +34,6 @@ from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
 from r2p_edge.spec import ModelSpec, OutputKind
 
 if TYPE_CHECKING:  # it brings in onnx
-    from r2p_edge.export.targets.torch_module.factory import ModuleFactory
     from r2p_edge.export.targets.torch_module.trace import TracedModule
 
 __all__ = ["Built", "ExportReport", "Failure", "build"]
@@ -176,11 +176,11 @@ def build(
     check_batch_axis(wanted, batch)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
-    factory = _factory(module, args, source, weights, trust_code=trust_code)
+    factory = factory_of(module, args, source, weights, trust_code=trust_code)
     if factory is None:
         model = find_source(source or "", weights, store, output)
     else:
-        model = SourceModel(_named(factory, source), False, None, weights)
+        model = SourceModel(named_after(factory, source), False, None, weights)
         if preset is None and spec is None:
             raise UsageError(
                 f"{factory} does not say how it was trained; give --preset of "
@@ -217,14 +217,15 @@ def build(
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
         traced = None
         if factory is not None:
-            from r2p_edge.export.targets.torch_module.factory import trace_factory
-
-            if progress is not None:
-                progress("tracing the module")
-            if batch == "dynamic":
-                raise UsageError("a module is traced with a fixed batch; give a number, or none")
-            clips = 1 if batch is None else batch
-            traced = trace_factory(factory, contract, batch=clips, output=output)
+            contract, traced = traced_source(
+                factory,
+                contract,
+                pixels=pixels,
+                given=spec is not None,
+                batch=batch,
+                output=output,
+                progress=progress,
+            )
         checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
         if pair is not None:
             checks["golden"] = _golden_record(pair, model, contract, scratch, batch, traced)
@@ -289,33 +290,6 @@ def _golden_record(
         )
         form = forms.own_input()
         return check_golden(pair, form.path, form.spec)
-
-
-def _factory(
-    module: str | None,
-    args: Mapping[str, Any] | None,
-    source: str | Path | None,
-    weights: WeightsOptions,
-    *,
-    trust_code: bool,
-) -> ModuleFactory | None:
-    """Return what makes the module that is exported; None for another source."""
-    if module is None:
-        if args is not None:
-            raise UsageError("args are those of a module; give that too, or leave them out")
-        if source is None:
-            raise UsageError("there is no source; give a checkpoint, an ONNX file or 'motion'")
-        return None
-    if weights.family is not None:
-        raise UsageError("a module says itself what it computes; leave family out")
-    from r2p_edge.export.targets.torch_module.factory import module_factory
-
-    return module_factory(module, args, source, weights.key, trust_code=trust_code)
-
-
-def _named(factory: ModuleFactory, source: str | Path | None) -> Path:
-    """Return the file that the artifact of a module is named after."""
-    return Path(factory.function if factory.checkpoint is None or source is None else source)
 
 
 def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:

@@ -220,24 +220,15 @@ def _with_pixels(
         return pixels_taken(contract, pixels)
     if not source.onnx or source.carried is not None:
         return contract
-    from r2p_edge.export.graph.front import found_front, require_pixels, settled_pixels
+    from r2p_edge.export.graph.front import decided_pixels, found_front
     from r2p_edge.export.graph.model import load_onnx, takes_pixels
 
     model = load_onnx(source.path)
     if takes_pixels(model):
         return contract
-    front = found_front(model)
-    settled = settled_pixels(front, contract)
-    if settled is None or (given and settled != "normalized"):
-        require_pixels(front, contract, source.path.name)
-    if settled != "normalized":
-        _log.warning(
-            "%s begins with the normalisation of the preset, and so gets pixels that are not "
-            "normalised (--pixels %s)",
-            source.path.name,
-            settled,
-        )
-    return pixels_taken(contract, settled)
+    return pixels_taken(
+        contract, decided_pixels(found_front(model), contract, source.path.name, given=given)
+    )
 
 
 def _changed(

@@ -19,7 +19,7 @@ RANKS = {
     " < live doctor < predictor < compare demo info __init__ < cli < __main__",
     "export": "checkpoints foreign_files labels packages pixels published < graph presets"
     " < source verify < contract < doubts targets"
-    " < onnx_forms target_checks < build __init__",
+    " < module_source onnx_forms target_checks < build __init__",
     "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from math import prod
 from typing import NamedTuple
@@ -34,6 +35,8 @@ _MOVING = frozenset(
     }
 )
 _CLOSE = 1e-3
+
+_log = logging.getLogger(__name__)
 
 
 class Front(NamedTuple):
@@ -119,6 +122,33 @@ def settled_pixels(front: Front | None, spec: ModelSpec) -> Pixels | None:
         ):
             return "unit" if pixels == "unit" else "raw"
     return None
+
+
+def decided_pixels(
+    front: Front | None, spec: ModelSpec, where: str, *, given: bool
+) -> Pixels | None:
+    """Return what a network takes of which the caller has not said it, so that it is not guessed.
+
+    Args:
+        front: what the network begins with.
+        spec: its contract so far.
+        where: name of the file or module.
+        given: the caller gave the whole spec, which is not changed.
+
+    Raises:
+        UsageError: the caller has to say it; see `require_pixels`.
+    """
+    settled = settled_pixels(front, spec)
+    if settled is None or (given and settled != "normalized"):
+        require_pixels(front, spec, where)
+    if settled != "normalized":
+        _log.warning(
+            "%s begins with the normalisation of the preset, and so gets pixels that are not "
+            "normalised (--pixels %s)",
+            where,
+            settled,
+        )
+    return settled
 
 
 def require_pixels(front: Front | None, spec: ModelSpec, where: str) -> None:

@@ -13,8 +13,10 @@ from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.graph.adapt import adapt
 from r2p_edge.export.graph.builder import check_batch
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
+from r2p_edge.export.graph.front import require_pixels
 from r2p_edge.export.graph.model import graph_kind
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.pixels import Pixels, pixels_taken
 from r2p_edge.export.targets.base import fresh_spec
 from r2p_edge.export.targets.onnx import check_is_spec, write_verified
 from r2p_edge.export.targets.torch_module.trace import TracedModule, trace_module
@@ -33,6 +35,7 @@ def onnx_from_torch(
     *,
     batch: int = 1,
     output: int | str | None = None,
+    pixels: Pixels | None = None,
 ) -> ModelSpec:
     """Write a PyTorch module as an ONNX artifact.
 
@@ -43,9 +46,9 @@ def onnx_from_torch(
     installed.
 
     Args:
-        module: takes normalised float32 (N, 3, T, H, W) and returns (N, classes); or
-            (N, classes, T'), of which the mean over T' is taken; or a tuple, list, dict or
-            dataclass with such a tensor in it. It may be wrapped by `DataParallel` or
+        module: takes float32 (N, 3, T, H, W), normalised or as `pixels` says, and returns
+            (N, classes); or (N, classes, T'), of which the mean over T' is taken; or a tuple, list,
+            dict or dataclass with such a tensor in it. It may be wrapped by `DataParallel` or
             `torch.compile`, be TorchScript, or a program of `torch.export`.
         spec: how the module was trained. Its graph, source, built_with and parity are filled in;
             accuracy and target, which are about another file, are left out.
@@ -53,6 +56,9 @@ def onnx_from_torch(
         batch: size of the static batch axis.
         output: the place of the scores in what the module returns: an index, a key, or several
             with dots between them ("aux.logits").
+        pixels: what the module takes: "normalized" pixels, as the spec says, or those from 0 to 1
+            ("unit") or 0 to 255 ("raw"), which it may normalise by itself. By default the first,
+            and an error where the module begins with a normalisation.
 
     Returns:
         The spec as it is in the file. Its source has the `output`, and as `averaged` the number
@@ -62,8 +68,8 @@ def onnx_from_torch(
         ModelError: the module does not run or cannot be exported.
         SpecError: its output has another number of classes, or is of another kind, than the spec
             says.
-        UsageError: `batch` is not positive, or the module returns several tensors and `output`
-            chooses none of them.
+        UsageError: `batch` is not positive, the module returns several tensors and `output`
+            chooses none of them, or `pixels` has to be given.
         ParityError: the artifact's outputs differ from the module's; nothing is written.
         OutputError: `path` cannot be written.
         MissingDependencyError: torch or onnxruntime is not installed.
@@ -82,7 +88,10 @@ def onnx_from_torch(
     check_folder(path)
     check_batch(batch)
     module = _on_cpu(module)
+    spec = pixels_taken(spec, pixels)
     traced = trace_module(lambda: module, spec, batch=batch, output=output)
+    if pixels is None:
+        require_pixels(traced.front(), spec, traced.name)
     return onnx_from_traced(traced, spec, path, batch=batch)
 
 

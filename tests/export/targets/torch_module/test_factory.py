@@ -15,7 +15,9 @@ from requirements import needs, require
 
 pytest.importorskip("onnx")
 from r2p_edge.errors import CheckpointError, ModelError, ModelNotFoundError, UsageError
+from r2p_edge.export import onnx_from_torch
 from r2p_edge.export.build import build
+from r2p_edge.export.presets import preset
 from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
 
 pytestmark = needs("onnxruntime")
@@ -194,3 +196,59 @@ def test_on_the_command_line(work, run, fails):
         *plain[7:],
         "--trust-code",
     )
+
+
+NORMALISING = """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv3d(3, 4, 3, 2, 1), nn.Linear(4, 5)
+            mean, std = [0.43216, 0.394666, 0.37645], [0.22803, 0.22145, 0.216989]
+            self.register_buffer("mean", torch.tensor(mean)[:, None, None, None])
+            self.register_buffer("std", torch.tensor(std)[:, None, None, None])
+
+        def forward(self, clips):
+            clips = (clips / {scale} - self.mean) / self.std
+            return {{"logits": self.fc(self.conv(clips).relu().mean((2, 3, 4)))}}
+"""
+
+
+@pytest.mark.parametrize(("pixels", "scale"), [("unit", 1), ("raw", 255)])
+def test_a_module_that_normalises_by_itself(work, pixels, scale, caplog):
+    """It is not normalised twice: with the recipe's numbers it is seen, with others asked for."""
+    import torch
+
+    (work / "net.py").write_text(textwrap.dedent(NORMALISING.format(scale=scale)))
+    (work / "labels.txt").write_text("".join(f"class {number}\n" for number in range(5)))
+    net = network(work)
+    torch.save(net.state_dict(), "best.pth")
+    options = {"module": "net.py:Net", "output": "logits", "trust_code": True, "out": "out"}
+    options |= {"targets": ["onnx"], "labels": "labels.txt", "frames": 4, "size": 32}
+
+    def check(path, spec):
+        clips = verification_clips(spec, 2, seed=4)
+        taken = torch.from_numpy(clips).permute(0, 4, 1, 2, 3) / (255 / scale)
+        with torch.no_grad():
+            want = net(taken)["logits"].numpy()
+        have = answers(path, spec, clips)
+        assert np.abs(have - want).max() <= 1e-4 * np.abs(want).max()
+
+    def check_export(**recipe):
+        (built,) = build("best.pth", **recipe, **options).built
+        check(built.path, built.spec)
+
+    check_export(preset="kinetics400-torchvision")
+    assert "Net begins with the normalisation of the preset" in caplog.text
+    assert f"--pixels {pixels}" in caplog.text
+    with pytest.raises(UsageError, match=r"Net begins with .* --pixels unit"):
+        build("best.pth", preset="kinetics400-gluoncv", **options)
+    check_export(preset="kinetics400-gluoncv", pixels=pixels)
+    # In Python.
+    spec = preset("kinetics400-torchvision").spec(name="own", labels=("a", "b", "c", "d", "e"))
+    with pytest.raises(UsageError, match=r"Net begins with .* --pixels unit"):
+        onnx_from_torch(net, spec, "own.onnx", output="logits")
+    path = work / "own.onnx"
+    check(path, onnx_from_torch(net, spec, path, output="logits", pixels=pixels))
