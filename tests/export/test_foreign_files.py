@@ -17,7 +17,7 @@ NAMED = [
     ("model.pdiparams", bytes(32), "PaddlePaddle", "paddle2onnx"),
     ("model.params", b"\x12\x01\0\0\0\0\0\0" + bytes(8), "MXNet's parameters", "GluonCV"),
     ("model.caffemodel", b"\n\x03net", "a Caffe or Caffe2 model", "ONNX"),
-    ("model.ort", b"\x1c\0\0\0ORTM", "ONNX Runtime's own format", r"\.onnx file"),
+    ("model.ort", b"\x1c\0\0\0ORTM", "ONNX Runtime's own format", "ONNX file"),
     ("model.rknn", b"RKNN", "converted for one device", "ONNX file"),
     ("frozen.pb", b"\n\x08\n\x01x", "a TensorFlow graph or a damaged ONNX", "--graphdef"),
     ("saved_model.pb", b"\x08\x01\x12\x02\n\0", "a TensorFlow graph", "--saved-model"),
@@ -40,7 +40,7 @@ def test_pickles_of_other_frameworks(tmp_path):
     # As Caffe2's and PaddlePaddle's own code writes them.
     caffe2, paddle = {"blobs": arrays}, {**arrays, "StructuredToParameterName@@": {"a": "b"}}
     (tmp_path / "r2plus1d.pkl").write_bytes(pickle.dumps(caffe2, protocol=2))
-    with pytest.raises(ModelError, match="is a Caffe or Caffe2 model, which cannot be read here"):
+    with pytest.raises(ModelError, match="is a Caffe or Caffe2 model; load it in its framework"):
         find_source(tmp_path / "r2plus1d.pkl")
     (tmp_path / "model.pdparams").write_bytes(pickle.dumps(paddle, protocol=2))
     with pytest.raises(ModelError, match="is PaddlePaddle's parameters"):
@@ -61,7 +61,9 @@ def test_archives(tmp_path):
 
 
 @needs("torch")
-@pytest.mark.parametrize("name", ["model.h5", "model.params", "model.zip", "model.pkl"])
+@pytest.mark.parametrize(
+    "name", ["model.h5", "model.params", "model.zip", "model.pkl", "model.onnx", "model.engine"]
+)
 def test_a_checkpoint_under_the_name_of_another_format(tmp_path, name):
     import torch
 
@@ -72,14 +74,18 @@ def test_a_checkpoint_under_the_name_of_another_format(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"<!DOCTYPE html><html>not found</html>", "a web page"),
-        (b'{"error": "not found"}', "a message in JSON"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, .*"),
+        (b"<!DOCTYPE html><html>not found</html>", "a web page; download the file itself"),
+        (b'{"error": "not found"}', "a message in JSON, .*; download the file itself"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "a Git LFS pointer, .*; run git lfs pull",
+        ),
+        (b"\x1f\x8b\x08\0", "a gzip archive; unpack it, and give the file in it"),
     ],
 )
-def test_text_in_place_of_an_onnx_model(tmp_path, content, what):
+def test_other_files_in_place_of_an_onnx_model(tmp_path, content, what):
     (tmp_path / "model.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=rf"model\.onnx is {what} and no ONNX file; download"):
+    with pytest.raises(ModelError, match=rf"model\.onnx is {what}"):
         find_source(tmp_path / "model.onnx")
 
 
