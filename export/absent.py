@@ -16,6 +16,7 @@ from r2p_edge.export.published.registry import PublishedWeights, Registry, simil
 # `Path` makes one slash of two.
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/{1,3}(?P<rest>[^/].*)", re.IGNORECASE)
 _HUB = re.compile(r"[\w-]+/[\w.-]+")  # OWNER/NAME of Hugging Face
+_LIKE = 0.8  # of a file's name: a typing error, and not another file
 _LISTED = 10_000  # names of a folder that are compared with one that is not there
 
 
@@ -84,11 +85,10 @@ def _hint(path: Path, text: str, registry: Registry) -> str:
         return hint
     try:
         with os.scandir(path.parent) as entries:
-            near = similar_name(
-                path.name, [entry.name for entry, _ in zip(entries, range(_LISTED))]
-            )
+            beside = [entry.name for entry, _ in zip(entries, range(_LISTED))]
     except OSError:
-        near = ""
+        beside = []
+    near = similar_name(path.name, beside, _LIKE)
     if not near and _HUB.fullmatch(text) and not path.parent.exists():
         return f"if this is a name at Hugging Face, {_from_hub(text)}; or "
     return near

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from r2p_edge.errors import ModelError, unreadable_model
-from r2p_edge.export.foreign_formats import KERAS, Format
+from r2p_edge.export.foreign_formats import KERAS, ForeignFormat
 from r2p_edge.export.recognition import HEAD, foreign_format
 
 NO_ORDINARY_FILE = (
@@ -38,7 +38,7 @@ def refuse_foreign(path: Path) -> None:
         raise ModelError(f"{path} is {found.what}; {found.way_from(path)}")
 
 
-def _foreign_archive(path: Path) -> Format | None:
+def _foreign_archive(path: Path) -> ForeignFormat | None:
     """Return the format of a zip archive with files of models that is none of PyTorch's."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -52,4 +52,4 @@ def _foreign_archive(path: Path) -> Format | None:
     inside = next((name for name in names if name.lower().endswith(MODEL_SUFFIXES)), None)
     if inside is None:
         return None
-    return Format(f"a zip archive of {inside}", "unpack it, and give that file")
+    return ForeignFormat(f"a zip archive of {inside}", "unpack it, and give that file")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from r2p_edge.runtimes import RUNTIMES
 
 
-class Format(NamedTuple):
+class ForeignFormat(NamedTuple):
     """A format that no model is made from.
 
     Attributes:
@@ -53,14 +53,14 @@ TF2ONNX = "convert it to ONNX (pip install tf2onnx; python -m tf2onnx.convert"
 JOIN_SAFETENSORS = (
     'join the parts: (cd FOLDER && python -c "import glob; from safetensors.torch import *; '
     "save_file({k: v for f in glob.glob('*-of-*.safetensors') for k, v in load_file(f).items()}, "
-    "'joined.safetensors')\"), and give joined.safetensors"
+    "'joined.safetensors')\"), and give FOLDER/joined.safetensors"
 )
 """Way from a model in several files of safetensors, in the folder FOLDER."""
 
 JOIN_TORCH = (
     'join the parts: (cd FOLDER && python -c "import glob, torch; torch.save({k: v for f in '
     "glob.glob('*-of-*.*') if not f.endswith('.json') for k, v in torch.load(f, "
-    "map_location='cpu', weights_only=True).items()}, 'joined.pth')\"), and give joined.pth"
+    "map_location='cpu', weights_only=True).items()}, 'joined.pth')\"), and give FOLDER/joined.pth"
 )
 """Way from a model in several files of PyTorch's, in the folder FOLDER."""
 
@@ -82,15 +82,15 @@ _ITSELF = "download the file itself"
 _MODEL_FIRST = "the model comes first and is a file of weights"
 _UNPACK = "unpack it, and give the file in it"
 
-KERAS = Format("a Keras model", _KERAS_WAY, names=_suffixes("keras"), sure=True)
-CAFFE = Format(
+KERAS = ForeignFormat("a Keras model", _KERAS_WAY, names=_suffixes("keras"), sure=True)
+CAFFE = ForeignFormat(
     "a Caffe or Caffe2 model",
     "load it in its framework and export it to ONNX; VMZ publishes its weights for PyTorch too",
     rb"\x80[\x02-\x05].{0,60}\x05(\0{3})?blobs",  # the key of all its arrays, in a pickle
     _suffixes("caffemodel"),
     sure=True,
 )
-TENSORFLOW_PARTS = Format(
+TENSORFLOW_PARTS = ForeignFormat(
     "a part of a TensorFlow checkpoint, which has weights and no network",
     "load it in the code of its network, write a SavedModel (tf.saved_model.save), and convert "
     "that to ONNX (pip install tf2onnx; python -m tf2onnx.convert --saved-model DIR --output "
@@ -104,50 +104,57 @@ FORMATS = (
     # Names that decide alone.
     KERAS,
     CAFFE,
-    Format(
+    ForeignFormat(
         "PaddlePaddle's parameters or program",
         "load them into their network and write paddle.onnx.export (pip install paddle2onnx)",
         names=_suffixes("pdparams", "pdmodel", "pdiparams", "pdopt"),
         sure=True,
     ),
-    Format(
+    ForeignFormat(
+        "a TensorFlow model",
+        f"{TF2ONNX} --saved-model FOLDER --output model.onnx)",
+        names=r"saved_model\.pb",
+        sure=True,
+    ),
+    ForeignFormat(
         "a TensorFlow graph or a damaged ONNX file",
-        f"{TF2ONNX} --graphdef FILE or --saved-model FOLDER), or copy the ONNX file again",
+        f"{TF2ONNX} --graphdef FILE --inputs NAME:0 --outputs NAME:0 --output model.onnx), or copy "
+        "the ONNX file again",
         names=_suffixes("pb"),
         sure=True,
     ),
-    Format(
+    ForeignFormat(
         "a part of a distributed checkpoint of PyTorch's",
         JOIN_DISTRIBUTED,
         names=_suffixes("distcp"),
         sure=True,
     ),
-    Format(
+    ForeignFormat(
         "the state of DeepSpeed's optimiser, without the network",
         "run the program that lies beside it: (cd FOLDER/.. && python zero_to_fp32.py . joined), "
         "and give the file that it writes",
         names=r".*(zero_pp_rank_|_optim_states\.pt).*",
         sure=True,
     ),
-    Format(
+    ForeignFormat(
         "one part of a model in several files",
         JOIN_SAFETENSORS,
-        names=r".*-\d{5}-of-(?!00001)\d{5}\.safetensors",
+        names=r".*model.*-\d{5}-of-(?!00001)\d{5}\.safetensors",
         sure=True,
     ),
-    Format(
+    ForeignFormat(
         "one part of a model in several files",
         JOIN_TORCH,
-        names=r".*-\d{5}-of-(?!00001)\d{5}\.(bin|pth?)",
+        names=r".*model.*-\d{5}-of-(?!00001)\d{5}\.(bin|pth?)",
         sure=True,
     ),
-    Format(
+    ForeignFormat(
         "an adapter (of PEFT, such as LoRA), which is a change to a network and none by itself",
         MERGE_ADAPTER,
         names=r"adapter_model\.(safetensors|bin)",
         sure=True,
     ),
-    Format(
+    ForeignFormat(
         "an object of R's",
         "save the weights in R with safetensors::safe_save_file(model$state_dict(), "
         "'model.safetensors')",
@@ -155,54 +162,54 @@ FORMATS = (
         sure=True,
     ),
     # Models of other frameworks.
-    Format(
+    ForeignFormat(
         "a TensorFlow Lite model",
         f"{TF2ONNX} --tflite FILE --output model.onnx), or better the model that it was made from",
         rb".{4}TFL3",
         _suffixes("tflite"),
     ),
     TENSORFLOW_PARTS,
-    Format(
+    ForeignFormat(
         "an HDF5 file, as Keras writes",
         f"{_KERAS_WAY}; weights of a PyTorch network belong in a .safetensors file",
         rb"\x89HDF\r\n\x1a\n",
         _suffixes("h5", "hdf5"),
     ),
-    Format(
+    ForeignFormat(
         "MXNet's parameters",
         "export the network with mxnet.onnx.export_model; GluonCV publishes the same weights for "
         "PyTorch too",
         rb"\x12\x01\0\0\0\0\0\0",
         _suffixes("params"),
     ),
-    Format(
+    ForeignFormat(
         "a checkpoint of Flax's",
         "export its network from JAX to ONNX (pip install jax2onnx)",
         rb"[\x81-\x8f]\xa6params",
         _suffixes("msgpack"),
     ),
-    Format(
+    ForeignFormat(
         "a MATLAB file",
         "write exportONNXNetwork(net, 'model.onnx') in MATLAB; arrays of a PyTorch network are "
         "read with scipy.io.loadmat and belong in a .safetensors file, each by its name",
         rb"MATLAB \d",
         _suffixes("mat"),
     ),
-    Format(
+    ForeignFormat(
         "a model in PMML, which has no networks of videos",
         _MADE_FROM,
         rb"\s*<(.*<)?PMML\b",
         _suffixes("pmml"),
     ),
-    Format("ONNX Runtime's own format", _MADE_FROM, rb".{4}ORTM", _suffixes("ort")),
-    Format(
+    ForeignFormat("ONNX Runtime's own format", _MADE_FROM, rb".{4}ORTM", _suffixes("ort")),
+    ForeignFormat(
         "an ONNX model as text",
         "write it as a file: python -c \"import onnx; onnx.save(onnx.load('FILE', "
         "format='textproto'), 'model.onnx')\" (or format='onnxtxt' where it begins with <)",
         rb"\s*(<\s*)?ir_version\s*:",
     ),
-    Format("a model that was built for one runtime", _MADE_FROM, rb"\s*<\?xml.*<net\b"),
-    Format(
+    ForeignFormat("a model that was built for one runtime", _MADE_FROM, rb"\s*<\?xml.*<net\b"),
+    ForeignFormat(
         "a model that was built for one runtime, and no other is made from it",
         _MADE_FROM,
         names=_suffixes(
@@ -214,7 +221,7 @@ FORMATS = (
             )
         ),
     ),
-    Format(
+    ForeignFormat(
         "a model that was converted for one device or runtime",
         _MADE_FROM,
         rb"RKNN|\x01HEF|LDMK|7767517\s|.{4}(MSL\d|ET\d\d)",
@@ -223,113 +230,114 @@ FORMATS = (
             "mnn|pte|kmodel|param|tmfile|uff|cvimodel|bmodel|espdl",
         ),
     ),
-    Format(
+    ForeignFormat(
         "the weights of Darknet, without the network",
         "load them with the .cfg file of their network, and export that to ONNX",
         rb"\0\0\0\0[\x01\x02]\0\0\0",
         _suffixes("weights"),
     ),
-    Format(
+    ForeignFormat(
         "a model of GGML's, such as a language model",
         _MADE_FROM,
         rb"GGUF|lmgg|tjgg",
         _suffixes("gguf", "ggml"),
     ),
     # Texts that stand for a file.
-    Format(
+    ForeignFormat(
         "a Git LFS pointer, a text that stands for the file",
         "run git lfs pull",
         rb"version https://git-lfs",
     ),
-    Format(
+    ForeignFormat(
         "a pointer of git-annex, a text that stands for the file",
         "run git annex get FILE",
         rb"(\.\./)*(\.git)?/annex/objects/",
     ),
-    Format(
+    ForeignFormat(
         "a pointer of DVC's, a text that stands for the file",
-        "run dvc pull FILE",
+        "run dvc pull FILE, and give the file that it brings",
         rb"outs:\s*\n\s*-\s",
         _suffixes("dvc"),
     ),
-    Format(
+    ForeignFormat(
         "a shortcut to a file or an address",
         "give the file that it leads to",
         rb"L\0\0\0\x01\x14\x02\0|\[InternetShortcut\]",
         _suffixes("lnk", "url", "desktop"),
     ),
-    Format(
+    ForeignFormat(
         "a torrent, which says where the parts of a file are",
         "download the file with a torrent program, and give that",
         rb"d\d+:(announce|created by|creation date|info)",
         _suffixes("torrent"),
     ),
-    Format(
+    ForeignFormat(
         "a checksum",
         "give the file that it is of",
         rb"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128})(?:\s|\Z)"
         rb"|(?:MD5|SHA\d+) ?\(",
         _suffixes("md5", "sha1", "sha256", "sha512", "md5sum", "sha256sum", "crc32"),
     ),
-    Format(
+    ForeignFormat(
         "encrypted",
         "decrypt it first, such as with gpg -d FILE > model.pth",
         rb"-----BEGIN PGP|age-encryption\.org|Salted__",
         _suffixes("gpg", "pgp", "asc", "age"),
     ),
-    Format(
+    ForeignFormat(
         "a server's answer with its headers",
         f"{_ITSELF}, without them (curl -L -o model.pth ADDRESS, and no -i)",
         rb"HTTP/\d",
     ),
     # Texts.
-    Format(
+    ForeignFormat(
         "a Jupyter notebook",
         "give the file of weights that it saves, such as by torch.save",
         rb'\s*\{\s*"(cells|nbformat)',
         _suffixes("ipynb"),
     ),
-    Format(
+    ForeignFormat(
         "an index of the files of a model",
         JOIN_SAFETENSORS,
         rb'\s*\{.*"weight_map".*\.safetensors"',
     ),
-    Format("an index of the files of a model", JOIN_TORCH, rb'\s*\{.*"weight_map"'),
-    Format(
+    ForeignFormat("an index of the files of a model", JOIN_TORCH, rb'\s*\{.*"weight_map"'),
+    ForeignFormat(
         "a message in JSON, such as a server's error",
         _ITSELF,
         rb'\s*\{\s*"(message|errors?|detail|code|status|success)"',
     ),
-    Format(
+    ForeignFormat(
         "text in JSON, such as a configuration",
         "give the file of weights (class names go to --labels, a spec to --spec)",
         rb'\s*[\[{][\s"\[{\]}]',
     ),
-    Format(
+    ForeignFormat(
         "a message in XML, such as a storage service's error",
         _ITSELF,
         rb"\s*<\?xml",
     ),
-    Format("a web page", _ITSELF, rb"\s*<"),
-    Format(
+    ForeignFormat("a web page", _ITSELF, rb"\s*<"),
+    ForeignFormat(
         "text in base64",
         "decode it: base64 -d FILE > model.pth",
         rb"[A-Za-z0-9+/\r\n]{512}|-----BEGIN",
     ),
-    Format(
+    ForeignFormat(
         "Python code",
-        "give the weights and this with --module FILE:FACTORY --weights CHECKPOINT --trust-code",
+        "if it makes the network, give its weights with --module FILE:FACTORY --weights CHECKPOINT "
+        "--trust-code",
         names=_suffixes("py"),
     ),
-    Format(
+    ForeignFormat(
         "a configuration of the training",
         "give the file of weights that the training saved",
         names=_suffixes("ya?ml", "toml", "cfg", "ini", "conf", "prototxt"),
     ),
     # Archives, results and data.
-    Format("an empty zip archive", "pack or download it again", rb"PK\x05\x06"),
+    ForeignFormat("an empty zip archive", "pack or download it again", rb"PK\x05\x06"),
     *(
-        Format(f"{archive} archive", _UNPACK, magic)
+        ForeignFormat(f"{archive} archive", _UNPACK, magic)
         for magic, archive in (
             (rb"\x1f\x8b", "a gzip"),
             (rb"BZh", "a bzip2"),
@@ -341,36 +349,38 @@ FORMATS = (
             (rb".{257}ustar", "a tar"),
         )
     ),
-    Format(
+    ForeignFormat(
         "a picture",
         _MODEL_FIRST,
         rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF.{4}WEBP|BM.{4}\0{4}|II\*\0|MM\0\*"
         rb"|.{4}ftyp(avif|heic|mif1)",
     ),
-    Format("a sound", _MODEL_FIRST, rb"RIFF.{4}WAVE|ID3[\x02-\x04]|fLaC"),
-    Format(
+    ForeignFormat("a sound", _MODEL_FIRST, rb"RIFF.{4}WAVE|ID3[\x02-\x04]|fLaC"),
+    ForeignFormat(
         "a video",
         _MODEL_FIRST,
         rb".{4}ftyp|RIFF|\x1a\x45\xdf\xa3|FLV\x01|OggS|\0\0\x01\xba|(\x47.{187}){2}\x47|\x30\x26\xb2\x75",
     ),
-    Format(
+    ForeignFormat(
         "a log of TensorBoard's",
         "give the file of weights that the training saved",
         rb".{12,40}brain\.Event:",
         r"events\.out\.tfevents\..*",
     ),
-    Format("one array of NumPy's", "save all weights by name as .safetensors", rb"\x93NUMPY"),
-    Format("a document in PDF", "give the file of weights", rb"%PDF"),
-    Format("a database", "give the file of weights", rb"SQLite format 3\0|PAR1|ARROW1"),
-    Format(
+    ForeignFormat(
+        "one array of NumPy's", "save all weights by name as .safetensors", rb"\x93NUMPY"
+    ),
+    ForeignFormat("a document in PDF", "give the file of weights", rb"%PDF"),
+    ForeignFormat("a database", "give the file of weights", rb"SQLite format 3\0|PAR1|ARROW1"),
+    ForeignFormat(
         "a program or a library of compiled code",
         _MADE_FROM,
         rb"\x7fELF|MZ.{62}|[\xce\xcf]\xfa\xed\xfe|!<arch>\n",
         _suffixes("so", "dll", "dylib", "exe"),
     ),
-    Format("a row of zeros, as an interrupted copy leaves it", "copy it again", rb"\0+\Z"),
-    Format(
-        "numbers without names, as OpenVINO and ncnn keep them beside a model",
+    ForeignFormat("a row of zeros, as an interrupted copy leaves it", "copy it again", rb"\0+\Z"),
+    ForeignFormat(
+        "weights without names, as OpenVINO and ncnn keep them beside a model",
         _MADE_FROM,
         names=_suffixes("bin"),
     ),

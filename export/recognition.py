@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from r2p_edge.export.foreign_formats import FORMATS, Format
+from r2p_edge.export.foreign_formats import FORMATS, ForeignFormat
 
 HEAD = 512
 """Bytes at the beginning of a file that are enough to tell its format."""
@@ -26,7 +26,7 @@ _COMPILED = [
 ]
 
 
-def foreign_format(head: bytes, name: str = "") -> Format | None:
+def foreign_format(head: bytes, name: str = "") -> ForeignFormat | None:
     """Return the format of a file that no model is made from; None if it may be a checkpoint.
 
     Text and bytes that begin as no format does are None too, see `described`.
@@ -52,7 +52,7 @@ def foreign_format(head: bytes, name: str = "") -> Format | None:
     return named[0] if named and not is_packed(head) else None
 
 
-def format_of_name(name: str) -> Format | None:
+def format_of_name(name: str) -> ForeignFormat | None:
     """Return the format that the name of a file speaks of; None if it says nothing."""
     return next((row for row, _, names in _COMPILED if row.names and names.fullmatch(name)), None)
 

@@ -147,11 +147,17 @@ def read_registry(path: str | Path | None = None) -> Registry:
     return found
 
 
-def similar_name(name: str, known: Iterable[str]) -> str:
-    """Return the question whether the nearest of the known names was meant; "" if none is near."""
+def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """Return the question whether the nearest of the known names was meant; "" if none is near.
+
+    Args:
+        name: what was given.
+        known: names that there are.
+        least: how similar they must be, from 0 to 1.
+    """
     import difflib
 
-    near = difflib.get_close_matches(name[:100], known, n=1)
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=least)
     return f"did you mean {near[0]}? " if near else ""
 
 

@@ -27,13 +27,16 @@ SOURCES = {
     "R2Plus1D_18_Weights.KINETICS400_V1": r"did you mean tv-r2plus1d_18\?",
     "tv-r2plus1d-18": r"did you mean tv-r2plus1d_18\?",
     "plian.pth": r"there is no model plian.pth; did you mean plain.pth\? check the path",
+    "*.pt": r"there is no model \*\.pt; check the path",
     "nothing like it": "there is no model nothing like it; check the path, or use 'motion', or an",
     "a\0b": "there is no model",
     "n" * 5000: "there is no model",
 }
 
 
-@pytest.mark.parametrize(("source", "words"), SOURCES.items(), ids=[str(n) for n in range(15)])
+@pytest.mark.parametrize(
+    ("source", "words"), SOURCES.items(), ids=[str(n) for n in range(len(SOURCES))]
+)
 def test_what_is_not_there(tmp_path, monkeypatch, source, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain.pth").touch()

@@ -20,7 +20,7 @@ NAMED = [
     ("model.ort", b"\x1c\0\0\0ORTM", "ONNX Runtime's own format", "ONNX file"),
     ("model.rknn", b"RKNN", "converted for one device", "ONNX file"),
     ("frozen.pb", b"\n\x08\n\x01x", "a TensorFlow graph or a damaged ONNX", "--graphdef"),
-    ("saved_model.pb", b"\x08\x01\x12\x02\n\0", "a TensorFlow graph", "--saved-model"),
+    ("saved_model.pb", b"\x08\x01\x12\x02\n\0", "a TensorFlow model", "--saved-model"),
     ("model.engine", b"ptrt", "built for one runtime", "ONNX file"),
     ("model.mindir", b"\n\x050.1.0", "built for one runtime", "checkpoint"),
     ("model.om", b"IMOD", "built for one runtime", "checkpoint"),

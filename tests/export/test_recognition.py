@@ -18,7 +18,7 @@ SHARD = '{"weight_map": {"fc.weight": "model-00002-of-00002%s"}}'
 
 # Name, content, what it is, the way out.
 FILES = [
-    ("model.bin", NOISE, "numbers without names, as OpenVINO", "the checkpoint or the ONNX"),
+    ("model.bin", NOISE, "weights without names, as OpenVINO", "the checkpoint or the ONNX"),
     ("model.pte", b"\x20\0\0\0ET12" + NOISE, "for one device", "made from"),
     ("model.mnn", NOISE, "for one device", "made from"),
     ("model.kmodel", b"LDMK" + NOISE, "for one device", "made from"),
@@ -112,7 +112,8 @@ CHECKPOINTS = {
 def test_a_checkpoint_of_any_name_is_none(content):
     for name in ("a.pth", "a.h5", "a.txt", "a.bin", "a.engine", "a.weights", "a.index", "a.meta"):
         assert foreign_format(content[:HEAD], name) is None
-    assert foreign_format(content[:HEAD], "model-00001-of-00001.safetensors") is None
+    for name in ("model-00001-of-00001.safetensors", "epoch-00003-of-00050.pth"):
+        assert foreign_format(content[:HEAD], name) is None
 
 
 def test_what_no_format_begins_with_is_described():
