@@ -8,7 +8,9 @@ archives or pickles as PyTorch's are.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.export.foreign_formats import FORMATS, ForeignFormat
 
 HEAD = 512
@@ -55,6 +57,21 @@ def foreign_format(head: bytes, name: str = "") -> ForeignFormat | None:
 def format_of_name(name: str) -> ForeignFormat | None:
     """Return the format that the name of a file speaks of; None if it says nothing."""
     return next((row for row, _, names in _COMPILED if row.names and names.fullmatch(name)), None)
+
+
+def is_onnx_model(path: Path) -> bool:
+    """Return whether a file is an ONNX model: by its content, or by its name if it is damaged.
+
+    A checkpoint that is called `.onnx` is none.
+    """
+    if looks_like_onnx(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        head = b""  # who reads the model says it
+    return path.suffix.lower() == ".onnx" and not (is_packed(head) or is_safetensors(head))
 
 
 def is_safetensors(head: bytes) -> bool:

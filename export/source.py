@@ -19,7 +19,7 @@ from r2p_edge.export.foreign_files import refuse_foreign
 from r2p_edge.export.foreign_folders import describe_folder
 from r2p_edge.export.published.registry import PublishedWeights
 from r2p_edge.export.published.store import WeightsStore
-from r2p_edge.export.recognition import HEAD, is_packed, is_safetensors
+from r2p_edge.export.recognition import is_onnx_model
 from r2p_edge.spec import ModelSpec
 
 BUNDLED = "motion"
@@ -107,8 +107,7 @@ def find_source(
         weights = weights._replace(
             id=published.id, hints=weights.hints if family is None else (family,)
         )
-    whole = looks_like_onnx(path)
-    is_onnx = whole or (path.suffix.lower() == ".onnx" and not _begins_as_checkpoint(path))
+    is_onnx = is_onnx_model(path)
     if is_onnx and any(weights._replace(hints=(), id=None)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
@@ -118,20 +117,10 @@ def find_source(
         raise UsageError(
             f"{path} is no ONNX file, and a checkpoint has one output; leave output out"
         )
-    if not whole:
+    if not looks_like_onnx(path):
         refuse_foreign(path)
     carried = embedded_spec(path) if is_onnx else None
     return SourceModel(path, bundled, carried, weights, published, is_onnx, output)
-
-
-def _begins_as_checkpoint(path: Path) -> bool:
-    """Return whether a file is a checkpoint by its content, whatever its name is."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError:
-        return False  # who reads the model says it
-    return is_packed(head) or is_safetensors(head)
 
 
 def _bundled_file() -> Path:

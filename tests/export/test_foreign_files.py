@@ -5,9 +5,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from checkpoints import to_torchvision
+from networks import SMALL, random_parameters, spec_for
 from requirements import needs
 
 from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.export.build import build
 from r2p_edge.export.source import find_source
 
 NAMED = [
@@ -69,6 +72,24 @@ def test_a_checkpoint_under_the_name_of_another_format(tmp_path, name):
 
     torch.save({"weight": torch.ones(2)}, tmp_path / name)
     assert not find_source(tmp_path / name).onnx
+
+
+@needs("onnx")
+@needs("onnxruntime")
+@needs("torch")
+def test_a_checkpoint_called_onnx_is_exported(tmp_path):
+    import torch
+
+    parameters = to_torchvision(random_parameters(**SMALL))
+    tensors = {name: torch.from_numpy(array) for name, array in parameters.items()}
+    torch.save(tensors, tmp_path / "model.onnx")
+    (built,) = build(
+        tmp_path / "model.onnx",
+        targets=["onnx"],
+        out=tmp_path / "out",
+        spec=spec_for(SMALL["classes"], name="net"),
+    ).built
+    assert built.spec.source["dialect"] == "torchvision"
 
 
 @pytest.mark.parametrize(
