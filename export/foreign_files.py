@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from r2p_edge.errors import ModelError, unreadable_model
-from r2p_edge.export.foreign_formats import KERAS, ForeignFormat
+from r2p_edge.export.foreign_formats import CAFFE, KERAS, ForeignFormat
 from r2p_edge.export.recognition import HEAD, foreign_format
 
 NO_ORDINARY_FILE = (
@@ -30,6 +30,9 @@ def refuse_foreign(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(HEAD)
         found = foreign_format(head, path.name)
+        # A pickle of this name is Caffe2's by the key of all its arrays.
+        if found is None and path.suffix.lower() == ".pkl" and b"blobs" in head:
+            found = CAFFE
         if found is None and head.startswith(b"PK"):
             found = _foreign_archive(path)
     except OSError as error:

@@ -86,8 +86,7 @@ KERAS = ForeignFormat("a Keras model", _KERAS_WAY, names=_suffixes("keras"), sur
 CAFFE = ForeignFormat(
     "a Caffe or Caffe2 model",
     "load it in its framework and export it to ONNX; VMZ publishes its weights for PyTorch too",
-    rb"\x80[\x02-\x05].{0,60}\x05(\0{3})?blobs",  # the key of all its arrays, in a pickle
-    _suffixes("caffemodel"),
+    names=_suffixes("caffemodel"),
     sure=True,
 )
 TENSORFLOW_PARTS = ForeignFormat(
