@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
 _HEADS = {"id", "idx", "index", "number", "num", "name", "label", "class", "category", "action"}
 _NUMBER_FIRST = re.compile(r"(?P<number>\d+)[:.)]?\s+(?P<name>\S.*)")
 _NUMBER_LAST = re.compile(r"(?P<name>\S.*?):?\s+(?P<number>\d+)")
+_YAML = re.compile(r"names\s*:\s*([\[{].*)?|---|nc\s*:\s*\d+")  # as Ultralytics writes classes
+_YAML_ITEM = re.compile(r"- \S")
 _MAX_DIGITS = 9  # of a class index; Python refuses to convert thousands of them
 
 
@@ -31,10 +34,16 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     around a name are not part of it.
 
     Raises:
-        SpecError: the file cannot be read or is empty, a name occurs twice, or the numbers of a
-            numbered list have gaps or repeat.
+        SpecError: the file cannot be read, is empty or YAML, has numbers alone or one line with
+            commas, a name occurs twice, or the numbers of a numbered list have gaps or repeat.
     """
     path = Path(path)
+    if path.is_dir():
+        raise SpecError(
+            f"labels {path} is a folder; if the training numbered its folders in their order, as "
+            f"most do, write their names into a file: LC_ALL=C ls {shlex.quote(str(path))} > "
+            "labels.txt"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
         if "\0" in text:
@@ -62,10 +71,31 @@ def _from_lines(text: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     while lines and lines[0].startswith("#"):
         lines.pop(0)
+    _require_names(lines)
     pairs = _numbered(lines)
     if pairs is None:
         return [_unquoted(line) for line in lines]
     return _by_index(pairs, first=min(number for number, _ in pairs))
+
+
+def _require_names(lines: Sequence[str]) -> None:
+    """Raise SpecError for text whose lines are not names of classes."""
+    if lines and all(line.isdecimal() for line in lines):
+        raise SpecError(
+            f"its lines are numbers alone ({', '.join(lines[:3])}), and names of classes were "
+            "expected; write a name on each line, or, where the classes have no other names, a "
+            'JSON list: ["0", "1"]'
+        )
+    if len(lines) == 1 and "," in lines[0]:
+        raise SpecError(
+            f"it has a single line with commas ({lines[0]!r:.60}); write each name on a line of "
+            'its own, or, if this is one name, as a JSON list: ["one, two"]'
+        )
+    if any(map(_YAML.fullmatch, lines)) or (lines and all(map(_YAML_ITEM.match, lines))):
+        raise SpecError(
+            "it is YAML, which is not read here; write the names of its classes into a text file, "
+            "one on each line in the order of their numbers"
+        )
 
 
 def _numbered(lines: Sequence[str]) -> list[tuple[int, str]] | None:

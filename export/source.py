@@ -10,14 +10,16 @@ from typing import NamedTuple
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.artifact.open import embedded_spec
-from r2p_edge.errors import ModelError, ModelNotFoundError, UsageError
+from r2p_edge.errors import ModelNotFoundError, UsageError
+from r2p_edge.export.absent import absent_source
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.foreign_files import describe_folder, refuse_foreign
-from r2p_edge.export.published.heads import HEAD, unlike_weights
+from r2p_edge.export.foreign_files import refuse_foreign
+from r2p_edge.export.foreign_folders import describe_folder
 from r2p_edge.export.published.registry import PublishedWeights
 from r2p_edge.export.published.store import WeightsStore
+from r2p_edge.export.recognition import is_onnx_model
 from r2p_edge.spec import ModelSpec
 
 BUNDLED = "motion"
@@ -83,11 +85,14 @@ def find_source(
         output: name of the output of an ONNX model that has several.
 
     Raises:
-        UsageError: the options are about a checkpoint, and this is an ONNX file, or the reverse.
+        UsageError: the source is empty, or the options are about a checkpoint and this is an ONNX
+            file, or the reverse.
         ModelNotFoundError: there is no such file.
-        ModelError: it is of a format that nothing can be made from, or damaged.
+        ModelError: it is of a format that nothing can be made from, damaged, or no ordinary file.
         SpecError: the spec of an ONNX artifact is damaged.
     """
+    if not str(source).strip():
+        raise UsageError("the source is empty; give a checkpoint, an ONNX file or 'motion'")
     bundled = str(source) == BUNDLED
     path = _bundled_file() if bundled else Path(source)
     if os.path.isdir(path):
@@ -96,41 +101,26 @@ def find_source(
     if not os.path.isfile(path):
         store = store or WeightsStore()
         if (published := store.registry.get(str(source))) is None:
-            raise ModelNotFoundError(
-                f"there is no model {path}; check the path, or use 'motion', or an ID that "
-                "r2p-edge weights list has"
-            )
+            raise absent_source(source, store.registry)
         path = store.open_for_export(published).path
         family = published.family
         weights = weights._replace(
             id=published.id, hints=weights.hints if family is None else (family,)
         )
-    is_onnx = path.suffix.lower() == ".onnx" or looks_like_onnx(path)
+    is_onnx = is_onnx_model(path)
     if is_onnx and any(weights._replace(hints=(), id=None)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
             "leave weights_key, family, bn_eps, head and head_activation out"
         )
-    if not is_onnx:
-        if output is not None:
-            raise UsageError(
-                f"{path} is no ONNX file, and a checkpoint has one output; leave output out"
-            )
+    if not is_onnx and output is not None:
+        raise UsageError(
+            f"{path} is no ONNX file, and a checkpoint has one output; leave output out"
+        )
+    if not looks_like_onnx(path):
         refuse_foreign(path)
-    elif sent := _text_in(path):
-        raise ModelError(f"{path} is {sent} and no ONNX file; download the file itself")
     carried = embedded_spec(path) if is_onnx else None
     return SourceModel(path, bundled, carried, weights, published, is_onnx, output)
-
-
-def _text_in(path: Path) -> str | None:
-    """Return what text a file has in place of a model, as a server may send it; None for none."""
-    try:
-        with path.open("rb") as file:
-            found = unlike_weights(file.read(HEAD))
-    except OSError:
-        return None  # who reads the model says it
-    return found if found and found.startswith(("a web", "a message", "a Git")) else None
 
 
 def _bundled_file() -> Path:

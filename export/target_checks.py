@@ -26,7 +26,11 @@ def check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
     for target in targets:
         if precision is not None and precision not in target.precisions:
             has = ", ".join(target.precisions)
-            raise UsageError(f"{target.name} has no precision {precision}; it has {has}")
+            others = [name for name, other in TABLE.items() if precision in other.precisions]
+            raise UsageError(
+                f"{target.name} has no precision {precision}; it has {has}, and {precision} is for "
+                f"--to {', '.join(others)}"
+            )
     return targets
 
 

@@ -17,7 +17,8 @@ RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
     " frame _optional < artifact preprocess agreement scores _isolated < runtimes video"
     " < live doctor < predictor < compare demo info __init__ < cli < __main__",
-    "export": "checkpoints foreign_files labels packages pixels published < graph presets"
+    "export": "foreign_formats < recognition < foreign_files < foreign_folders"
+    " < checkpoints labels packages pixels published < absent graph presets"
     " < source verify < contract < doubts targets"
     " < module_source onnx_forms target_checks < build __init__",
     "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"

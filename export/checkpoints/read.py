@@ -5,6 +5,7 @@ The content decides the format of a file, not its name: PyTorch Lightning writes
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,42 +20,22 @@ from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.layers import Layers
 from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
-from r2p_edge.export.checkpoints.torch import ZIP, read_torch_file
+from r2p_edge.export.checkpoints.torch import read_torch_file
+from r2p_edge.export.foreign_files import NO_ORDINARY_FILE
+from r2p_edge.export.foreign_folders import describe_folder, pack_again
+from r2p_edge.export.foreign_formats import with_paths
+from r2p_edge.export.recognition import (
+    HEAD,
+    described,
+    foreign_format,
+    is_packed,
+    is_safetensors,
+)
 
 Format = Literal["mindspore", "torch", "safetensors"]
 
-# Other files that are often found under a checkpoint's name: bytes, their offset, what it is.
-_FOREIGN = (
-    (b"version https://git-lfs", 0, "is a Git LFS pointer; run git lfs pull"),
-    (
-        b"<?xml",
-        0,
-        "is a message in XML, such as a storage service's error; download the file itself",
-    ),
-    (b"<", 0, "is a web page; download the file itself"),
-    (b"{", 0, "is a message in JSON, such as a server's error; download the file itself"),
-    (b"\x89HDF", 0, "is an HDF5 file; save the weights as .safetensors"),
-    (b"\x93NUMPY", 0, "is one array of NumPy's; save all weights by name as .safetensors"),
-    *(
-        (magic, at, f"is {archive} archive; unpack it, and give the file in it")
-        for magic, at, archive in (
-            (b"\x1f\x8b", 0, "a gzip"),
-            (b"BZh", 0, "a bzip2"),
-            (b"\xfd7zXZ\x00", 0, "an xz"),
-            (b"\x28\xb5\x2f\xfd", 0, "a zstd"),
-            (b"7z\xbc\xaf\x27\x1c", 0, "a 7z"),
-            (b"Rar!", 0, "a RAR"),
-            (b"ustar", 257, "a tar"),
-        )
-    ),
-    *(
-        (magic, at, "is a video; the model comes first and is a file of weights")
-        for magic, at in ((b"ftyp", 4), (b"RIFF", 0), (b"\x1a\x45\xdf\xa3", 0))
-    ),
-)
-_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\f\r")  # characters that no text has
-_SAFETENSORS_HEADER = 100_000_000  # bytes; the safetensors package refuses longer ones too
-_PICKLE_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
+# The version of ONNX's format, and then the name of the program that wrote the file, or its graph.
+_ONNX = re.compile(rb"\x08[\x03-\x1f](\x12[\x01-\x40][ -~]|:)")
 
 
 @dataclass(frozen=True)
@@ -96,6 +77,10 @@ def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpo
     path = Path(path)
     if not path.exists():
         raise ModelNotFoundError(f"checkpoint {path} does not exist; check the path")
+    if path.is_dir():
+        raise CheckpointError(f"{path} is {describe_folder(path)}")
+    if not path.is_file():  # opening a pipe would wait for its writer
+        raise CheckpointError(f"{path} is {NO_ORDINARY_FILE}")
     try:
         return _read(path, weights_key)
     except CheckpointError as error:
@@ -107,12 +92,13 @@ def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpo
 
 def _read(path: Path, key: str | None) -> Checkpoint:
     with path.open("rb") as file:
-        head = file.read(512)
-        kind = _recognise(head)
+        head = file.read(HEAD)
+        kind = _recognise(head, path)
         if kind == "torch":
             with ThreadPoolExecutor(1) as other:  # hashing takes longer than reading
                 digest = other.submit(sha256_of_file, path)
                 network = read_torch_file(file, key)
+                _require_numbers(network.arrays, path)
                 return Checkpoint(
                     network.arrays,
                     digest.result(),
@@ -127,35 +113,44 @@ def _read(path: Path, key: str | None) -> Checkpoint:
         return Checkpoint(result.arrays, result.sha256, path.name, kind)
 
 
-def _recognise(head: bytes) -> Format:
+def _require_numbers(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
+    """Raise CheckpointError for parameters of no elements, as DeepSpeed leaves them in one file."""
+    empty = [name for name, array in arrays.items() if not array.size]
+    if 2 * len(empty) > len(arrays):
+        join = with_paths(
+            "(cd FOLDER && python zero_to_fp32.py . joined)", path, path.parent.parent
+        )
+        raise CheckpointError(
+            f"{len(empty)} of the {len(arrays)} parameters, such as {empty[0]}, have no numbers, "
+            "which DeepSpeed (ZeRO 3) keeps in the files beside this one; join them with the "
+            f"program that lies there: {join}, and give the file that it writes"
+        )
+
+
+def _recognise(head: bytes, path: Path) -> Format:
     if not head:
         raise CheckpointError("the file is empty; download it again")
-    # First: the length of a safetensors header may look like the first bytes of any other format.
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _SAFETENSORS_HEADER:
-        return "safetensors"
-    if head.startswith(b"<?xml") and b"<net" in head:
+    if path.name == "data.pkl" and (path.parent / "data").is_dir():
         raise CheckpointError(
-            "the file is an OpenVINO model; give the checkpoint or ONNX file of the model"
+            "the file is a part of a PyTorch checkpoint that was unpacked; pack its folder again: "
+            f"{pack_again(path.parent)}"
         )
-    if head.startswith(b"{") and b'"weight_map"' in head:
-        raise CheckpointError("the file is an index of several files of weights; give one file")
-    for magic, at, description in _FOREIGN:
-        if head.startswith(magic, at):
-            raise CheckpointError(f"the file {description}")
-    if not any(head):
-        raise CheckpointError("the file begins with zeros, as an interrupted copy; copy it again")
-    # A zip archive, or the pickle that torch wrote before version 1.6.
-    if head.startswith(ZIP) or (head[0] == 0x80 and head[1:2] in _PICKLE_PROTOCOLS):
+    if foreign := foreign_format(head, path.name):
+        raise CheckpointError(f"the file is {foreign.what}; {foreign.way_from(path)}")
+    if is_safetensors(head):
+        return "safetensors"
+    if is_packed(head):
         return "torch"
     # Field 1 of a protobuf message, with a length.
     if head[0] == 0x0A or int.from_bytes(head[:4], "little") in ENCRYPTED:
         return "mindspore"
-    if _CONTROLS.isdisjoint(head):
+    if _ONNX.match(head):
         raise CheckpointError(
-            f"the file is text, which begins with {head[:32]!r}; give a file of weights. The code "
-            "of a network comes in with --module FILE:FACTORY --weights CHECKPOINT --trust-code"
+            "the file is an ONNX model, whole or damaged; one that is whole is a SOURCE by itself, "
+            "and a damaged one is to be copied or exported again"
         )
     raise CheckpointError(
-        "the file does not start as a .ckpt (MindSpore), .pth, .pt or .safetensors file does; give "
-        "one of these, or export an ONNX model as it is"
+        f"the file is {described(head)}, and a checkpoint of MindSpore's (.ckpt), of PyTorch's "
+        "(.pth, .pt) or of safetensors was expected; give such a file, or export the network to "
+        "ONNX in its own framework and give that"
     )

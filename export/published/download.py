@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from r2p_edge.errors import DownloadError
-from r2p_edge.export.published.heads import HEAD, unlike_weights
+from r2p_edge.export.published.heads import unlike_weights
 from r2p_edge.export.published.http import (
     Answer,
     ConnectionLostError,
@@ -17,6 +17,7 @@ from r2p_edge.export.published.http import (
 )
 from r2p_edge.export.published.partial import Partial, PartialState
 from r2p_edge.export.published.registry import PublishedWeights
+from r2p_edge.export.recognition import HEAD
 
 TransferProgress = Callable[[int, int], None]
 """Takes how many bytes there are, and of how many; the latter is 0 where it is not known."""

@@ -23,7 +23,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.export.published.digest import Hashing, blocks
 from r2p_edge.export.published.download import Transfer, TransferProgress
-from r2p_edge.export.published.heads import HEAD, unlike_weights
+from r2p_edge.export.published.heads import unlike_weights
 from r2p_edge.export.published.partial import Partial, state_path
 from r2p_edge.export.published.registry import PublishedWeights
 from r2p_edge.export.published.store import (
@@ -33,6 +33,7 @@ from r2p_edge.export.published.store import (
     WeightsStore,
     bad_path,
 )
+from r2p_edge.export.recognition import HEAD
 
 _TIMEOUT = 60.0  # seconds
 _LOGGER = logging.getLogger(__name__)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = 512
-"""Bytes that are enough to tell: no name of a parameter is so long."""
+from r2p_edge.export.recognition import described, foreign_format, is_safetensors
 
 _BEGINNINGS = (
     b"PK\x03\x04",  # a zip archive, as torch.save writes it
@@ -11,15 +10,6 @@ _BEGINNINGS = (
     b"\x0a",  # MindSpore's protobuf: field 1, with a length
     b"\x08",  # ONNX's: field 1, a number
 )
-_FOREIGN = (
-    (b"version https://git-lfs", "a Git LFS pointer, a text that stands for the file"),
-    (b"<?xml", "a message in XML, such as the error of a storage service"),
-    (b"<", "a web page"),
-    (b"{", "a message in JSON"),
-    (b"[", "a message in JSON"),
-)
-_GZIP = b"\x1f\x8b"
-_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\f\r")
 
 
 def unlike_weights(head: bytes) -> str | None:
@@ -30,15 +20,8 @@ def unlike_weights(head: bytes) -> str | None:
     """
     if not head:
         return "nothing at all"
-    if _CONTROLS.isdisjoint(head):
-        text = head.lstrip(b" \t\r\n\xef\xbb\xbf")
-        for beginning, words in _FOREIGN:
-            if text.startswith(beginning):
-                return words
-        return f"text: {head[:32]!r}"
-    if head.startswith(_GZIP):
-        return "a gzip archive"
-    # The header of safetensors is JSON after its length.
-    if head[8:9] == b"{" or head.startswith(_BEGINNINGS):
+    if found := foreign_format(head):
+        return found.what
+    if is_safetensors(head) or head.startswith(_BEGINNINGS):
         return None
-    return f"bytes that no format begins with: {head[:32]!r}"
+    return described(head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -147,6 +147,20 @@ def read_registry(path: str | Path | None = None) -> Registry:
     return found
 
 
+def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """Return the question whether the nearest of the known names was meant; "" if none is near.
+
+    Args:
+        name: what was given.
+        known: names that there are.
+        least: how similar they must be, from 0 to 1.
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=least)
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def weights_of_id(name: str, registry: Registry) -> PublishedWeights:
     """Return the entry of an ID.
 
@@ -154,12 +168,8 @@ def weights_of_id(name: str, registry: Registry) -> PublishedWeights:
         UsageError: there is none.
     """
     if name not in registry:
-        import difflib
-
-        near = difflib.get_close_matches(name[:100], registry, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"no published weights are called {shown(name)}; {hint}r2p-edge weights list has all "
-            "IDs"
+            f"no published weights are called {shown(name)}; {similar_name(name, registry)}"
+            "r2p-edge weights list has all IDs"
         )
     return registry[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import reprlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
 from r2p_edge.cli.output import complain, print_json, warn
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
+from r2p_edge.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from r2p_edge.export.build import ExportReport
@@ -166,6 +168,7 @@ def _batch(text: str) -> int | str:
 
 def run(options: argparse.Namespace) -> int:
     """Export; return 0, or the exit code of the last target that failed."""
+    _check_out(options.out)
     if options.precision != "int8":
         shared.check_no_calibration(options)
     with _status(options) as progress:
@@ -192,6 +195,16 @@ def run(options: argparse.Namespace) -> int:
     else:
         show(built)
     return code
+
+
+def _check_out(out: Path) -> None:
+    """Raise UsageError where a file is named as the folder of the artifacts."""
+    suffixes = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
+    if out.suffix.lower() in suffixes and not os.path.isdir(out):
+        raise UsageError(
+            f"--out is a folder, and {out} the name of a file; give --out {out.parent} --name "
+            f"{out.stem}"
+        )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -229,6 +230,12 @@ def check_files(options: argparse.Namespace) -> None:
     for option in ("spec", "labels", "split"):
         path: Path | None = getattr(options, option, None)
         if path is not None and not os.path.exists(path):
+            if option == "labels" and "," in str(path):
+                names = " ".join(shlex.quote(name.strip()) for name in str(path).split(","))
+                raise UsageError(
+                    f"--labels takes a file and not the names; write them into one: printf '%s\\n' "
+                    f"{names} > labels.txt"
+                )
             raise UsageError(f"there is no file {path} for --{option}; check the path")
 
 

@@ -18,8 +18,14 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors, which repeat what was typed, show no password."""
 
     def error(self, message: str) -> NoReturn:
-        """End the program with a message; see `argparse.ArgumentParser`."""
-        super().error(without_password(message))
+        """End the program with a message; see `argparse.ArgumentParser`.
+
+        The usage of a verb has two dozen lines, above which nobody finds the message.
+        """
+        words = [action.metavar or action.dest for action in self._get_positional_actions()]
+        usage = " ".join([self.prog, *map(str, words), "[OPTIONS]"])
+        message = f"{without_password(message)}; {self.prog} --help has all options"
+        self.exit(2, f"usage: {usage}\n{self.prog}: error: {message}\n")
 
 
 class VerbParser(Parser):
@@ -42,7 +48,26 @@ class VerbParser(Parser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments as `argparse.ArgumentParser` does."""
         words = sys.argv[1:] if args is None else args
-        return super().parse_known_args([self._bare.get(each, each) for each in words], namespace)
+        words = [self._bare.get(each, each) for each in words]
+        found, left = super().parse_known_args(words, namespace)
+        if left:
+            self.error(self._left_over(left))
+        return found, left
+
+    def _left_over(self, words: list[str]) -> str:
+        """Return the message about words that are no option and no argument of the verb."""
+        option = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+        if option is None:
+            taken = [str(action.metavar) for action in self._get_positional_actions()]
+            what = (
+                f"{' '.join(taken)} once, in quotes if it has spaces" if taken else "options alone"
+            )
+            return f"{' '.join(words)} is left over; give {what}"
+        import difflib
+
+        near = difflib.get_close_matches(option, self._option_string_actions, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"unrecognized arguments: {' '.join(words)}{hint}"
 
     def add_former_clips(self, successor: str) -> None:
         """Add `--clips`, which is gone, as an error that names its successor."""

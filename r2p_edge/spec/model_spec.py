@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r2p_edge.errors import SpecError
-from r2p_edge.spec.checks import check_record, check_text, is_number, repeated, shown
+from r2p_edge.spec.checks import check_record, check_text, is_number, repeated, shown, some_of
 from r2p_edge.spec.parsing import parse_dataclass, parse_json
 from r2p_edge.spec.parts import ClipSpec, CropSpec, InputSpec, OutputSpec, ResizeSpec
 
@@ -26,6 +26,11 @@ FORMAT = 1
 _FLOAT32 = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
 
 _CLIP_BYTES = 1 << 30  # of one clip's pixels: 16 frames of 4096x4096 are 0.8 GB
+
+_ADVICE = (
+    "a spec is JSON as ModelSpec.to_json() writes it, for example of "
+    "r2p_edge.export.presets.preset(NAME).spec(name=NAME); class names alone belong in --labels"
+)
 
 _RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with", "checks")
 _CONTRACT = (
@@ -227,6 +232,14 @@ class ModelSpec:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SpecError(f"spec {path!s} cannot be read ({reason}); check the path") from error
+        data = parse_json(text, f"spec {path}", advice=_ADVICE)
+        if not isinstance(data, dict) or "format" not in data:
+            has = "the file is no JSON object"
+            if isinstance(data, dict):
+                has = f'it has no "format" ({some_of(list(data), 3)})'
+                if isinstance(data.get("spec"), dict):  # as the sidecar of an artifact has it
+                    has = 'it has its spec inside, as its "spec"; write that to a file'
+            raise SpecError(f"spec {path} is none, as {has}; {_ADVICE}")
         return cls.from_json(text, where=f"spec {path}")
 
     def contract_digest(self) -> str:

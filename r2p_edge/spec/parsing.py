@@ -14,8 +14,13 @@ from r2p_edge.spec.checks import plain, shown
 _T = typing.TypeVar("_T")
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
-    """Return the value of a JSON text; `where` names it in errors.
+def parse_json(text: str | bytes, where: str, advice: str = "write it again") -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        text: the text.
+        where: its name in errors.
+        advice: what to do about a text that is not JSON.
 
     Raises:
         SpecError: the text is not JSON, or too deeply nested to be read.
@@ -23,10 +28,10 @@ def parse_json(text: str | bytes, where: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise SpecError(f"{where} is not valid JSON (too deeply nested); write it again") from error
+        raise SpecError(f"{where} is not valid JSON (too deeply nested); {advice}") from error
     # Not JSONDecodeError alone: bytes that are not UTF-8, and numbers of thousands of digits.
     except ValueError as error:
-        raise SpecError(f"{where} is not valid JSON ({error}); write it again") from error
+        raise SpecError(f"{where} is not valid JSON ({error}); {advice}") from error
 
 
 def parse_dataclass(kind: type[_T], value: Any) -> _T:

@@ -18,6 +18,21 @@ from requirements import needs
 from r2p_edge.calibration import motion
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model.engine", "Model.XML"])
+def test_the_name_of_a_file_as_the_folder(fails, tmp_path, name):
+    out = tmp_path / name
+    message = f"--out is a folder, and {out} the name of a file; give --out {tmp_path} --name"
+    fails(USAGE, message, "export", "motion", "--out", out)
+    assert not out.exists()
+
+
+def test_the_names_of_classes_in_place_of_their_file(fails, tmp_path):
+    message = "--labels takes a file and not the names; write them into one: printf '%s\\n' "
+    message += "walk 'stand up' > labels.txt"
+    options = ("--labels", "walk,stand up", "--out", tmp_path)
+    fails(USAGE, message, "export", "motion", *options)
+
+
 @pytest.mark.slow
 def test_export_and_info(run, tmp_path):
     out = tmp_path / "new" / "folder"

@@ -48,6 +48,27 @@ def test_clips_names_its_successor(fails, command, successor):
     fails(USAGE, f"{verb} has no option --clips; give {successor}", *shlex.split(command))
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("export a.pth b.pth --out o", "b.pth is left over; give SOURCE once, in quotes if it has"),
+        ("weights get a b c", "b c is left over; give ID once"),
+        ("doctor x", "x is left over; give options alone"),
+        ("export a.pth --out o --frame 8", "unrecognized arguments: --frame 8; did you mean --fra"),
+        ("export a.pth --out o --frames 16,32", "argument --frames: invalid int value: '16,32'"),
+        ("info --frobnicate=1 x", "unrecognized arguments: --frobnicate=1; r2p-edge info --help"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_two_lines(capsys, command, message):
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args(shlex.split(command))
+    assert ended.value.code == USAGE
+    usage, error = capsys.readouterr().err.splitlines()
+    assert usage.startswith(f"usage: r2p-edge {command.split()[0]} ")
+    assert usage.endswith(" [OPTIONS]")
+    assert message in error
+
+
 def test_verbs():
     assert list(VERBS) == [
         *("demo", "predict", "stream", "compare", "eval"),

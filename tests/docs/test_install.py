@@ -21,8 +21,11 @@ TEXTS = {
 COMMAND = re.compile(r"pip3?\"? install ([^\n`;|&)]*)")
 BY_NAME = re.compile(r"(?<![\w./$*-])r2p[_-]edge(?=[\"'\[\s,]|$)(?!\[[\w,-]+\] @ file:)")
 FIRST = re.compile(r"pip install \"?([A-Za-z][\w-]*)")
-# Of the package itself, of the machine's kind, or converters of what others have.
-OF_NO_EXTRA = {"av", "numpy", "tensorrt", "onnxscript", "tf2onnx", "paddle2onnx"}
+# Of the package itself, of the machine's kind, or what brings and converts others' files.
+OF_NO_EXTRA = {
+    *("av", "numpy", "tensorrt", "onnxscript", "tf2onnx", "paddle2onnx", "jax2onnx"),
+    "huggingface_hub",
+}
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))

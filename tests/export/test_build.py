@@ -115,7 +115,7 @@ def test_what_is_refused_before_anything_is_made(small_checkpoint, tmp_path):
 
     refused(UsageError, f"no target tflite; choose from {', '.join(TARGETS)}", targets=["tflite"])
     refused(UsageError, "no target given; choose from onnx", targets=[])
-    refused(UsageError, "onnx has no precision fp16; it has fp32, int8", precision="fp16")
+    refused(UsageError, "it has fp32, int8, and fp16 is for --to openvino", precision="fp16")
     engine = {"targets": ["onnx", "tensorrt"]}
     refused(UsageError, "workspace is 0 bytes", workspace=0, **engine)
     missing = tmp_path / "no"

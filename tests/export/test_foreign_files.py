@@ -5,9 +5,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from checkpoints import to_torchvision
+from networks import SMALL, random_parameters, spec_for
 from requirements import needs
 
 from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.export.build import build
 from r2p_edge.export.source import find_source
 
 NAMED = [
@@ -17,10 +20,10 @@ NAMED = [
     ("model.pdiparams", bytes(32), "PaddlePaddle", "paddle2onnx"),
     ("model.params", b"\x12\x01\0\0\0\0\0\0" + bytes(8), "MXNet's parameters", "GluonCV"),
     ("model.caffemodel", b"\n\x03net", "a Caffe or Caffe2 model", "ONNX"),
-    ("model.ort", b"\x1c\0\0\0ORTM", "ONNX Runtime's own format", r"\.onnx file"),
+    ("model.ort", b"\x1c\0\0\0ORTM", "ONNX Runtime's own format", "ONNX file"),
     ("model.rknn", b"RKNN", "converted for one device", "ONNX file"),
     ("frozen.pb", b"\n\x08\n\x01x", "a TensorFlow graph or a damaged ONNX", "--graphdef"),
-    ("saved_model.pb", b"\x08\x01\x12\x02\n\0", "a TensorFlow graph", "--saved-model"),
+    ("saved_model.pb", b"\x08\x01\x12\x02\n\0", "a TensorFlow model", "--saved-model"),
     ("model.engine", b"ptrt", "built for one runtime", "ONNX file"),
     ("model.mindir", b"\n\x050.1.0", "built for one runtime", "checkpoint"),
     ("model.om", b"IMOD", "built for one runtime", "checkpoint"),
@@ -40,7 +43,7 @@ def test_pickles_of_other_frameworks(tmp_path):
     # As Caffe2's and PaddlePaddle's own code writes them.
     caffe2, paddle = {"blobs": arrays}, {**arrays, "StructuredToParameterName@@": {"a": "b"}}
     (tmp_path / "r2plus1d.pkl").write_bytes(pickle.dumps(caffe2, protocol=2))
-    with pytest.raises(ModelError, match="is a Caffe or Caffe2 model, which cannot be read here"):
+    with pytest.raises(ModelError, match="is a Caffe or Caffe2 model; load it in its framework"):
         find_source(tmp_path / "r2plus1d.pkl")
     (tmp_path / "model.pdparams").write_bytes(pickle.dumps(paddle, protocol=2))
     with pytest.raises(ModelError, match="is PaddlePaddle's parameters"):
@@ -61,7 +64,9 @@ def test_archives(tmp_path):
 
 
 @needs("torch")
-@pytest.mark.parametrize("name", ["model.h5", "model.params", "model.zip", "model.pkl"])
+@pytest.mark.parametrize(
+    "name", ["model.h5", "model.params", "model.zip", "model.pkl", "model.onnx", "model.engine"]
+)
 def test_a_checkpoint_under_the_name_of_another_format(tmp_path, name):
     import torch
 
@@ -69,17 +74,39 @@ def test_a_checkpoint_under_the_name_of_another_format(tmp_path, name):
     assert not find_source(tmp_path / name).onnx
 
 
+@needs("onnx")
+@needs("onnxruntime")
+@needs("torch")
+def test_a_checkpoint_called_onnx_is_exported(tmp_path):
+    import torch
+
+    parameters = to_torchvision(random_parameters(**SMALL))
+    tensors = {name: torch.from_numpy(array) for name, array in parameters.items()}
+    torch.save(tensors, tmp_path / "model.onnx")
+    (built,) = build(
+        tmp_path / "model.onnx",
+        targets=["onnx"],
+        out=tmp_path / "out",
+        spec=spec_for(SMALL["classes"], name="net"),
+    ).built
+    assert built.spec.source["dialect"] == "torchvision"
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"<!DOCTYPE html><html>not found</html>", "a web page"),
-        (b'{"error": "not found"}', "a message in JSON"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, .*"),
+        (b"<!DOCTYPE html><html>not found</html>", "a web page; download the file itself"),
+        (b'{"error": "not found"}', "a message in JSON, .*; download the file itself"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "a Git LFS pointer, .*; run git lfs pull",
+        ),
+        (b"\x1f\x8b\x08\0", "a gzip archive; unpack it, and give the file in it"),
     ],
 )
-def test_text_in_place_of_an_onnx_model(tmp_path, content, what):
+def test_other_files_in_place_of_an_onnx_model(tmp_path, content, what):
     (tmp_path / "model.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match=rf"model\.onnx is {what} and no ONNX file; download"):
+    with pytest.raises(ModelError, match=rf"model\.onnx is {what}"):
         find_source(tmp_path / "model.onnx")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,9 @@ def test_kinetics_labels_in_the_data_sets_order(data: Path) -> None:
         ("cut, fast\nwait, then cut\n", ("cut, fast", "wait, then cut")),
         ("class name\nwalk\n", ("class name", "walk")),
         ('["walk", "run"]', ("walk", "run")),
+        ('["0", "1"]', ("0", "1")),
+        ('["walk, slowly"]', ("walk, slowly",)),
+        ("- walk\nrun -\n", ("- walk", "run -")),
         ('{"\\"air drumming\\"": 1, "abseiling": 0, "tying bow tie": 2}', KINETICS),
         ('{"air_drumming": "1", "abseiling": "0"}', ("abseiling", "air_drumming")),
         ('{"1": "run", "0": "walk"}', ("walk", "run")),
@@ -94,6 +99,11 @@ def test_label_files(tmp_path: Path, text: str, labels: tuple[str, ...]) -> None
         ('{"' + "9" * 5000 + '": "walk"}', "an index has 5000 digits"),
         ('{"walk": ' + "9" * 5000 + "}", "not valid JSON|where 0 was expected"),
         ("9" * 5000 + " walk\n", "an index has 5000 digits"),
+        ("0\n1\n2\n3\n4\n", r"lines are numbers alone \(0, 1, 2\), and names .*JSON list"),
+        ("walk,sit,fall\n", "a single line with commas .*; write each name on a line of its own"),
+        ("nc: 2\nnames: [walk, sit]\n", "it is YAML, which is not read here; write the names"),
+        ("path: data\nnames:\n  0: walk\n  1: sit\n", "it is YAML"),
+        ("- walk\n- sit\n", "it is YAML"),
     ],
 )
 def test_label_files_with_mistakes(tmp_path: Path, text: str, message: str) -> None:
@@ -114,3 +124,15 @@ def test_label_file_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "labels.txt").write_bytes(content)
         with pytest.raises(SpecError, match="it is not a text file in UTF-8; give one name per l"):
             read_labels(tmp_path / "labels.txt")
+
+
+def test_a_folder_of_classes_in_place_of_a_label_file(tmp_path: Path) -> None:
+    folder = tmp_path / "data set"
+    for name in ("walk", "Sit"):
+        (folder / name).mkdir(parents=True)
+    with pytest.raises(SpecError, match="is a folder; if the training numbered its") as refused:
+        read_labels(folder)
+    command = re.search("(LC_ALL=C ls .*labels.txt)", str(refused.value))
+    assert command is not None
+    subprocess.run(["bash", "-c", command[1]], cwd=tmp_path, check=True)
+    assert read_labels(tmp_path / "labels.txt") == ("Sit", "walk")

@@ -32,6 +32,15 @@ def test_a_file_that_is_no_spec(tmp_path):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="not valid JSON"):
         ModelSpec.from_file(file)
+    for text, message in (
+        ("model:\n  depth: 34\n", "is not valid JSON .*; a spec is JSON as ModelSpec.to_json"),
+        ('{"0": "walk", "1": "run"}', r'it has no "format" \(0, 1\); .* belong in --labels'),
+        ('["walk", "run"]', "is none, as the file is no JSON object; a spec is JSON"),
+        ('{"spec": {"format": 1}, "size": 3}', 'has its spec inside, as its "spec"; write that'),
+    ):
+        file.write_text(text)
+        with pytest.raises(SpecError, match=message):
+            ModelSpec.from_file(file)
 
 
 def test_digest_covers_what_decides_the_answer(spec):

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -73,14 +74,21 @@ def npy_file():
         (b"", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"<!DOCTYPE html>", "web page"),
-        (b'<?xml version="1.0"?>\n<net name="a">', "is an OpenVINO model; give the checkpoint or"),
+        (b'<?xml version="1.0"?>\n<net name="a">', "built for one runtime; give the checkpoint or"),
         (
             b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code></Error>',
             "a message in XML, such as a storage service's error; download the file itself",
         ),
         (b'{"error": "Repository not found"}', "a message in JSON, .*; download the file itself"),
-        (b'{"metadata": {}, "weight_map": {}}', "is an index of several files of weights; give o"),
-        (b"\x08\x07\x12\x07pytorch", "ONNX model as it is"),
+        (
+            b'{"metadata": {}, "weight_map": {}}',
+            "is an index of the files of a model; join the parts",
+        ),
+        (b"\x08\x07\x12\x07pytorch", "is an ONNX model, whole or damaged; one that is"),
+        (
+            b"\x01\x02\x03\x04",
+            r"no known format \(it begins with the bytes 01 02 03 04\), and a ch",
+        ),
         (bz2.compress(b"weights"), "a bzip2 archive; unpack it, and give the file in it"),
         (gzip.compress(b"weights", mtime=0), "a gzip archive; unpack it"),
         (lzma.compress(b"weights"), "an xz archive; unpack it"),
@@ -89,10 +97,10 @@ def npy_file():
         (tar_file(), "a tar archive; unpack it"),
         (npy_file(), "one array of NumPy's; save all weights by name"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "is a video; the model comes first"),
-        (bytes(3000), "begins with zeros, as an interrupted copy; copy it again"),
+        (bytes(3000), "a row of zeros, as an interrupted copy leaves it; copy it"),
         (
             b"import torch\n\nclass Net:\n",
-            "is text, which begins with b'import torch.*--module",
+            'is text that begins with "import torch", and a checkpoint of MindSpore.* was expected',
         ),
         (pickle.dumps([1], 2), "contains a list and no parameters"),
     ],
@@ -108,8 +116,11 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, message: s
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="does not exist"):
         read_checkpoint(tmp_path / "none.ckpt")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is a folder without a checkpoint"):
         read_checkpoint(tmp_path)
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(CheckpointError, match=r"pipe\.pth is no ordinary file, but a pipe"):
+        read_checkpoint(tmp_path / "pipe.pth")
 
 
 def test_names_are_those_of_the_file(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ PAGES = {
     "a message in XML": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>" * 2,
     "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
     "nothing at all": b"",
-    "text: b'Not today": b"Not today.",
+    'text that begins with "Not today': b"Not today.",
     "a gzip archive": b"\x1f\x8b\x08" + bytes(100),
 }
 

@@ -9,7 +9,8 @@ import pytest
 from checkpoints import write_mindspore_ckpt
 from requirements import needs
 
-from r2p_edge.export.published.heads import HEAD, unlike_weights
+from r2p_edge.export.published.heads import unlike_weights
+from r2p_edge.export.recognition import HEAD
 
 
 @pytest.mark.parametrize("length", range(1, 200))
@@ -51,8 +52,9 @@ def test_onnx_files(motion_model):
         (b"\xef\xbb\xbf<html>", "a web page"),
         (b'\n{"message": "Not Found"}', "a message in JSON"),
         (b"<?xml version='1.0'?>", "a message in XML"),
-        (b"Proxy error", "text: b'Proxy error'"),
-        (b"\x89HDF\r\n\x1a\n", "bytes that no format begins with"),
+        (b"Proxy error", 'text that begins with "Proxy error"'),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"\x01\x02\x03\x04", "of no known format (it begins with the bytes 01 02 03 04)"),
         (b"\x1f\x8b\x08", "a gzip archive"),
     ],
 )
