@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ from r2p_edge.video.clip_reader import ClipReader
 
 if TYPE_CHECKING:
     from r2p_edge.live.predictions import PredictionStream
+
+_log = logging.getLogger(__name__)
 
 
 class Predictor:
@@ -111,13 +114,23 @@ class Predictor:
         return max(batch, 1)
 
     def _check_chip(self) -> None:
-        """Refuse int8 on a CPU that would compute it wrongly."""
+        """Refuse int8 on a CPU that would compute it wrongly, and warn where it may."""
+        on_cpu = "cpu" in self.device.split(",")
+        if self.spec.precision != "int8" or not on_cpu or read_cpu().int8 != "saturating":
+            return
         profile = (self.spec.calibration or {}).get("profile")
-        if profile == "cpu" and "cpu" in self.device.split(",") and read_cpu().int8 == "saturating":
+        if profile == "cpu":
             raise BackendError(
                 f"{self.artifact.path} has int8 weights of 8 bits, whose products overflow the 16 "
                 "bits in which this CPU adds them up (it has no VNNI); calibrate it here, or with "
                 "--profile cpu-avx2, or use the fp32 model"
+            )
+        if profile != "cpu-avx2":  # for other chips, or made by someone else
+            _log.warning(
+                "%s was not made for this CPU, which adds products of int8 in 16 bits (it has no "
+                "VNNI), so that sums may overflow; compare its answers with those of the fp32 "
+                "model (r2p-edge compare), or calibrate that model here",
+                self.artifact.path,
             )
 
     def _check_classes(self, shape: tuple[int, ...]) -> None:

@@ -292,13 +292,17 @@ def test_targets_without_int8(fails, tmp_path):
         )
 
 
-def test_a_cpu_that_would_compute_it_wrongly(small_motion_model, tmp_path, monkeypatch):
+def test_a_cpu_that_would_compute_it_wrongly(small_motion_model, tmp_path, monkeypatch, caplog):
     path = tmp_path / "int8.onnx"
     clips = clips_for(open_artifact(small_motion_model).spec, num_clips=4)
-    quantize_onnx(small_motion_model, path, clips.calibration, profile="cpu")
     chip = cpu.Cpu("an old one", {"avx2": True})
     monkeypatch.setattr(predictor, "read_cpu", lambda: chip)
     assert chip.int8 == "saturating"
+    for profile, warned in (("cpu-avx2", False), ("arm", True)):
+        quantize_onnx(small_motion_model, path, clips.calibration, profile=profile)
+        Predictor(path).close()
+        assert ("was not made for this CPU" in caplog.text) == warned
+    quantize_onnx(small_motion_model, path, clips.calibration, profile="cpu")
     with pytest.raises(BackendError, match="--profile cpu-avx2"):
         Predictor(path)
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from conv3d_networks import random_statistics
 from networks import spec_for
+from requirements import require
 from torch import nn
 
 from r2p_edge.export.build import Built, build
@@ -78,6 +79,7 @@ def write_onnx(
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             if options["dynamo"]:
+                require("onnxscript")
                 options["verbose"] = False
             torch.onnx.export(network, (example,), path, **options)
     finally:

@@ -194,7 +194,8 @@ def test_quantised_networks(channels):
     count = 4 if channels else 1
     scales = rng.uniform(0.01, 0.02, (count,)).astype(np.float32)
     weights = {
-        "w": rng.integers(-127, 128, (4, 3, 3, 3, 3), np.int8),
+        # Of 7 bits: a CPU without VNNI adds the products of 8 in 16 bits, which may be too few.
+        "w": rng.integers(-63, 64, (4, 3, 3, 3, 3), np.int8),
         "ws": scales if channels else scales.reshape(()),
         "wz": np.zeros(count if channels else (), np.int8),
         "s": np.float32(0.05),
