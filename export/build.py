@@ -14,7 +14,7 @@ from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import check_labels, contract_of
+from r2p_edge.export.contract import WAYS_TO_SAY, check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.pixels import Pixels
@@ -30,6 +30,7 @@ from r2p_edge.export.target_checks import (
 from r2p_edge.export.targets.base import Built, Calibrator, TargetOptions
 from r2p_edge.export.targets.table import target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
+from r2p_edge.export.warned import warnings_of
 from r2p_edge.spec import ModelSpec, OutputKind
 
 if TYPE_CHECKING:  # it brings in onnx
@@ -182,10 +183,7 @@ def build(
     else:
         model = SourceModel(_named(factory, source), False, None, weights)
         if preset is None and spec is None:
-            raise UsageError(
-                f"{factory} does not say how it was trained; give --preset of "
-                f"{', '.join(PRESETS)} with --labels, or --spec"
-            )
+            raise UsageError(f"{factory} does not say how it was trained; give {WAYS_TO_SAY}")
     pair = None if golden is None else read_golden(golden)
     calibrator = _calibrator(model, precision, calibration)
     facts = None if factory is not None else facts_of(model)
@@ -212,6 +210,8 @@ def build(
     doubts = doubts_of(
         facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
     )
+    if model.onnx and model.carried is None:
+        doubts = warnings_of(contract)
     if doubts and strict:
         raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:

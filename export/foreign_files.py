@@ -107,7 +107,8 @@ def refuse_foreign(path: Path) -> None:
             named = suffix in other.suffixes and (suffix in _PACKED or not packed)
             if there or named:
                 raise _refusal(path, other.what, other.way)
-        if any(suffix in row.suffixes for row in RUNTIMES.values()):
+        # A checkpoint that is named .onnx is read by its content.
+        if suffix != ".onnx" and any(suffix in row.suffixes for row in RUNTIMES.values()):
             raise ModelError(
                 f"{path} is a model that was built for one runtime, and no other is made from it; "
                 "give the checkpoint or the ONNX file that it was made from"

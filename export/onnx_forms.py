@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import with_input
+from r2p_edge.export.source import is_onnx_file
 from r2p_edge.export.targets.base import GraphForm, OnnxForm, Quantizer, Target
 from r2p_edge.spec import InputSpec, ModelSpec
 
@@ -59,9 +59,7 @@ class OnnxForms:
         self._graph, self._batch, self._quantizer = graph, batch, quantizer
         self._weights = weights or WeightsOptions()
         self._traced, self._output = traced, output
-        self._is_onnx = traced is None and (
-            source.suffix.lower() == ".onnx" or looks_like_onnx(source)
-        )
+        self._is_onnx = traced is None and is_onnx_file(source)
         self._own: GraphForm | None = "conv3d"
         self._any_input, self._takes_pixels = any_input, False
         if traced is not None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.artifact.open import embedded_spec
-from r2p_edge.errors import ModelError, ModelNotFoundError, UsageError
+from r2p_edge.errors import ModelError, ModelNotFoundError, UsageError, unreadable_model
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.weights import WeightsOptions
@@ -19,6 +19,8 @@ from r2p_edge.export.published.heads import HEAD, unlike_weights
 from r2p_edge.export.published.registry import PublishedWeights
 from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.spec import ModelSpec
+
+_CHECKPOINTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x04")  # archives and pickles, as PyTorch writes
 
 BUNDLED = "motion"
 """Name of the bundled model, and of its preset."""
@@ -105,7 +107,7 @@ def find_source(
         weights = weights._replace(
             id=published.id, hints=weights.hints if family is None else (family,)
         )
-    is_onnx = path.suffix.lower() == ".onnx" or looks_like_onnx(path)
+    is_onnx = is_onnx_file(path)
     if is_onnx and any(weights._replace(hints=(), id=None)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
@@ -121,6 +123,27 @@ def find_source(
         raise ModelError(f"{path} is {sent} and no ONNX file; download the file itself")
     carried = embedded_spec(path) if is_onnx else None
     return SourceModel(path, bundled, carried, weights, published, is_onnx, output)
+
+
+def is_onnx_file(path: Path) -> bool:
+    """Return whether a file is read as an ONNX model: by its content, else by its name.
+
+    Raises:
+        ModelError: it is one that was written as text, or cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise unreadable_model(path, error) from error
+    if head.startswith(b"ir_version:"):
+        raise ModelError(
+            f"{path} is an ONNX model that was written as text; write it as binary: "
+            f"onnx.save(onnx.load({path.name!r}, format='textproto'), 'model.onnx')"
+        )
+    if looks_like_onnx(path):
+        return True
+    return path.suffix.lower() == ".onnx" and not head.startswith(_CHECKPOINTS)
 
 
 def _text_in(path: Path) -> str | None:

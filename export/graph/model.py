@@ -151,7 +151,7 @@ def axis_sizes(value: onnx.ValueInfoProto) -> list[int | None]:
 def network_sizes(
     model: onnx.ModelProto,
 ) -> tuple[int | None, int | None, tuple[int, int] | None]:
-    """Return the number of classes, T and (H, W) of a model; None where the model leaves it open.
+    """Return the number of outputs, T and (H, W) of a model; None where the model leaves it open.
 
     Raises:
         SpecError: the model has more than one input or output.
@@ -168,7 +168,8 @@ def network_sizes(
     elif len(found) == 5 and found[2] == 3:
         t, h, w = found[1], *found[3:]
     size = None if h is None or w is None else (h, w)
-    return result[1] if len(result) > 1 else None, t, size
+    outputs = [each for each in result[1:] if each != 1] or result[1:2]
+    return outputs[0] if len(outputs) == 1 else None, t, size
 
 
 def takes_pixels(model: onnx.ModelProto) -> bool:

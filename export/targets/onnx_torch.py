@@ -124,7 +124,7 @@ def onnx_from_traced(
         raise UsageError(
             f"{traced.name} has no 3-D convolutions and cannot be given any; leave --graph out"
         )
-    adapt(model, spec, batch)
+    adapt(model, spec, batch, layout="NCTHW")
     if graph == "conv2d":
         model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")
     clips = verification_clips(spec)

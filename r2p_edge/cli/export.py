@@ -305,10 +305,10 @@ def _verdict(artifact: Built) -> str:
         if artifact.target.startswith("ascend"):
             advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"
         return f"{kit}, because {lacks}; {advice}"
-    parity = artifact.spec.parity
+    parity, form = artifact.spec.parity, f"{artifact.spec.graph}, " if artifact.spec.graph else ""
     if parity is None:
-        return f"{artifact.spec.graph}, not verified: this machine cannot run it"
+        return f"{form}not verified: this machine cannot run it"
     return (
-        f"{artifact.spec.graph}, largest difference to {parity['reference']} "
+        f"{form}largest difference to {parity['reference']} "
         f"{parity['max_rel']:.1e} of the largest logit, top-1 agreement {parity['top1']:.0%}"
     )
