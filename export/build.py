@@ -225,6 +225,10 @@ def build(
                 raise UsageError("a module is traced with a fixed batch; give a number, or none")
             clips = 1 if batch is None else batch
             traced = trace_factory(factory, contract, batch=clips, output=output)
+            if pixels is None:
+                from r2p_edge.export.graph.settled import require_pixels
+
+                require_pixels(traced.front(contract), contract, str(factory))
         checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
         if pair is not None:
             checks["golden"] = _golden_record(pair, model, contract, scratch, batch, traced)

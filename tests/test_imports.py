@@ -17,8 +17,8 @@ RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
     " frame _optional < artifact preprocess agreement scores _isolated < runtimes video"
     " < live doctor < predictor < compare demo info __init__ < cli < __main__",
-    "export": "checkpoints foreign_files labels packages pixels published < graph presets"
-    " < source verify < contract < doubts targets"
+    "export": "checkpoints foreign_files labels packages pixels published warned < graph presets"
+    " < source verify < onnx_source < contract < doubts targets"
     " < onnx_forms target_checks < build __init__",
     "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"

@@ -20,7 +20,7 @@ except ImportError as error:
 Axes = tuple[frozenset[int], ...]
 """Marks of each axis of a tensor: the axes that it came from."""
 
-LAYERS = frozenset(
+WEIGHTED = frozenset(
     {
         "Conv",
         "ConvInteger",
@@ -46,7 +46,7 @@ LAYERS = frozenset(
 )
 """Operators that multiply by weights."""
 
-CONVOLUTIONS = frozenset({each for each in LAYERS if "Conv" in each})
+CONVOLUTIONS = frozenset({each for each in WEIGHTED if "Conv" in each})
 
 REGROUPING = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 """Operators that leave all numbers in their order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from r2p_edge._optional import missing
-from r2p_edge.export.graph.axes import CONVOLUTIONS, LAYERS, REGROUPING, SAMPLING, Follower
+from r2p_edge.export.graph.axes import CONVOLUTIONS, REGROUPING, SAMPLING, WEIGHTED, Follower
 from r2p_edge.export.graph.model import malformed_is_error
 
 try:
@@ -96,7 +96,7 @@ def class_axis(
     start = {}
     for node in follower.nodes:
         name = node.output[0]
-        if node.op_type not in LAYERS or name not in ends:
+        if node.op_type not in WEIGHTED or name not in ends:
             continue
         shape = follower.shapes.get(name)
         if shape is None or len(node.input) < 2 or node.op_type in _RECURRENT:
@@ -108,7 +108,7 @@ def class_axis(
             frozenset({int(axis == place)}) if size != 1 else frozenset()
             for axis, size in enumerate(shape)
         )
-    marks = follower.marks(start, LAYERS).get(output, ())
+    marks = follower.marks(start, WEIGHTED).get(output, ())
     found = [axis for axis, each in enumerate(marks) if each == {1}]
     return found[0] if len(found) == 1 else None
 
@@ -117,7 +117,7 @@ def _behind_layers(follower: Follower, output: str, derived: set[str]) -> list[o
     """Return the nodes between the last layers and an output, in the order of the graph."""
     wanted, found = {output}, []
     for node in reversed(follower.nodes):
-        if not wanted.intersection(node.output) or node.op_type in LAYERS:
+        if not wanted.intersection(node.output) or node.op_type in WEIGHTED:
             continue
         moved = node.op_type in _MOVING
         if not derived.intersection(node.input):

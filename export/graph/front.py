@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from r2p_edge._optional import missing
-from r2p_edge.export.graph.axes import LAYERS, REGROUPING, SAMPLING, Axes, Follower, results
+from r2p_edge.export.graph.axes import REGROUPING, SAMPLING, WEIGHTED, Axes, Follower, results
 from r2p_edge.export.graph.layout import clip_sizes, input_layout
 from r2p_edge.export.graph.model import attributes, malformed_is_error
 from r2p_edge.spec import ModelSpec
@@ -120,7 +120,7 @@ class _Walk:
             here = [name for name in node.input if name in self._tensors]
             if node.op_type in _ASKING or not (here or names & self._lost):
                 continue
-            if names & behind or (node.op_type in LAYERS and not self._scales_colours(node)):
+            if names & behind or (node.op_type in WEIGHTED and not self._scales_colours(node)):
                 # What is added to the result of a layer is not before the first one.
                 self._ends += [self._tensors[name] for name in here]
                 behind.update(node.output)
@@ -164,7 +164,7 @@ class _Walk:
             raise _UnknownError
         if kind in _ARITHMETIC:
             return [self._computed(node, name, x)]
-        if kind == "BatchNormalization" or kind in LAYERS:
+        if kind == "BatchNormalization" or kind in WEIGHTED:
             return [self._normalised(node, x)]
         if kind == "Clip":
             self._clipped = True
@@ -219,7 +219,7 @@ class _Walk:
         if self._place(x) != 1 or any(v is None or v.size != len(x.channels) for v in values):
             raise _UnknownError
         numbers = [np.asarray(value, float).ravel() for value in values]
-        if node.op_type in LAYERS:
+        if node.op_type in WEIGHTED:
             factor, offset = numbers if len(numbers) == 2 else (numbers[0], np.zeros(1))
             return x.scaled(factor, offset)
         scale, bias, mean, variance = numbers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from r2p_edge.errors import SpecError
-from r2p_edge.export.graph.axes import CONVOLUTIONS, LAYERS, Follower
+from r2p_edge.export.graph.axes import CONVOLUTIONS, WEIGHTED, Follower
 from r2p_edge.export.graph.model import axis_sizes, malformed_is_error, network_input
 from r2p_edge.spec import ModelSpec
 
@@ -118,10 +118,10 @@ def _channel_axis(model: onnx.ModelProto, layout: str, spec: ModelSpec) -> int |
     sizes = {"N": 1, **clip_sizes(spec)}
     follower = Follower(model, [sizes[axis] for axis in layout])
     start = {follower.input: tuple(frozenset({axis}) for axis in range(len(layout)))}
-    marks = follower.marks(start, LAYERS)
+    marks = follower.marks(start, WEIGHTED)
     found = set()
     for node in follower.nodes:
-        if node.op_type in LAYERS and node.input[0] in marks:
+        if node.op_type in WEIGHTED and node.input[0] in marks:
             axes = marks[node.input[0]]
             found.add(axes[1] if node.op_type in CONVOLUTIONS and len(axes) > 1 else None)
     places = found.pop() if len(found) == 1 else None

@@ -14,6 +14,7 @@ from r2p_edge import errors
 from r2p_edge.agreement import agreement
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, ParityError, R2PError
+from r2p_edge.export.graph.front import Front, found_front
 from r2p_edge.export.graph.model import graph_kind
 from r2p_edge.export.targets.program import end_of
 from r2p_edge.export.targets.torch_module.child import MEMORY, run_in_child
@@ -67,6 +68,16 @@ class TracedModule(NamedTuple):
         import onnx
 
         return graph_kind(onnx.load_model_from_string(self.file))
+
+    def front(self, spec: ModelSpec) -> Front | None:
+        """Return what the network makes of its pixels before its first layer; None for nothing.
+
+        Args:
+            spec: the contract that it was traced with.
+        """
+        import onnx
+
+        return found_front(onnx.load_model_from_string(self.file), spec, "NCTHW")
 
 
 def trace_module(
