@@ -20,6 +20,7 @@ except ImportError as error:
 
 _ARITHMETIC = ("Add", "Div", "Mul", "Sub")
 _PICKING = ("Gather", "Slice", "Split")
+_POOLING = ("AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean")
 _ASKING = ("Shape", "Size")  # they look at no number of the tensor
 _FLOATS = (
     onnx.TensorProto.FLOAT,
@@ -171,6 +172,8 @@ class _Walk:
         elif kind == "Cast":
             if attributes(node).get("to") not in _FLOATS:
                 raise _UnknownError
+        elif kind in _POOLING:
+            self._require_colours_apart(node, x)
         elif kind not in (*_PICKING, *SAMPLING, "Transpose", *REGROUPING):
             raise _UnknownError
         axes = follower.after(node, name, x.axes)
@@ -178,6 +181,15 @@ class _Walk:
             raise _UnknownError
         found = self._picked(node, x) if kind in _PICKING else [x] * len(node.output)
         return [each._replace(axes=axes) for each in found]
+
+    def _require_colours_apart(self, node: onnx.NodeProto, x: _Tensor) -> None:
+        """Check that a mean is not taken over colours."""
+        gone: list[int] | range | None = range(2, len(x.axes))
+        if node.op_type == "ReduceMean":
+            gone = self._follower.numbers(node, "axes", 1)
+        place = self._place(x)
+        if gone is None or place in {axis % len(x.axes) for axis in gone}:
+            raise _UnknownError
 
     def _place(self, x: _Tensor) -> int | None:
         """Return the axis of a tensor's colours; None where it has none."""

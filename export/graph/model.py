@@ -190,8 +190,14 @@ def takes_pixels(model: onnx.ModelProto) -> bool:
 def graph_kind(model: onnx.ModelProto) -> Literal["conv3d", "conv2d"] | None:
     """Return the model's `ModelSpec.graph`; None if no convolution has a constant weight."""
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    found = {ranks[node.input[1]] for node in convolutions if node.input[1] in ranks}
+    for node in model.graph.node:  # weights of int8, behind the nodes that make them floats
+        if node.op_type in ("DequantizeLinear", "QuantizeLinear") and node.input[0] in ranks:
+            ranks[node.output[0]] = ranks[node.input[0]]
+    places = {"Conv": 1, "QLinearConv": 3}
+    weights = [
+        node.input[places[node.op_type]] for node in model.graph.node if node.op_type in places
+    ]
+    found = {ranks[name] for name in weights if name in ranks}
     if not found:
         return None
     return "conv3d" if 5 in found else "conv2d"

@@ -5,10 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from models import brightness_model
 from requirements import needs
 
 from r2p_edge.errors import ModelError, UsageError
-from r2p_edge.export.source import find_source
+from r2p_edge.export.source import facts_of, find_source
 
 NAMED = [
     ("model.tflite", b"\x1c\0\0\0TFL3" + bytes(16), "a TensorFlow Lite model", "tf2onnx"),
@@ -96,3 +97,27 @@ def test_an_onnx_model_of_any_name(tmp_path, small_checkpoint):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ModelError, match="a TensorFlow graph or a damaged ONNX file"):
         find_source(path)
+
+
+@needs("torch")
+@needs("safetensors")
+def test_a_checkpoint_that_is_named_onnx_is_read_by_its_content(small_checkpoint, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    path = tmp_path / "renamed.onnx"
+    torch.save(load_file(small_checkpoint), path)
+    source = find_source(path)
+    assert not source.onnx
+    assert facts_of(source).classes == 7
+
+
+@needs("onnx")
+def test_an_onnx_model_that_was_written_as_text(tmp_path):
+    import onnx
+
+    path = brightness_model(tmp_path / "model.onnx")
+    for name in ("model.onnxtxt", "text.onnx"):
+        onnx.save(onnx.load(path), tmp_path / name, format="textproto")
+        with pytest.raises(ModelError, match=r"written as text; write it as binary: onnx\.save"):
+            find_source(tmp_path / name)

@@ -149,8 +149,10 @@ def test_what_is_settled_and_what_is_asked():
         ((("Sub", ["_", "a"], {}),), {"a": np.ones((3, 4, 32, 32))}, ("Sub",)),
         ((("Cast", ["_"], {"to": 2}), ("Cast", ["_"], {"to": 1})), {}, ("Cast",)),
         ((("MatMul", ["_", "a"], {}),), {"a": np.ones((32, 32))}, None),
+        ((("ReduceMean", ["_"], {"axes": [2]}),), {}, None),
+        ((("ReduceMean", ["_"], {"axes": [1]}),), {}, ("ReduceMean",)),
     ],
-    ids=["relu", "product", "frames", "mean image", "whole numbers", "a layer"],
+    ids=["relu", "product", "frames", "mean image", "ints", "a layer", "mean of frames", "grey"],
 )
 def test_arithmetic_that_is_no_normalisation_is_told(nodes, constants, operators):
     from r2p_edge.export.graph.front import found_front

@@ -122,6 +122,17 @@ def test_every_form_and_target_of_a_module(work):
     assert np.abs(have - want).max() <= 1e-4 * np.abs(want).max()
 
 
+def test_a_module_that_normalises_by_itself(work):
+    code = (
+        (work / "net.py").read_text().replace("self.backbone(clips)", "self.backbone(clips / 255)")
+    )
+    (work / "net.py").write_text(code)
+    with pytest.raises(UsageError, match=r"begins with \(x - 0\) / 255, .* --pixels unit"):
+        exported(module="net.py:made", weights="none")
+    (built,) = exported(module="net.py:made", weights="none", pixels="raw")
+    assert built.spec.scale == 1.0
+
+
 def test_a_module_that_comes_with_its_weights(work):
     (built,) = exported(module="net.py:made", weights="none")
     assert built.path.name == "test-fp32.onnx"
