@@ -237,16 +237,19 @@ def keep_output(model: onnx.ModelProto, name: str) -> None:
     outputs.extend(chosen)
 
 
-_ONE = "export it with one {kind}, from a module around it that makes the rest (--module)"
+_ONE = (
+    "export it from a module around it that takes one clip and makes the other inputs of it "
+    "(--module)"
+)
 
 
 def _only(values: Iterable[onnx.ValueInfoProto], kind: str) -> onnx.ValueInfoProto:
     values = list(values)
     if len(values) != 1:
-        choose = " with --output NAME" if kind == "output" and values else ""
+        way = "choose one with --output NAME" if kind == "output" else _ONE
         raise SpecError(
             f"the model has {len(values)} {kind}s ({_listed(values)}), expected 1; "
-            + (f"choose one{choose}" if choose else _ONE.format(kind=kind))
+            + (way if values else f"export it with its {kind}")
         )
     return values[0]
 

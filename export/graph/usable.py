@@ -190,8 +190,8 @@ def _require_scores(model: onnx.ModelProto) -> None:
     found = [chosen_classes(model, name) for name in outputs]
     if outputs and all(found):
         raise SpecError(
-            f"the model's {' and '.join(outputs)} are made by {found[0]}, the best classes and not "
-            f"a score for each class; export the network without its {found[0]}"
+            f"the model ends in {found[0]} ({', '.join(outputs)}), which gives the best classes "
+            f"and not a score for each class; export the network without its {found[0]}"
         )
     value = network_output(model)
     sizes, taken = axis_sizes(value), axis_sizes(network_input(model))

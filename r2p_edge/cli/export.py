@@ -290,7 +290,7 @@ def show(built: list[Built]) -> None:
 
 
 def _verdict(artifact: Built) -> str:
-    """Return the form of an artifact, if it has one, and how it was verified, or why it is a kit."""
+    """Return an artifact's form and how it was verified, or why it is a kit."""
     if artifact.status == "kit":
         fits = (artifact.spec.target or {}).get("fits")
         kit = f"kit for {fits}" if fits else "kit"

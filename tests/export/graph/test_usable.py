@@ -75,14 +75,14 @@ def test_clips(shape):
 @pytest.mark.parametrize(
     ("nodes", "outputs", "answers", "text"),
     [
-        ([("ArgMax", ["_"], {"axis": 1})], ("y",), None, "y are made by ArgMax, .* without its A"),
+        ([("ArgMax", ["_"], {"axis": 1})], ("y",), None, "ends in ArgMax .y., .* without its A"),
         (
             [
                 ("TopK", ["_", "k"], {}),
             ],
             ("y", "ids"),
             None,
-            "y and ids are made by TopK",
+            "ends in TopK .y, ids., which gives the best",
         ),
         ((), ("y",), (1, 5, 8, 56, 56), "y is .* a map of each picture as of a segmentation"),
         ((), ("y",), (1, 5, 28, 28), None),
