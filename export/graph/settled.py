@@ -47,9 +47,10 @@ def require_pixels(front: Front | None, spec: ModelSpec, where: str) -> None:
     """
     if front is None or _takes_plain(spec):
         return
+    how = "which may be a normalisation" if front.unknown else "as if it normalised by itself"
     raise UsageError(
-        f"{where} {_begins(front)}, as if it normalised by itself, and the spec normalises with "
-        f"mean {_numbers(spec.mean)} and std {_numbers(spec.std)}; say what the network takes: "
+        f"{where} {_begins(front)}, {how}, and the spec normalises with mean "
+        f"{_numbers(spec.mean)} and std {_numbers(spec.std)}; say what the network takes: "
         "--pixels unit (0 to 1), raw (0 to 255) or normalized (both are meant)"
     )
 
