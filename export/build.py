@@ -14,7 +14,7 @@ from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import check_labels, contract_of
+from r2p_edge.export.contract import WAYS_TO_SAY, check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.module_source import factory_of, named_after, traced_source
 from r2p_edge.export.onnx_forms import OnnxForms
@@ -31,6 +31,7 @@ from r2p_edge.export.target_checks import (
 from r2p_edge.export.targets.base import Built, Calibrator, TargetOptions
 from r2p_edge.export.targets.table import target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
+from r2p_edge.export.warned import warnings_of
 from r2p_edge.spec import ModelSpec, OutputKind
 
 if TYPE_CHECKING:  # it brings in onnx
@@ -182,10 +183,7 @@ def build(
     else:
         model = SourceModel(named_after(factory, source), False, None, weights)
         if preset is None and spec is None:
-            raise UsageError(
-                f"{factory} does not say how it was trained; give --preset of "
-                f"{', '.join(PRESETS)} with --labels, or --spec"
-            )
+            raise UsageError(f"{factory} does not say how it was trained; give {WAYS_TO_SAY}")
     pair = None if golden is None else read_golden(golden)
     calibrator = _calibrator(model, precision, calibration)
     facts = None if factory is not None else facts_of(model)
@@ -212,12 +210,13 @@ def build(
     doubts = doubts_of(
         facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
     )
-    if doubts and strict:
-        raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")
+    if model.onnx and model.carried is None:
+        doubts = [*doubts, *warnings_of(contract)]
+    _check_strict(doubts, strict)
     with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
         traced = None
         if factory is not None:
-            contract, traced = traced_source(
+            traced, contract, doubt = traced_source(
                 factory,
                 contract,
                 pixels=pixels,
@@ -226,6 +225,9 @@ def build(
                 output=output,
                 progress=progress,
             )
+            if doubt is not None:
+                doubts = [*doubts, doubt]
+                _check_strict(doubts, strict)
         checks: dict[str, Any] = {"warnings": doubts} if doubts else {}
         if pair is not None:
             checks["golden"] = _golden_record(pair, model, contract, scratch, batch, traced)
@@ -265,6 +267,11 @@ def build(
         if report.failed and not (keep_going and report.built):
             raise report.failed[0].error
         return report
+
+
+def _check_strict(doubts: Sequence[str], strict: bool) -> None:
+    if doubts and strict:
+        raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")
 
 
 def _golden_record(

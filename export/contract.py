@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge.errors import SpecError, UsageError
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.pixels import Pixels, pixels_taken
-from r2p_edge.export.presets import PRESETS, fitting_presets, preset, presets_of
+from r2p_edge.export.presets import fitting_presets, preset, presets_of
 from r2p_edge.export.source import BUNDLED, SourceModel, WeightsFacts, is_bundled
+from r2p_edge.export.warned import warned
 from r2p_edge.spec import InputSpec, ModelSpec, OutputKind, OutputSpec
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:  # it brings in onnx
+    from r2p_edge.export.onnx_source import OnnxSource
+
+_FEW = 4  # presets in a message
+WAYS_TO_SAY = "--preset NAME (r2p-edge export --help lists them) with --labels FILE, or --spec FILE"
+"""Options that say how a model was trained, for a message."""
 
 _MAX_NAME = 100  # characters; what is appended to it still fits into any file name
 
@@ -35,7 +40,7 @@ def contract_of(
     output_kind: OutputKind | None = None,
     pixels: Pixels | None = None,
 ) -> ModelSpec:
-    """Return the spec that the artifacts of a model are to have.
+    """Return the spec that the artifacts of a model are to have, with warnings in its `checks`.
 
     Args:
         source, facts: the model, and what it says; published weights bring preset and frames.
@@ -55,22 +60,33 @@ def contract_of(
         preset_name = preset_name or source.published.preset
         if clip.get("frames") is None:
             clip = {**clip, "frames": source.published.frames}
+    onnx = _onnx_source(source)
+    if onnx is not None and output_kind is None and spec is None and labels is None:
+        onnx.kind(None)  # what has to be asked, before the recipe is
     names = None if labels is None else read_labels(labels)
     own = None if facts is None else facts.own_labels
-    contract = _chosen(source, facts, preset_name, spec, names or own)
+    contract = _chosen(source, facts, onnx, preset_name, spec, names or own)
     if facts is not None and preset_name is not None:
         contract = with_carried(contract, facts)
     contract = _changed(contract, clip, size, input)
     if names is not None:
         contract = contract.replace(labels=names)
     if spec is None and output_kind is None:
-        output_kind = _presumed_kind(source, contract)
+        output_kind = _presumed_kind(source, onnx, contract)
     if output_kind is not None:
         contract = contract.replace(output=OutputSpec(contract.output.name, output_kind))
-    contract = _with_pixels(source, contract, pixels, given=spec is not None)
+    warnings: list[str | None] = []
+    if onnx is None:
+        contract = pixels_taken(contract, pixels)
+    else:
+        contract, doubt = onnx.pixels(contract, pixels, given=spec is not None)
+        warnings = [doubt, onnx.mean_doubt(contract)]
+        if output_kind is None:
+            warnings.append(onnx.kind_doubt(contract))
     carried = source.carried
     if carried is None or contract.replace(input=carried.input) != carried:
         contract = contract.replace(checks=None)  # which are about another contract
+    contract = warned(contract, [each for each in warnings if each is not None])
     if name is None and spec is None and not source.bundled:
         name = source.path.stem if source.carried is None else source.carried.name
     return contract.replace(name=_file_name(contract.name if name is None else name))
@@ -122,6 +138,7 @@ def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpe
 def _chosen(
     source: SourceModel,
     facts: WeightsFacts | None,
+    onnx: OnnxSource | None,
     preset_name: str | None,
     spec: ModelSpec | str | Path | None,
     labels: Sequence[str] | None,
@@ -139,45 +156,39 @@ def _chosen(
         return preset(preset_name).spec(name=preset_name, labels=labels)
     if source.carried is not None:
         return source.carried
-    raise UsageError(f"{source.path} {_advice(source, facts)}")
+    raise UsageError(f"{source.path} {_advice(source, facts, onnx)}")
 
 
-def _presumed_kind(source: SourceModel, contract: ModelSpec) -> OutputKind:
+def _onnx_source(source: SourceModel) -> OnnxSource | None:
+    """Return the ONNX model of someone else that a source is; None for another source."""
+    if not source.onnx or source.carried is not None:
+        return None
+    from r2p_edge.export.onnx_source import OnnxSource
+
+    return OnnxSource(source)
+
+
+def _presumed_kind(source: SourceModel, onnx: OnnxSource | None, contract: ModelSpec) -> OutputKind:
     """Return the kind of a model's outputs where the caller does not say it."""
     if source.carried is not None:
         return source.carried.output.kind
-    found = None
-    if source.onnx:
-        from r2p_edge.export.graph.foreign import found_kind
-        from r2p_edge.export.graph.model import load_onnx, network_output
-
-        model = load_onnx(source.path)
-        found = found_kind(model, source.output or network_output(model).name)
+    found = None if onnx is None else onnx.kind(len(contract.labels))
     if len(contract.labels) == 1 and found != "sigmoid":
         return "values"  # a single class would always have 100 %
     return found or contract.output.kind
 
 
-def _advice(source: SourceModel, facts: WeightsFacts | None) -> str:
+def _advice(source: SourceModel, facts: WeightsFacts | None, onnx: OnnxSource | None) -> str:
     """Return how many classes a model has, and which presets may be its own."""
-    if facts is None:
-        from r2p_edge.export.graph.model import keep_output, load_onnx, network_sizes
-
-        model = load_onnx(source.path)
-        if source.output is not None:
-            keep_output(model, source.output)
-        classes, frames, size = network_sizes(model)
-        fitting = fitting_presets(classes, frames=frames, size=size) if classes else list(PRESETS)
-        return (
-            f"has {classes or 'an open number of'} classes but does not say how it was trained; "
-            "give --preset"
-            + (
-                f" ({', '.join(fitting)} fit)"
-                if fitting
-                else f" of {', '.join(PRESETS)} with --labels"
-            )
-            + " or --spec"
-        )
+    untold = "does not say how it was trained"
+    if onnx is not None:
+        outputs, frames, size = onnx.sizes
+        fitting = fitting_presets(outputs, frames=frames, size=size) if outputs else []
+        has = f"has {outputs or 'an open number of'} outputs"
+        if 0 < len(fitting) <= _FEW:
+            return f"{has} and {untold}; give --preset {' or '.join(fitting)}, or --spec FILE"
+        return f"{has} and {untold}; give {WAYS_TO_SAY}"
+    assert facts is not None
     text = f"has {facts.classes} classes and the names of {facts.family}'s networks, but does not "
     text += "say how it was trained; give "
     own = presets_of(facts.family)
@@ -200,35 +211,6 @@ def with_carried(contract: ModelSpec, facts: WeightsFacts) -> ModelSpec:
     if carried.mean is not None and carried.std is not None:
         contract = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
     return contract
-
-
-def _with_pixels(
-    source: SourceModel, contract: ModelSpec, pixels: Pixels | None, *, given: bool
-) -> ModelSpec:
-    """Return the contract with what the network takes, so that nothing is normalised twice.
-
-    Args:
-        source: the model.
-        contract: its contract so far.
-        pixels: the caller's word.
-        given: the caller gave the whole spec, which is not changed.
-
-    Raises:
-        UsageError: the caller has to say it.
-    """
-    if pixels is not None:
-        return pixels_taken(contract, pixels)
-    if not source.onnx or source.carried is not None:
-        return contract
-    from r2p_edge.export.graph.front import decided_pixels, found_front
-    from r2p_edge.export.graph.model import load_onnx, takes_pixels
-
-    model = load_onnx(source.path)
-    if takes_pixels(model):
-        return contract
-    return pixels_taken(
-        contract, decided_pixels(found_front(model), contract, source.path.name, given=given)
-    )
 
 
 def _changed(

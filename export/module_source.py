@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge.errors import UsageError
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.pixels import Pixels, pixels_taken
+from r2p_edge.export.pixels import Pixels
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:  # they bring in onnx
@@ -52,8 +52,8 @@ def traced_source(
     batch: int | Literal["dynamic"] | None,
     output: str | None,
     progress: Callable[[str], None] | None,
-) -> tuple[ModelSpec, TracedModule]:
-    """Trace a module; return it, and its contract with what the network takes.
+) -> tuple[TracedModule, ModelSpec, str | None]:
+    """Trace a module; return it, its contract with what the network takes, and a warning.
 
     Args:
         factory: of the module.
@@ -69,7 +69,7 @@ def traced_source(
             has to say what it takes.
         R2PError: the module cannot be traced; see `trace_factory`.
     """
-    from r2p_edge.export.graph.front import decided_pixels
+    from r2p_edge.export.graph.settled import with_settled_pixels
     from r2p_edge.export.targets.torch_module.factory import trace_factory
 
     if batch == "dynamic":
@@ -79,9 +79,9 @@ def traced_source(
     clips = 1 if batch is None else batch
     traced = trace_factory(factory, contract, batch=clips, output=output)
     if pixels is not None:
-        return contract, traced
-    taken = decided_pixels(traced.front(), contract, traced.name, given=given)
-    if taken == "normalized":
-        return contract, traced
-    contract = pixels_taken(contract, taken)
-    return contract, trace_factory(factory, contract, batch=clips, output=output)
+        return traced, contract, None
+    front = traced.front(contract)
+    taken, doubt = with_settled_pixels(front, contract, traced.name, given=given)
+    if taken != contract:
+        traced = trace_factory(factory, taken, batch=clips, output=output)
+    return traced, taken, doubt

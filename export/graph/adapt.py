@@ -63,6 +63,8 @@ def adapt(
     batch: Batch | None = None,
     *,
     shape: Sequence[int] | None = None,
+    layout: str | None = None,
+    shown: int | None = None,
 ) -> None:
     """Give the model the input and output of `spec`, in place.
 
@@ -76,6 +78,8 @@ def adapt(
         batch: size of the batch axis; by default the model's own, or 1 if that is open. "dynamic"
             leaves it open.
         shape: of the model's output for N clips, as it was seen; by default as the model says.
+        layout: axes of the model's input; by default those of `input_layout`.
+        shown: axis of the output's classes, where the graph shows it.
 
     Raises:
         SpecError: the model has more than one input or output, or shapes other than the spec's.
@@ -83,7 +87,7 @@ def adapt(
     """
     graph = model.graph
     source, result = network_input(model), network_output(model)
-    pixels, layout = takes_pixels(model), input_layout(model, spec)
+    pixels, layout = takes_pixels(model), layout or input_layout(model, spec)
     if pixels and spec.input.dtype != "uint8":
         raise SpecError(
             f"the model takes uint8 but the spec's input is {spec.input.dtype}; "
@@ -93,7 +97,7 @@ def adapt(
     front, back = GraphBuilder(), GraphBuilder()
     kind = source.type.tensor_type.elem_type
     end = _add_front(front, spec, size, layout, kind)
-    last = _add_back(back, result, spec, opset(model), size, shape)
+    last = _add_back(back, result, spec, opset(model), size, shape, shown)
     # The spec's own names are free for the model's ends, all others for what stands around it.
     names = {source.name: end, result.name: spec.output.name if last == result.name else RAW}
     taken = (front.names | back.names | {spec.output.name, RAW}) - set(names)
@@ -132,6 +136,7 @@ def _add_back(
     version: int,
     batch: Batch,
     shape: Sequence[int] | None,
+    shown: int | None,
 ) -> str:
     """Add what stands behind a model; return the last tensor, the model's own if nothing does."""
     classes = len(spec.labels)
@@ -141,7 +146,7 @@ def _add_back(
         shape = [classes if i == 1 and n is None else n or 0 for i, n in enumerate(declared)]
         if not declared:
             shape = [0, classes]
-    axes = class_axes(shape, classes)
+    axes = class_axes(shape, classes, shown)
     if axes is None:
         raise SpecError(class_misfit(result.name, declared or shape, classes))
     if len(shape) < 2 and classes > 1 and batch != 1:

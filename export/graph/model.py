@@ -151,7 +151,7 @@ def axis_sizes(value: onnx.ValueInfoProto) -> list[int | None]:
 def network_sizes(
     model: onnx.ModelProto,
 ) -> tuple[int | None, int | None, tuple[int, int] | None]:
-    """Return the number of classes, T and (H, W) of a model; None where the model leaves it open.
+    """Return the number of outputs, T and (H, W) of a model; None where the model leaves it open.
 
     Raises:
         SpecError: the model has more than one input or output.
@@ -168,7 +168,8 @@ def network_sizes(
     elif len(found) == 5 and found[2] == 3:
         t, h, w = found[1], *found[3:]
     size = None if h is None or w is None else (h, w)
-    return result[1] if len(result) > 1 else None, t, size
+    outputs = [each for each in result[1:] if each != 1] or result[1:2]
+    return outputs[0] if len(outputs) == 1 else None, t, size
 
 
 def takes_pixels(model: onnx.ModelProto) -> bool:
@@ -189,8 +190,14 @@ def takes_pixels(model: onnx.ModelProto) -> bool:
 def graph_kind(model: onnx.ModelProto) -> Literal["conv3d", "conv2d"] | None:
     """Return the model's `ModelSpec.graph`; None if no convolution has a constant weight."""
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    found = {ranks[node.input[1]] for node in convolutions if node.input[1] in ranks}
+    for node in model.graph.node:  # weights of int8, behind the nodes that make them floats
+        if node.op_type in ("DequantizeLinear", "QuantizeLinear") and node.input[0] in ranks:
+            ranks[node.output[0]] = ranks[node.input[0]]
+    places = {"Conv": 1, "QLinearConv": 3}
+    weights = [
+        node.input[places[node.op_type]] for node in model.graph.node if node.op_type in places
+    ]
+    found = {ranks[name] for name in weights if name in ranks}
     if not found:
         return None
     return "conv3d" if 5 in found else "conv2d"
@@ -230,16 +237,19 @@ def keep_output(model: onnx.ModelProto, name: str) -> None:
     outputs.extend(chosen)
 
 
-_ONE = "export it with one {kind}, from a module around it that makes the rest (--module)"
+_ONE = (
+    "export it from a module around it that takes one clip and makes the other inputs of it "
+    "(--module)"
+)
 
 
 def _only(values: Iterable[onnx.ValueInfoProto], kind: str) -> onnx.ValueInfoProto:
     values = list(values)
     if len(values) != 1:
-        choose = " with --output NAME" if kind == "output" and values else ""
+        way = "choose one with --output NAME" if kind == "output" else _ONE
         raise SpecError(
             f"the model has {len(values)} {kind}s ({_listed(values)}), expected 1; "
-            + (f"choose one{choose}" if choose else _ONE.format(kind=kind))
+            + (way if values else f"export it with its {kind}")
         )
     return values[0]
 

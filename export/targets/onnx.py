@@ -19,6 +19,7 @@ from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.graph.adapt import adapt, check_normalisation
 from r2p_edge.export.graph.builder import DYNAMIC, Batch, check_batch, embed_spec
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
+from r2p_edge.export.graph.ends import class_axis
 from r2p_edge.export.graph.foreign import (
     check_kind,
     check_scores,
@@ -26,8 +27,8 @@ from r2p_edge.export.graph.foreign import (
     require_evaluation_mode,
     source_precision,
 )
-from r2p_edge.export.graph.front import found_front, require_pixels
-from r2p_edge.export.graph.layout import by_class, input_layout
+from r2p_edge.export.graph.front import found_front
+from r2p_edge.export.graph.layout import by_class, clip_sizes, input_layout, mean_doubt
 from r2p_edge.export.graph.model import (
     INPUT_DTYPES,
     graph_kind,
@@ -39,6 +40,7 @@ from r2p_edge.export.graph.model import (
 )
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
+from r2p_edge.export.graph.settled import require_pixels
 from r2p_edge.export.graph.static import drop_unused
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.pixels import Pixels, pixels_taken
@@ -48,6 +50,7 @@ from r2p_edge.export.verify.foreign_run import foreign_input, foreign_outputs
 from r2p_edge.export.verify.parity import verify_onnx
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
 from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
+from r2p_edge.export.warned import warned, warnings_of
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -239,21 +242,22 @@ def onnx_from_onnx(
         if (precision := source_precision(model)) != "fp32":
             spec = spec.replace(precision=precision)
         spec = pixels_taken(spec, pixels)
-        if pixels is None and not own_pixels:
-            require_pixels(found_front(model), spec, source.name)
-    layout, result = input_layout(model, spec), network_output(model).name
+    layout = input_layout(model, spec, None if carried is None else carried.input.layout)
+    if carried is None and pixels is None and not own_pixels:
+        require_pixels(found_front(model, spec, layout), spec, source.name)
+    result = network_output(model).name
     check_kind(spec, found_kind(model, result))
     clips = verification_clips(spec)
     dtype = INPUT_DTYPES[network_input(model).type.tensor_type.elem_type]
     answers, shape = foreign_outputs(source, foreign_input(clips, spec, layout, dtype), result)
-    logits = by_class(answers, len(spec.labels), result)
-    if answers.size > logits.size:
-        _log.warning(
-            "%s answers (N, %s); the artifact answers the mean for each class",
-            source.name,
-            ", ".join(map(str, answers.shape[1:])),
-        )
-    adapt(model, spec, batch, shape=shape)
+    sizes = {"N": 1, **clip_sizes(spec)}
+    shown = class_axis(model, result, [sizes[axis] for axis in layout])
+    logits = by_class(answers, len(spec.labels), result, shown)
+    doubt = mean_doubt(source.name, answers.shape, len(spec.labels))
+    if doubt is not None and doubt not in warnings_of(spec):  # else `build` has told it
+        _log.warning("%s", doubt)
+        spec = warned(spec, [doubt])
+    adapt(model, spec, batch, shape=shape, layout=layout, shown=shown)
     if graph == "conv2d":
         model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")
     return write_verified(model, spec, path, clips, logits, "onnx")

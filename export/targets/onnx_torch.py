@@ -13,8 +13,8 @@ from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.graph.adapt import adapt
 from r2p_edge.export.graph.builder import check_batch
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
-from r2p_edge.export.graph.front import require_pixels
 from r2p_edge.export.graph.model import graph_kind
+from r2p_edge.export.graph.settled import require_pixels
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.pixels import Pixels, pixels_taken
 from r2p_edge.export.targets.base import fresh_spec
@@ -91,7 +91,7 @@ def onnx_from_torch(
     spec = pixels_taken(spec, pixels)
     traced = trace_module(lambda: module, spec, batch=batch, output=output)
     if pixels is None:
-        require_pixels(traced.front(), spec, traced.name)
+        require_pixels(traced.front(spec), spec, traced.name)
     return onnx_from_traced(traced, spec, path, batch=batch)
 
 
@@ -133,7 +133,7 @@ def onnx_from_traced(
         raise UsageError(
             f"{traced.name} has no 3-D convolutions and cannot be given any; leave --graph out"
         )
-    adapt(model, spec, batch)
+    adapt(model, spec, batch, layout="NCTHW")
     if graph == "conv2d":
         model, spec = conv2d_from_conv3d(model), spec.replace(graph="conv2d")
     clips = verification_clips(spec)

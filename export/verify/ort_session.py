@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +41,19 @@ def open_session(model: bytes | str | Path, *, probe: bool = False) -> onnxrunti
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's exceptions have no common public base
         name = "the model" if probe or isinstance(model, bytes) else model
-        way = "check it with onnx.checker"
-        if "is not a registered function/op" in str(error):
+        text = str(error)
+        reason, way = _first_line(error), "check it with onnx.checker"
+        if "is not a registered function/op" in text:
             way = "export it from its framework with ONNX's own operators alone"
-        raise ModelError(
-            f"ONNX Runtime cannot load {name} ({_first_line(error)}); {way}"
-        ) from error
+        elif newer := _NEWER.search(text):
+            reason = f"its {newer[1] or 'opset'} {newer[2] or newer[3]} is newer than release "
+            reason += f"{onnxruntime.__version__} reads"
+            way = "export it with an older opset (opset_version=17), or upgrade onnxruntime"
+        raise ModelError(f"ONNX Runtime cannot load {name} ({reason}); {way}") from error
+
+
+# As ONNX Runtime says that a model is newer than itself.
+_NEWER = re.compile(r"model (IR version): (\d+)|[Oo]pset (\d+) is under development")
 
 
 def run_session(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> np.ndarray:

@@ -298,12 +298,12 @@ def show(built: list[Built]) -> None:
     """Print the artifacts for people."""
     for artifact in built:
         target, precision = artifact.target, artifact.spec.precision
-        print(f"{artifact.path}: {target} {precision} {_verdict(artifact)}")
+        print(f"{artifact.path}: {target} {precision}{_verdict(artifact)}")
         print_int8_rows(artifact.spec)
 
 
 def _verdict(artifact: Built) -> str:
-    """Return how an artifact was verified, or why it is a kit."""
+    """Return an artifact's form and how it was verified, or why it is a kit."""
     if artifact.status == "kit":
         fits = (artifact.spec.target or {}).get("fits")
         kit = f"kit for {fits}" if fits else "kit"
@@ -317,11 +317,11 @@ def _verdict(artifact: Built) -> str:
         advice = "copy the folder to where it is, and run build.py there"
         if artifact.target.startswith("ascend"):
             advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"
-        return f"{kit}, because {lacks}; {advice}"
-    parity = artifact.spec.parity
+        return f" {kit}, because {lacks}; {advice}"
+    parity, form = artifact.spec.parity, f" {artifact.spec.graph}" if artifact.spec.graph else ""
     if parity is None:
-        return f"{artifact.spec.graph}, not verified: this machine cannot run it"
+        return f"{form}, not verified: this machine cannot run it"
     return (
-        f"{artifact.spec.graph}, largest difference to {parity['reference']} "
+        f"{form}, largest difference to {parity['reference']} "
         f"{parity['max_rel']:.1e} of the largest logit, top-1 agreement {parity['top1']:.0%}"
     )

@@ -50,7 +50,7 @@ def test_what_says_how_a_model_was_trained(small_checkpoint, tmp_path):
     with pytest.raises(UsageError, match="both a preset and a spec were given"):
         contract(small_checkpoint, preset_name="motion", spec=SPEC)
     bare = brightness_model(tmp_path / "bare.onnx", embed=False)
-    with pytest.raises(UsageError, match="has 4 classes but does not say how it was trained"):
+    with pytest.raises(UsageError, match="has 4 outputs and does not say how it was trained"):
         contract(bare)
 
 

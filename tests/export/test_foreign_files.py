@@ -123,3 +123,15 @@ def test_an_onnx_model_of_any_name(tmp_path, small_checkpoint):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ModelError, match="a TensorFlow graph or a damaged ONNX file"):
         find_source(path)
+
+
+@needs("onnx")
+def test_an_onnx_model_that_was_written_as_text(tmp_path):
+    import onnx
+    from models import brightness_model
+
+    path = brightness_model(tmp_path / "model.onnx")
+    for name in ("model.onnxtxt", "text.onnx"):
+        onnx.save(onnx.load(path), tmp_path / name, format="textproto")
+        with pytest.raises(ModelError, match=r"an ONNX model as text; .*onnx\.save"):
+            find_source(tmp_path / name)

@@ -103,24 +103,28 @@ def _model(path: Path) -> None:
 
 
 def _onnx_source(path: Path) -> None:
+    from r2p_edge.export.graph.ends import class_axis, odd_end
     from r2p_edge.export.graph.foreign import (
         found_kind,
         require_evaluation_mode,
         source_precision,
     )
     from r2p_edge.export.graph.front import found_front
-    from r2p_edge.export.graph.layout import input_layout
     from r2p_edge.export.graph.model import load_onnx, network_output, network_sizes
     from r2p_edge.export.graph.operators import check_ops
+    from r2p_edge.export.graph.usable import require_usable
 
     _model(path)
     model = load_onnx(path)
     network_sizes(model)
     require_evaluation_mode(model)
     source_precision(model)
-    found_front(model)
+    found_front(model, spec_of_brightness())
     found_kind(model, network_output(model).name)
-    input_layout(model, spec_of_brightness())
+    output = network_output(model).name
+    odd_end(model, output)
+    class_axis(model, output)
+    require_usable(model)
     check_ops(model, "tensorrt11")
 
 

@@ -69,11 +69,15 @@ class TracedModule(NamedTuple):
 
         return graph_kind(onnx.load_model_from_string(self.file))
 
-    def front(self) -> Front | None:
-        """Return what the network does with its input before its first layer."""
+    def front(self, spec: ModelSpec) -> Front | None:
+        """Return what the network makes of its pixels before its first layer; None for nothing.
+
+        Args:
+            spec: the contract that it was traced with.
+        """
         import onnx
 
-        return found_front(onnx.load_model_from_string(self.file))
+        return found_front(onnx.load_model_from_string(self.file), spec, "NCTHW")
 
 
 def trace_module(

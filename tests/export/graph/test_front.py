@@ -23,7 +23,7 @@ def model(*nodes, **constants):
     made.append(helper.make_node("Conv", [name, "w"], ["y"]))
     constants["w"] = np.ones((2, 3, 1, 1, 1), np.float32)
     tensors = [
-        numpy_helper.from_array(np.asarray(value, np.float32), name)
+        numpy_helper.from_array(np.asarray(value, TYPES.get(name, np.float32)), name)
         for name, value in constants.items()
     ]
     ends = [
@@ -40,6 +40,17 @@ def channels(values):
 
 SUB_DIV = (("Sub", ["_", "mean"], {}), ("Div", ["_", "std"], {}))
 CONSTANTS = {"mean": channels(MEAN), "std": channels(STD)}
+FLIP = ("Gather", ["_", "bgr"], {"axis": 1})
+PAD = ("Pad", ["_", "edges"], {})
+PLACES = {
+    "bgr": [2, 1, 0],
+    "edges": [0, 0, 0, 1, 0, 0, 0, 0, 1, 0],
+    "one": [1],
+    "last": [-1],
+    "h": [3],
+}
+HALF = {"half": [1, 1, 1, 0.5, 0.5]}
+TYPES = dict.fromkeys(PLACES, np.int64)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +62,9 @@ CONSTANTS = {"mean": channels(MEAN), "std": channels(STD)}
                 ("Mul", ["a", "_"], {}),
                 ("Transpose", ["_"], {"perm": [0, 2, 1, 3, 4]}),
                 ("Add", ["_", "b"], {}),
+                ("Transpose", ["_"], {"perm": [0, 2, 1, 3, 4]}),
             ),
-            {"a": 1 / STD, "b": -MEAN / STD},
+            {"a": channels(1 / STD), "b": np.reshape(-MEAN / STD, (3, 1, 1))},
             1 / STD,
             -MEAN / STD,
         ),
@@ -72,15 +84,30 @@ CONSTANTS = {"mean": channels(MEAN), "std": channels(STD)}
         ),
         ((), {}, None, None),
         ((("Mul", ["_", "a"], {}),), {"a": 1}, None, None),
-        # What follows another layer, and what is no constant, is not normalisation.
-        ((("Relu", ["_"], {}), *SUB_DIV), CONSTANTS, None, None),
-        ((("Mul", ["_", "x"], {}),), {}, None, None),
+        # Numbers that only move are no normalisation, whatever their order is then.
+        ((FLIP,), PLACES, None, None),
+        ((PAD, ("Slice", ["_", "one", "last", "h"], {})), PLACES, None, None),
+        # They do not hide one.
+        ((FLIP, *SUB_DIV), {**CONSTANTS, **PLACES}, 1 / STD[::-1], -(MEAN / STD)[::-1]),
+        ((PAD, *SUB_DIV), {**CONSTANTS, **PLACES}, 1 / STD, -MEAN / STD),
+        (
+            (("Resize", ["_", "", "half"], {}), *SUB_DIV),
+            {**CONSTANTS, **PLACES},
+            1 / STD,
+            -MEAN / STD,
+        ),
+        (
+            (("Conv", ["_", "each", "b"], {"group": 3}),),
+            {"each": np.reshape(1 / STD, (3, 1, 1, 1, 1)), "b": -MEAN / STD},
+            1 / STD,
+            -MEAN / STD,
+        ),
     ],
 )
 def test_what_a_model_begins_with(nodes, constants, factor, offset):
     from r2p_edge.export.graph.front import found_front
 
-    front = found_front(model(*nodes, **constants))
+    front = found_front(model(*nodes, **constants), spec_for(3))
     if factor is None:
         assert front is None
         return
@@ -89,13 +116,14 @@ def test_what_a_model_begins_with(nodes, constants, factor, offset):
 
 
 def test_what_is_settled_and_what_is_asked():
-    from r2p_edge.export.graph.front import found_front, require_pixels, settled_pixels
+    from r2p_edge.export.graph.front import found_front
+    from r2p_edge.export.graph.settled import require_pixels, settled_pixels
     from r2p_edge.export.pixels import pixels_taken
 
     spec = spec_for(3)  # ImageNet's numbers
-    front = found_front(model(*SUB_DIV, **CONSTANTS))
+    front = found_front(model(*SUB_DIV, **CONSTANTS), spec)
     assert settled_pixels(front, spec) == "unit"
-    raw = found_front(model(("Div", ["_", "c"], {}), *SUB_DIV, **CONSTANTS, c=255.0))
+    raw = found_front(model(("Div", ["_", "c"], {}), *SUB_DIV, **CONSTANTS, c=255.0), spec)
     assert settled_pixels(raw, spec) == "raw"
     assert settled_pixels(None, spec) == "normalized"
     other = spec.replace(mean=(0.5, 0.5, 0.5))
@@ -109,3 +137,89 @@ def test_what_is_settled_and_what_is_asked():
         assert (plain.scale, plain.mean, plain.std) == (scale, (0.0,) * 3, (1.0,) * 3)
         require_pixels(front, plain, "theirs")
     assert pixels_taken(other, "normalized") == other
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "operators"),
+    [
+        ((("Relu", ["_"], {}), *SUB_DIV), CONSTANTS, ("Relu", "Sub", "Div")),
+        ((("Mul", ["_", "x"], {}),), {}, ("Mul",)),
+        # A number for each frame, or for each pixel, is none for each colour.
+        ((("Sub", ["_", "a"], {}),), {"a": np.ones((4, 1, 1))}, ("Sub",)),
+        ((("Sub", ["_", "a"], {}),), {"a": np.ones((3, 4, 32, 32))}, ("Sub",)),
+        ((("Cast", ["_"], {"to": 2}), ("Cast", ["_"], {"to": 1})), {}, ("Cast",)),
+        ((("MatMul", ["_", "a"], {}),), {"a": np.ones((32, 32))}, None),
+        ((("ReduceMean", ["_"], {"axes": [2]}),), {}, None),
+        ((("ReduceMean", ["_"], {"axes": [1]}),), {}, ("ReduceMean",)),
+    ],
+    ids=["relu", "product", "frames", "mean image", "ints", "a layer", "mean of frames", "grey"],
+)
+def test_arithmetic_that_is_no_normalisation_is_told(nodes, constants, operators):
+    from r2p_edge.export.graph.front import found_front
+    from r2p_edge.export.graph.settled import require_pixels, settled_pixels
+
+    front = found_front(model(*nodes, **constants), spec_for(3))
+    if operators is None:
+        assert front is None
+        return
+    assert front.unknown == operators
+    assert settled_pixels(front, spec_for(3)) is None
+    with pytest.raises(UsageError, match=rf"theirs computes something .*{operators[0]}.*--pixels"):
+        require_pixels(front, spec_for(3), "theirs")
+
+
+def test_numbers_of_each_colour_in_branches():
+    from onnx import helper
+
+    from r2p_edge.export.graph.front import found_front
+
+    theirs = model(("Concat", ["r", "g", "b"], {"axis": 1}), m=MEAN[0], s=STD[0])
+    split = helper.make_node("Split", ["x"], ["r0", "g", "b0"], axis=1)
+    parts = [
+        helper.make_node("Sub", ["r0", "m"], ["r"]),
+        helper.make_node("Div", ["b0", "s"], ["b"]),
+    ]
+    nodes = [split, *parts, *theirs.graph.node]
+    del theirs.graph.node[:]
+    theirs.graph.node.extend(nodes)
+    front = found_front(theirs, spec_for(3))
+    np.testing.assert_allclose(front.factor, [1, 1, 1 / STD[0]], rtol=1e-5)
+    np.testing.assert_allclose(front.offset, [-MEAN[0], 0, 0], rtol=1e-5)
+
+
+def test_clipped_pixels_are_asked_for():
+    from r2p_edge.export.graph.front import found_front
+    from r2p_edge.export.graph.settled import require_pixels, settled_pixels
+
+    clip = ("Clip", ["_", "low", "high"], {})
+    front = found_front(model(clip, low=0.0, high=1.0), spec_for(3))
+    assert front.clipped
+    assert settled_pixels(front, spec_for(3)) is None
+    with pytest.raises(UsageError, match="and clips numbers"):
+        require_pixels(front, spec_for(3), "theirs")
+    whole = found_front(model(clip, *SUB_DIV, **CONSTANTS, low=0.0, high=1.0), spec_for(3))
+    assert settled_pixels(whole, spec_for(3)) == "unit"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "text"),
+    [
+        ("unit", None),
+        ("raw", r"begins with the spec's own normalisation .* give --pixels unit"),
+        ("normalized", r"begins with the spec's own normalisation .* give --pixels unit"),
+    ],
+)
+def test_a_word_about_the_pixels_that_the_graph_contradicts(pixels, text):
+    import re
+
+    from r2p_edge.export.graph.front import found_front
+    from r2p_edge.export.graph.settled import pixels_doubt
+
+    spec = spec_for(3)
+    front = found_front(model(*SUB_DIV, **CONSTANTS), spec)
+    doubt = pixels_doubt(front, spec, pixels)
+    assert doubt is None if text is None else re.search(text, doubt)
+    # With other numbers than the spec's, the span of what comes out is looked at.
+    half = found_front(model(("Sub", ["_", "a"], {}), ("Div", ["_", "a"], {}), a=0.5), spec)
+    assert pixels_doubt(half, spec, "unit") is None
+    assert "makes numbers from -1 to 509" in pixels_doubt(half, spec, "raw")

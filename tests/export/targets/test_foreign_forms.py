@@ -127,6 +127,7 @@ def test_any_shape_of_the_output(tmp_path, after, reduced, told, opset, caplog):
     tensor = given(clips, spec, "NCTHW")
     close(tmp_path / "model.onnx", spec, source, tensor, clips, reduced)
     assert ("answers the mean for each class" in caplog.text) is told
+    assert ("answers the mean for each class" in str(spec.checks)) is told
 
 
 def test_an_output_without_a_batch_axis(tmp_path):
@@ -258,13 +259,13 @@ def inside(scale):
 
 
 @pytest.mark.parametrize(("pixels", "scale"), [("unit", 1), ("raw", 255)])
-def test_a_network_that_normalises_by_itself(tmp_path, pixels, scale, caplog):
+def test_a_network_that_normalises_by_itself(tmp_path, pixels, scale):
     from foreign_onnx import Network, export_foreign, run_file, write_onnx
 
     source = write_onnx(tmp_path / "theirs.onnx", Network(before=inside(scale)))
     # Its own numbers are those of the preset, which leaves no doubt.
     built = export_foreign(source, tmp_path, classes=5)
-    assert f"--pixels {pixels}" in caplog.text
+    assert f"--pixels {pixels}" in built.spec.checks["warnings"][0]
     clips = verification_clips(built.spec, 2, seed=4)
     tensor = (clips / (255 / scale)).astype(np.float32).transpose(0, 4, 1, 2, 3)
     expected = run_file(source, tensor)[:, 0]

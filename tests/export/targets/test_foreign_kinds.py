@@ -8,6 +8,7 @@ from requirements import needs
 
 from r2p_edge import Predictor
 from r2p_edge.calibration.calibrate import Calibration
+from r2p_edge.cli.export import show
 from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.build import build
 from r2p_edge.export.verify.synthetic_clips import normalized, verification_clips
@@ -76,7 +77,7 @@ def test_the_users_word_about_the_kind(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["static", "dynamic"])
-def test_an_int8_model_is_called_what_it_is(tmp_path, how):
+def test_an_int8_model_is_called_what_it_is(tmp_path, how, capsys):
     import onnx
     from foreign_onnx import Network, export_foreign, run_file, write_onnx
     from onnxruntime import quantization as ort
@@ -98,6 +99,9 @@ def test_an_int8_model_is_called_what_it_is(tmp_path, how):
     built = export_foreign(int8, tmp_path, classes=5)
     assert built.spec.precision == "int8"
     assert built.path.name == "theirs-int8.onnx"
+    show([built])
+    form = "onnx int8 conv3d, largest" if how == "static" else "onnx int8, largest"
+    assert form in capsys.readouterr().out
     assert "tolerance" not in built.spec.parity
     clip = verification_clips(built.spec, 1, seed=4)
     expected = run_file(int8, normalized(clip, built.spec))[0]

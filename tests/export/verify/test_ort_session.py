@@ -37,6 +37,19 @@ def test_an_operator_of_its_authors_own():
         open_session(model.SerializeToString())
 
 
+@pytest.mark.parametrize(("part", "text"), [("opset", "opset 99"), ("ir", "IR version 99")])
+def test_a_model_that_is_newer_than_the_runtime(part, text):
+    import onnx
+
+    model = onnx.load_model_from_string(exported())
+    if part == "opset":
+        model.opset_import[0].version = 99
+    else:
+        model.ir_version = 99
+    with pytest.raises(ModelError, match=rf"\(its {text} is newer than release .* reads\); export"):
+        open_session(model.SerializeToString())
+
+
 def test_a_session_has_the_options_of_a_predictor():
     options = open_session(exported()).get_session_options()
     assert options.intra_op_num_threads == usable_cores()

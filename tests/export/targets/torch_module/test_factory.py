@@ -14,7 +14,7 @@ from parity_checks import answers
 from requirements import needs, require
 
 pytest.importorskip("onnx")
-from r2p_edge.errors import CheckpointError, ModelError, ModelNotFoundError, UsageError
+from r2p_edge.errors import CheckpointError, ModelError, ModelNotFoundError, SpecError, UsageError
 from r2p_edge.export import onnx_from_torch
 from r2p_edge.export.build import build
 from r2p_edge.export.presets import preset
@@ -217,7 +217,7 @@ NORMALISING = """
 
 
 @pytest.mark.parametrize(("pixels", "scale"), [("unit", 1), ("raw", 255)])
-def test_a_module_that_normalises_by_itself(work, pixels, scale, caplog):
+def test_a_module_that_normalises_by_itself(work, pixels, scale):
     """It is not normalised twice: with the recipe's numbers it is seen, with others asked for."""
     import torch
 
@@ -237,15 +237,20 @@ def test_a_module_that_normalises_by_itself(work, pixels, scale, caplog):
         assert np.abs(have - want).max() <= 1e-4 * np.abs(want).max()
 
     def check_export(**recipe):
-        (built,) = build("best.pth", **recipe, **options).built
+        report = build("best.pth", **recipe, **options)
+        (built,) = report.built
         check(built.path, built.spec)
+        assert (built.spec.checks or {}).get("warnings", []) == report.warnings
+        return report.warnings
 
-    check_export(preset="kinetics400-torchvision")
-    assert "Net begins with the normalisation of the preset" in caplog.text
-    assert f"--pixels {pixels}" in caplog.text
+    (warning,) = check_export(preset="kinetics400-torchvision")
+    assert "Net begins with the normalisation of the preset" in warning
+    assert f"--pixels {pixels}" in warning
+    with pytest.raises(SpecError, match=rf"Net begins with .* the preset.*--pixels {pixels}"):
+        check_export(preset="kinetics400-torchvision", strict=True)
     with pytest.raises(UsageError, match=r"Net begins with .* --pixels unit"):
         build("best.pth", preset="kinetics400-gluoncv", **options)
-    check_export(preset="kinetics400-gluoncv", pixels=pixels)
+    assert check_export(preset="kinetics400-gluoncv", pixels=pixels) == []
     # In Python.
     spec = preset("kinetics400-torchvision").spec(name="own", labels=("a", "b", "c", "d", "e"))
     with pytest.raises(UsageError, match=r"Net begins with .* --pixels unit"):
