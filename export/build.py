@@ -210,7 +210,10 @@ def build(
     )
     check_labels(model, facts, contract, preset, labels)
     doubts = doubts_of(
-        facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
+        facts,
+        Choices(preset, labels is not None, golden is not None),
+        contract,
+        is_bundled(model, facts),
     )
     if doubts and strict:
         raise SpecError(f"{'; '.join(doubts)} (an error because of --strict)")

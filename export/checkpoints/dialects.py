@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.advice import ADVICE
+from r2p_edge.export.checkpoints.beside import beside, beside_doubt
 from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.folding import folded
-from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head, left_over
+from r2p_edge.export.checkpoints.forwards import forward_doubts
+from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
 from r2p_edge.export.checkpoints.matching import (
-    ADVICE,
     best_fit,
     families_of,
     foreign_within,
@@ -52,6 +54,9 @@ class NamedParameters:
         layers: what the file says of the layers, by canonical name.
         bn_eps: epsilon of all batch norms, if the caller says it.
         head: the classifier, by its names in the file.
+        left_out: names of what stands beside the network and is not used; without matrices that
+            could be classifiers, which `head` has.
+        doubts: what speaks against reading the network as the family's, a sentence each.
     """
 
     family: Family
@@ -61,6 +66,8 @@ class NamedParameters:
     layers: Layers = field(default_factory=dict)
     bn_eps: float | None = None
     head: Head = field(default_factory=lambda: Head(()))
+    left_out: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def network(self) -> VideoResNet:
         """Return the network that they belong to; see `network_from_parameters`."""
@@ -79,8 +86,17 @@ class NamedParameters:
             record["head_activation"] = self.head.activation
         if self.head.left_out:
             record["head"] = list(self.head.modules)
-            record["left_out"] = list(self.head.left_out)
+        if left_out := [*self.head.left_out, *self.left_out]:
+            record["left_out"] = left_out
         return record
+
+    def untrained(self) -> bool:
+        """Tell whether all batch norms have the statistics that a new network begins with."""
+        return all(
+            not array.any() if name.endswith(".running_mean") else bool((array == 1).all())
+            for name, array in self.parameters.items()
+            if name.endswith((".running_mean", ".running_var"))
+        )
 
 
 def canonical_parameters(
@@ -136,11 +152,13 @@ def canonical_parameters(
     if bn_eps is not None:
         chosen = replace(chosen, eps=bn_eps, inner_eps=None)
     classifier = find_head(parameters, fit, chosen=head, activation=head_activation, layers=layers)
-    if left := left_over(parameters, classifier, fit):
+    rest = beside(parameters, classifier, fit)
+    if rest.foreign:
         raise CheckpointError(
-            f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(left)} left "
-            f"over; {ADVICE}"
+            f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(rest.foreign)} "
+            f"left over; {ADVICE}"
         )
+    doubts = [*forward_doubts(layers, fit, chosen.name), beside_doubt(rest)]
     own, head_names = classifier.parameters(parameters)
     names = fit.names | head_names
     found = {canonical: parameters[name] for canonical, name in fit.names.items()} | own
@@ -150,7 +168,17 @@ def canonical_parameters(
         for canonical, name in names.items()
         if (module := name.rpartition(".")[0]) in layers
     }
-    return NamedParameters(chosen, found, names, decided, known, bn_eps, classifier)
+    return NamedParameters(
+        chosen,
+        found,
+        names,
+        decided,
+        known,
+        bn_eps,
+        classifier,
+        tuple(rest.left_out),
+        tuple(doubt for doubt in doubts if doubt is not None),
+    )
 
 
 def _unknown(parameters: Mapping[str, npt.NDArray[np.generic]]) -> CheckpointError:

@@ -15,14 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.layers import Layers
-from r2p_edge.export.checkpoints.matching import ADVICE, COUNTER, Arrays, Fit, features_of
+from r2p_edge.export.checkpoints.matching import Arrays, Fit, features_of
 from r2p_edge.spec.checks import plain
 
 HeadActivation = Literal["relu", "none"]
 """Function between the layers of a classifier."""
 
-_LEAVES = ("weight", "bias")
+LEAVES = ("weight", "bias")
+"""Names of the parameters of a layer of a classifier."""
+
 _BETWEEN = re.compile(r"Dropout|AlphaDropout|Identity|Flatten")
 _QUANTISED = re.compile(r"\.(_packed_params|zero_point)\b")
 _SHOWN = 6
@@ -63,7 +66,7 @@ class Head:
                 found[f"{name}.bias"] = arrays[f"{module}.bias"]
         if self.activation == "none":
             exact = {name: array.astype(np.float64) for name, array in found.items()}
-            weight, bias = (exact[f"{own[0]}.{leaf}"] for leaf in _LEAVES)
+            weight, bias = (exact[f"{own[0]}.{leaf}"] for leaf in LEAVES)
             for name in own[1:]:
                 layer = exact[f"{name}.weight"]
                 weight, bias = layer @ weight, layer @ bias + exact[f"{name}.bias"]
@@ -212,25 +215,6 @@ def _between(modules: Sequence[str], layers: Layers) -> HeadActivation:
         "weights do not say what is between them; say it with --head-activation relu or none, "
         f"or {ADVICE}"
     )
-
-
-def left_over(parameters: Arrays, head: Head, fit: Fit) -> list[str]:
-    """Return what is neither of the layout nor of what training scripts keep beside a network.
-
-    That is counters and other single numbers, weights of a loss, one for each class, and the
-    matrices that the classifier leaves out, with their biases.
-    """
-    used = {*fit.names.values(), *(f"{name}.{leaf}" for name in head.modules for leaf in _LEAVES)}
-    classes = parameters[f"{head.modules[-1]}.weight"].shape[:1]
-    return [
-        name
-        for name, array in parameters.items()
-        if name not in used
-        and not name.endswith(COUNTER)
-        and (array.size != 1 or array.ndim > 1)
-        and array.shape != classes
-        and name.rpartition(".")[0] not in head.left_out
-    ]
 
 
 def _listed(

@@ -7,6 +7,7 @@ around the network.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,14 +21,10 @@ from r2p_edge.export.checkpoints.network import block_count, stem_names, unit_na
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
-ADVICE = (
-    "give an ONNX file of the network, or its code: r2p-edge export --module FILE:FACTORY "
-    "--weights CHECKPOINT --trust-code (in Python: onnx_from_torch)"
-)
-"""Ending of an error about a network that is none of these."""
-
 COUNTER = "num_batches_tracked"
 """Name of a batch norm's counter in PyTorch, which nothing computes with."""
+
+_BLOCK = re.compile(r"layer(\d)\.(\d+)\.")  # of a canonical name
 
 
 @dataclass
@@ -44,6 +41,15 @@ class Fit:
     prefix: str
     names: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+
+    def is_block(self, name: str) -> bool:
+        """Tell whether a module of the file is one of the blocks."""
+        found = (_BLOCK.match(canonical) for canonical in self.names)
+        return name in {
+            self.prefix + self.layout.block_name(int(block[1]), int(block[2]))
+            for block in found
+            if block
+        }
 
 
 def best_fit(parameters: Arrays) -> Fit | None:
