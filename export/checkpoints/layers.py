@@ -158,6 +158,11 @@ def check_kinds(layers: Layers) -> None:
     for name, layer in layers.items():
         if name in outer or layer.kind.startswith(_LOSSES):
             continue
+        if ".quantized." in layer.kind:
+            raise CheckpointError(
+                f"its layer {plain(name)} is quantised (a {plain(layer.kind)}); save the "
+                "floating-point model, and quantise it here with --precision int8"
+            )
         own = "." not in layer.kind or layer.kind.startswith("torch.nn.modules.")
         if not own or not _EXPECTED.fullmatch(layer.name):
             raise CheckpointError(

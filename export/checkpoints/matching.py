@@ -8,7 +8,7 @@ around the network.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -52,20 +52,24 @@ class Fit:
         }
 
 
-def best_fit(parameters: Arrays) -> Fit | None:
+def best_fit(fits: Sequence[Fit]) -> Fit | None:
     """Return the layout and prefix of which the file has most and lacks least; None for none."""
+    return max(fits, key=lambda fit: (not fit.missing, len(fit.names)), default=None)
+
+
+def fits_of(parameters: Arrays) -> list[Fit]:
+    """Return each layout whose stem and first block are in the file, under each prefix."""
     layouts: list[NetworkLayout] = []
     for family in FAMILIES.values():
         if family.layout not in layouts:
             layouts.append(family.layout)
     modules = modules_of(parameters)
-    fits = [
+    return [
         _fitted(parameters, layout, prefix)
         for layout in layouts
         for prefix in _prefixes(parameters, layout)
         if prefix + layout.block_name(1, 0) in modules
     ]
-    return max(fits, key=lambda fit: (not fit.missing, len(fit.names)), default=None)
 
 
 def _prefixes(parameters: Arrays, layout: NetworkLayout) -> list[str]:

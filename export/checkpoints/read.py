@@ -19,6 +19,7 @@ from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.layers import Layers
 from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
+from r2p_edge.export.checkpoints.state_dicts import those_below
 from r2p_edge.export.checkpoints.torch import ZIP, read_torch_file
 
 Format = Literal["mindspore", "torch", "safetensors"]
@@ -121,10 +122,14 @@ def _read(path: Path, key: str | None) -> Checkpoint:
                     network.layers,
                     network.carried,
                 )
-        if key is not None:
-            raise CheckpointError(f"the file has one set of weights, so {key} chooses nothing")
         result = (read_mindspore_ckpt if kind == "mindspore" else read_safetensors)(file)
-        return Checkpoint(result.arrays, result.sha256, path.name, kind)
+        arrays = result.arrays if key is None else those_below(result.arrays, key)
+        if not arrays:
+            raise CheckpointError(
+                f"the file has one set of weights, and none of its names begins with {key}; leave "
+                "--weights-key out"
+            )
+        return Checkpoint(arrays, result.sha256, path.name, kind)
 
 
 def _recognise(head: bytes) -> Format:

@@ -30,13 +30,25 @@ from r2p_edge.export.checkpoints.torch_archive import (
     read_archive,
     read_legacy,
 )
-from r2p_edge.export.checkpoints.torch_pickle import SIZES, OtherTensor, Storage, TensorView
+from r2p_edge.export.checkpoints.torch_pickle import (
+    META,
+    QUANTISED,
+    SIZES,
+    OtherTensor,
+    Storage,
+    TensorView,
+)
 from r2p_edge.spec.checks import plain
 
 ZIP = b"PK\x03\x04"
 """First bytes of an archive."""
 
 
+_WAYS = {
+    META: "it was saved from PyTorch's device meta; load the weights into the model before you "
+    "save it",
+    QUANTISED: "save the floating-point model, and quantise it here with --precision int8",
+}
 _NO_POOL = "no_max_pool"  # of kenshohara's networks, which make their pool and may not use it
 
 
@@ -123,8 +135,8 @@ def _read(
         ):
             kind = tensor.kind if isinstance(tensor, OtherTensor) else tensor.storage.dtype
             raise CheckpointError(
-                f"tensor {plain(name)} is {kind}; save the checkpoint with dense floating-point "
-                "weights"
+                f"tensor {plain(name)} is {kind}; "
+                + _WAYS.get(kind, "save the checkpoint with dense float16 or float32 weights")
             )
         if isinstance(tensor, TensorView):
             owners.setdefault(tensor.storage, name)
