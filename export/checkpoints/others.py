@@ -28,8 +28,8 @@ _NO_NETWORK = (
     (
         r".*\.lora_[AB](\..*)?",
         "is a LoRA adapter, and no network without the one that it was trained on",
-        "load both in PEFT, merge them (model.merge_and_unload()), and save the state_dict of what it "
-        "returns",
+        "load both in PEFT, merge them (model.merge_and_unload()), and save the state_dict of what "
+        "it returns",
     ),
     (
         r"(.*\.)?(encoder_[qk]|(online|target|momentum)_(encoder|network))\..*|(.*\.)?queue_ptr",
