@@ -208,7 +208,10 @@ def build(
     )
     check_labels(model, facts, contract, preset, labels)
     doubts = doubts_of(
-        facts, Choices(preset, labels is not None), contract, is_bundled(model, facts)
+        facts,
+        Choices(preset, labels is not None, golden is not None),
+        contract,
+        is_bundled(model, facts),
     )
     if model.onnx and model.carried is None:
         doubts = [*doubts, *warnings_of(contract)]

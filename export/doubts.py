@@ -33,10 +33,12 @@ class Choices(NamedTuple):
     Attributes:
         preset: name of a preset; None for a spec, or for what an artifact carries.
         labels: whether a file of class names was given.
+        golden: whether a golden pair was given, which the network has to reproduce.
     """
 
     preset: str | None
     labels: bool
+    golden: bool = False
 
 
 def doubts_of(
@@ -58,7 +60,11 @@ def doubts_of(
         _inexact(preset),
         _other_order(facts, preset, contract.labels),
         _other_clip(contract) if bundled else None,
+        _foreign_motion(preset, bundled),
         *_carried(facts, choices, contract),
+        *_numbers(facts, contract),
+        *(() if choices.golden else facts.doubts),
+        _untrained(facts),
     ]
     return [doubt for doubt in found if doubt is not None]
 
@@ -136,6 +142,64 @@ def _other_clip(contract: ModelSpec) -> str | None:
         f"another {' and another '.join(changed)}: its answers were never measured so; leave these "
         "options out"
     )
+
+
+def _foreign_motion(preset: Preset | None, bundled: bool) -> str | None:
+    """Return the doubt about the bundled model's recipe for another network."""
+    if preset is None or preset.name != "motion" or bundled:
+        return None
+    return (
+        "preset motion is the recipe of the bundled model, and these are other weights: if they "
+        "were trained otherwise their answers will be wrong; give the preset or --spec of their "
+        "own training"
+    )
+
+
+def _untrained(facts: WeightsFacts) -> str | None:
+    if not facts.untrained:
+        return None
+    return (
+        "the network's batch norms have means of 0 and variances of 1, as before the first step "
+        "of training: it was never trained, or these are not the weights that were; give the "
+        "checkpoint that was saved after training"
+    )
+
+
+def _numbers(facts: WeightsFacts, contract: ModelSpec) -> list[str]:
+    """Return where numbers that the training script saved contradict the recipe or the network."""
+    carried, found = facts.carried, []
+    clip, crop = contract.clip, contract.crop
+    if carried.frames is not None and carried.frames.value != clip.frames:
+        number, key = carried.frames
+        found.append(
+            f"the file says {number} frames ({key}) and the clips have {clip.frames}; give "
+            f"--frames {number} if the network was trained so"
+        )
+    if carried.size is not None and carried.size.value not in (crop.height, crop.width):
+        number, key = carried.size
+        found.append(
+            f"the file says a size of {number} ({key}) and the crop is {crop.height} x "
+            f"{crop.width}; give --size {number} if the network was trained so"
+        )
+    if carried.bgr_key:
+        found.append(
+            f"the file says that pixels are in BGR ({carried.bgr_key}) and the model gets RGB: its "
+            "answers will be wrong if it was trained so; exchange the first and third channel of "
+            "the first convolution's weight, and save it again"
+        )
+    if carried.classes is not None and carried.classes.value != facts.classes:
+        number, key = carried.classes
+        found.append(
+            f"the file says {number} classes ({key}) and its network has {facts.classes}; check "
+            "that the weights and the labels are of one training"
+        )
+    if carried.labels is not None and len(carried.labels) != facts.classes:
+        found.append(
+            f"the file has the names of {len(carried.labels)} classes ({carried.labels_key}) and "
+            f"its network {facts.classes} outputs, so they are not used; check that the weights "
+            "and the labels are of one training"
+        )
+    return found
 
 
 def _carried(facts: WeightsFacts, choices: Choices, contract: ModelSpec) -> list[str]:

@@ -34,12 +34,17 @@ class WeightsFacts(NamedTuple):
         classes: number of outputs.
         sha256: of the file.
         carried: what the training script saved of its recipe.
+        doubts: what speaks against reading it as that family's, a sentence each; a golden pair
+            settles them.
+        untrained: whether its batch norms have never seen a clip.
     """
 
     family: str
     classes: int
     sha256: str
     carried: CarriedRecipe
+    doubts: tuple[str, ...] = ()
+    untrained: bool = False
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
@@ -144,4 +149,11 @@ def facts_of(source: SourceModel) -> WeightsFacts | None:
         return None
     read = read_checkpoint(source.path, source.weights.key)
     named = source.weights.named(read)
-    return WeightsFacts(named.family.name, named.network().classes, read.sha256, read.carried)
+    return WeightsFacts(
+        named.family.name,
+        named.network().classes,
+        read.sha256,
+        read.carried,
+        named.doubts,
+        named.untrained(),
+    )

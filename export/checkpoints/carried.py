@@ -1,4 +1,4 @@
-"""The recipe that a training script saved beside the weights: class names, mean and std."""
+"""The recipe that a training script saved beside the weights: class names, mean, std and sizes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,43 @@ _NAMES = {
     *("class_to_idx", "idx_to_class", "label_map", "id2label", "label2id"),
 }
 _MEANS = ("mean", "img_mean", "image_mean", "pixel_mean", "norm_mean", "normalize_mean")
+# Keys of arguments and of hyper-parameters; numbers outside the range are of something else.
+_NUMBERS: Mapping[str, tuple[frozenset[str], int, int]] = {
+    "frames": (
+        frozenset(
+            ("num_frames", "n_frames", "clip_len", "clip_length", "clip_frames", "sample_duration",
+             "frames_per_clip", "num_frames_per_clip", "frame_num", "sequence_length")
+        ),
+        2,
+        512,
+    ),
+    "size": (
+        frozenset(
+            ("size", "sample_size", "crop_size", "input_size", "img_size", "image_size",
+             "train_crop_size", "val_crop_size", "spatial_size")
+        ),
+        32,
+        1024,
+    ),
+    "classes": (
+        frozenset(("num_classes", "n_classes", "nb_classes", "num_class", "n_finetune_classes")),
+        1,
+        100_000,
+    ),
+}  # fmt: skip
+_BGR = ("bgr", "is_bgr", "to_bgr", "use_bgr")
+_RGB = ("rgb", "is_rgb", "to_rgb", "use_rgb")
+_ORDERS = ("channel_order", "color_order", "color_format", "color_mode", "input_space")
 _DEPTH = 8  # of what is looked through, in containers
 _OBJECTS = 100_000
 _DIGITS = 9  # of a class index; Python refuses to convert thousands of them
+
+
+class CarriedNumber(NamedTuple):
+    """A number that a training script saved, and its place in the file."""
+
+    value: int
+    key: str
 
 
 class CarriedRecipe(NamedTuple):
@@ -32,6 +66,8 @@ class CarriedRecipe(NamedTuple):
         mean, std: of the normalisation, for pixels of 0 to 255 times `scale`; None without.
         scale: 1/255 where mean and std are of pixels of 0 to 1, else 1.
         mean_key: the place of the mean in the file.
+        frames, size, classes: frames of a clip, side of the crop, number of classes; None without.
+        bgr_key: the place of a word that the pixels were in BGR; "" without.
     """
 
     labels: tuple[str, ...] | None = None
@@ -40,6 +76,10 @@ class CarriedRecipe(NamedTuple):
     std: Channels | None = None
     scale: float = 1.0
     mean_key: str = ""
+    frames: CarriedNumber | None = None
+    size: CarriedNumber | None = None
+    classes: CarriedNumber | None = None
+    bgr_key: str = ""
 
 
 def carried_recipe(content: Any) -> CarriedRecipe:
@@ -59,7 +99,27 @@ def carried_recipe(content: Any) -> CarriedRecipe:
             if std and min(std) > 0:
                 scale = 1 / 255 if max(map(abs, mean)) <= 1 else 1.0
                 found = found._replace(mean=mean, std=std, scale=scale, mean_key=plain(path))
+        for kind, (keys, least, most) in _NUMBERS.items():
+            number = _side(value) if key.casefold() in keys else None
+            if number is not None and least <= number <= most and getattr(found, kind) is None:
+                numbers = {kind: CarriedNumber(number, plain(path))}
+                found = CarriedRecipe(**found._asdict() | numbers)
+        if not found.bgr_key and _says_bgr(key.casefold(), value):
+            found = found._replace(bgr_key=plain(path))
     return found
+
+
+def _side(value: Any) -> int | None:
+    """Return a whole number, or the one that all of a list are."""
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    same = len(listed) in (1, 2) and all(type(item) is int for item in listed)
+    return listed[0] if same and len(set(listed)) == 1 else None
+
+
+def _says_bgr(key: str, value: Any) -> bool:
+    if key in _ORDERS:
+        return isinstance(value, str) and value.casefold() == "bgr"
+    return (key in _BGR and value is True) or (key in _RGB and value is False)
 
 
 def _named_values(content: Any) -> Iterator[tuple[str, str, Any, Mapping[Any, Any]]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
 from r2p_edge.export.checkpoints.layers import Layers, eps_of, pools_of
-from r2p_edge.export.checkpoints.matching import ADVICE, Fit
+from r2p_edge.export.checkpoints.matching import Fit
 from r2p_edge.spec.checks import plain
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,31 +10,32 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.advice import ADVICE
+from r2p_edge.export.checkpoints.beside import beside, beside_doubt
 from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.folding import folded
-from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head, left_over
+from r2p_edge.export.checkpoints.forwards import forward_doubts
+from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
 from r2p_edge.export.checkpoints.matching import (
-    ADVICE,
     best_fit,
     families_of,
+    fits_of,
     foreign_within,
-    nearest_family,
 )
 from r2p_edge.export.checkpoints.network import (
     VideoResNet,
     identity_shortcuts,
     network_from_parameters,
 )
+from r2p_edge.export.checkpoints.others import (
+    refuse_no_network,
+    refuse_several,
+    unknown_network,
+)
 from r2p_edge.spec.checks import plain, some_of
 
-# Networks that look like an R(2+1)D and are not, by the name of a convolution in them.
-_OTHERS = (
-    (r"(.+\.)?layer\d\.\d+\.conv1\.0\.weight", "an R3D or MC3 (3-D convolutions)"),
-    (r"(conv1|comp_\d+_conv_\d+)(_middle)?_w", "a VMZ network in Caffe2's format"),
-    (r"(.+\.)?[Mm]ixed_\d[a-f]\..*\.weight", "an I3D or S3D"),
-)
 _FEW = 0.1  # of a network's tensors; where more are missing, it is another one
 
 
@@ -52,6 +52,10 @@ class NamedParameters:
         layers: what the file says of the layers, by canonical name.
         bn_eps: epsilon of all batch norms, if the caller says it.
         head: the classifier, by its names in the file.
+        left_out: names of what stands beside the network and is not used; without matrices that
+            could be classifiers, which `head` has.
+        doubts: what speaks against reading the network as the family's, a sentence each.
+        file: name of the file, for errors; "" if it is not known.
     """
 
     family: Family
@@ -61,10 +65,18 @@ class NamedParameters:
     layers: Layers = field(default_factory=dict)
     bn_eps: float | None = None
     head: Head = field(default_factory=lambda: Head(()))
+    left_out: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    file: str = ""
 
     def network(self) -> VideoResNet:
         """Return the network that they belong to; see `network_from_parameters`."""
-        return network_from_parameters(self.parameters, self.family, self.names, self.layers)
+        try:
+            return network_from_parameters(self.parameters, self.family, self.names, self.layers)
+        except CheckpointError as error:
+            raise (
+                CheckpointError(f"checkpoint {self.file}: {error}") if self.file else error
+            ) from error
 
     def record(self) -> dict[str, Any]:
         """Return what an artifact's record of its source says of them."""
@@ -79,8 +91,17 @@ class NamedParameters:
             record["head_activation"] = self.head.activation
         if self.head.left_out:
             record["head"] = list(self.head.modules)
-            record["left_out"] = list(self.head.left_out)
+        if left_out := [*self.head.left_out, *self.left_out]:
+            record["left_out"] = left_out
         return record
+
+    def untrained(self) -> bool:
+        """Tell whether all batch norms have the statistics that a new network begins with."""
+        return all(
+            not array.any() if name.endswith(".running_mean") else bool((array == 1).all())
+            for name, array in self.parameters.items()
+            if name.endswith((".running_mean", ".running_var"))
+        )
 
 
 def canonical_parameters(
@@ -113,9 +134,12 @@ def canonical_parameters(
         raise UsageError(
             f"bn_eps is {bn_eps}; it must be between 0 and 1, such as 1e-5 (PyTorch) or 1e-3"
         )
-    fit = best_fit(parameters)
+    refuse_no_network(parameters)
+    fits = fits_of(parameters)
+    fit = best_fit(fits)
     if fit is None or len(fit.missing) > _FEW * (len(fit.names) + len(fit.missing)):
-        raise _unknown(parameters)
+        raise unknown_network(parameters, fit)
+    refuse_several(parameters, fits)
     own_names = families_of(fit, parameters)[0].name
     if fit.missing:
         whole, inside = len(fit.names) + len(fit.missing), foreign_within(fit, parameters)
@@ -136,11 +160,13 @@ def canonical_parameters(
     if bn_eps is not None:
         chosen = replace(chosen, eps=bn_eps, inner_eps=None)
     classifier = find_head(parameters, fit, chosen=head, activation=head_activation, layers=layers)
-    if left := left_over(parameters, classifier, fit):
+    rest = beside(parameters, classifier, fit)
+    if rest.foreign:
         raise CheckpointError(
-            f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(left)} left "
-            f"over; {ADVICE}"
+            f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(rest.foreign)} "
+            f"left over; {ADVICE}"
         )
+    doubts = [*forward_doubts(layers, fit, chosen.name), beside_doubt(rest)]
     own, head_names = classifier.parameters(parameters)
     names = fit.names | head_names
     found = {canonical: parameters[name] for canonical, name in fit.names.items()} | own
@@ -150,34 +176,17 @@ def canonical_parameters(
         for canonical, name in names.items()
         if (module := name.rpartition(".")[0]) in layers
     }
-    return NamedParameters(chosen, found, names, decided, known, bn_eps, classifier)
-
-
-def _unknown(parameters: Mapping[str, npt.NDArray[np.generic]]) -> CheckpointError:
-    if other := _other(parameters):
-        return CheckpointError(f"the network is {other}, and only R(2+1)D is read; {ADVICE}")
-    some = ", ".join(map(plain, list(parameters)[:3])) or "none"
-    near = nearest_family(parameters)
-    hint = ""
-    if near is not None:
-        family, lacking = near
-        hint = f"; nearest is {family.name} ({family.source}), but {_some(lacking)} not there"
-    return CheckpointError(
-        f"the parameter names ({some}, ...) match no known family of R(2+1)D networks{hint}; "
-        f"{ADVICE}"
+    return NamedParameters(
+        chosen,
+        found,
+        names,
+        decided,
+        known,
+        bn_eps,
+        classifier,
+        tuple(rest.left_out),
+        tuple(doubt for doubt in doubts if doubt is not None),
     )
-
-
-def _other(parameters: Mapping[str, npt.NDArray[np.generic]]) -> str | None:
-    """Return what other network this is, if one can tell."""
-    for pattern, other in _OTHERS:
-        if any(re.fullmatch(pattern, name) and a.ndim == 5 for name, a in parameters.items()):
-            return other
-    plane = [name for name, array in parameters.items() if array.ndim == 4]
-    if plane and not any(array.ndim == 5 for array in parameters.values()):
-        sizes = "x".join(map(str, parameters[plane[0]].shape))
-        return f"one of 2-D convolutions, for images ({plain(plane[0])} {sizes})"
-    return None
 
 
 def _some(names: list[str]) -> str:

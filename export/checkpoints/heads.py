@@ -15,16 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.layers import Layers
-from r2p_edge.export.checkpoints.matching import ADVICE, COUNTER, Arrays, Fit, features_of
+from r2p_edge.export.checkpoints.matching import Arrays, Fit, features_of
 from r2p_edge.spec.checks import plain
 
 HeadActivation = Literal["relu", "none"]
 """Function between the layers of a classifier."""
 
-_LEAVES = ("weight", "bias")
+LEAVES = ("weight", "bias")
+"""Names of the parameters of a layer of a classifier."""
+
 _BETWEEN = re.compile(r"Dropout|AlphaDropout|Identity|Flatten")
 _QUANTISED = re.compile(r"\.(_packed_params|zero_point)\b")
+_RECURRENT = re.compile(r"(.*\.)?[\w]+\.(weight_hh_l\d+\w*|in_proj_weight)")
 _SHOWN = 6
 
 
@@ -63,7 +67,7 @@ class Head:
                 found[f"{name}.bias"] = arrays[f"{module}.bias"]
         if self.activation == "none":
             exact = {name: array.astype(np.float64) for name, array in found.items()}
-            weight, bias = (exact[f"{own[0]}.{leaf}"] for leaf in _LEAVES)
+            weight, bias = (exact[f"{own[0]}.{leaf}"] for leaf in LEAVES)
             for name in own[1:]:
                 layer = exact[f"{name}.weight"]
                 weight, bias = layer @ weight, layer @ bias + exact[f"{name}.bias"]
@@ -108,7 +112,13 @@ def find_head(
             f"the classifier is quantised ({plain(quantised)}); save the floating-point model, "
             "and quantise it here with --precision int8"
         )
+    if inner := next((name for name in parameters if _RECURRENT.fullmatch(name)), None):
+        raise CheckpointError(
+            f"{plain(inner.rpartition('.')[0])} is a recurrent or attention layer, which stands "
+            f"between the network and its classifier; {ADVICE}"
+        )
     modules = _modules(matrices, features) if chosen is None else _chosen(matrices, chosen)
+    _check_row(parameters, modules)
     columns = features
     for module in modules:
         if matrices[module][1] != columns:
@@ -133,6 +143,15 @@ def find_head(
 def _modules(matrices: Mapping[str, tuple[int, ...]], features: int) -> list[str]:
     """Return the layers of the one classifier."""
     takers = [name for name, shape in matrices.items() if shape[1] == features]
+    wider = [name for name, shape in matrices.items() if shape[1] > features > 1]
+    several = [name for name in wider if matrices[name][1] % features == 0]
+    if not takers and several:
+        count = matrices[several[0]][1] // features
+        raise CheckpointError(
+            f"the classifier takes {count} numbers of each of the {features} features "
+            f"({_listed(several, matrices, 2)}), and that of an R(2+1)D their mean over all of "
+            f"time and space; {ADVICE}"
+        )
     if not takers and matrices:
         near = sorted(matrices, key=lambda name: features not in matrices[name])
         raise CheckpointError(
@@ -151,12 +170,36 @@ def _modules(matrices: Mapping[str, tuple[int, ...]], features: int) -> list[str
         (row,) = rows
         below = {name: name.rpartition(".") for name in matrices}
         return [name for name, (of, _, own) in below.items() if of == row and own.isdecimal()]
+    gates = [
+        (name, other)
+        for name in takers
+        for other, shape in matrices.items()
+        if shape == (features, matrices[name][0]) and other != name
+    ]
+    if len(takers) > 1 and gates:
+        raise CheckpointError(
+            f"{' and '.join(map(plain, gates[0]))} take the network's {features} features and give "
+            f"as many back, as a gate before the classifier does (squeeze-and-excitation); {ADVICE}"
+        )
     if len(takers) > 1:
         raise CheckpointError(
             f"the checkpoint has several classifiers ({_listed(takers, matrices)}); choose one "
             "with --head NAME"
         )
     return takers
+
+
+def _check_row(parameters: Arrays, modules: Sequence[str]) -> None:
+    """Make sure that a classifier of numbered layers has no others with numbers of their own."""
+    rows = {name.rpartition(".")[0] for name in modules if name.rpartition(".")[2].isdecimal()}
+    for name in parameters:
+        module = name.rpartition(".")[0]
+        row, _, own = module.rpartition(".")
+        if row in rows and own.isdecimal() and module not in modules:
+            raise CheckpointError(
+                f"the classifier has {plain(module)} between its layers ({plain(name)}), such as a "
+                f"batch norm, and only matrices with ReLUs are read; {ADVICE}"
+            )
 
 
 def _chosen(matrices: Mapping[str, tuple[int, ...]], chosen: str) -> list[str]:
@@ -212,25 +255,6 @@ def _between(modules: Sequence[str], layers: Layers) -> HeadActivation:
         "weights do not say what is between them; say it with --head-activation relu or none, "
         f"or {ADVICE}"
     )
-
-
-def left_over(parameters: Arrays, head: Head, fit: Fit) -> list[str]:
-    """Return what is neither of the layout nor of what training scripts keep beside a network.
-
-    That is counters and other single numbers, weights of a loss, one for each class, and the
-    matrices that the classifier leaves out, with their biases.
-    """
-    used = {*fit.names.values(), *(f"{name}.{leaf}" for name in head.modules for leaf in _LEAVES)}
-    classes = parameters[f"{head.modules[-1]}.weight"].shape[:1]
-    return [
-        name
-        for name, array in parameters.items()
-        if name not in used
-        and not name.endswith(COUNTER)
-        and (array.size != 1 or array.ndim > 1)
-        and array.shape != classes
-        and name.rpartition(".")[0] not in head.left_out
-    ]
 
 
 def _listed(

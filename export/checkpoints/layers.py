@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.families import Pool, Triple
 from r2p_edge.spec.checks import plain
 
@@ -58,10 +59,12 @@ class Layer(NamedTuple):
     Attributes:
         kind: its class, such as "torch.nn.modules.conv.Conv3d", or the operator.
         settings: those of `SETTINGS` that are known: numbers, words, and tuples of whole numbers.
+        own: what its forward does besides, see `forwards.own_steps`; None if nothing says it.
     """
 
     kind: str
     settings: Mapping[str, Any]
+    own: tuple[str, ...] | None = ()
 
     @property
     def name(self) -> str:
@@ -128,16 +131,16 @@ def exported_layers(program: Mapping[str, Any]) -> dict[str, Layer]:
             found[name] = Layer("conv3d", {"stride": 1, "padding": 0, "dilation": 1} | values)
         elif "batch_norm" in kind:
             found[name] = Layer("batch_norm", values)
-        elif _POOLS.fullmatch(kind) or kind in _ACTIVATIONS:
+        elif _POOLS.fullmatch(kind) or kind in ACTIVATIONS:
             found[name] = Layer(kind, values)
     return found
 
 
-# Of ATen, in place of the ReLU.
-_ACTIVATIONS = frozenset(
+ACTIVATIONS = frozenset(
     ("celu", "elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "mish", "prelu", "rrelu", "selu",
      "sigmoid", "silu", "softplus", "tanh")
 )  # fmt: skip
+"""Operators of ATen that may stand in place of a ReLU."""
 
 
 def _argument(value: Mapping[str, Any]) -> Any:
@@ -155,13 +158,24 @@ def check_kinds(layers: Layers) -> None:
     for name, layer in layers.items():
         if name in outer or layer.kind.startswith(_LOSSES):
             continue
+        if ".quantized." in layer.kind:
+            raise CheckpointError(
+                f"its layer {plain(name)} is quantised (a {plain(layer.kind)}); save the "
+                "floating-point model, and quantise it here with --precision int8"
+            )
         own = "." not in layer.kind or layer.kind.startswith("torch.nn.modules.")
         if not own or not _EXPECTED.fullmatch(layer.name):
             raise CheckpointError(
-                f"its layer {plain(name)} is a {plain(layer.kind)}, which no R(2+1)D has; export "
-                "the network with onnx_from_torch(model, spec, path), or save model.state_dict() "
-                "if the layer changes nothing"
+                f"its layer {plain(name)} is a {plain(layer.kind)}, {unlike_any()}"
             )
+
+
+def unlike_any() -> str:
+    """Return the end of an error about a layer that changes what a network computes."""
+    return (
+        f"which no R(2+1)D has, and which weights alone do not say (with those alone it would be "
+        f"left out); {ADVICE}"
+    )
 
 
 def pools_of(layers: Layers, idle: Iterable[str]) -> dict[str, Pool]:
@@ -254,7 +268,7 @@ def _other(name: str, setting: str, found: Any, expected: Any) -> CheckpointErro
     return CheckpointError(
         f"its layer {plain(name)} has {setting} "
         f"{plain(str(found)) if short else f'of type {type(found).__name__}'}, and only {expected} "
-        "can be exported from a file; export the network with onnx_from_torch(model, spec, path)"
+        f"can be exported from a file; {ADVICE}"
     )
 
 

@@ -7,7 +7,8 @@ around the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,14 +21,10 @@ from r2p_edge.export.checkpoints.network import block_count, stem_names, unit_na
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
-ADVICE = (
-    "give an ONNX file of the network, or its code: r2p-edge export --module FILE:FACTORY "
-    "--weights CHECKPOINT --trust-code (in Python: onnx_from_torch)"
-)
-"""Ending of an error about a network that is none of these."""
-
 COUNTER = "num_batches_tracked"
 """Name of a batch norm's counter in PyTorch, which nothing computes with."""
+
+_BLOCK = re.compile(r"layer(\d)\.(\d+)\.")  # of a canonical name
 
 
 @dataclass
@@ -45,21 +42,34 @@ class Fit:
     names: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
+    def is_block(self, name: str) -> bool:
+        """Tell whether a module of the file is one of the blocks."""
+        found = (_BLOCK.match(canonical) for canonical in self.names)
+        return name in {
+            self.prefix + self.layout.block_name(int(block[1]), int(block[2]))
+            for block in found
+            if block
+        }
 
-def best_fit(parameters: Arrays) -> Fit | None:
+
+def best_fit(fits: Sequence[Fit]) -> Fit | None:
     """Return the layout and prefix of which the file has most and lacks least; None for none."""
+    return max(fits, key=lambda fit: (not fit.missing, len(fit.names)), default=None)
+
+
+def fits_of(parameters: Arrays) -> list[Fit]:
+    """Return each layout whose stem and first block are in the file, under each prefix."""
     layouts: list[NetworkLayout] = []
     for family in FAMILIES.values():
         if family.layout not in layouts:
             layouts.append(family.layout)
     modules = modules_of(parameters)
-    fits = [
+    return [
         _fitted(parameters, layout, prefix)
         for layout in layouts
         for prefix in _prefixes(parameters, layout)
         if prefix + layout.block_name(1, 0) in modules
     ]
-    return max(fits, key=lambda fit: (not fit.missing, len(fit.names)), default=None)
 
 
 def _prefixes(parameters: Arrays, layout: NetworkLayout) -> list[str]:

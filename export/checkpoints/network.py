@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.families import TORCH, Family, Pool, Triple
 from r2p_edge.export.checkpoints.layers import Layers, eps_of, modules_of, stride_of
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape, check_parameters
@@ -272,8 +273,7 @@ class _Guess:
         if _strides(steps) != _strides(shortcut):
             raise CheckpointError(
                 f"the two paths of block {name} have strides {_strides(steps)} and "
-                f"{_strides(shortcut)}, which differ; export the network with "
-                "onnx_from_torch(model, spec, path)"
+                f"{_strides(shortcut)}, which differ; {ADVICE}"
             )
         # The ReLU of a block's end comes after the sum.
         paths = [

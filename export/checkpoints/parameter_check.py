@@ -13,6 +13,12 @@ ParameterShape = tuple[int, ...]
 UNKNOWN = -1
 """Size of an axis that depends on a missing parameter; it fits any size."""
 
+_CHANNELS = {
+    1: "grey or thermal pictures",
+    2: "optical flow",
+    4: "RGB with depth or transparency",
+}
+
 
 def check_parameters(
     parameters: Mapping[str, np.ndarray],
@@ -52,6 +58,7 @@ def check_parameters(
             f"these are not the parameters of an R(2+1)D network: {_shortened(problems)}; "
             "give a checkpoint of one, or export another model from ONNX or PyTorch"
         )
+    _check_dtypes({names.get(name, name): parameters[name] for name in expected})
     problems = [
         f"{names.get(name, name)} {problem}"
         for name in expected
@@ -59,8 +66,20 @@ def check_parameters(
     ]
     if problems:
         raise CheckpointError(
-            f"the parameters cannot be those of a trained network: {_shortened(problems)}; "
-            "save or download the checkpoint again"
+            f"the parameters cannot be those of a trained network: {_shortened(problems)}; its "
+            "training diverged or the file is damaged, so give an earlier checkpoint"
+        )
+
+
+def _check_dtypes(parameters: Mapping[str, np.ndarray]) -> None:
+    """Raise CheckpointError if numbers are not floating point."""
+    others = [
+        f"{name} is {array.dtype}" for name, array in parameters.items() if array.dtype.kind != "f"
+    ]
+    if others:
+        raise CheckpointError(
+            f"not all of its tensors are floating point ({_shortened(others, 3)}), as of quantised "
+            "weights; save the floating-point weights, and quantise them here with --precision int8"
         )
 
 
@@ -73,16 +92,15 @@ def _check_channels(
     name, (filters, channels, *kernel) = next(iter(expected.items()))
     have = parameters[name].shape if name in parameters else ()
     if have[1:2] != (channels,) and _fits(have, (filters, *have[1:2], *kernel)):
+        kind = _CHANNELS.get(have[1], "other pictures than RGB")
         raise CheckpointError(
-            f"the network takes {have[1]} channels, such as those of optical flow "
+            f"the network takes {have[1]} channel{'s' if have[1] > 1 else ''}, as of {kind} "
             f"({names.get(name, name)} is {_text(have)}), and only networks for RGB are read; "
             "give the one that was trained on RGB"
         )
 
 
 def _bad_value(name: str, value: np.ndarray) -> str | None:
-    if value.dtype.kind != "f":
-        return f"is of dtype {value.dtype}, expected floating point"
     broken = value.size - np.count_nonzero(np.isfinite(value))
     if broken:
         return f"has {broken} of {value.size} numbers NaN or infinite"

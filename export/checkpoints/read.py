@@ -20,6 +20,7 @@ from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.layers import Layers
 from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
+from r2p_edge.export.checkpoints.state_dicts import those_below
 from r2p_edge.export.checkpoints.torch import read_torch_file
 from r2p_edge.export.foreign_files import NO_ORDINARY_FILE
 from r2p_edge.export.foreign_folders import describe_folder, pack_again
@@ -107,10 +108,14 @@ def _read(path: Path, key: str | None) -> Checkpoint:
                     network.layers,
                     network.carried,
                 )
-        if key is not None:
-            raise CheckpointError(f"the file has one set of weights, so {key} chooses nothing")
         result = (read_mindspore_ckpt if kind == "mindspore" else read_safetensors)(file)
-        return Checkpoint(result.arrays, result.sha256, path.name, kind)
+        arrays = result.arrays if key is None else those_below(result.arrays, key)
+        if not arrays:
+            raise CheckpointError(
+                f"the file has one set of weights, and none of its names begins with {key}; leave "
+                "--weights-key out"
+            )
+        return Checkpoint(arrays, result.sha256, path.name, kind)
 
 
 def _require_numbers(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:

@@ -69,7 +69,7 @@ def _stored(name: str, entry: dict[str, Any], base: int, size: int) -> StoredTen
         raise ValueError(f"tensor {name} lies at {begin} to {end} with shape {shape}")
     if dtype not in _DTYPES:
         raise CheckpointError(
-            f"tensor {name} is of type {dtype}; save the checkpoint with floating-point weights"
+            f"tensor {name} is of type {dtype}; save the checkpoint with float16 or float32 weights"
         )
     if not 0 <= begin <= end or base + end > size:
         raise CheckpointError(

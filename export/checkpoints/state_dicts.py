@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from r2p_edge.export.checkpoints.torch_pickle import OtherTensor, TensorView
 from r2p_edge.spec.checks import plain, some_of
 
 Tensor = TensorView | OtherTensor | npt.NDArray[np.generic]
+_T = TypeVar("_T")
 StateDict = dict[str, Tensor]
 """A network's parameters by name, in the file's order."""
 
@@ -48,7 +49,8 @@ def find_weights(content: Any, key: str | None = None) -> Weights:
 
     Args:
         content: the object, as `inert_pickle.read_pickle` returns it.
-        key: the place of the parameters, if there are several: keys with dots between them.
+        key: the place of the parameters, if there are several: keys with dots between them. Of
+            a set with several networks, what their names begin with.
 
     Raises:
         CheckpointError: there are none, none under that key, or several and no key.
@@ -57,6 +59,8 @@ def find_weights(content: Any, key: str | None = None) -> Weights:
     if key is not None:
         if key in found:
             return found[key]
+        if (below := _below(found, key)) is not None:
+            return below
         raise CheckpointError(f"the file has no weights under the key {key}; {_listed(found)}")
     most = max((_axes(each.tensors) for each in found.values()), default=0)
     found = _without_copies(
@@ -70,6 +74,25 @@ def find_weights(content: Any, key: str | None = None) -> Weights:
     if len(found) > 1:
         raise CheckpointError(f"the file has several sets of weights; {_listed(found)}")
     return next(iter(found.values()))
+
+
+def _below(found: Mapping[str, Weights], key: str) -> Weights | None:
+    """Return the network of several in one set of parameters whose names begin with a key."""
+    for path, each in found.items():
+        prefix = key.removeprefix(f"{path}.")
+        tensors = those_below(each.tensors, prefix)
+        if tensors:
+            modules = {} if each.module is None else dict(walk(each.module))
+            return Weights(tensors, modules.get(prefix))
+    return None
+
+
+def those_below(named: Mapping[str, _T], prefix: str) -> dict[str, _T]:
+    """Return what has names that begin with a prefix and a dot, by the rest of these."""
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): value for name, value in named.items() if name.startswith(start)
+    }
 
 
 def _state_dicts(content: Any) -> Iterator[tuple[str, Weights]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe, carried_recipe
+from r2p_edge.export.checkpoints.forwards import own_steps, program_steps
 from r2p_edge.export.checkpoints.inert_pickle import Global, Instance, PickleError
 from r2p_edge.export.checkpoints.layers import Layer, exported_layers, layer_of
 from r2p_edge.export.checkpoints.state_dicts import StateDict, find_weights, walk
@@ -20,14 +23,32 @@ from r2p_edge.export.checkpoints.tensor_file import (
     as_float32,
     decode,
 )
-from r2p_edge.export.checkpoints.torch_archive import TorchContent, read_archive, read_legacy
-from r2p_edge.export.checkpoints.torch_pickle import SIZES, OtherTensor, Storage, TensorView
+from r2p_edge.export.checkpoints.torch_archive import (
+    Place,
+    TorchContent,
+    check_crc,
+    read_archive,
+    read_legacy,
+)
+from r2p_edge.export.checkpoints.torch_pickle import (
+    META,
+    QUANTISED,
+    SIZES,
+    OtherTensor,
+    Storage,
+    TensorView,
+)
 from r2p_edge.spec.checks import plain
 
 ZIP = b"PK\x03\x04"
 """First bytes of an archive."""
 
 
+_WAYS = {
+    META: "it was saved from PyTorch's device meta; load the weights into the model before you "
+    "save it",
+    QUANTISED: "save the floating-point model, and quantise it here with --precision int8",
+}
 _NO_POOL = "no_max_pool"  # of kenshohara's networks, which make their pool and may not use it
 
 
@@ -87,7 +108,8 @@ def _layers(saved: TorchContent, module: Instance | None) -> dict[str, Layer]:
     """Return what the file says of the layers of a whole module or program."""
     if saved.program is not None:
         try:
-            return exported_layers(saved.program)
+            own = program_steps(saved.program)
+            return exported_layers(saved.program) | {"": Layer("torch.export", {}, own)}
         except (ValueError, LookupError, TypeError, AttributeError):  # of another version
             return {}
     found, unused = {}, set()
@@ -96,7 +118,9 @@ def _layers(saved: TorchContent, module: Instance | None) -> dict[str, Layer]:
             unused.add(f"{name}.maxpool".lstrip("."))
         if name not in unused:
             kind = str(value.called) if isinstance(value.called, Global) else "class without a name"
-            found[name] = layer_of(kind, value.state, saved.source(value.called))
+            code = saved.source(value.called)
+            layer = layer_of(kind, value.state, code)
+            found[name] = layer._replace(own=own_steps(layer.kind, value.state, code))
     return found
 
 
@@ -111,18 +135,19 @@ def _read(
         ):
             kind = tensor.kind if isinstance(tensor, OtherTensor) else tensor.storage.dtype
             raise CheckpointError(
-                f"tensor {plain(name)} is {kind}; save the checkpoint with dense floating-point "
-                "weights"
+                f"tensor {plain(name)} is {kind}; "
+                + _WAYS.get(kind, "save the checkpoint with dense float16 or float32 weights")
             )
         if isinstance(tensor, TensorView):
             owners.setdefault(tensor.storage, name)
-    stored = {storage: _stored(name, storage, saved) for storage, name in owners.items()}
-    places = sorted(tensor.spans[0] for tensor in stored.values())
-    if any(start + length > following for (start, length), (following, _) in pairwise(places)):
+    places = {storage: saved.place(storage) for storage in owners}
+    stored = {storage: _stored(name, storage, places[storage]) for storage, name in owners.items()}
+    spans = sorted(tensor.spans[0] for tensor in stored.values())
+    if any(start + length > following for (start, length), (following, _) in pairwise(spans)):
         raise CheckpointError(
             "two tensors share the same bytes; the file is damaged, download it again"
         )
-    numbers = {storage: _numbers(file, tensor) for storage, tensor in stored.items()}
+    numbers = _numbers(file, stored, places)
     return {
         name: _viewed(name, tensor, numbers[tensor.storage])
         if isinstance(tensor, TensorView)
@@ -132,18 +157,35 @@ def _read(
     }
 
 
-def _stored(name: str, storage: Storage, saved: TorchContent) -> StoredTensor:
-    start, length = saved.place(storage)
-    if length < storage.size:
+def _stored(name: str, storage: Storage, place: Place) -> StoredTensor:
+    if place.length < storage.size:
         raise CheckpointError(
-            f"tensor {plain(name)} needs {storage.size} bytes and the file has {length}; it is "
-            "damaged, download it again"
+            f"tensor {plain(name)} needs {storage.size} bytes and the file has {place.length}; it "
+            "is damaged, download it again"
         )
-    return StoredTensor(name, storage.dtype, (storage.count,), ((start, storage.size),))
+    return StoredTensor(name, storage.dtype, (storage.count,), ((place.start, storage.size),))
 
 
-def _numbers(file: BinaryIO, tensor: StoredTensor) -> npt.NDArray[np.generic]:
-    """Read the numbers of a storage."""
+def _numbers(
+    file: BinaryIO, stored: dict[Storage, StoredTensor], places: dict[Storage, Place]
+) -> dict[Storage, npt.NDArray[np.generic]]:
+    """Read storages, and compare their bytes with the CRCs that they were saved with."""
+    numbers: dict[Storage, npt.NDArray[np.generic]] = {}
+    sums: list[tuple[str, int, Future[int]]] = []
+    with ThreadPoolExecutor(1) as other:  # a CRC takes as long as reading does
+        for storage, tensor in stored.items():
+            data = _bytes(file, tensor)
+            _, length, crc = places[storage]
+            if crc and length == storage.size:  # else it is of more than was read
+                sums.append((tensor.name, crc, other.submit(zlib.crc32, data)))
+            numbers[storage] = decode(data, tensor)
+        for name, crc, computed in sums:
+            check_crc(f"tensor {plain(name)}", computed.result(), crc)
+    return numbers
+
+
+def _bytes(file: BinaryIO, tensor: StoredTensor) -> memoryview:
+    """Read the bytes of a storage."""
     ((start, length),) = tensor.spans
     data, done = np.empty(length, np.uint8).data, 0
     file.seek(start)
@@ -155,7 +197,7 @@ def _numbers(file: BinaryIO, tensor: StoredTensor) -> npt.NDArray[np.generic]:
                 f"tensor {plain(tensor.name)} is cut off; download the file again"
             )
         done += count
-    return decode(data, tensor)
+    return data
 
 
 def _viewed(

@@ -28,9 +28,22 @@ from r2p_edge.export.checkpoints.torch_pickle import (
     TensorView,
     storage_of,
 )
+from r2p_edge.spec.checks import plain
 
-Span = tuple[int, int]
-"""First byte and number of bytes."""
+
+class Place(NamedTuple):
+    """The place of some bytes in a file.
+
+    Attributes:
+        start, length: first byte and number of bytes.
+        crc: their CRC-32 as it was saved; 0 if it was not (`torch.serialization.skip_data`,
+            `set_crc32_options(False)`, and the older format).
+    """
+
+    start: int
+    length: int
+    crc: int = 0
+
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
@@ -60,7 +73,7 @@ class TorchContent(NamedTuple):
     """
 
     content: Any
-    place: Callable[[Storage], Span]
+    place: Callable[[Storage], Place]
     source: Callable[[Any], str] = lambda called: ""
     program: Any = None
 
@@ -82,7 +95,7 @@ def read_archive(file: BinaryIO, size: int) -> TorchContent:
         folder = config.rpartition("/")[0]
         return TorchContent(
             _exported(records, config),
-            lambda storage: records.span(f"{folder}/{storage.key}"),
+            lambda storage: records.place(f"{folder}/{storage.key}"),
             program=_program(records),
         )
     pickle = records.ending("data.pkl")
@@ -93,7 +106,7 @@ def read_archive(file: BinaryIO, size: int) -> TorchContent:
     content = read_pickle(io.BytesIO(data), len(data), known=KNOWN, persistent=storage_of)
     return TorchContent(
         content,
-        lambda storage: records.span(f"{folder}/data/{storage.key}"),
+        lambda storage: records.place(f"{folder}/data/{storage.key}"),
         source=lambda called: records.source(folder, called),
     )
 
@@ -107,7 +120,7 @@ def read_legacy(file: BinaryIO, size: int) -> TorchContent:
         ValueError: what follows the pickles is damaged.
     """
     storages: dict[str, Storage] = {}
-    places: dict[str, Span] = {}
+    places: dict[str, Place] = {}
 
     def persistent(identity: Any) -> Any:
         if identity[0] == "module":  # of a whole module: its class, file and source
@@ -118,7 +131,7 @@ def read_legacy(file: BinaryIO, size: int) -> TorchContent:
     def following() -> Any:
         return read_pickle(file, size, known=KNOWN, persistent=persistent)
 
-    def place(storage: Storage) -> Span:
+    def place(storage: Storage) -> Place:
         if storage.key not in places:
             raise CheckpointError("the file lacks a tensor's numbers; download it again")
         return places[storage.key]
@@ -139,9 +152,22 @@ def read_legacy(file: BinaryIO, size: int) -> TorchContent:
         storage, count = storages[key], int.from_bytes(file.read(8), "little")
         if count != storage.count:
             raise ValueError("a storage of another length")
-        places[key] = file.tell(), storage.size
+        places[key] = Place(file.tell(), storage.size)
         file.seek(storage.size, io.SEEK_CUR)
     return TorchContent(content, place)
+
+
+def check_crc(part: str, found: int, saved: int) -> None:
+    """Make sure that bytes are those that were saved.
+
+    Raises:
+        CheckpointError: they have another CRC-32.
+    """
+    if found != saved:
+        raise CheckpointError(
+            f"{part} is damaged: its CRC-32 is {found:08x} and it was saved with {saved:08x}; "
+            "download or copy the file again"
+        )
 
 
 def _of_big_endian() -> CheckpointError:
@@ -169,7 +195,7 @@ class _Records:
         found = [name for name in self._infos if f"/{name}".endswith(f"/{ending}")]
         return min(found, key=lambda name: name.count("/"), default=None)
 
-    def span(self, name: str) -> Span:
+    def place(self, name: str) -> Place:
         """Return where the bytes of a record lie in the file.
 
         Raises:
@@ -189,13 +215,20 @@ class _Records:
         start = info.header_offset + len(header) + name_length + extra_length
         if signature != b"PK\x03\x04" or start + info.file_size > self._size:
             raise ValueError("a damaged record")
-        return start, info.file_size
+        return Place(start, info.file_size, info.CRC)
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a record."""
-        start, length = self.span(name)
-        self._file.seek(start)
-        return self._file.read(length)
+        """Return the bytes of a record, which are those that were saved.
+
+        Raises:
+            CheckpointError: as `place`, or its CRC is another.
+        """
+        place = self.place(name)
+        self._file.seek(place.start)
+        content = self._file.read(place.length)
+        if place.crc:
+            check_crc(f"its record {plain(name)}", zlib.crc32(content), place.crc)
+        return content
 
     def source(self, folder: str, called: Any) -> str:
         """Return the source of a class of TorchScript's, "" if there is none or it is long."""
@@ -237,7 +270,7 @@ class _Records:
 def _program(records: _Records) -> Any:
     """Return the JSON of a program of `torch.export`; None if it cannot be read."""
     name = records.ending("models/model.json")
-    if name is None or records.span(name)[1] > _PROGRAM:
+    if name is None or records.place(name).length > _PROGRAM:
         return None
     try:
         return json.loads(records.read(name))
@@ -254,7 +287,7 @@ def _exported(records: _Records, config: str) -> dict[str, TensorView | OtherTen
         if dtype is None or entry["use_pickle"]:
             found[name] = OtherTensor("of a type that NumPy lacks")
             continue
-        _, length = records.span(f"{config.rpartition('/')[0]}/{key}")
+        length = records.place(f"{config.rpartition('/')[0]}/{key}").length
         found[name] = TensorView(
             Storage(key, dtype, length // SIZES[dtype]),
             meta["storage_offset"]["as_int"],

@@ -81,6 +81,12 @@ class TensorView:
             raise ValueError("a tensor that reaches beyond its storage")
 
 
+META = "without numbers"
+"""Kind of a tensor on PyTorch's device meta."""
+QUANTISED = "quantised"
+"""Kind of a quantised tensor."""
+
+
 @dataclass(frozen=True, eq=False)
 class OtherTensor:
     """A tensor that is no view of a storage of numbers: quantised, sparse, nested or without data.
@@ -162,10 +168,10 @@ KNOWN: Known = {
     _torch("_rebuild_device_tensor_from_cpu_tensor"): lambda data, *_: data,
     _torch("_rebuild_from_type", "torch._tensor"): _rebuilt,
     _torch("_rebuild_from_type_v2", "torch._tensor"): _rebuilt,
-    _torch("_rebuild_qtensor"): lambda *_: OtherTensor("quantised"),
+    _torch("_rebuild_qtensor"): lambda *_: OtherTensor(QUANTISED),
     _torch("_rebuild_sparse_tensor"): lambda *_: OtherTensor("sparse"),
     _torch("_rebuild_nested_tensor"): lambda *_: OtherTensor("nested"),
-    _torch("_rebuild_meta_tensor_no_storage"): lambda *_: OtherTensor("meta"),
+    _torch("_rebuild_meta_tensor_no_storage"): lambda *_: OtherTensor(META),
     _torch("_rebuild_wrapper_subclass"): lambda *_: OtherTensor("wrapped"),
 }
 """Functions in place of the names that PyTorch's tensors are pickled with."""

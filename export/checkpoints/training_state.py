@@ -20,6 +20,11 @@ _COUNTERS = re.compile(
 )
 
 
+def is_training_state(name: str) -> bool:
+    """Tell whether a name is one that an optimiser or training wrapper gives, of whatever."""
+    return bool(_COUNTERS.fullmatch(name) or _COPIES.fullmatch(name))
+
+
 def training_state(names: Collection[str]) -> set[str]:
     """Return those of the names that MindSpore's optimisers and training wrappers added.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import NamedTuple
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
 from r2p_edge.export.checkpoints.heads import HeadActivation
 from r2p_edge.export.checkpoints.read import Checkpoint
+
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")  # as Hugging Face's libraries name them
 
 
 class WeightsOptions(NamedTuple):
@@ -34,7 +38,7 @@ class WeightsOptions(NamedTuple):
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""
         try:
-            return canonical_parameters(
+            named = canonical_parameters(
                 checkpoint.parameters,
                 self.family,
                 self.hints,
@@ -44,4 +48,12 @@ class WeightsOptions(NamedTuple):
                 head_activation=self.head_activation,
             )
         except CheckpointError as error:
-            raise CheckpointError(f"checkpoint {checkpoint.file}: {error}") from error
+            reason = str(error)
+            if part := _SHARD.search(checkpoint.file):
+                reason = (
+                    f"the file is part {int(part[1])} of {int(part[2])} of a network; put them "
+                    "together, such as with safetensors' load_file of each and one save_file of "
+                    "all their tensors, and give that"
+                )
+            raise CheckpointError(f"checkpoint {checkpoint.file}: {reason}") from error
+        return replace(named, file=checkpoint.file)

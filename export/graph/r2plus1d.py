@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from r2p_edge.errors import SpecError
+from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
 from r2p_edge.export.graph.builder import (
     Batch,
@@ -131,5 +132,5 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             f"clips of {spec.clip.frames} x {spec.crop.height} x {spec.crop.width} give features "
             f"of {sizes[0]}, but the network's own code takes the mean of {sizes[1]}; set "
             "clip.frames and crop to the sizes of training (16 frames of 224 x 224 for "
-            "pytorchvideo), or export the network with onnx_from_torch(model, spec, path)"
+            f"pytorchvideo), or {ADVICE}"
         )

@@ -30,7 +30,8 @@ def facts(family, classes=400, **carried):
 def doubts(family, preset_name, labels=None, **carried):
     spec = preset(preset_name).spec(name="net", labels=labels)
     about = facts(family, len(spec.labels), **carried)
-    return doubts_of(about, Choices(preset_name, labels is not None), spec, False)
+    bundled = preset_name == "motion"
+    return doubts_of(about, Choices(preset_name, labels is not None), spec, bundled)
 
 
 @pytest.mark.parametrize("item", PRESETS.values(), ids=PRESETS)
@@ -123,6 +124,63 @@ def test_what_the_file_knows_is_used(saved, tmp_path):
     assert "own class names (hyper_parameters.class_names) are others" in found
     with pytest.raises(SpecError, match="output 0 is 'class 0' and not 'own 0'"):
         build(path, strict=True, **options)
+
+
+def test_the_recipe_of_the_bundled_model_for_another():
+    spec = preset("motion").spec(name="net")
+    (found,) = doubts_of(facts("torchvision", 12), Choices("motion", False), spec, False)
+    assert "preset motion is the recipe of the bundled model, and these are other weights" in found
+
+
+def test_a_network_that_was_never_trained():
+    spec = preset("kinetics400-torchvision").spec(name="net")
+    about = facts("torchvision")._replace(untrained=True)
+    choices = Choices("kinetics400-torchvision", False, golden=True)
+    (found,) = doubts_of(about, choices, spec, False)
+    assert "it was never trained" in found
+
+
+def test_a_golden_pair_settles_what_the_file_leaves_open():
+    spec = preset("kinetics400-torchvision").spec(name="net")
+    about = facts("torchvision")._replace(doubts=("an own forward",))
+    for golden, expected in ((False, ["an own forward"]), (True, [])):
+        choices = Choices("kinetics400-torchvision", False, golden)
+        assert doubts_of(about, choices, spec, False) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"args": {"num_frames": 32}}, "says 32 frames (args.num_frames) and the clips have 16"),
+        ({"hyper_parameters": {"clip_len": 24}}, "give --frames 24 if"),
+        ({"opt": {"sample_size": 224}}, "says a size of 224 (opt.sample_size) and the crop is 112"),
+        ({"cfg": {"input_size": [160, 160]}}, "give --size 160"),
+        ({"args": {"bgr": True}}, "pixels are in BGR (args.bgr)"),
+        ({"cfg": {"to_rgb": False}}, "pixels are in BGR (cfg.to_rgb)"),
+        ({"cfg": {"channel_order": "BGR"}}, "pixels are in BGR (cfg.channel_order)"),
+        ({"num_classes": 5}, "says 5 classes (num_classes) and its network has 400"),
+        ({"classes": ["a", "b"]}, "names of 2 classes (classes) and its network 400 outputs"),
+    ],
+)
+def test_arguments_of_the_training_that_contradict_the_recipe(content, message):
+    about = facts("torchvision")._replace(carried=carried_recipe(content))
+    spec = preset("kinetics400-torchvision").spec(name="net")
+    (found,) = doubts_of(about, Choices("kinetics400-torchvision", False), spec, False)
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"num_frames": 16, "size": 112, "num_classes": 400, "bgr": False, "to_rgb": True},
+        {"num_frames": 1, "size": 8000, "n_classes": True, "input_size": [3, 112, 112]},
+        {"num_frames": "32", "crop_size": None, "channel_order": "rgb", "rgb": None},
+    ],
+)
+def test_arguments_that_do_not(content):
+    about = facts("torchvision")._replace(carried=carried_recipe(content))
+    spec = preset("kinetics400-torchvision").spec(name="net")
+    assert doubts_of(about, Choices("kinetics400-torchvision", False), spec, False) == []
 
 
 def of_class(name, state):
