@@ -87,6 +87,7 @@ def test_exceptions_of_ffmpeg_show_none():
     assert "secret" not in repr(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", ["://", "a:", "=%3A%2F%2F", "pass", "pass-", "key=", "\\a", "u:a@"]
 )

@@ -36,6 +36,7 @@ def pair(tmp_path):
 CLIPS = np.random.default_rng(0).integers(0, 256, (3, 4, 8, 8, 3), np.uint8)
 
 
+@pytest.mark.slow
 def test_models_in_processes_of_their_own(pair):
     seen = []
     report = compare(
@@ -55,6 +56,7 @@ def test_models_in_processes_of_their_own(pair):
     assert "onnxruntime" not in _loaded_by("import r2p_edge.compare")
 
 
+@pytest.mark.slow
 def test_values_have_no_top1(tmp_path):
     spec = spec_of_brightness(output=OutputSpec(kind="values"), labels=("EF",))
     one, two = (
@@ -74,6 +76,7 @@ def _loaded_by(statement):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
+@pytest.mark.slow
 def test_video_files_are_read_as_each_spec_says(tmp_path, pair):
     video = tmp_path / "clip.mp4"
     motion.write_video(motion.scene("test", 0), video)
@@ -87,6 +90,7 @@ def test_video_files_are_read_as_each_spec_says(tmp_path, pair):
     assert (other["differs"], same["differs"]) == (["clip"], [])
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_another_runtime_and_precision(pair, tmp_path):
     report = compare(pair[0], [pair[0]], CLIPS, runtime="openvino")
@@ -94,6 +98,7 @@ def test_another_runtime_and_precision(pair, tmp_path):
     assert (result["runtime"], result["within"]) == ("openvino", True)
 
 
+@pytest.mark.slow
 def test_an_artifact_that_cannot_answer_does_not_stop_the_others(pair, tmp_path):
     labels = ("a", "b", "c", "d")
     other = brightness_model(tmp_path / "other.onnx", spec_of_brightness(labels=labels))
@@ -106,6 +111,7 @@ def test_an_artifact_that_cannot_answer_does_not_stop_the_others(pair, tmp_path)
         compare(tmp_path / "absent.onnx", [pair[0]], CLIPS)
 
 
+@pytest.mark.slow
 def test_a_clip_that_cannot_be_read_is_left_out(pair, tmp_path):
     good, bad = tmp_path / "good.mp4", tmp_path / "bad.mp4"
     motion.write_video(motion.scene("test", 0), good)
@@ -119,6 +125,7 @@ def test_a_clip_that_cannot_be_read_is_left_out(pair, tmp_path):
         compare(pair[0], [pair[0]], [bad])
 
 
+@pytest.mark.slow
 def test_arguments_that_are_wrong_in_themselves(pair, tmp_path):
     for clips in ([], "clip.mp4", CLIPS[:0]):
         with pytest.raises(UsageError, match="clips must be video files or an array"):
@@ -156,6 +163,7 @@ RUNTIMES["failing"] = RUNTIMES["onnxruntime"]._replace(module=__name__, type="Fa
 """
 
 
+@pytest.mark.slow
 def test_an_error_class_of_a_runtimes_own_costs_no_other_artifacts_result(
     pair, tmp_path, monkeypatch
 ):
@@ -178,6 +186,7 @@ def test_an_error_class_of_a_runtimes_own_costs_no_other_artifacts_result(
     assert same["within"]
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_is_logged(pair, monkeypatch, caplog):
     real = _isolated.call
 
@@ -193,6 +202,7 @@ def test_a_process_that_ends_is_logged(pair, monkeypatch, caplog):
     assert [record.getMessage() for record in warned] == [failed["error"]]
 
 
+@pytest.mark.slow
 def test_the_runtime_of_every_process_is_logged(pair, caplog):
     caplog.set_level("INFO", "r2p_edge")
     compare(pair[0], [pair[1]], CLIPS)

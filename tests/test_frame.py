@@ -150,6 +150,7 @@ def files(data):
     return sorted(path for path in data.rglob("*") if path.suffix in kinds)
 
 
+@pytest.mark.slow
 def test_real_files(data):
     """Compare each: the mean colours are equal, and hardly any pixel differs visibly."""
     seen = 0

@@ -47,6 +47,7 @@ def parsed(file):
     return ast.parse((ROOT / file).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_public_name_is_defined_once():
     homes = defaultdict(set)
     for file in PACKAGE:

@@ -124,6 +124,7 @@ def test_importing_the_package_brings_in_numpy_alone(statement):
     assert more - set(sys.stdlib_module_names) == {"r2p_edge"}
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_quick():
     """Hold by what is imported that the figures of tests/benchmarks/startup.py stay small."""
     more = modules_after("import numpy, r2p_edge") - modules_after("import numpy")
@@ -145,6 +146,7 @@ def test_a_predictor_is_imported_without_the_parts_of_streams():
     }
 
 
+@pytest.mark.slow
 def test_importing_the_command_line_and_the_exporter_brings_in_no_library():
     heavy = {"onnx", "torch", "mindspore", "cv2", "av", "onnxruntime", "openvino", "safetensors"}
     for statement in (

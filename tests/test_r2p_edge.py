@@ -48,6 +48,7 @@ def test_a_star_imports_all_names():
     assert ast.literal_eval(run(code)) == sorted(r2p_edge.__all__)
 
 
+@pytest.mark.slow
 def test_the_rooms_are_attributes_of_the_package():
     for room in (
         *("artifact", "errors", "frame", "live", "prediction"),

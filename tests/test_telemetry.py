@@ -69,6 +69,7 @@ def test_the_tracer_sees_connections_and_files(tmp_path):
 IMPORT = "from r2p_edge.runtimes import runtime_type; runtime_type({!r}).library()"
 
 
+@pytest.mark.slow
 @needs("openvino_telemetry")
 def test_openvino_says_nothing(tmp_path):
     told = traced([sys.executable, "-c", "import openvino"], tmp_path)
@@ -91,6 +92,7 @@ def test_what_was_imported_before_stays(monkeypatch):
     assert os.environ[ONNXRUNTIME_SWITCH] == "0"
 
 
+@pytest.mark.slow
 def test_every_import_of_a_library_that_reports_is_a_quiet_one():
     """`import_library` does it; a statement stands in a `with no_telemetry()`."""
     for folder in ("r2p_edge", "export", "calibration"):
@@ -130,16 +132,19 @@ def openvino_model(motion_model, tmp_path_factory):
 ANSWER = '"label": "slide left"'  # that of the clip
 
 
+@pytest.mark.slow
 def test_predict_and_stream_on_onnxruntime(motion_model, clip, tmp_path):
     assert ANSWER in quiet([*R2P, "predict", motion_model, clip, "--json"], tmp_path)
     assert ANSWER in quiet([*R2P, "stream", motion_model, clip, "--json"], tmp_path)
 
 
+@pytest.mark.slow
 def test_predict_and_stream_on_openvino(openvino_model, clip, tmp_path):
     assert ANSWER in quiet([*R2P, "predict", openvino_model, clip, "--json"], tmp_path)
     assert ANSWER in quiet([*R2P, "stream", openvino_model, clip, "--json"], tmp_path)
 
 
+@pytest.mark.slow
 def test_an_address_is_connected_to_and_nothing_else(motion_model, tmp_path):
     written(tmp_path / "clip.ts", np.arange(50) / 25, codec="libx264", rate=25)
     with serving(tmp_path) as server:

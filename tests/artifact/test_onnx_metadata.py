@@ -19,6 +19,7 @@ def test_metadata_is_what_onnx_wrote(tmp_path):
     assert open_artifact(path).carrier == "metadata"
 
 
+@pytest.mark.slow
 def test_every_truncation_is_an_error_of_ours(tmp_path):
     whole = brightness_model(tmp_path / "model.onnx").read_bytes()
     path = tmp_path / "cut.onnx"

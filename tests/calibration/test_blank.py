@@ -57,6 +57,7 @@ def moving(size):
         yield frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4", "mjpeg"])
 @pytest.mark.parametrize(
     ("frames", "what"),
@@ -83,6 +84,7 @@ def test_a_camera_on_a_scene_without_motion_is_not_frozen():
     assert what_is_blank(clip.astype(np.uint8)) is None
 
 
+@pytest.mark.slow
 def test_which_real_clips_are_blank(data):
     found = {file.name: what_is_blank(ClipReader(SPEC).read(file).pixels[0])
              for file in real_files(data)}  # fmt: skip
@@ -127,6 +129,7 @@ def black(tmp_path):
     return tmp_path / "black"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the 10 calibration clips show 1 of the model's 12 classes")
 @needs("onnx")
 @needs("onnxruntime")

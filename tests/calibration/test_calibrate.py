@@ -135,6 +135,7 @@ def test_tensorrt(videos, tmp_path):
         assert built.spec.calibration["profile"] == "tensorrt"
 
 
+@pytest.mark.slow
 def test_the_folder_of_an_export_tells_its_clips(run, small_motion_model, videos, tmp_path):
     options = ("--precision", "int8", "--videos", videos, *FEW, "--out", tmp_path)
     code, output, errors = run("export", small_motion_model, "--to", "onnx", *options)
@@ -169,6 +170,7 @@ def test_records_of_others_are_shown_as_json_alone(run, tmp_path):
     assert json.loads(run("info", path, "--json")[1])["spec"]["accuracy"] == {"top1": 0.5}
 
 
+@pytest.mark.slow
 def test_what_was_measured_of_another_artifact_is_not_told(small_int8, tmp_path):
     (again,) = build(small_int8["onnx"].path, targets=["openvino"], out=tmp_path).built
     assert small_int8["onnx"].spec.accuracy is not None
@@ -205,6 +207,7 @@ def test_a_loss_that_is_not_known(fails, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_allowed(fails, small_motion_model, tmp_path):
     path = tmp_path / "int8.onnx"
     fails(
@@ -292,6 +295,7 @@ def test_targets_without_int8(fails, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_cpu_that_would_compute_it_wrongly(small_motion_model, tmp_path, monkeypatch, caplog):
     path = tmp_path / "int8.onnx"
     clips = clips_for(open_artifact(small_motion_model).spec, num_clips=4)
@@ -337,6 +341,7 @@ def test_records_of_the_float_file_do_not_survive(tmp_path):
     assert (spec.accuracy, spec.target) == (None, None)
 
 
+@pytest.mark.slow
 def test_progress_counts_the_clips_of_every_pass(small_motion_model, tmp_path):
     seen = []
     calibrate(

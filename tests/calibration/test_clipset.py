@@ -18,6 +18,7 @@ from r2p_edge.video.clip_reader import ClipReader
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 
+@pytest.mark.slow
 def test_clips_of_a_folder(motion_model, videos):
     spec = open_artifact(motion_model).spec
     chosen = clips_for(spec, videos, num_clips=12, judged=6)
@@ -33,6 +34,7 @@ def test_clips_of_a_folder(motion_model, videos):
     assert (every.count, every.held_out, len(list(every.judged()))) == (30, False, 6)
 
 
+@pytest.mark.slow
 def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
     """All passes count, as the last one need not have read every clip."""
     spec = open_artifact(motion_model).spec

@@ -138,6 +138,7 @@ def test_models_of_other_classes(fails, videos, model, tmp_path):
         fails(MODEL, "has other classes than the first model", "eval", *pair, "--videos", videos)
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_predict(run, motion_model, tmp_path):
     labels = motion.CLASSES[:3]
     for number, label in enumerate((*labels, "slide right")):

@@ -219,6 +219,7 @@ def test_the_clips_are_what_a_predictor_shows(videos, tmp_path):
     assert not any(np.array_equal(*pair) for pair in itertools.combinations(three, 2))
 
 
+@pytest.mark.slow
 def test_real_clips(data):
     spec = preset("ucf101-mindspore").spec(name="real")
     folder = data / "ucf101"

@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_the_typed_form_of_the_tensorrt_rendering_answers_alike(float_model, out):
     quantize_onnx(float_model, out / "m.onnx", lambda: CLIPS, profile="tensorrt")
     typed = half_from_float(load_onnx(out / "m.onnx"))
@@ -43,6 +44,7 @@ def check_like(source, path, profile):
         assert agreement(logits(source, CLIPS), logits(path, CLIPS)).cosine >= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ["conv3d", "conv2d"])
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_form_of_the_graph_can_be_quantised(
@@ -59,6 +61,7 @@ def stored(model, layer):
     return numpy_helper.to_array(tensor)
 
 
+@pytest.mark.slow
 def test_weights_have_eight_bits_or_seven(float_model, out):
     largest = {}
     for profile in ("cpu", "cpu-avx2"):
@@ -70,6 +73,7 @@ def test_weights_have_eight_bits_or_seven(float_model, out):
     assert (largest["cpu-avx2"] == 64).all()
 
 
+@pytest.mark.slow
 def test_all_convolutions_and_whole_sums_are_int8_on_cpus(float_model, out):
     quantize_onnx(float_model, out / "m.onnx", lambda: CLIPS)
     graph = onnx.load(out / "m.onnx").graph
@@ -95,6 +99,7 @@ def test_a_float_layer_reads_and_makes_floats(float_model, out):
     assert "layer2.0.downsample.1" not in nodes["layer2.0.add"].input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", PROFILES)
 def test_channels_without_weights_keep_their_bias(float_model, tmp_path, out, profile):
     model = onnx.load(float_model)

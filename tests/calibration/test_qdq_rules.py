@@ -202,6 +202,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_the_rendering_breaks_no_rule(any_rendering):
     assert broken_rules(any_rendering) == []
     require_rules(any_rendering)

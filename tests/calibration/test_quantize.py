@@ -92,6 +92,7 @@ def test_so_does_every_method_and_rendering(
     check_answers(logits(out / "m.onnx", unseen[:FEW]), float_answers[:FEW])
 
 
+@pytest.mark.slow
 def test_the_spec_says_how_it_was_calibrated(float_model, out):
     path = out / "m.onnx"
     ticks = []
@@ -179,6 +180,7 @@ def half(path, folder):
     return folder / "half.onnx"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -96,6 +96,7 @@ def test_noise_of_a_layer_is_that_of_the_layer_alone(float_model, profile):
         assert noise[layer] == pytest.approx(ratio, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_the_spoilt_layer_is_found(spoilt):
     case = Case(spoilt)
     found = case.choose(cosine=0.999, budget=1e6)
@@ -111,6 +112,7 @@ def test_nothing_stays_float_where_all_is_well(float_model):
     assert found.noise == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cosine", [0.9998, 1.1])
 def test_it_is_the_fewest_that_are_enough_or_the_best_there_is(float_model, cosine):
     case = Case(float_model)
@@ -132,6 +134,7 @@ def test_it_is_the_fewest_that_are_enough_or_the_best_there_is(float_model, cosi
         assert found.cosine >= cosine > reached(found.float_layers[:-1])
 
 
+@pytest.mark.slow
 def test_no_further_set_is_tried_after_the_time(spoilt):
     found = Case(spoilt).choose(cosine=0.999, budget=0)
     assert found.float_layers == ()
@@ -142,6 +145,7 @@ def test_no_further_set_is_tried_after_the_time(spoilt):
     assert found.float_layers == (SPOILT,)
 
 
+@pytest.mark.slow
 def test_the_spec_names_it(spoilt, tmp_path):
     path = tmp_path / "m.onnx"
     spec = quantize_onnx(spoilt, path, lambda: CLIPS, cosine=0.999)

@@ -19,6 +19,7 @@ def names(listing):
     return [video.name for video in listing.videos]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("list_name", "subset"), [("trainlist01", "train"), ("testlist01", "test")]
 )
@@ -158,6 +159,7 @@ def test_folders_without_videos(tmp_path):
         list_videos(tmp_path, LABELS)
 
 
+@pytest.mark.slow
 def test_real_clips_as_other_containers_and_frames(data, tmp_path):
     """A list finds the same videos in any container, and as frames."""
     source = data / "ucf101"

@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 from requirements import needs
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("openvino")]
 
 
+@pytest.mark.slow
 def test_doctor(run):
     code, output, errors = run("doctor", "--json")
     assert (code, errors) == (0, "")

@@ -22,6 +22,7 @@ from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess import _frames_py, preprocessor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_a_full_disk_behind_stdout(model, clip, options, unbuffered):
@@ -76,6 +77,7 @@ def test_a_name_that_is_too_long(fails, model, tmp_path, monkeypatch, code, argu
     fails(code, shown, *(words.get(word, word) for word in arguments.split()))
 
 
+@pytest.mark.slow
 def test_an_artifact_whose_name_is_too_long(run, model):
     code, output, _ = run("compare", model, LONG, "--num-clips", 1)
     assert code == MODEL
@@ -102,6 +104,7 @@ def test_a_folder_that_may_not_be_read(fails, model, tmp_path, monkeypatch, code
     fails(code, "Permission denied", *(words.get(word, word) for word in arguments.split()))
 
 
+@pytest.mark.slow
 def test_an_error_of_the_system_that_nobody_expects(model, clip):
     """Name the error, and keep what was printed before."""
     program = """
@@ -152,6 +155,7 @@ def test_what_the_package_logs(run, tmp_path, monkeypatch, verbose, before):
     assert (logger.handlers, logger.level) == (handlers, level)
 
 
+@pytest.mark.slow
 def test_help_in_a_bare_checkout(tmp_path):
     """Run it where NumPy alone is installed, and the package lies in the current folder."""
     python = make_python(tmp_path / "bare")
@@ -174,6 +178,7 @@ def test_argparse_errors_are_usage_errors(capsys):
     capsys.readouterr()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_file_names_that_are_no_text(model, clip, tmp_path, encoding):
     named = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.mp4"
@@ -218,6 +223,7 @@ def test_a_command_in_another_thread(run, model):
         assert pool.submit(run, "info", model).result()[0] == 0
 
 
+@pytest.mark.slow
 def test_as_a_module_and_into_a_closed_pipe(model, clip):
     command = [sys.executable, "-m", "r2p_edge", "predict", str(model), *[str(clip)] * 40, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

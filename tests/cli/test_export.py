@@ -60,6 +60,7 @@ def test_export_and_info(run, tmp_path):
     assert "top-1 agreement 100%" in output
 
 
+@pytest.mark.slow
 def test_export_with_changed_settings(run, tmp_path):
     changes = ["--frames", 8, "--interval", 3, "--fps", 30, "--size", 56, "--name", "tiny"]
     code, _, errors = run("export", "motion", "--out", tmp_path, *changes, "--batch", 2)
@@ -73,6 +74,7 @@ def test_export_with_changed_settings(run, tmp_path):
     assert [axis.dim_value for axis in inputs] == [2, 8, 56, 56, 3]
 
 
+@pytest.mark.slow
 def test_bad_exports(fails, tmp_path):
     out = tmp_path / "out"
     weights = tmp_path / "weights.safetensors"
@@ -143,6 +145,7 @@ def batch_of(path):
     return onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value
 
 
+@pytest.mark.slow
 def test_the_batch_of_an_onnx_source(run, fails, pictures, tmp_path):
     arguments = ["--preset", "kinetics400-torchvision", "--out", tmp_path]
     code, _, errors = run("export", pictures, *arguments, "--batch", 2)
@@ -180,6 +183,7 @@ def test_the_ends_of_an_onnx_source(run, fails, pictures, tmp_path):
     assert batch_of(artifact) == 0  # open
 
 
+@pytest.mark.slow
 def test_an_artifact_exported_again(run, fails, tmp_path):
     small = ("--frames", 4, "--size", 32)
     code, _, errors = run("export", "motion", "--out", tmp_path, "--name", "d", *small)
@@ -371,6 +375,7 @@ def test_a_full_disk_leaves_nothing(run, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_spinner_on_a_terminal_only(model, tmp_path):
     pty = pytest.importorskip("pty")
     for extra, expected in ([], True), (["--json"], False):

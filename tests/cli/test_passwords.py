@@ -95,6 +95,7 @@ def served(tmp_path):
         yield server.url(f"{file.name}?token={SECRET}").replace("//", f"//admin:{SECRET}@")
 
 
+@pytest.mark.slow
 def test_answers_show_none(run, motion_model, served):
     for verb, field in (("predict", "video"), ("stream", "source")):
         code, output, errors = run(verb, motion_model, served, "--json", "--verbose")
@@ -105,6 +106,7 @@ def test_answers_show_none(run, motion_model, served):
         assert (code, SECRET in output + errors) == (0, False)
 
 
+@pytest.mark.slow
 def test_answers_in_python_show_none_but_a_name_that_was_given(motion_model, served):
     with Predictor(motion_model) as predictor:
         with predictor.stream(served) as answers:
@@ -121,6 +123,7 @@ def test_answers_in_python_show_none_but_a_name_that_was_given(motion_model, ser
         assert SECRET not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [[SOURCES[0], "--json"], [SOURCES[5], "--json"], ["0", SOURCES[0]]]
 )
@@ -132,6 +135,7 @@ def test_webcam(model, arguments):
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_webcam_answers(motion_model, served):
     command = [sys.executable, EXAMPLES / "webcam.py", motion_model, served]
     done = subprocess.run([*command, "--no-window", "--json"], capture_output=True, text=True)

@@ -42,6 +42,7 @@ def test_predict_every_real_file(run, motion_model, data):
     assert not any(answers[file]["truncated"] for file in files)
 
 
+@pytest.mark.slow
 def test_predict_for_people(run, motion_model, clip, data, tmp_path):
     whole = (data / "ucf101/YoYo/v_YoYo_g01_c01.avi").read_bytes()
     half = tmp_path / "half.avi"
@@ -112,6 +113,7 @@ def test_what_is_no_model_at_all(fails, clip, tmp_path):
     fails(MODEL, "is neither an ONNX nor an OpenVINO file", "predict", clip, clip)
 
 
+@pytest.mark.slow
 def test_a_folder_of_frames_has_the_rate_that_is_given(run, fails, model, clip, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()

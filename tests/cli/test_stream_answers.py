@@ -22,6 +22,7 @@ def test_json(run, tmp_path, clip):
     assert events[0]["age_ms"] > 0
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_in_order(tmp_path):
     model, port = brightness_model(tmp_path / "model.onnx"), free_port()
     url = f"tcp://127.0.0.1:{port}?listen=1"

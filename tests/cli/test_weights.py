@@ -131,6 +131,7 @@ def tree(folder):
     }
 
 
+@pytest.mark.slow
 def test_get_and_add_alone_write_the_store(run, store, file, model, clip, tmp_path, monkeypatch):
     run("weights", "add", "kh-r2p1d34", file)
     (store / "tv-r2plus1d_18.pth.part").write_bytes(CONTENT)

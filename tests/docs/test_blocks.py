@@ -32,6 +32,7 @@ def parameters() -> list[object]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", parameters())
 def test_block(
     block: Block, workshop: Path, camera: Path, tmp_path: Path, request: pytest.FixtureRequest

@@ -46,6 +46,7 @@ def test_runtimes_that_are_installed_compute_on_the_cpu():
             assert (found["status"], found["reason"]) == ("ok", None)
 
 
+@pytest.mark.slow
 def test_the_machine_and_its_decoders(monkeypatch):
     monkeypatch.setattr(diagnosis, "RUNTIMES", [])
     report = diagnosis.diagnose()
@@ -63,6 +64,7 @@ def test_the_machine_and_its_decoders(monkeypatch):
     assert machine["memory"] is None or machine["memory"] > 1 << 28
 
 
+@pytest.mark.slow
 def test_nothing_but_the_base_install(tmp_path, monkeypatch):
     blocked = ("onnx", "openvino", "mindspore", "cv2", "opencv", "torch", "__editable__")
     site = tmp_path / "site"
@@ -118,6 +120,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "reason"), BROKEN.values(), ids=BROKEN)
 def test_a_runtime_that_cannot_be_imported(library, monkeypatch, code, reason):
     library("openvino", code)
@@ -137,6 +140,7 @@ def test_no_other_python_can_be_started(monkeypatch, tmp_path):
     assert "could not be started (No such file or directory)" in found["reason"]
 
 
+@pytest.mark.slow
 def test_a_device_that_ends_the_process_keeps_what_was_known(fake, report):
     found = fake("cpu,crash,cpu2")
     cpu, crash, last = found["devices"]
@@ -262,6 +266,7 @@ def test_an_extension_that_cannot_be_loaded(monkeypatch):
     assert "C++ compiler" in found["install"]
 
 
+@pytest.mark.slow
 def test_importing_doctor_brings_in_no_library():
     code = "import sys, r2p_edge.doctor; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

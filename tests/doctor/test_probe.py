@@ -97,6 +97,7 @@ def test_a_folder_named_like_a_library_is_not_taken_for_it(tmp_path, monkeypatch
     assert diagnosis.ask("pyav", 60)["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_devices_that_compute(fake):
     found = fake("cpu,rounded")
     assert (found["status"], found["version"], found["reason"]) == ("ok", "1.2.3", None)
@@ -106,6 +107,7 @@ def test_devices_that_compute(fake):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "conv3d", "conv2d"),
     [
@@ -126,6 +128,7 @@ def test_a_device_that_does_not_compute(fake, device, conv3d, conv2d):
     assert other["conv2d"].startswith(conv2d)
 
 
+@pytest.mark.slow
 def test_a_device_that_hangs(fake, alarm):
     found = fake("cpu,hang", timeout=5)
     cpu, hang = found["devices"]
@@ -134,6 +137,7 @@ def test_a_device_that_hangs(fake, alarm):
     assert hang == {"device": "hang", "conv3d": late, "conv2d": "not checked"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "reason"), [("", "fake finds no device"), ("driver", "the driver is too old")]
 )
@@ -143,6 +147,7 @@ def test_no_device(fake, devices, reason):
     assert found["devices"] == []
 
 
+@pytest.mark.slow
 def test_pyacl_is_found_with_its_environment(library):
     """It is CANN's module `acl`, and not another one of that name."""
     found = diagnosis.ask("acl", 60)

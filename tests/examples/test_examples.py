@@ -22,6 +22,7 @@ def run(*arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_classify_video(motion_model, tmp_path):
     video = tmp_path / "clip.mp4"
     motion.write_video(motion.scene("test", 6), video, motion.frame_times(25))
@@ -29,6 +30,7 @@ def test_classify_video(motion_model, tmp_path):
     assert output.split("%", 1)[1].split("\n")[0].strip() == motion.CLASSES[6]
 
 
+@pytest.mark.slow
 def test_webcam_on_a_file(motion_model, tmp_path):
     video, movie, shot = (tmp_path / name for name in ("clip.mp4", "out.mp4", "shot.png"))
     seconds = len(motion.frame_times(25)) / 25
@@ -84,6 +86,7 @@ def test_webcam_saves_a_camera_whose_time_stands_still_or_jumps_back(tmp_path):
     assert times == pytest.approx([0, 0.08, 0.081, 0.082, 0.162], abs=5e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "options", "code", "message"),
     [

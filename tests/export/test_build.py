@@ -44,6 +44,7 @@ def test_the_first_error_is_raised_and_the_others_are_recorded(
     assert bundle.check(tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_a_folder_is_not_damaged_by_an_export_that_fails(small_checkpoint, tmp_path, no_openvino):
     build(small_checkpoint, spec=SPEC, targets=["onnx"], out=tmp_path)
     other = SPEC.replace(labels=tuple(reversed(SPEC.labels)))
@@ -140,6 +141,7 @@ def test_an_error_names_the_model_and_no_temporary_file(tmp_path):
     assert str(caught.value).startswith(f"{source} is int8 and cannot become fp16; ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ["auto", "conv2d"])
 def test_records_of_another_file_do_not_survive(small_checkpoint, tmp_path, graph):
     """A spec that was taken from another artifact, or written by another tool."""

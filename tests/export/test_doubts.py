@@ -77,6 +77,7 @@ def test_classes_in_the_order_of_other_code():
     assert doubts("gluoncv", "kinetics400-gluoncv", [f"my {name}" for name in own]) == []
 
 
+@pytest.mark.slow
 def test_the_bundled_model_on_other_clips(tmp_path, run):
     assert build("motion", targets=["onnx"], out=tmp_path / "a").warnings == []
     code, output, errors = run("export", "motion", "--frames", 8, "--out", tmp_path / "b", "--json")

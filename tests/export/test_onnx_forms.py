@@ -19,6 +19,7 @@ def forms(small_checkpoint, tmp_path):
     return OnnxForms(small_checkpoint, SPEC, tmp_path, any_input=True)
 
 
+@pytest.mark.slow
 def test_each_target_gets_what_it_runs_best(forms):
     for name, graph, dtype in (
         ("onnx", "conv3d", "uint8"),

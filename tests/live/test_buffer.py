@@ -93,6 +93,7 @@ def often_switched():
     sys.setswitchinterval(usual)
 
 
+@pytest.mark.slow
 def test_a_writer_at_full_speed_changes_no_window_in_use(often_switched):
     """Show frames of which k is all k; a window must stay four successive even ones."""
     taken, done, count = [], threading.Event(), 0

@@ -35,6 +35,7 @@ def gated(spec, frames):
     return [answer.live.still for answer in found if answer], len(asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_gate_lets_real_motion_through(motion_predictor, data, name):
     still, asked = gated(motion_predictor.spec, frames_of(data / name, np.arange(40) * TICK))
@@ -42,6 +43,7 @@ def test_the_gate_lets_real_motion_through(motion_predictor, data, name):
     assert asked == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("noise", "gain", "offset"),

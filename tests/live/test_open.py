@@ -19,6 +19,7 @@ from r2p_edge.live.open import open_capture
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
@@ -38,6 +39,7 @@ def test_bad_arguments(predictor, source, options, message):
         predictor.stream(source, **options)
 
 
+@pytest.mark.slow
 def test_a_file_cannot_be_latest(predictor, clip):
     with pytest.raises(UsageError, match="leave out policy"):
         predictor.stream(clip, policy="latest")
@@ -45,6 +47,7 @@ def test_a_file_cannot_be_latest(predictor, clip):
         predictor.stream_many({})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["stream", "stream_many"])
 def test_every_option_is_a_keyword_with_a_default(method):
     parameters = list(inspect.signature(getattr(Predictor, method)).parameters.values())[2:]
@@ -69,6 +72,7 @@ def opened(source):
 DEVICE = "/dev/video0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "expected"),
     [(0, 0), (np.int64(3), 3), (DEVICE, DEVICE), (Path(DEVICE), DEVICE)],
@@ -79,6 +83,7 @@ def test_cameras(camera, source, expected):
     assert kind.opened == ((expected,),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [True, False, np.True_, None, 1.0, b"video.mp4"])
 def test_what_is_none_of_these(camera, source):
     kind = camera(1)
@@ -87,6 +92,7 @@ def test_what_is_none_of_these(camera, source):
     assert kind.opened == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a ! b.mp4", "odd:/clip.mp4", "clip.mp4"])
 def test_a_file_that_exists_is_a_file(tmp_path, monkeypatch, clip, name):
     path = tmp_path / "of" / name
@@ -98,6 +104,7 @@ def test_a_file_that_exists_is_a_file(tmp_path, monkeypatch, clip, name):
     assert opened(name) is FileCapture
 
 
+@pytest.mark.slow
 def test_a_file_in_shared_memory_is_no_camera(clip):
     with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".mp4") as file:
         file.write(clip.read_bytes())
@@ -105,6 +112,7 @@ def test_a_file_in_shared_memory_is_no_camera(clip):
         assert opened(file.name) is FileCapture
 
 
+@pytest.mark.slow
 def test_pipelines_may_be_long(camera):
     kind = camera(1)
     pipeline = f"videotestsrc pattern=1 ! {'identity ! ' * 500}appsink"
@@ -112,6 +120,7 @@ def test_pipelines_may_be_long(camera):
     assert kind.opened == ((pipeline, 1800),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nowhere.mp4", "odd://", "x" * 5000, "zero\0byte"])
 def test_there_is_no_such_file(name):
     with pytest.raises(VideoError):

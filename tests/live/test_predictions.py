@@ -18,6 +18,7 @@ from r2p_edge.live.predictions import Feed
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_left_leaves_nothing(predictor, clip):
     for _ in predictor.stream(clip, stride=1):
         break
@@ -30,6 +31,7 @@ def test_a_loop_that_is_left_leaves_nothing(predictor, clip):
         consume()
 
 
+@pytest.mark.slow
 def test_the_model_fails(tmp_path, clip):
     with Predictor(brightness_model(tmp_path / "nan.onnx", factor=np.nan)) as predictor:
         answers = predictor.stream(clip)
@@ -37,6 +39,7 @@ def test_the_model_fails(tmp_path, clip):
             next(answers)
 
 
+@pytest.mark.slow
 def test_close_ends_a_consumer_that_waits(predictor):
     camera, found = Camera(), []
     answers = watch(predictor, camera)
@@ -51,6 +54,7 @@ def test_close_ends_a_consumer_that_waits(predictor):
     assert list(answers) == []
 
 
+@pytest.mark.slow
 def test_a_source_that_stalls_for_ever(predictor):
     clock = Clock()
     camera = Camera(on_stall=partial(clock.wait, None, 100.0))
@@ -61,6 +65,7 @@ def test_a_source_that_stalls_for_ever(predictor):
         next(answers)
 
 
+@pytest.mark.slow
 def test_latest_skips_answers_and_no_frames(predictor):
     camera = Camera()
     with watch(predictor, camera, stride=1) as answers:
@@ -74,6 +79,7 @@ def test_latest_skips_answers_and_no_frames(predictor):
     assert (first.live.skipped, second.live.skipped, second.live.gaps) == (0, 14, 0)
 
 
+@pytest.mark.slow
 def test_a_source_that_hangs_where_nothing_is_skipped(predictor):
     clock = Clock()
     camera = Camera(on_stall=partial(clock.wait, None, 100.0))
@@ -89,6 +95,7 @@ def test_a_source_that_hangs_where_nothing_is_skipped(predictor):
             next(answers)
 
 
+@pytest.mark.slow
 def test_a_source_that_others_kept_waiting_is_not_hung(predictor):
     camera, clock = Camera(), Clock()
     feed = Feed(Stream(predictor, stride=1), camera, "latest", 60.0, clock=clock)
@@ -98,6 +105,7 @@ def test_a_source_that_others_kept_waiting_is_not_hung(predictor):
         assert next(answers).live.gaps == 0
 
 
+@pytest.mark.slow
 def test_a_source_too_slow_for_a_window_warns(predictor):
     camera = Camera(range(0, 500, 25))
     camera.show(21)
@@ -115,6 +123,7 @@ def test_all_lets_the_source_wait(predictor):
     np.testing.assert_allclose(ends, (6 + 2 * np.arange(50)) / 25)
 
 
+@pytest.mark.slow
 def test_two_consumers_share_the_answers(predictor, clip):
     alone = [answer.span for answer in predictor.stream(clip, stride=1)]
     answers, found = predictor.stream(clip, stride=1), []
@@ -128,6 +137,7 @@ def test_two_consumers_share_the_answers(predictor, clip):
     assert sorted(found) == alone
 
 
+@pytest.mark.slow
 def test_several_sources_take_turns(predictor, clip):
     with predictor.stream_many({"one": clip, "two": clip}, stride=1) as answers:
         names = [answer.live.source for answer in answers]
@@ -143,6 +153,7 @@ def test_several_sources_take_turns(predictor, clip):
     assert names == ["camera", "other"] * 5
 
 
+@pytest.mark.slow
 def test_sources_that_have_ended_are_not_waited_for(predictor, clip, monkeypatch):
     with predictor.stream_many({str(number): clip for number in range(8)}, stride=17) as answers:
         assert len([next(answers) for _ in range(8)]) == 8
@@ -151,6 +162,7 @@ def test_sources_that_have_ended_are_not_waited_for(predictor, clip, monkeypatch
         assert not list(answers)
 
 
+@pytest.mark.slow
 def test_one_of_several_is_lost(predictor, clip, tmp_path):
     short = tmp_path / "short.mp4"
     motion.write_video(motion.scene("test", 0), short, np.arange(5) / 25)
@@ -161,11 +173,13 @@ def test_one_of_several_is_lost(predictor, clip, tmp_path):
     assert {answer.live.source for answer in found} == {"long"}
 
 
+@pytest.mark.slow
 def test_the_stream_is_public(predictor, clip):
     with predictor.stream(clip) as answers:
         assert isinstance(answers, PredictionStream)
 
 
+@pytest.mark.slow
 def test_the_timing_covers_what_was_done(predictor, clip):
     for answer in predictor.stream(clip, stride=1):
         timing = answer.timing
@@ -174,6 +188,7 @@ def test_the_timing_covers_what_was_done(predictor, clip):
         assert timing.total >= parts - 1e-6
 
 
+@pytest.mark.slow
 def test_a_warning_points_to_the_loop(predictor):
     camera = Camera(range(0, 500, 25))
     camera.show(21)
@@ -183,6 +198,7 @@ def test_a_warning_points_to_the_loop(predictor):
     assert [warning.filename for warning in told] == [__file__]
 
 
+@pytest.mark.slow
 def test_the_log_says_what_was_opened_and_given_up(predictor, caplog):
     caplog.set_level(logging.INFO, "r2p_edge")
     clock = Clock()
@@ -197,6 +213,7 @@ def test_the_log_says_what_was_opened_and_given_up(predictor, caplog):
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
+@pytest.mark.slow
 def test_the_log_counts_dropped_frames(predictor, caplog):
     camera = Camera(range(10), dropped=2)
     camera.show(11)

@@ -155,6 +155,7 @@ def test_every_window_is_given_to_one_of_two_consumers(predictor):
     assert len(found) + skipped == last - (FRAMES - 1) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inference", [0.07, 0.13, 0.4, 1.7])
 @pytest.mark.parametrize("interval", [1, 2])
 def test_ten_minutes_never_lag(inference, interval):
@@ -190,6 +191,7 @@ def test_ten_minutes_never_lag(inference, interval):
     assert set(steps.ravel()) <= {round(clip.tick * 30 + d) for d in (-0.5, 0, 0.5)}
 
 
+@pytest.mark.slow
 def test_memory_is_flat():
     stream = Stream(Shown())
     image = grey(0)

@@ -32,6 +32,7 @@ def messages(receiver):
     return found
 
 
+@pytest.mark.slow
 def test_systemd_is_notified(manager, predictor, clip):
     receiver, path = manager
     now = iter(range(10**6))

@@ -142,6 +142,7 @@ def test_a_process_opens_a_model_of_its_own(model, runtime, method):
     subprocess.run([sys.executable, file], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_first_import_may_be_in_threads(model, runtime):
     code = (
         "import threading, numpy as np\n"

@@ -116,6 +116,7 @@ def resizes(draw):
     return source, size, top, left, shape
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(resizes(), st.booleans())
 @example(((2, 2), (1, 1), 0, 0, (1, 1)), False)
@@ -251,6 +252,7 @@ def yuv_crop(kernel, planes, size, top, left, shape, matrix=BT601, swap=False):
     return out
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(resizes(), st.booleans(), st.booleans())
 @example(((240, 320), (128, 171), 8, 30, (112, 112)), False, False)
@@ -566,6 +568,7 @@ def in_a_process_with(instruction_set, expression):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instruction_set", ["scalar", *(["ssse3", "avx2"] if EXACT else ["neon"])])
 def test_every_instruction_set_gives_the_same_bytes(instruction_set):
     load("_frames")
@@ -576,6 +579,7 @@ def test_every_instruction_set_gives_the_same_bytes(instruction_set):
     assert done.stdout.strip() == str((instruction_set, digest_of_everything())), done.stderr
 
 
+@pytest.mark.slow
 def test_an_instruction_set_that_nobody_has_is_refused():
     load("_frames")
     done = in_a_process_with("mmx", "load('_frames')")

@@ -169,6 +169,7 @@ print(logging.getLogger().level, logging.getLogger().handlers)
 """
 
 
+@pytest.mark.slow
 def test_stdout_has_the_answers_alone(offline, npu):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, offline, npu],

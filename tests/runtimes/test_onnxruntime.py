@@ -35,6 +35,7 @@ print(os.environ["{VARIABLE}"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("own", "expected"), [(None, "1"), ("1", "1"), ("0", "0")])
 def test_onnx_runtime_reports_nothing(motion_model, tmp_path, own, expected):
     """Look under the home folder, where it keeps unsent reports and a number for the machine."""

@@ -92,6 +92,7 @@ def test_a_new_runtime_is_a_file_and_a_row(zeros, run):
     assert "zeros" in output
 
 
+@pytest.mark.slow
 def test_doctor_knows_a_new_runtime(zeros, monkeypatch):
     monkeypatch.setattr(diagnosis, "RUNTIMES", ["zeros"])
     command = diagnosis._isolated._COMMAND.replace(

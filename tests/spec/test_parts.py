@@ -14,6 +14,7 @@ def nested(depth):
     return {"a": nested(depth - 1)} if depth else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

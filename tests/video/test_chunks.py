@@ -83,6 +83,7 @@ def test_packed_pictures(chunks, tmp_path, noted):
     assert_listed_as_decoded(path)
 
 
+@pytest.mark.slow
 def test_a_real_file(data):
     assert_listed_as_decoded(data / "ucf101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi")
 

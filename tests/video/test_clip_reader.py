@@ -99,6 +99,7 @@ def test_a_warning_of_the_calibration_points_at_its_caller(tmp_path):
     assert (warning.filename, warning.lineno) == (__file__, line)
 
 
+@pytest.mark.slow
 def test_the_model_runs_once_on_a_damaged_file(predictor, data, monkeypatch):
     ran = []
     run = predictor._runtime.run

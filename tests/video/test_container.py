@@ -58,6 +58,7 @@ def test_a_server_that_tells_no_length(tmp_path, name):
     assert not found.truncated
 
 
+@pytest.mark.slow
 def test_a_damaged_url_is_connected_twice(data):
     """Once more for a decoder of one frame at a time, as the pictures are large."""
     name = "decord_corrupted.mp4"

@@ -74,6 +74,7 @@ def test_halves_of_jpegs_are_refused(tmp_path, share):
         assert len(stream.decode(av.Packet(whole))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 def test_one_core_decodes_as_several_do(data):
     """Read a damaged file, of which FFmpeg with one thread marks 21 frames as corrupt."""

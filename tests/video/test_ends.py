@@ -39,6 +39,7 @@ def with_sound(path, begin, end, sound):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.ts", "clip.mp4", "clip.mpg"])
 @pytest.mark.parametrize(("begin", "end"), [(70, 74), (0, 4), (3, 68)])
 def test_a_picture_that_is_not_as_long_as_the_sound(tmp_path, name, begin, end):

@@ -203,6 +203,7 @@ def two_hours(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.0, 1.0, 3599.96, 7199.0])
 def test_a_long_file_is_sought(two_hours, moment, decoded):
     with contextlib.closing(open_source(two_hours, 25.0)) as source:

@@ -174,6 +174,7 @@ def test_every_truncation_is_an_error_or_whole_tensors(tmp_path: Path) -> None:
                     np.testing.assert_array_equal(array, whole[name])
 
 
+@pytest.mark.slow
 def test_flipped_bits_are_an_error_or_a_read(tmp_path: Path) -> None:
     rng = random.Random(0)
     file = tmp_path / "flipped.ckpt"

@@ -52,6 +52,7 @@ def test_the_network_is_found_in_the_shapes(counts, arch, per_conv):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "classes", "per_conv", "published"),
     [

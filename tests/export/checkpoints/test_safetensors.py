@@ -66,6 +66,7 @@ def entry(begin: Any, end: Any, shape: Any = (1,), dtype: str = "F32") -> dict[s
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_flipped_bits_in_safetensors(tmp_path: Path, seed: int) -> None:
     content = safetensors({"fc.weight": entry(0, 4), "fc.bias": entry(4, 8)}, bytes(8))

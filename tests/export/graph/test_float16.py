@@ -91,6 +91,7 @@ def check(model, tensor, cosine=0.9999, answers_of_half=answers):
 # Networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", ["conv3d", "conv2d"])
 def test_motion(motion_model, graph):
     model, spec = onnx.load(motion_model), embedded_spec(motion_model)
@@ -197,6 +198,7 @@ def quantised(tmp_path):
     return onnx.load(path), spec
 
 
+@pytest.mark.slow
 def test_quantised(quantised):
     model, spec = quantised
     before = constants(model)

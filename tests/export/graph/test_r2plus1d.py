@@ -114,6 +114,7 @@ def test_tensors_are_named_for_the_source_network(small, small_shape):
     assert all(node.name for node in model.graph.node)
 
 
+@pytest.mark.slow
 def test_the_same_network_gives_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import sys, hashlib; from networks import *;"

@@ -32,6 +32,7 @@ def test_a_file_is_fetched_once(server, store_of, get):
     assert names(store) == WHOLE
 
 
+@pytest.mark.slow
 def test_ten_cuts(store_of, get):
     content = weights_bytes(50 << 20)
     with serving_weights(content) as server:
@@ -76,6 +77,7 @@ def test_a_server_without_ranges(server, store_of, get):
     assert [asked for _, asked in server.requests] == [None, "bytes=100000-", "bytes=200000-"]
 
 
+@pytest.mark.slow
 def test_a_changed_etag_begins_anew(server, store_of, get):
     store = store_of(server)
     kept(server, store, get)
@@ -84,6 +86,7 @@ def test_a_changed_etag_begins_anew(server, store_of, get):
     assert server.sent == len(server.content)
 
 
+@pytest.mark.slow
 def test_an_answer_of_another_version_is_not_appended(server, store_of, get):
     """A server may take no notice of If-Range."""
     store = store_of(server)
@@ -101,6 +104,7 @@ def test_an_answer_of_another_version_is_not_appended(server, store_of, get):
     assert [asked for _, asked in server.requests] == ["bytes=70000-", None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["bytes 0-9/10", "bytes 70001-299999/300000", "bytes */3", ""])
 def test_another_part_than_was_asked_for(server, store_of, get, part):
     store = store_of(server)
@@ -116,6 +120,7 @@ def test_another_part_than_was_asked_for(server, store_of, get, part):
     assert digest_of(get(store).path.read_bytes()) == digest_of(server.content)
 
 
+@pytest.mark.slow
 def test_a_part_that_is_not_there_begins_anew(server, store_of, get):
     store = store_of(server)
     kept(server, store, get)
@@ -124,6 +129,7 @@ def test_a_part_that_is_not_there_begins_anew(server, store_of, get):
     assert digest_of(get(store).path.read_bytes()) == digest_of(server.content)
 
 
+@pytest.mark.slow
 def test_a_server_that_never_has_the_same_file_is_given_up(server, store_of, get):
     store = store_of(server)
     kept(server, store, get)
@@ -228,6 +234,7 @@ def test_a_page_in_place_of_the_file(server, store_of, get, words):
     assert names(store) == []
 
 
+@pytest.mark.slow
 def test_a_page_does_not_cost_what_is_there(server, store_of, get):
     """The page of a network that wants a login comes in the middle of a download too."""
     store = store_of(server)

@@ -40,6 +40,7 @@ def test_safetensors_files(names):
     assert unlike_weights(content[:HEAD]) is None
 
 
+@pytest.mark.slow
 @needs("onnx")
 def test_onnx_files(motion_model):
     assert unlike_weights(motion_model.read_bytes()[:HEAD]) is None

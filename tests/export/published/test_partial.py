@@ -79,6 +79,7 @@ def test_a_process_that_is_killed_leaves_what_came(server, store_of, get):
     assert names(store) == WHOLE
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_download(server, store_of):
     store = store_of(server)
     go_on = stopped_midway(server)
@@ -95,6 +96,7 @@ def test_two_processes_make_one_download(server, store_of):
     assert names(store) == WHOLE
 
 
+@pytest.mark.slow
 def test_the_second_goes_on_where_the_first_is_killed(server, store_of):
     store = store_of(server)
     go_on = stopped_midway(server)

@@ -145,6 +145,7 @@ def test_gluoncvs_names_at_full_size(tmp_path):
     assert found.top1 == 1
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_mindspore_is_imported(checkpoint, out):
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}\n"
@@ -159,6 +160,7 @@ def test_neither_torch_nor_mindspore_is_imported(checkpoint, out):
     assert result.stdout.split("\n")[:2] == ["[]", "[]"], result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "torch"])
 def test_a_missing_package_is_an_error_that_says_how_to_install_it(checkpoint, out, package):
     call = (

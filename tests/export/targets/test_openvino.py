@@ -47,6 +47,7 @@ def test_the_spec_is_where_openvino_finds_it(source, tmp_path):
     assert final.parity["computed_in"] == "fp32"
 
 
+@pytest.mark.slow
 def test_fp32_keeps_and_fp16_halves_the_weights(tmp_path):
     from safetensors.numpy import save_file
 
@@ -187,6 +188,7 @@ def test_the_ir_is_xml_that_others_read(source, tmp_path):
     assert (root.tag, root.get("name")) == ("net", "brightness")
 
 
+@pytest.mark.slow
 def test_the_npu_gets_fp16_without_3d_convolutions(small_checkpoint, tmp_path):
     from networks import SMALL, spec_for
 

@@ -85,6 +85,7 @@ def test_a_program_that_dies_before_its_worker(end, code, word):
     ends(lambda: int(worker) in running())
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_end(monkeypatch):
     started = []
     popen = subprocess.Popen

@@ -35,6 +35,7 @@ def test_which_targets_have_kits():
             kit_of_target(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kit", dict.fromkeys(KITS.values()), ids=lambda kit: kit.builder)
 def test_every_kit_names_its_builder_which_needs_numpy_alone(kit):
     module, _, function = kit.builder.partition(":")

@@ -10,6 +10,7 @@ from r2p_edge.export.verify.synthetic_clips import input_from_clips, normalized,
 from r2p_edge.spec import InputSpec
 
 
+@pytest.mark.slow
 def test_verification_clips_are_reproducible_smooth_and_moving():
     spec = spec_for(7, frames=16, size=112)
     clips = verification_clips(spec, 3, seed=5)

@@ -20,6 +20,7 @@ from r2p_edge.video.source import open_source
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [25, 30, 60])
 def test_a_file_gives_every_answer(motion_model, tmp_path, fps):
     clip = tmp_path / "clip.mp4"
@@ -35,6 +36,7 @@ def test_a_file_gives_every_answer(motion_model, tmp_path, fps):
         assert answers[0].live.source == str(clip)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::r2p_edge.errors.LowFrameRateWarning")
 def test_real_files_of_every_kind(predictor, data):
     truman = data / "odd/TrumanShow_wave_f_nm_np1_fr_med_26.avi"
@@ -45,6 +47,7 @@ def test_real_files_of_every_kind(predictor, data):
         assert len(answers) == ticks - 3, file.name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::r2p_edge.errors.LowFrameRateWarning")
 def test_a_damaged_file_goes_on_after_the_damage(predictor, data):
     """Read 50 frames, ten a second, of which the decoder refuses number 30."""
@@ -56,6 +59,7 @@ def test_a_damaged_file_goes_on_after_the_damage(predictor, data):
     assert answers[-1].span[1] == pytest.approx(4.9)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_cut_off_says_so(predictor, data, tmp_path):
     whole = (data / "ucf101/YoYo/v_YoYo_g01_c01.avi").read_bytes()
     half = tmp_path / "half.avi"
@@ -64,6 +68,7 @@ def test_a_file_that_is_cut_off_says_so(predictor, data, tmp_path):
         assert len(list(predictor.stream(half))) > 10
 
 
+@pytest.mark.slow
 def test_what_is_missing_in_a_file_is_a_gap(predictor, tmp_path):
     path = tmp_path / "torn.mkv"
     times = np.concatenate([np.arange(30), 75 + np.arange(30)]) / 25
@@ -74,6 +79,7 @@ def test_what_is_missing_in_a_file_is_a_gap(predictor, tmp_path):
     assert not any(start < 1.2 and end > 2.9 for (start, end), _ in spans)
 
 
+@pytest.mark.slow
 def test_a_file_shorter_than_a_clip(predictor, tmp_path):
     path = tmp_path / "short.mp4"
     motion.write_video(motion.scene("test", 0), path, np.arange(5) / 25)
@@ -81,6 +87,7 @@ def test_a_file_shorter_than_a_clip(predictor, tmp_path):
         next(predictor.stream(path))
 
 
+@pytest.mark.slow
 def test_titles_in_another_encoding(predictor, tmp_path, clip):
     file = tmp_path / "title.mkv"
     with av.open(str(clip)) as source, av.open(str(file), "w") as copy:
@@ -113,6 +120,7 @@ def web_server(folder):
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_file_on_a_server_is_a_file(predictor, tmp_path):
     clip = tmp_path / "clip.mkv"  # whose end need not be read first: this server has no ranges
     motion.write_video(motion.scene("test", 0), clip)
@@ -127,6 +135,7 @@ def test_a_file_on_a_server_is_a_file(predictor, tmp_path):
     assert streamed == len(asked)  # finding out that it is a file takes no connection more
 
 
+@pytest.mark.slow
 def test_decoding_is_timed(clip):
     capture = FileCapture(str(clip), spec_of_brightness().clip, TICK)
     with contextlib.closing(capture):

@@ -53,6 +53,7 @@ def served(send_to):
         server.join()
 
 
+@pytest.mark.slow
 def test_a_network_stream_is_cut_and_goes_on(predictor, send, port):
     """Send frames 0 to 44, and from another sender, whose clock begins anew, 60 to 99."""
     send(0, 45)
@@ -76,6 +77,7 @@ def test_a_network_stream_is_cut_and_goes_on(predictor, send, port):
     assert {answer.live.gaps for answer in found if shown_numbers(answer)[-1] > 50} == {1}
 
 
+@pytest.mark.slow
 def test_a_network_stream_that_ends_and_is_not_awaited(predictor, send, port):
     send(0, 45)
     capture = opened(f"tcp://127.0.0.1:{port}?listen=1")
@@ -85,6 +87,7 @@ def test_a_network_stream_that_ends_and_is_not_awaited(predictor, send, port):
     assert len(windows) >= 18
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_before_a_key_frame(predictor, send, port):
     """Connect in the middle of a group of pictures."""
     with socket.socket() as listener:
@@ -105,6 +108,7 @@ def test_nothing_is_shown_before_a_key_frame(predictor, send, port):
     assert first[0] in keys
 
 
+@pytest.mark.slow
 def test_a_camera_whose_sound_goes_on_without_pictures(predictor):
     sent = io.BytesIO()
     with av.open(sent, "w", format="mpegts") as container:
@@ -134,6 +138,7 @@ def test_a_camera_whose_sound_goes_on_without_pictures(predictor):
             list(answers)
 
 
+@pytest.mark.slow
 def test_frames_that_build_on_a_damaged_one_are_not_shown():
     """Lose a packet of MPEG-TS in the middle of a group of pictures."""
     noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 1), np.uint8).repeat(3, axis=3)
@@ -165,6 +170,7 @@ def test_frames_that_build_on_a_damaged_one_are_not_shown():
         assert np.abs(image.astype(int) - noise[number]).mean() < 10, number
 
 
+@pytest.mark.slow
 def test_of_several_video_streams_the_one_of_files_is_read(tmp_path, caplog):
     caplog.set_level("INFO", "r2p_edge")
     tracks = [Track(200, 40, "mpeg2video"), Track(100, 40, "mpeg2video", (160, 120))]
@@ -178,6 +184,7 @@ def test_of_several_video_streams_the_one_of_files_is_read(tmp_path, caplog):
     assert "#1 is read" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_stream_that_cannot_be_decoded(tmp_path):
     path = muxed(tmp_path / "clip.mkv", Track(100))
     data = path.read_bytes().replace(b"V_MPEG4/", b"V_XPEG4/")
@@ -186,6 +193,7 @@ def test_a_stream_that_cannot_be_decoded(tmp_path):
         opened(url)
 
 
+@pytest.mark.slow
 def test_halves_of_jpegs_are_dropped_and_interrupt_nothing(predictor):
     """Send every fourth picture of a camera cut in half, as PIL says of it too."""
 
@@ -213,6 +221,7 @@ def test_halves_of_jpegs_are_dropped_and_interrupt_nothing(predictor):
         assert frame.image()[-8:].std() > 20  # and not grey at its end
 
 
+@pytest.mark.slow
 def test_a_sender_that_falls_silent(predictor):
     """Let FFmpeg, whose clock is its own, give up the first time that it has to wait."""
     with socket.socket() as listener:
@@ -223,6 +232,7 @@ def test_a_sender_that_falls_silent(predictor):
             predictor.stream(f"tcp://127.0.0.1:{port}", timeout=1e-6)
 
 
+@pytest.mark.slow
 def test_nobody_sends(predictor, port):
     with pytest.raises(VideoError, match=r"cannot be opened .*refused"):
         predictor.stream(f"tcp://127.0.0.1:{port}")
@@ -230,6 +240,7 @@ def test_nobody_sends(predictor, port):
         predictor.stream(f"rtsp://127.0.0.1:{port}/camera")
 
 
+@pytest.mark.slow
 def test_errors_and_the_log_show_no_password(predictor, port):
     url = f"rtsp://admin:secret@127.0.0.1:{port}/camera"
     with pytest.raises(VideoError, match=r"rtsp://admin:\*\*\*@127") as caught:
@@ -237,6 +248,7 @@ def test_errors_and_the_log_show_no_password(predictor, port):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_reader_that_cannot_keep_up_drops_and_says_so(send, port):
     """Let 0.2 s pass between two frames, five times what a frame of 25 fps may take."""
     send(0, 200)
@@ -256,6 +268,7 @@ def test_a_reader_that_cannot_keep_up_drops_and_says_so(send, port):
     assert len(frames) + dropped <= 200
 
 
+@pytest.mark.slow
 def test_decoding_is_timed(send, port):
     send(0, 20)
     frames = list(opened(f"tcp://127.0.0.1:{port}?listen=1").frames())

@@ -10,6 +10,7 @@ from r2p_edge.live.open import open_capture
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
+@pytest.mark.slow
 def test_a_camera_that_returns_no_frame(camera, predictor):
     camera(0)
     with predictor.stream(0) as answers, pytest.raises(VideoError, match="video0 gives no frames"):
@@ -22,6 +23,7 @@ def test_a_camera_that_cannot_be_opened(camera, predictor):
         predictor.stream(0)
 
 
+@pytest.mark.slow
 def test_there_is_no_such_camera(predictor):
     with pytest.raises(VideoNotFoundError, match="there is no camera /dev/video97"):
         predictor.stream(97)
@@ -32,6 +34,7 @@ def test_there_is_no_such_camera(predictor):
 PIPELINE = "v4l2src ! videoconvert ! video/x-raw,format=BGR ! appsink"
 
 
+@pytest.mark.slow
 def test_gstreamer(camera, predictor):
     kind = camera(8)
     now = iter(range(10**6))
@@ -50,12 +53,14 @@ def test_gstreamer(camera, predictor):
     assert [answer.live.source for answer in found] == [PIPELINE] * 5
 
 
+@pytest.mark.slow
 def test_opencv_without_gstreamer(camera, predictor):
     camera(gstreamer=False)
     with pytest.raises(MissingDependencyError, match=r"without GStreamer.*python3-opencv"):
         predictor.stream(PIPELINE)
 
 
+@pytest.mark.slow
 def test_a_password_in_a_pipeline_is_not_shown(camera, predictor):
     kind = camera(None)
     with pytest.raises(VideoError, match=r"user:\*\*\*@host"):
@@ -63,6 +68,7 @@ def test_a_password_in_a_pipeline_is_not_shown(camera, predictor):
     assert "user:secret@host" in kind.opened[0][0]
 
 
+@pytest.mark.slow
 def test_decoding_is_timed(camera):
     camera(3)
     capture = CameraCapture(0, reconnect=0)

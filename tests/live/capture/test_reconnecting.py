@@ -13,6 +13,7 @@ from r2p_edge.live.capture.opencv import CameraCapture
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
+@pytest.mark.slow
 def test_a_camera_is_lost_and_found(camera):
     kind = camera(3, None, 0, 4)
     now = iter(range(10**6))
@@ -28,6 +29,7 @@ def test_a_camera_is_lost_and_found(camera):
     assert kind.opened == ((2,),) * 4
 
 
+@pytest.mark.slow
 def test_a_camera_is_lost_for_good(camera):
     camera(3, *[None] * 9)
     now = iter(range(10**6))
@@ -38,6 +40,7 @@ def test_a_camera_is_lost_for_good(camera):
         next(frames)
 
 
+@pytest.mark.slow
 def test_it_waits_longer_and_longer(monkeypatch, camera):
     monkeypatch.setattr(reconnecting, "BACK_OFF", (0.5, 10.0))
     camera(1, *[None] * 7, 2, 0)
@@ -55,6 +58,7 @@ def test_it_waits_longer_and_longer(monkeypatch, camera):
     assert sum(waited[8:]) >= 60
 
 
+@pytest.mark.slow
 def test_the_log_says_that_a_camera_is_lost_and_back(monkeypatch, camera, caplog):
     monkeypatch.setattr(reconnecting, "BACK_OFF", (0.5, 10.0))
     caplog.set_level(logging.INFO, "r2p_edge")

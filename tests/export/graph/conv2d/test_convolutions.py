@@ -15,6 +15,7 @@ from onnx import helper, shape_inference
 pytestmark = needs("onnxruntime")
 
 
+@pytest.mark.slow
 @property_test
 @given(windows(most_padding=lambda kernel: kernel), st.booleans(), st.sampled_from([1, 2, 4]))
 def test_convolutions(window, bias, groups):

@@ -14,6 +14,7 @@ from onnx import helper
 pytestmark = needs("onnxruntime")
 
 
+@pytest.mark.slow
 @property_test
 @given(windows(), st.sampled_from([0, 1]), st.sampled_from([13, 17, 19]))
 def test_max_pools(window, ceil, opset):
@@ -24,6 +25,7 @@ def test_max_pools(window, ceil, opset):
     compare(node, shape, opset=opset, tolerance=0)
 
 
+@pytest.mark.slow
 @property_test
 @given(windows(), st.sampled_from([0, 1]), st.sampled_from([0, 1]), st.sampled_from([17, 19]))
 def test_average_pools(window, ceil, count_padding, opset):

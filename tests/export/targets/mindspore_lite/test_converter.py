@@ -51,6 +51,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("kind", ["class", "program"])
 def test_a_conversion_that_fails_leaves_what_was_there(
@@ -73,6 +74,7 @@ def test_a_conversion_that_fails_leaves_what_was_there(
     assert open_artifact(path).verified
 
 
+@pytest.mark.slow
 def test_no_room_where_the_converter_works(tmp_path, source, lite, monkeypatch):
     path = tmp_path / "other.mindir"
     with monkeypatch.context() as patch:
@@ -117,6 +119,7 @@ def test_a_converter_that_hangs(tmp_path, source, program, monkeypatch, kind):
     assert not (tmp_path / "other.mindir").exists()
 
 
+@pytest.mark.slow
 def test_the_command_to_try_by_hand_can_be_tried(tmp_path, source, program, monkeypatch):
     for kind in ("program", "class"):
         with monkeypatch.context() as patch:

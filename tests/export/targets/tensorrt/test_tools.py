@@ -20,6 +20,7 @@ def reference(answers=ANSWERS):
     return ParityReference(CLIPS, answers, {"max_rel": 0.0})
 
 
+@pytest.mark.slow
 def test_an_engine_is_proven(tmp_path, release, tool, source):
     path = tmp_path / "draft.engine"
     tool.build(source, path, precision="fp32")
@@ -30,6 +31,7 @@ def test_an_engine_is_proven(tmp_path, release, tool, source):
     assert record["max_rel"] < 1e-5
 
 
+@pytest.mark.slow
 def test_an_engine_in_fp16(tmp_path, tool, source):
     path = tmp_path / "draft.engine"
     tool.build(source, path, precision="fp16")
@@ -39,6 +41,7 @@ def test_an_engine_in_fp16(tmp_path, tool, source):
     assert 1e-5 < record["max_rel"] < 1e-3
 
 
+@pytest.mark.slow
 def test_an_engine_that_answers_otherwise(tmp_path, tool, source, monkeypatch):
     monkeypatch.setenv("FAKE_TENSORRT_WRONG", "1")
     path = tmp_path / "draft.engine"
@@ -47,6 +50,7 @@ def test_an_engine_that_answers_otherwise(tmp_path, tool, source, monkeypatch):
         check_parity_by_trtexec(path, spec_of_brightness(), reference(), tool)
 
 
+@pytest.mark.slow
 def test_nan_is_an_answer_that_is_wrong(tool, plan, monkeypatch):
     monkeypatch.setenv("FAKE_TRTEXEC", "nan")
     answers = tool.run(plan, "frames", CLIPS[:1], "logits")
