@@ -377,7 +377,10 @@ def check(package, folder):
 
 
 def test_without_a_mistake(check):
-    assert check(*dict.fromkeys(mutation.check for mutation in MUTATIONS.values())) == (0, "")
+    code, errors = check(*dict.fromkeys(mutation.check for mutation in MUTATIONS.values()))
+    # The int8 that it compares with was made for TensorRT, which a CPU without VNNI warns of.
+    others = [line for line in errors.splitlines() if "was not made for this CPU" not in line]
+    assert (code, others) == (0, [])
 
 
 @pytest.mark.parametrize("mistake", MUTATIONS)
