@@ -123,6 +123,7 @@ def test_webcam_that_would_show_nothing(motion_model):
     assert "add --json, --save or --screenshot" in done.stderr
 
 
+@pytest.mark.long
 @needs("torch")
 def test_train_motion(tmp_path):
     out = tmp_path / "weights.safetensors"

@@ -96,6 +96,7 @@ def test_a_swin_and_its_form_without_conv3d(check):
     check(small_swin, ["conv2d"], frames=4, size=64)
 
 
+@pytest.mark.long
 def test_an_mvit_by_the_second_exporter(check):
     """The first exporter's file does not run: a Loop's input has no shape."""
     assert check(small_mvit, frames=8, size=64) == BY_DYNAMO

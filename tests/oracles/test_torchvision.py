@@ -93,6 +93,7 @@ def test_sampling_at_the_rate_of_the_preset(artifact):
     assert np.diff(nearest(times, plan.times)).tolist() == [2] * 15  # every second frame of 30 fps
 
 
+@pytest.mark.long
 @needs("openvino")
 def test_openvino_and_the_other_graph_on_real_clips(artifact, data, tmp_path):
     built = build(artifact.path, targets=["onnx", "openvino"], out=tmp_path, graph="conv2d").built
