@@ -39,7 +39,7 @@ def foreign_format(head: bytes, name: str = "") -> ForeignFormat | None:
     """
     if not head:
         return None
-    named = [row for row, _, names in _COMPILED if row.names and names.fullmatch(name)]
+    named = _named(name)
     sure = [row for row in named if row.sure]
     text = _is_text(head)
     if sure and not text:
@@ -56,7 +56,7 @@ def foreign_format(head: bytes, name: str = "") -> ForeignFormat | None:
 
 def format_of_name(name: str) -> ForeignFormat | None:
     """Return the format that the name of a file speaks of; None if it says nothing."""
-    return next((row for row, _, names in _COMPILED if row.names and names.fullmatch(name)), None)
+    return next(iter(_named(name)), None)
 
 
 def is_onnx_model(path: Path) -> bool:
@@ -92,6 +92,10 @@ def described(head: bytes) -> str:
     line = next((line for line in map(str.strip, text.splitlines()) if line), "")
     shown = "".join(letter if letter.isprintable() else " " for letter in line)
     return f'text that begins with "{shown[:_SHOWN]}"'
+
+
+def _named(name: str) -> list[ForeignFormat]:
+    return [row for row, _, names in _COMPILED if row.names and names.fullmatch(name)]
 
 
 def _is_text(head: bytes) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from r2p_edge._optional import missing
 from r2p_edge.export.graph.axes import REGROUPING, SAMPLING, WEIGHTED, Axes, Follower, results
-from r2p_edge.export.graph.layout import clip_sizes, input_layout
+from r2p_edge.export.graph.layout import input_layout, input_sizes
 from r2p_edge.export.graph.model import attributes, malformed_is_error
 from r2p_edge.spec import ModelSpec
 
@@ -95,8 +95,7 @@ def found_front(model: onnx.ModelProto, spec: ModelSpec, layout: str | None = No
         SpecError: no clip of the spec fits the input.
     """
     layout = layout or input_layout(model, spec)
-    sizes = {"N": 1, **clip_sizes(spec)}
-    follower = Follower(model, [sizes[axis] for axis in layout])
+    follower = Follower(model, input_sizes(layout, spec))
     return _Walk(follower, layout.index("C"), len(layout)).front()
 
 

@@ -71,6 +71,12 @@ def clip_sizes(spec: ModelSpec) -> dict[str, int]:
     return {"K": 1, "C": 3, "T": spec.clip.frames, "H": height, "W": width}
 
 
+def input_sizes(layout: str, spec: ModelSpec) -> list[int]:
+    """Return the sizes of an input of those axes for one clip."""
+    sizes = {"N": 1, **clip_sizes(spec)}
+    return [sizes[axis] for axis in layout]
+
+
 def _misfit(name: str, found: Sequence[int | None], spec: ModelSpec) -> str:
     text = ", ".join("?" if size is None else str(size) for size in found)
     if len(found) == 6 and (found[1] or 1) > 1 and _fits([found[0], *found[2:]], "NCTHW", spec):
@@ -115,8 +121,7 @@ def _channel_axis(model: onnx.ModelProto, layout: str, spec: ModelSpec) -> int |
         layout: the axes, for sizes that the model leaves open.
         spec: the contract, for these sizes.
     """
-    sizes = {"N": 1, **clip_sizes(spec)}
-    follower = Follower(model, [sizes[axis] for axis in layout])
+    follower = Follower(model, input_sizes(layout, spec))
     start = {follower.input: tuple(frozenset({axis}) for axis in range(len(layout)))}
     marks = follower.marks(start, WEIGHTED)
     found = set()

@@ -28,7 +28,7 @@ from r2p_edge.export.graph.foreign import (
     source_precision,
 )
 from r2p_edge.export.graph.front import found_front
-from r2p_edge.export.graph.layout import by_class, clip_sizes, input_layout, mean_doubt
+from r2p_edge.export.graph.layout import by_class, input_layout, input_sizes, mean_doubt
 from r2p_edge.export.graph.model import (
     INPUT_DTYPES,
     graph_kind,
@@ -250,8 +250,7 @@ def onnx_from_onnx(
     clips = verification_clips(spec)
     dtype = INPUT_DTYPES[network_input(model).type.tensor_type.elem_type]
     answers, shape = foreign_outputs(source, foreign_input(clips, spec, layout, dtype), result)
-    sizes = {"N": 1, **clip_sizes(spec)}
-    shown = class_axis(model, result, [sizes[axis] for axis in layout])
+    shown = class_axis(model, result, input_sizes(layout, spec))
     logits = by_class(answers, len(spec.labels), result, shown)
     doubt = mean_doubt(source.name, answers.shape, len(spec.labels))
     if doubt is not None and doubt not in warnings_of(spec):  # else `build` has told it
