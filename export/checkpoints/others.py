@@ -63,7 +63,7 @@ def refuse_no_network(parameters: Arrays) -> None:
     """Make sure that parameters are those of a network, whole and for classes.
 
     Raises:
-        CheckpointError: they are an adapter, an optimiser's state, of pre-training, or empty.
+        CheckpointError: they are an adapter, an optimiser's state, or of pre-training.
     """
     for pattern, what, way in _NO_NETWORK:
         if name := _named(parameters, pattern):
@@ -72,12 +72,6 @@ def refuse_no_network(parameters: Arrays) -> None:
         raise CheckpointError(
             f"the file has the state of an optimiser ({_listed(list(parameters))}) and no network; "
             "give the checkpoint that has its weights"
-        )
-    if parameters and not any(array.size for array in parameters.values() if array.ndim):
-        raise CheckpointError(
-            f"its tensors are empty ({_listed(list(parameters))}), as in one part of a DeepSpeed "
-            "or FSDP checkpoint; put the parts together (zero_to_fp32.py in DeepSpeed's folder, or "
-            "python -m torch.distributed.checkpoint.format_utils), and give the result"
         )
 
 

@@ -32,6 +32,7 @@ from r2p_edge.export.recognition import (
     is_packed,
     is_safetensors,
 )
+from r2p_edge.spec.checks import plain
 
 Format = Literal["mindspore", "torch", "safetensors"]
 
@@ -115,20 +116,22 @@ def _read(path: Path, key: str | None) -> Checkpoint:
                 f"the file has one set of weights, and none of its names begins with {key}; leave "
                 "--weights-key out"
             )
+        _require_numbers(arrays, path)
         return Checkpoint(arrays, result.sha256, path.name, kind)
 
 
 def _require_numbers(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:
-    """Raise CheckpointError for parameters of no elements, as DeepSpeed leaves them in one file."""
+    """Raise CheckpointError where most parameters are empty, as in one file of several."""
     empty = [name for name, array in arrays.items() if not array.size]
     if 2 * len(empty) > len(arrays):
         join = with_paths(
             "(cd FOLDER && python zero_to_fp32.py . joined)", path, path.parent.parent
         )
         raise CheckpointError(
-            f"{len(empty)} of the {len(arrays)} parameters, such as {empty[0]}, have no numbers, "
-            "which DeepSpeed (ZeRO 3) keeps in the files beside this one; join them with the "
-            f"program that lies there: {join}, and give the file that it writes"
+            f"{len(empty)} of the {len(arrays)} parameters, such as {plain(empty[0])}, have no "
+            "numbers, which DeepSpeed (ZeRO 3) and FSDP keep in other files; join them, "
+            f"DeepSpeed's with the program that lies beside them: {join}, FSDP's with python -m "
+            "torch.distributed.checkpoint.format_utils, and give the file that it writes"
         )
 
 

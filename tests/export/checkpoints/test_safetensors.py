@@ -37,6 +37,16 @@ def test_safetensors(tmp_path: Path) -> None:
         np.testing.assert_array_equal(checkpoint.parameters[name], array)
 
 
+@needs("safetensors")
+def test_parameters_without_numbers(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({name: array[:0] for name, array in ARRAYS.items()}, tmp_path / "m.safetensors")
+    message = refusal(tmp_path / "m.safetensors")
+    assert "2 of the 2 parameters, such as conv1.weight, have no numbers" in message
+    assert "FSDP's with python -m torch.distributed" in message
+
+
 # Lengths whose bytes, little-endian, are how a pickle, a protobuf message and a web page start.
 @pytest.mark.parametrize("length", [0x280, 0x480, 0x10A, 0x23C])
 def test_safetensors_headers_that_look_like_other_files(tmp_path: Path, length: int) -> None:
