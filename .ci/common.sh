@@ -8,6 +8,9 @@ original_path=$PATH
 export R2P_TEST_DATA=${R2P_TEST_DATA:-$(dirname "$root")/shared/data}
 export R2P_REQUIRE=data R2P_REQUIRE_EXT=1
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off PIP_QUIET=1
+# pip's spelling of --no-compile: half of the time of an installation is compiling modules that no
+# test imports.
+export PIP_NO_COMPILE=0
 
 # In the order of collection. xdist would start with the files of most tests, and the sweeps of faults,
 # which are few and slow, would be left for one core at the end.

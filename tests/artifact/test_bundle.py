@@ -143,6 +143,7 @@ def test_two_exports_at_once(tmp_path):
     assert found["7.onnx"] == {"size": 6, "sha256": hashlib.sha256(b"7.onnx").hexdigest()}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_calibrate_into_the_folder(run, copy):
     model = copy / "motion-fp32.onnx"

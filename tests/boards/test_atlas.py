@@ -863,6 +863,7 @@ def lose_packages(board):
 LACKS = "/python3, which CANN's compiler takes, cannot import decorator, scipy; install what it"
 
 
+@pytest.mark.long
 def test_a_python_without_canns_packages(board, model):
     lose_packages(board)
     done = board.run("build_om.sh", model, "--out", "out")
@@ -883,6 +884,7 @@ def test_a_python_without_canns_packages(board, model):
     assert "warning" not in board.run("setup.sh", "--wheel", wheel, "--dry-run").stderr
 
 
+@pytest.mark.long
 def test_condas_python_may_have_them(board, model):
     """As on the factory image of the 200I DK A2, whose conda is too old for r2p-edge itself."""
     conda = board.root / "usr/local/miniconda3/bin"
@@ -897,6 +899,7 @@ def test_condas_python_may_have_them(board, model):
     assert f"+ export PATH={conda}:" in done.stderr
 
 
+@pytest.mark.long
 def test_an_active_environment_is_not_the_compilers(board, model):
     active = board.home / "env"
     (active / "bin").mkdir(parents=True)
@@ -908,6 +911,7 @@ def test_an_active_environment_is_not_the_compilers(board, model):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["310", "310P3", "310B4"])
 def test_operators_are_a_package_of_their_own(tmp_path, bundle, name):
     board = Atlas(tmp_path, name)
@@ -923,6 +927,7 @@ def test_operators_are_a_package_of_their_own(tmp_path, bundle, name):
     board.plan("build_om.sh", model, "--out", "out")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["aarch64-linux/devlib", "devlib"])
 def test_a_machine_without_a_driver(board, model, place):
     (board.root / "dev/davinci0").unlink()
@@ -942,6 +947,7 @@ def test_a_machine_without_a_driver(board, model, place):
     assert place not in "".join(board.plan("build_om.sh", model, "--out", "out", *soc))
 
 
+@pytest.mark.long
 def test_another_kind_of_processor_compiles(board, model):
     board.program("uname", ["-m"], 'print("x86_64")')
     board.target = "ascend310b"
@@ -971,6 +977,7 @@ def test_little_memory_is_told(board, model):
         assert "export TE_PARALLEL_COMPILER=1" in done.stdout
 
 
+@pytest.mark.long
 def test_a_chip_of_a_known_kind_is_warned_of(tmp_path, bundle):
     for name, target, suffix in (("310P1", "ascend310p", ""), ("310B3", "ascend310b", "-conv2d")):
         board = Atlas(tmp_path / name, name)
@@ -986,6 +993,7 @@ def test_a_chip_of_a_known_kind_is_warned_of(tmp_path, bundle):
             assert spec.target["chip"] == f"Ascend{name}"
 
 
+@pytest.mark.long
 def test_a_chip_that_cann_alone_tells(board, model):
     (board.programs / "npu-smi").unlink()
     done = board.run("build_om.sh", model, "--out", "out")
@@ -1055,6 +1063,7 @@ def test_a_kit_for_another_chip(board, given):
     refused(done, "net-fp16-ascend310p-kit/kit.json cannot be read; copy the kit again")
 
 
+@pytest.mark.long
 def test_models_that_a_chip_cannot_run(board, model, motion_model):
     done = board.run("build_om.sh", motion_model, "--out", "out")
     refused(done, "is fp32 and takes uint8, but ATC needs an fp32 model that takes float32", MODEL)

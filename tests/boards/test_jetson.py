@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from boards import Board
-from fake_tensorrt import FOLDER, installed, plan_of
+from fake_tensorrt import EVERY_VERSION, FOLDER, installed, plan_of
 from packaging.requirements import Requirement
 from paths import EXAMPLES
 from requirements import is_required, needs
@@ -496,7 +496,7 @@ def whole(out):
     assert artifact.spec.parity["cosine"] > 0.999
 
 
-@pytest.mark.parametrize("version", ["8.6.1", "10.3.0", "10.16.1", "11.4"])
+@pytest.mark.parametrize("version", EVERY_VERSION)
 def test_engines_of_a_bundle_of_kits(exported, built, version):
     before = contents(exported)
     done, out = built(exported / "kits", version=version)

@@ -95,6 +95,7 @@ def test_where_the_board_is_not_known_the_cpu_decodes(board, camera):
     assert said == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_a_network_camera_gives_frames(camera, codec):
     require("gst_rtsp")
@@ -112,6 +113,7 @@ def test_a_network_camera_gives_frames(camera, codec):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "fault", "begin", "warnings"),
     [
@@ -129,6 +131,7 @@ def test_what_gives_no_frame_is_not_chosen(camera, arguments, fault, begin, warn
     assert all("' (ERROR: " in line or "' (WARNING: " in line for line in tried)
 
 
+@pytest.mark.long
 def test_a_pipeline_that_ends_at_once(camera):
     """As where Argus has no camera: GStreamer takes it for one that is through."""
     source, said = camera("--csi", "0", fault="nvarguscamerasrc=ends")
@@ -136,12 +139,14 @@ def test_a_pipeline_that_ends_at_once(camera):
     assert [line.rpartition(" (")[2] for line in said] == ["it ended without one)"] * 2
 
 
+@pytest.mark.long
 def test_a_pipeline_that_hangs(camera):
     source, said = camera("--csi", "0", fault="nvarguscamerasrc=hangs", patience="2")
     assert source.startswith("run_camera.sh: error: camera 0 gives no frame; it may be in use")
     assert [line.rpartition(" (")[2] for line in said] == ["none in 2 s)"] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("right", "wrong", "arguments"),
     [

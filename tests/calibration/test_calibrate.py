@@ -59,6 +59,7 @@ def small_int8(small_motion_model, tmp_path_factory):
     return {artifact.target: artifact for artifact in report.built}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_an_artifact_tells(int8):
     for target, runtime in (("onnx", "onnxruntime"), ("openvino", "openvino")):
@@ -76,6 +77,7 @@ def test_what_an_artifact_tells(int8):
         assert found["speedup"] == pytest.approx(fp32 / one, abs=0.01)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_both_runtimes_answer_alike(int8, motion_model):
     clips = [clip for clip, _ in zip(clips_for(open_artifact(motion_model).spec).judged(), "ab")]
@@ -115,6 +117,7 @@ def test_calibrate(run, small_motion_model, videos, tmp_path):
     assert spec.contract_digest() != fp32.contract_digest()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_tensorrt(videos, tmp_path):
     for version in ("8.6.1", "11.4"):

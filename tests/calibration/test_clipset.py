@@ -88,7 +88,9 @@ SPACINGS = [{"frames": 8}, {"frames": 18}, {"interval": 1}]
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, *(pytest.param(each, marks=pytest.mark.slow) for each in SPACINGS)], ids=str
+    "changes",
+    [{}, *(pytest.param(each, marks=[pytest.mark.slow, pytest.mark.long]) for each in SPACINGS)],
+    ids=str,
 )
 def test_the_bundled_models_clips_move_as_fast_as_videos(motion_model, changes):
     spec = open_artifact(motion_model).spec

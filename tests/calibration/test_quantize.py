@@ -66,6 +66,7 @@ def check_answers(answers, float_answers):
     assert np.mean(answers.argmax(axis=1) == float_answers.argmax(axis=1)) >= 0.98
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_motion_model_sees_as_well_as_before(int8_model, unseen, float_answers, runtime):
@@ -73,6 +74,7 @@ def test_the_motion_model_sees_as_well_as_before(int8_model, unseen, float_answe
     check_answers(logits(int8_model, unseen, runtime), float_answers)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",

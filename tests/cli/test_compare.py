@@ -16,6 +16,7 @@ from r2p_edge.runtimes.openvino import OpenVino
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("openvino")]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_compare_on_real_clips(run, exported, data):
     reference = exported["motion-fp32.onnx"]

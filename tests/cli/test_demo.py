@@ -50,6 +50,7 @@ def test_demo_has_a_row_for_each_runtime(demo):
     assert min(rows[row]["agreement"] for row in both) >= 0.98
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @needs("openvino")
 def test_demo_without_openvino(run, tmp_path, monkeypatch):

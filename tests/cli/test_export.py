@@ -425,6 +425,7 @@ def test_export_to_every_target(run, tmp_path):
     assert len({info["digest"] for info in infos}) == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @needs("openvino")
 def test_export_in_the_form_without_3d_convolutions(run, exported):

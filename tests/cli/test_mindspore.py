@@ -431,6 +431,7 @@ def test_the_demo_has_a_row_for_mindspore(demo):
     assert "is not installed" in left["mindspore_lite"]
 
 
+@pytest.mark.long
 def test_the_demo_has_a_row_for_lite(run, lite, tmp_path, monkeypatch):
     for clips in ("_CALIBRATED", "_JUDGED"):  # int8 is measured elsewhere
         monkeypatch.setattr(f"r2p_edge.demo.{clips}", 2)

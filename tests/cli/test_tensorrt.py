@@ -138,11 +138,12 @@ def test_options_of_the_build(run, fails, ten, made, tmp_path):
     assert [file.suffix for file in cache.iterdir() if file.name[0] != "."] == [".timing"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("runtime", "version", "stem"),
     [
         ("tensorrt", "10.3.0", ""),
-        pytest.param("tensorrt_rtx", RTX, "-rtx", marks=pytest.mark.long),
+        ("tensorrt_rtx", RTX, "-rtx"),
     ],
 )
 def test_the_demo_has_a_row(run, tmp_path, monkeypatch, runtime, version, stem):

@@ -45,6 +45,7 @@ def test_a_missing_bound_is_found(name):
     assert _fuzz(name, 250, without_bound=True).failures
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_kernel_under_sanitizers():
     require("sanitizers")

@@ -40,6 +40,7 @@ def real_frames(path, count):
         return np.stack(list(source.read(source.times[:count])))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @needs("torchvision")
 def test_torchvision_by_its_own_transform(data, tmp_path, monkeypatch):

@@ -100,7 +100,8 @@ def test_mindspores_cell_and_our_artifact_answer_alike(narrow, tmp_path, depth, 
     assert found.top1 == 1
 
 
-@pytest.mark.parametrize("depth", [18, pytest.param(34, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("depth", [18, 34])
 def test_the_published_network_on_pixels(tmp_path, depth):
     from r2p_edge.export.build import build
 

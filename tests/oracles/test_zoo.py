@@ -160,6 +160,7 @@ def test_logits_are_those_of_the_familys_own_code(oracle, name, tmp_path):
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_agrees(oracle, name):
     family = FAMILIES[name] if FAMILIES[name] in AMBIGUOUS else None

@@ -124,6 +124,7 @@ def test_torchvision_at_full_size(tmp_path):
     assert found.top1 == 1
 
 
+@pytest.mark.long
 @needs("torch")
 @pytest.mark.slow
 def test_gluoncvs_names_at_full_size(tmp_path):

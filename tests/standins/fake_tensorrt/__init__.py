@@ -22,6 +22,12 @@ from requirements import is_required
 
 FOLDER = Path(__file__).parent
 VERSIONS = ("8.6.1", "10.3.0", "10.13.3", "10.16.1", "11.4")
+EVERY_VERSION = [
+    pytest.param(version, marks=[pytest.mark.long] if version.startswith("10.1") else [])
+    for version in VERSIONS
+]
+"""VERSIONS for tests that take seconds with each; `.ci/run` has the first, Orin's and the last."""
+
 RTX = "rtx-1.7.1"
 """TensorRT for RTX, which is the module tensorrt_rtx."""
 

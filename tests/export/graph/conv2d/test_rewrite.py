@@ -34,8 +34,13 @@ pytestmark = needs("onnxruntime")
 @pytest.mark.slow
 @needs("torchvision")
 @needs("torch")
-@pytest.mark.parametrize(("dynamo", "opset"), [(False, 17), (True, 18)])
-@pytest.mark.parametrize("name", ["r2plus1d_18", "r3d_18", "mc3_18"])
+@pytest.mark.parametrize(
+    ("dynamo", "opset"), [(False, 17), pytest.param(True, 18, marks=pytest.mark.long)]
+)
+@pytest.mark.parametrize(
+    "name",
+    ["r2plus1d_18", *(pytest.param(n, marks=pytest.mark.long) for n in ("r3d_18", "mc3_18"))],
+)
 def test_torchvisions_networks(torchvision, name, dynamo, opset):
     import torch
     from conv3d_networks import exported, random_statistics
@@ -60,9 +65,14 @@ def test_torchvisions_networks(torchvision, name, dynamo, opset):
 @needs("torch")
 @pytest.mark.parametrize(
     ("dynamo", "opset"),
-    [(False, 13), (False, 17), pytest.param(True, 18, marks=pytest.mark.slow), (True, 20)],
+    [
+        (False, 13),
+        (False, 17),
+        pytest.param(True, 18, marks=[pytest.mark.slow, pytest.mark.long]),
+        (True, 20),
+    ],
 )
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("name", "shape"), [("InflatedInception", (16, 64, 64)), ("Depthwise", (8, 32, 32))]
 )

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from bare_python import make_python
 from exit_codes import BACKEND, MODEL, USAGE
-from fake_tensorrt import FOLDER, VERSIONS, installed, plan_of
+from fake_tensorrt import EVERY_VERSION, FOLDER, installed, plan_of
 from fake_tensorrt.trtexec import install_program
 from models import brightness_model
 from requirements import needs
@@ -130,7 +130,7 @@ def test_what_is_in_a_kit(kits):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("form", ["tensorrt", "trtexec"])
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", EVERY_VERSION)
 def test_it_builds_and_proves_itself(kits, kit, run_kit, version, form, precision):
     needs_rounding(version, precision)
     folder = kit(precision)
