@@ -32,6 +32,7 @@ from r2p_edge.errors import BackendError, R2PError
 _COMMAND = (
     "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _isolated; _isolated.serve()"
 )
+_GRACE = 5.0  # seconds
 _PACKAGE = logging.getLogger("r2p_edge")
 _log = logging.getLogger(__name__)
 _relayed_warnings: set[str] = set()
@@ -66,18 +67,13 @@ def call(
     """
     with Child(function, arguments) as child:
         child.end_tasks()
-        timer = Timer(timeout or 0, lambda: child.kill(f"it did not finish within {timeout:g} s"))
-        try:
-            if timeout is not None:
-                timer.start()
+        with child._killed_after(timeout):
             while True:
                 for kind, content in child.news():
                     if kind == "result":
                         return content
                     if progress is not None:
                         progress(content)
-        finally:
-            timer.cancel()
 
 
 class Child:
@@ -109,11 +105,25 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self.close(grace=_GRACE if interrupted else 0.0)
 
-    def close(self) -> None:
-        """End the process, if it has not ended. Calling it twice is allowed."""
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def close(self, *, grace: float = 0.0) -> None:
+        """End the process, if it has not ended. Calling it twice is allowed.
+
+        Args:
+            grace: seconds for it to end its own programs and remove its temporary files.
+        """
+        if grace and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(grace)
         self._process.kill()
         with self._process:
             self.end_tasks()
@@ -132,11 +142,38 @@ class Child:
             self._process.stdin.write(json.dumps(content).encode() + b"\n")
             self._process.stdin.flush()
 
+    def ask(self, content: Any, *, timeout: float | None = None) -> Any:
+        """Send plain JSON types, and return what the function reports next; see `hear`."""
+        self.send(content)
+        return self.hear(timeout=timeout)
+
+    def hear(self, *, timeout: float | None = None) -> Any:
+        """Wait for what the function reports, or returns, next.
+
+        Args:
+            timeout: see `call`, and so are the errors.
+        """
+        with self._killed_after(timeout):
+            while True:
+                said = [content for _, content in self.news()]
+                if said:
+                    return said[0]
+
     def end_tasks(self) -> None:
         """Close the function's stdin."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+
+    @contextlib.contextmanager
+    def _killed_after(self, timeout: float | None) -> Iterator[None]:
+        timer = Timer(timeout or 0, lambda: self.kill(f"it did not finish within {timeout:g} s"))
+        try:
+            if timeout is not None:
+                timer.start()
+            yield
+        finally:
+            timer.cancel()
 
     def kill(self, reason: str) -> None:
         """End the process; the news is then that it failed for this reason."""
@@ -195,6 +232,8 @@ def _relay(name: str, level: int, message: str) -> None:
 def _end(code: int, stderr: IO[bytes]) -> str:
     """Return how a process ended, and the last line that it printed."""
     how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
+    if -code == signal.SIGKILL:
+        how += ", as where memory runs out"
     stderr.seek(0)
     words = stderr.read().decode(errors="replace").split("\n")
     last = next((" ".join(line.split()) for line in reversed(words) if line.strip()), "")
@@ -219,6 +258,12 @@ def serve() -> None:
             name = _nearest(category, Warning)
             send("warning", {"type": name, "message": str(message)})
 
+        def interrupt(*_: object) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would stop the cleaning up
+            raise KeyboardInterrupt
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
         warnings.showwarning = warn
         module, _, name = sys.argv[1].partition(":")
         try:
