@@ -46,11 +46,12 @@ def report_of(
     """
     reference = _reference(course.contenders)
     known = [truth for truth in course.truths if truth is not None]
+    doubt = _doubt(reference, known) if known else None
     rows = []
     for each in course.contenders:
         row = _identity(each, temporary)
         if each.error is None:
-            row |= _times(each) | _quality(each, reference, known)
+            row |= _times(each) | _quality(each, reference, known, trusted=doubt is None)
             row["heat"] = 1 + next(n for n, heat in enumerate(course.heats) if each in heat)
         else:
             row |= {"error": str(each.error), "exit_code": each.error.exit_code}
@@ -70,10 +71,10 @@ def report_of(
             "busy": course.others is not None and course.others > _BUSY * course.cores,
         },
         "results": rows,
-        "recommended": recommended(rows, len(course.truths)),
+        "recommended": recommended(rows, len(course.truths), trusted=doubt is None),
         "left_out": [each._asdict() for each in left_out],
         "failed": [{"video": str(path), "error": str(error)} for path, error in clips.failed],
-        "warnings": [*forms.warnings, *_doubts(reference, known, clips)],
+        "warnings": [*forms.warnings, *filter(None, [doubt]), *_warnings(clips)],
     }
 
 
@@ -131,7 +132,9 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def _quality(contender: Contender, reference: Contender, truths: list[str]) -> dict[str, Any]:
+def _quality(
+    contender: Contender, reference: Contender, truths: list[str], *, trusted: bool
+) -> dict[str, Any]:
     """Return how often a row is right, how often it answers as the reference, and if that will do.
 
     The tolerance of its precision decides for a model of values, which has no classes.
@@ -164,7 +167,8 @@ def _quality(contender: Contender, reference: Contender, truths: list[str]) -> d
         right, wanted = _right(contender, truths), _right(reference, truths)
         found["top1"] = round(right / len(truths), 4)
         found["top1_interval"] = [round(x, 4) for x in wilson_interval(right, len(truths))]
-        found["good_enough"] = wanted - right <= MOST_LOSS * len(truths)
+        if trusted:
+            found["good_enough"] = wanted - right <= MOST_LOSS * len(truths)
     return found
 
 
@@ -177,30 +181,36 @@ def _labels(contender: Contender) -> list[str]:
     return [labels[int(np.argmax(scores))] for scores in contender.scores]
 
 
-def _doubts(reference: Contender, truths: list[str], clips: ClipSource) -> list[str]:
-    doubts: list[str] = []
-    if truths:
-        from r2p_edge.calibration.label_order import doubt_of
+def _doubt(reference: Contender, truths: list[str]) -> str | None:
+    """Return why the accuracy of the reference tells nothing; None if it does."""
+    from r2p_edge.calibration.label_order import doubt_of
 
-        labels = reference.candidate.artifact.spec.labels
-        doubts += filter(None, [doubt_of(truths, _labels(reference), labels)])
-    elif clips.unlabelled_because:
-        doubts.append(f"accuracy was not measured: {clips.unlabelled_because}")
+    return doubt_of(truths, _labels(reference), reference.candidate.artifact.spec.labels)
+
+
+def _warnings(clips: ClipSource) -> list[str]:
+    found = []
+    if clips.unlabelled_because:
+        found.append(f"accuracy was not measured: {clips.unlabelled_because}")
     if not clips.held_out:
-        doubts.append("int8 was calibrated on the videos that it is measured on; give more videos")
-    return doubts
+        found.append("int8 was calibrated on the videos that it is measured on; give more videos")
+    return found
 
 
-def recommended(rows: Sequence[dict[str, Any]], clips: int) -> dict[str, Any]:
+def recommended(
+    rows: Sequence[dict[str, Any]], clips: int, *, trusted: bool = True
+) -> dict[str, Any]:
     """Return the fastest row that is good enough, and why, in a sentence.
 
     Good enough is a loss of top-1 accuracy of at most `MOST_LOSS` against the reference on
-    labelled clips; without them, an agreement of `LEAST_AGREEMENT` or more; and for a model of
-    values an output within the tolerance of its precision. The reference itself is good enough.
+    labelled clips; without them, or where its accuracy is doubtful, an agreement of
+    `LEAST_AGREEMENT` or more; and for a model of values an output within the tolerance of its
+    precision. The reference itself is good enough.
 
     Args:
         rows: results of `benchmark`, the fastest first.
         clips: number of clips that were asked for.
+        trusted: whether the accuracy of the reference tells something.
     """
     measured = [row for row in rows if "error" not in row]
     reference = next(row for row in measured if row["reference"])
@@ -210,7 +220,7 @@ def recommended(rows: Sequence[dict[str, Any]], clips: int) -> dict[str, Any]:
         times = reference["latency_ms"]["p50"] / best["latency_ms"]["p50"]
         speed += f", {times:.2f} times as fast as {name_of(reference)}"
     reasons = [speed]
-    if best["top1"] is not None:
+    if best["top1"] is not None and trusted:
         right = f"right on {best['top1']:.1%} of {clips} clips"
         if best is not reference:
             right += f", where {name_of(reference)} is on {reference['top1']:.1%}"
@@ -223,6 +233,8 @@ def recommended(rows: Sequence[dict[str, Any]], clips: int) -> dict[str, Any]:
         reasons.append(f"faster and not good enough: {', '.join(map(name_of, faster))}")
     if best["top1"] is None:
         reasons.append("accuracy was not measured")
+    elif not trusted:
+        reasons.append("accuracy is doubtful and did not decide")
     return {
         **{key: best[key] for key in ("file", "path", "runtime", "device", "precision", "weights")},
         "because": "; ".join(reasons),

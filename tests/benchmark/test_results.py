@@ -95,8 +95,19 @@ def test_busy_is_what_other_programs_take_of_the_cores(others, busy):
 
 def test_labels_no_better_than_chance_are_doubted():
     exchanged = [LABELS[1], LABELS[0]] * 100
-    (doubt,) = report([measured("fp32.onnx", 1)], exchanged)["warnings"]
+    rows = [
+        measured("fp32.onnx", 2),
+        measured("b.onnx", 1, [[0.0, 0.0, 1.0, 0.0]] * 200, precision="int8"),
+    ]
+    found = report(rows, exchanged)
+    (doubt,) = found["warnings"]
     assert "top-1 is 0.0% on 200 clips" in doubt
+    # Both are right on none, which does not make the one as good as the other.
+    assert found["recommended"]["file"] == "fp32.onnx"
+    assert found["recommended"]["because"] == (
+        "2.0 ms a clip; faster and not good enough: onnxruntime int8; accuracy is doubtful and did "
+        "not decide"
+    )
 
 
 def test_what_speaks_against_the_figures_is_said():
