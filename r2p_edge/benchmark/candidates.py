@@ -129,7 +129,8 @@ def candidates_of(
             left_out.append(LeftOut(artifact.path.name, reason))
         for name in takers:
             # OpenVINO makes the same of an ONNX file and of its own.
-            twin = name == "openvino" and artifact.path.suffix == ".onnx" and _form(artifact) in own
+            onnx = artifact.path.suffix.lower() == ".onnx"
+            twin = name == "openvino" and onnx and _form(artifact) in own
             if name in here and not twin:
                 rows += _rows(artifact, name, here[name])
     return rows, left_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -208,7 +208,7 @@ class FormMaker:
         if path not in [each.path for each in self.forms.artifacts]:
             self.forms.artifacts.append(open_artifact(path))
 
-    def _leave_out(self, targets: Any, step: _Step, reason: str) -> None:
+    def _leave_out(self, targets: Iterable[str], step: _Step, reason: str) -> None:
         for target in targets:
             form = " ".join([target, *filter(None, [step.precision])])
             form += " conv2d" if step.graph == "conv2d" else ""
