@@ -7,7 +7,7 @@ import nox
 nox.options.sessions = ["test", "lint", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 
-BENCHMARKS = ("startup", "preprocess", "overhead", "decode", "stream", "runtimes", "int8")
+BENCHMARKS = ("startup", "preprocess", "overhead", "decode", "stream", "runtimes", "int8", "verb")
 
 
 @nox.session(python=False)

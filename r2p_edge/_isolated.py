@@ -20,7 +20,7 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Timer
 from typing import IO, Any
 
@@ -32,6 +32,7 @@ from r2p_edge.errors import BackendError, R2PError
 _COMMAND = (
     "import sys; sys.path[:] = sys.argv[2:]; from r2p_edge import _isolated; _isolated.serve()"
 )
+_GRACE = 5.0  # seconds
 _PACKAGE = logging.getLogger("r2p_edge")
 _log = logging.getLogger(__name__)
 _relayed_warnings: set[str] = set()
@@ -64,73 +65,159 @@ def call(
         ProcessFailedError: the function raised another exception, or its process ended, as one
             does whose library crashes.
     """
-    command = [sys.executable, "-c", _COMMAND, function, *sys.path]
-    with tempfile.TemporaryFile() as stderr:
+    with Child(function, arguments) as child:
+        child.end_tasks()
+        with child._killed_after(timeout):
+            while True:
+                for kind, content in child.news():
+                    if kind == "result":
+                        return content
+                    if progress is not None:
+                        progress(content)
+
+
+class Child:
+    """A Python process that calls one function of this package; it ends with the `with` block.
+
+    Args:
+        function, arguments: see `call`, which says what the function gets.
+
+    Raises:
+        ProcessFailedError: the process cannot be started.
+    """
+
+    def __init__(self, function: str, arguments: dict[str, Any]) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._killed_for: str | None = None
+        self._begun: list[bytes] = []  # a line whose end has not come yet
+        command = [sys.executable, "-c", _COMMAND, function, *sys.path]
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
             )
         except OSError as error:
+            self._stderr.close()
             raise ProcessFailedError(
                 f"a Python process of its own could not be started ({error.strerror})"
             ) from error
-        late = threading.Event()
+        self.send({"arguments": arguments, "level": _PACKAGE.getEffectiveLevel()})
 
-        def stop() -> None:
-            late.set()
-            process.kill()
+    def __enter__(self) -> Child:
+        return self
 
-        timer = Timer(timeout or 0, stop)
-        with process:
-            try:
-                if timeout is not None:
-                    timer.start()
-                return _talk(process, arguments, progress)
-            except EOFError:
-                process.wait()
-                if late.is_set():
-                    raise ProcessFailedError(f"it did not finish within {timeout:g} s") from None
-                raise ProcessFailedError(_end(process.returncode, stderr)) from None
-            finally:
-                timer.cancel()
-                process.kill()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self.close(grace=_GRACE if interrupted else 0.0)
 
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
 
-def _talk(
-    process: subprocess.Popen[bytes],
-    arguments: dict[str, Any],
-    progress: Callable[[Any], None] | None,
-) -> Any:
-    """Send the arguments and return the result.
+    def close(self, *, grace: float = 0.0) -> None:
+        """End the process, if it has not ended. Calling it twice is allowed.
 
-    Raises:
-        R2PError: see `call`.
-        EOFError: the process ended without a result.
-    """
-    assert process.stdin is not None
-    assert process.stdout is not None
-    # The end of a process that does not read them is noticed below.
-    with contextlib.suppress(BrokenPipeError), process.stdin:
-        setup = {"arguments": arguments, "level": _PACKAGE.getEffectiveLevel()}
-        process.stdin.write(json.dumps(setup).encode())
-    for line in process.stdout:
-        kind, content = json.loads(line)
-        if kind == "result":
-            return content
-        if kind == "error":
-            raise getattr(errors, content["type"])(content["message"])
-        if kind == "failure":
-            said = without_password(content["traceback"])
-            _log.debug("a process of its own failed:\n%s", said)
-            raise ProcessFailedError(f"it failed ({content['message']})")
-        if kind == "warning":
-            category = getattr(errors, content["type"], None) or getattr(builtins, content["type"])
-            warnings.warn(content["message"], category, stacklevel=4)
-        elif kind == "log":
-            _relay(**content)
-        elif progress is not None:
-            progress(content)
-    raise EOFError
+        Args:
+            grace: seconds for it to end its own programs and remove its temporary files.
+        """
+        if grace and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(grace)
+        self._process.kill()
+        with self._process:
+            self.end_tasks()
+        self._stderr.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read once there is news."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def send(self, content: Any) -> None:
+        """Send plain JSON types, which the function reads as a line of its stdin."""
+        assert self._process.stdin is not None
+        # The end of a process that does not read them is in the news.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(content).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def ask(self, content: Any, *, timeout: float | None = None) -> Any:
+        """Send plain JSON types, and return what the function reports next; see `hear`."""
+        self.send(content)
+        return self.hear(timeout=timeout)
+
+    def hear(self, *, timeout: float | None = None) -> Any:
+        """Wait for what the function reports, or returns, next.
+
+        Args:
+            timeout: see `call`, and so are the errors.
+        """
+        with self._killed_after(timeout):
+            while True:
+                said = [content for _, content in self.news()]
+                if said:
+                    return said[0]
+
+    def end_tasks(self) -> None:
+        """Close the function's stdin."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    @contextlib.contextmanager
+    def _killed_after(self, timeout: float | None) -> Iterator[None]:
+        timer = Timer(timeout or 0, lambda: self.kill(f"it did not finish within {timeout:g} s"))
+        try:
+            if timeout is not None:
+                timer.start()
+            yield
+        finally:
+            timer.cancel()
+
+    def kill(self, reason: str) -> None:
+        """End the process; the news is then that it failed for this reason."""
+        self._killed_for = reason
+        self._process.kill()
+
+    def news(self) -> Iterator[tuple[str, Any]]:
+        """Wait for what the process says next; yield what the function reports, or has returned.
+
+        Its warnings and records are given and logged here.
+
+        Yields:
+            ("progress", what it reports), and at the end ("result", what it returns).
+
+        Raises:
+            R2PError, ProcessFailedError: see `call`.
+        """
+        block = os.read(self.fileno(), 1 << 16)
+        if not block:
+            self._process.wait()
+            raise ProcessFailedError(
+                self._killed_for or _end(self._process.returncode, self._stderr)
+            )
+        *lines, rest = block.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._begun, lines[0]])
+            self._begun.clear()
+        self._begun.append(rest)
+        for line in lines:
+            kind, content = json.loads(line)
+            if kind == "error":
+                raise getattr(errors, content["type"])(content["message"])
+            if kind == "failure":
+                said = without_password(content["traceback"])
+                _log.debug("a process of its own failed:\n%s", said)
+                raise ProcessFailedError(f"it failed ({content['message']})")
+            if kind == "warning":
+                named = getattr(errors, content["type"], None)
+                category = named or getattr(builtins, content["type"])
+                warnings.warn(content["message"], category, stacklevel=4)
+            elif kind == "log":
+                _relay(**content)
+            else:
+                yield kind, content
 
 
 def _relay(name: str, level: int, message: str) -> None:
@@ -145,6 +232,8 @@ def _relay(name: str, level: int, message: str) -> None:
 def _end(code: int, stderr: IO[bytes]) -> str:
     """Return how a process ended, and the last line that it printed."""
     how = f"exit code {code}" if code >= 0 else f"signal {-code}, {signal.strsignal(-code)}"
+    if -code == signal.SIGKILL:
+        how += ", as where memory runs out"
     stderr.seek(0)
     words = stderr.read().decode(errors="replace").split("\n")
     last = next((" ".join(line.split()) for line in reversed(words) if line.strip()), "")
@@ -152,7 +241,10 @@ def _end(code: int, stderr: IO[bytes]) -> str:
 
 
 def serve() -> None:
-    """Answer one `call` from the child's side: messages on stdout, one JSON text a line."""
+    """Answer one `call` from the child's side: messages on stdout, one JSON text a line.
+
+    The first line of stdin has the arguments; the function may read more.
+    """
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
         os.dup2(2, 1)  # what libraries print must not get between our lines
 
@@ -166,10 +258,16 @@ def serve() -> None:
             name = _nearest(category, Warning)
             send("warning", {"type": name, "message": str(message)})
 
+        def interrupt(*_: object) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would stop the cleaning up
+            raise KeyboardInterrupt
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
         warnings.showwarning = warn
         module, _, name = sys.argv[1].partition(":")
         try:
-            setup = json.load(sys.stdin)
+            setup = json.loads(sys.stdin.readline())
             _PACKAGE.setLevel(setup["level"])
             _PACKAGE.addHandler(_Sender(send))
             _PACKAGE.propagate = False

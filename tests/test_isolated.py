@@ -11,7 +11,7 @@ from r2p_edge import _isolated
 from r2p_edge.errors import BackendError, LowFrameRateWarning, ModelError, R2PError, SpecError
 
 CHILD = """
-import logging, os, sys, threading, warnings
+import json, logging, os, sys, threading, warnings
 from r2p_edge.errors import BackendError, LowFrameRateWarning, ModelError, SpecError
 class LibraryError(Exception): pass
 class RuntimeOwnError(BackendError):
@@ -38,6 +38,24 @@ def answer_what_json_lacks(report): return {1, 2}
 def hang(report):
     open(os.environ["ALARM"], "w").close()
     threading.Event().wait()
+def converse(report, first):
+    print("a library prints this", flush=True)
+    report(first)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request == "stop":
+            raise SpecError("no more")
+        if request == "die":
+            os.kill(os.getpid(), 11)
+        if request == "hang":
+            hang(report)
+        report({"asked": request})
+def clean_up(report):
+    try:
+        report("here")
+        threading.Event().wait()
+    finally:
+        open(os.environ["CLEANED"], "w").close()
 def warn(report):
     warnings.warn("only 5 frames a second", LowFrameRateWarning)
     warnings.warn("only 4", OwnWarning)
@@ -110,6 +128,17 @@ def test_a_process_that_hangs(child, tmp_path, monkeypatch):
         child("hang", {}, timeout=2)
 
 
+def test_a_process_that_is_interrupted_cleans_up(child, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLEANED", str(tmp_path / "cleaned"))
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        child("clean_up", {}, progress=interrupt)
+    assert (tmp_path / "cleaned").exists()
+
+
 def test_arguments_that_a_dead_process_does_not_read(child):
     with pytest.raises(BackendError, match="it ended Python"):
         child("die", {"model": "x" * 10_000_000})
@@ -150,3 +179,36 @@ def test_a_warning_of_several_processes_is_logged_once(child, caplog):
     child("log", {})
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["opened a model", "fell back", "opened a model"]
+
+
+@pytest.fixture
+def talking(child):
+    with _isolated.Child("some_module:converse", {"first": [1]}) as found:
+        assert found.hear() == [1]
+        yield found
+
+
+def test_a_process_is_asked(talking, capfd):
+    assert talking.ask("é\n") == {"asked": "é\n"}
+    assert talking.ask({"a": [1.5]}) == {"asked": {"a": [1.5]}}
+    assert capfd.readouterr().out == ""
+    with pytest.raises(SpecError, match="no more"):
+        talking.ask("stop")
+    with pytest.raises(_isolated.ProcessFailedError, match=r"it ended Python \(exit code 0\)"):
+        talking.ask("another")
+    talking.close()
+    talking.close()
+
+
+def test_a_process_that_ends_while_it_is_asked(talking):
+    with pytest.raises(_isolated.ProcessFailedError, match=r"it ended Python \(signal 11"):
+        talking.ask("die")
+
+
+def test_a_process_that_hangs_while_it_is_asked(child, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALARM", str(tmp_path / "alarm"))
+    with _isolated.Child("some_module:converse", {"first": 1}) as talking:
+        talking.hear()
+        set_alarm(tmp_path, monkeypatch)
+        with pytest.raises(_isolated.ProcessFailedError, match="it did not finish within 2 s"):
+            talking.ask("hang", timeout=2)

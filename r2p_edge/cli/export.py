@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge.cli import options as shared
-from r2p_edge.cli.export_options import add_contract_options, add_module_options
+from r2p_edge.cli.export_options import (
+    add_checkpoint_options,
+    add_contract_options,
+    add_module_options,
+    recipe_options,
+)
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
 from r2p_edge.cli.output import complain, print_json, warn
 from r2p_edge.cli.verb import Verbs, add_verb
@@ -48,41 +53,7 @@ def add(verbs: Verbs) -> None:
         help="checkpoint (.ckpt, .pth, .pt, .pt2, .safetensors), ONNX file, ID of weights that "
         "'r2p-edge weights' has fetched, or 'motion', the bundled model",
     )
-    verb.add_argument(
-        "--weights-key",
-        metavar="KEY",
-        help="place of the weights in a PyTorch file that has several sets of them, as the error "
-        "lists them (such as model_ema)",
-    )
-    verb.add_argument(
-        "--family",
-        metavar="NAME",
-        help="family of the network, where names and shapes are those of several, as the error "
-        "lists them (such as vmz)",
-    )
-    verb.add_argument(
-        "--bn-eps",
-        type=float,
-        metavar="E",
-        help="epsilon of all batch norms, where it is not the family's; weights do not hold it",
-    )
-    verb.add_argument(
-        "--head",
-        metavar="NAME",
-        help="classifier of a checkpoint that has several, as the error lists them; or its layers, "
-        "with commas between them (fc1,fc2)",
-    )
-    verb.add_argument(
-        "--head-activation",
-        choices=("relu", "none"),
-        help="function between the layers of a classifier that has several",
-    )
-    verb.add_argument(
-        "--output",
-        metavar="NAME",
-        help="output of an ONNX file or of a module that has several, as the error lists them "
-        "(of a module: a key, an index, or several with dots between them)",
-    )
+    add_checkpoint_options(verb)
     verb.add_argument(
         "--to",
         default="onnx",
@@ -231,30 +202,12 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         calibration = Calibration(**shared.calibration_options(options))
     return build(
         _source(options),
-        targets=[target.strip() for target in options.to.split(",") if target.strip()],
+        targets=shared.names_in(options.to),
         out=options.out,
         name=options.name,
         precision=options.precision,
         graph=options.graph,
-        preset=options.preset,
-        spec=options.spec,
-        labels=options.labels,
-        frames=options.frames,
-        interval=options.interval,
-        fps=options.fps,
-        size=options.size,
-        sampling=options.sampling,
-        order=options.order,
-        input=options.input,
-        pixels=options.pixels,
-        output=options.output,
-        output_kind=options.output_kind,
         batch=options.batch,
-        weights_key=options.weights_key,
-        family=options.family,
-        bn_eps=options.bn_eps,
-        head=options.head,
-        head_activation=options.head_activation,
         golden=options.golden,
         strict=options.strict,
         module=options.module,
@@ -263,9 +216,10 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         calibration=calibration,
         workspace=None if options.workspace is None else int(options.workspace * 2**20),
         timing_cache=options.timing_cache,
-        chips=[chip.strip() for chip in (options.chip or "").split(",") if chip.strip()],
+        chips=shared.names_in(options.chip),
         progress=progress,
         keep_going=True,
+        **recipe_options(options),
     )
 
 

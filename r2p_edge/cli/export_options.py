@@ -1,10 +1,18 @@
-"""Options of `r2p-edge export` about the model: how it was trained, and the code that makes it."""
+"""Options about a trained model: its weights, how it was trained, and the code that makes it."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 from r2p_edge.cli.verb import VerbParser
+
+_RECIPE = (
+    *("preset", "spec", "labels", "frames", "interval", "fps", "size", "sampling", "order"),
+    *("input", "pixels", "output", "output_kind"),
+    *("weights_key", "family", "bn_eps", "head", "head_activation"),
+)
 
 
 def add_module_options(verb: VerbParser) -> None:
@@ -28,6 +36,45 @@ def add_module_options(verb: VerbParser) -> None:
     )
     group.add_argument(
         "--trust-code", action="store_true", help="the code of FILE may run on this machine"
+    )
+
+
+def add_checkpoint_options(verb: Any) -> None:
+    """Add the options about what a file of weights does not say, to a verb or a group of one."""
+    verb.add_argument(
+        "--weights-key",
+        metavar="KEY",
+        help="place of the weights in a PyTorch file that has several sets of them, as the error "
+        "lists them (such as model_ema)",
+    )
+    verb.add_argument(
+        "--family",
+        metavar="NAME",
+        help="family of the network, where names and shapes are those of several, as the error "
+        "lists them (such as vmz)",
+    )
+    verb.add_argument(
+        "--bn-eps",
+        type=float,
+        metavar="E",
+        help="epsilon of all batch norms, where it is not the family's; weights do not hold it",
+    )
+    verb.add_argument(
+        "--head",
+        metavar="NAME",
+        help="classifier of a checkpoint that has several, as the error lists them; or its layers, "
+        "with commas between them (fc1,fc2)",
+    )
+    verb.add_argument(
+        "--head-activation",
+        choices=("relu", "none"),
+        help="function between the layers of a classifier that has several",
+    )
+    verb.add_argument(
+        "--output",
+        metavar="NAME",
+        help="output of an ONNX file or of a module that has several, as the error lists them "
+        "(of a module: a key, an index, or several with dots between them)",
     )
 
 
@@ -100,3 +147,8 @@ def add_contract_options(verb: VerbParser) -> None:
         "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
         "else logits, or values for a single output)",
     )
+
+
+def recipe_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `add_contract_options` and `add_checkpoint_options`, for `build`."""
+    return {name: getattr(options, name) for name in _RECIPE}

@@ -140,6 +140,11 @@ def add_views(verb: VerbParser, text: str) -> None:
     verb.add_argument("--views", type=int, default=1, metavar="N", help=text)
 
 
+def names_in(text: str | None) -> list[str]:
+    """Return the names in an option that has commas between them."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 class CalibrationOptions(TypedDict):
     """Fields of `Calibration`."""
 

@@ -61,7 +61,7 @@ def diagnose(timeout: float = 120.0) -> Report:
         "decoders": decoders,
         "kernel": _kernel(),
         "packages": {name: _package(name) for name in OPTIONAL},
-        "machine": _machine(),
+        "machine": machine_facts(),
     }
     ready, summary = _summary(report)
     return {"ready": ready, "summary": summary, **report}
@@ -103,7 +103,8 @@ def _package(name: str) -> Report:
         return {"version": None, "install": f"pip install {name}"}
 
 
-def _machine() -> Report:
+def machine_facts() -> Report:
+    """Return the "machine" of `diagnose`."""
     cpu = read_cpu()
     memory = None
     # Windows has no sysconf.

@@ -111,6 +111,20 @@ class Runtime(ABC):
         """
 
     @classmethod
+    def precisions(cls, device: str) -> list[str]:
+        """Return those of `PRECISIONS` that a caller may ask for on a device.
+
+        Empty for a library that computes in the artifact's own precision only.
+
+        Args:
+            device: one of `devices`.
+
+        Raises:
+            BackendError: see `library`.
+        """
+        return []
+
+    @classmethod
     def int8_fault(cls) -> str | None:
         """Return why the library computes int8 wrongly on this machine's CPU; None if it does not.
 

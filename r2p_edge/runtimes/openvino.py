@@ -53,6 +53,10 @@ class OpenVino(Runtime):
         return sorted(found, key=lambda name: (name != "cpu", name))
 
     @classmethod
+    def precisions(cls, device: str) -> list[str]:
+        return _supported(new_core(cls.library()), device.upper())
+
+    @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> OpenVino:
         openvino = cls.library()
         core = new_core(openvino)
@@ -166,8 +170,7 @@ def _precision(core: Any, device: str, artifact: str, wanted: str | None) -> str
     Raises:
         BackendError: the device does not support the requested precision.
     """
-    has = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
-    supported = [name for name in _HINTS if name.upper() in has]
+    supported = _supported(core, device)
     own = "fp16" if artifact == "fp16" and "fp16" in supported else "fp32"
     precision = wanted or own
     if precision not in supported:
@@ -176,6 +179,12 @@ def _precision(core: Any, device: str, artifact: str, wanted: str | None) -> str
             "choose one of them as precision"
         )
     return precision
+
+
+def _supported(core: Any, device: str) -> list[str]:
+    """Return the precisions that a device computes in."""
+    has = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    return [name for name in _HINTS if name.upper() in has]
 
 
 def _check_obtained(device: str, precision: str, obtained: list[str], hint: str) -> None:

@@ -411,14 +411,19 @@ def print_motion(found: dict) -> None:
         )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+def add_clips(parser: argparse.ArgumentParser) -> None:
+    """Adds the options about the clips that int8 is calibrated on."""
     parser.add_argument("--videos", type=Path, default=DATA / "ucf101", help="folder of UCF101")
     parser.add_argument(
         "--split", type=Path, default=DATA / "splits" / "trainlist01.txt", help="its train list"
     )
     parser.add_argument("--num-clips", type=int, default=50, help="to calibrate on (default 50)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_clips(parser)
     parser.add_argument("--depth", type=int, nargs="*", choices=BLOCKS, default=list(BLOCKS))
     parser.add_argument("--rounds", type=int, default=15, help="rounds (default 15)")
     parser.add_argument("--calibration", action="store_true", help="measure its cost too")

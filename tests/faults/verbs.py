@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import json
 import os
 import runpy
 import shutil
@@ -255,6 +256,28 @@ def careless(inputs: Path, out: Path, which: str) -> int:
     return 0
 
 
+def two_reports(inputs: Path) -> None:
+    """Write the reports of two benchmarks."""
+    from benchmark_rows import measured, report
+
+    for which, milliseconds in ((OLD, 2.0), (NEW, 1.0)):
+        found = report([measured("m.onnx", milliseconds)])
+        (inputs / f"{which}.json").write_text(json.dumps(found))
+
+
+def write_table(inputs: Path, out: Path, which: str) -> int:
+    """Write the table of a benchmark."""
+    from r2p_edge.benchmark import write_benchmark
+    from r2p_edge.errors import R2PError
+
+    try:
+        write_benchmark(json.loads((inputs / f"{which}.json").read_text()), out / "table.csv")
+    except R2PError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
 _EXPORT = ("onnx", "onnxruntime", "r2p_edge.export.build", "r2p_edge.export.targets.onnx")
 _INT8 = (*_EXPORT, "r2p_edge.calibration.calibrate")
 
@@ -268,6 +291,7 @@ VERBS = {
     ),
     "calibrate": Verb(two_networks, calibrate, _INT8, make_folder),
     "demo": Verb(lambda inputs: None, demo, (*_INT8, "cv2")),
+    "benchmark": Verb(two_reports, write_table, ("r2p_edge.benchmark",), make_folder),
     "kit": Verb(kit_of("mindspore-lite"), build_kit, _EXPORT, place_kit, around=lite_of_kits),
     "webcam": Verb(
         model_and_video,

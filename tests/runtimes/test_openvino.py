@@ -170,6 +170,11 @@ def test_bf16_where_the_chip_has_it_else_an_error(motion_model):
     assert 1e-4 < np.abs(have - want).max() / np.abs(want).max() < 0.05
 
 
+def test_the_precisions_that_may_be_asked_for(capable):
+    capable("FP32", "INT8", "BF16", "EXPORT_IMPORT")
+    assert OpenVino.precisions("cpu") == ["fp32", "bf16"]
+
+
 def test_a_precision_that_the_device_lacks(ir, capable):
     capable("FP32", "BF16", "INT8")
     with pytest.raises(BackendError, match=r"CPU computes in fp32, bf16 here and not in fp16"):
