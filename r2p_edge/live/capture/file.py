@@ -118,8 +118,11 @@ class FileCapture:
     def _wanted(self) -> Times:
         """Return the times of the frames nearest to a tick, and of the last, which settles it."""
         times = self._video.times
-        ticks = math.floor((times[-1] + SLACK / self._clip.fps) / self._tick) + 1
-        moments: Times = np.arange(ticks, dtype=np.float64) * self._tick
+        last = math.floor((times[-1] + SLACK / self._clip.fps) / self._tick)
+        # Those beside a frame are enough, and a damaged file's times may be years apart.
+        before = np.floor(times / self._tick)
+        ticks = np.union1d(before, before + 1)
+        moments: Times = ticks[ticks <= last] * self._tick
         return np.asarray(times[np.union1d(nearest(times, moments), len(times) - 1)])
 
     def stop(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from live import TICK
 from models import spec_of_brightness
+from videos import written
 
 from r2p_edge import Predictor
 from r2p_edge.calibration import motion
@@ -57,6 +58,15 @@ def test_a_damaged_file_goes_on_after_the_damage(predictor, data):
     # It is told as soon as it is known, which is a little ahead.
     assert set(told) == {(False, 0, 0), (False, 1, 0), (True, 1, 1)}
     assert answers[-1].span[1] == pytest.approx(4.9)
+
+
+def test_times_that_are_a_century_apart(tmp_path):
+    """The last frame of a damaged file; an array of all ticks before it would have 300 GB."""
+    path = tmp_path / "clip.mkv"
+    written(path, [*(number / 25 for number in range(20)), 3e9], codec="ffv1")
+    with contextlib.closing(FileCapture(str(path), spec_of_brightness().clip, TICK)) as capture:
+        found = [frame.time for frame in capture.frames()]
+    np.testing.assert_allclose(found, [*(number / 25 for number in range(0, 20, 2)), 0.76, 3e9])
 
 
 @pytest.mark.slow
