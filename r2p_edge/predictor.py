@@ -41,7 +41,8 @@ class Predictor:
     only if the file is the same. Copies there are one object, which any of them may close.
 
     Args:
-        path: the model file: `.onnx`, `.xml`, `.engine`, `.plan`, `.mindir` or `.om`.
+        path: the model file: `.onnx`, `.xml`, `.engine`, `.plan`, `.mindir` or `.om`; or a folder
+            of an export, or a built kit, with one model.
         runtime: library that runs the model; default: the first that takes such a file.
         device: device to run on, e.g. "cpu", "cuda:1"; default: the runtime's first. An
             unavailable device raises BackendError; there is no fallback.
@@ -73,9 +74,9 @@ class Predictor:
     ) -> None:
         folder = None if cache is None else Path(cache).absolute()
         self._options = Options(device, threads, precision, folder)
-        self._path = Path(path).absolute()  # the current folder may be another one later
         self.closed = False
         self.artifact = open_artifact(path, spec)
+        self._path = self.artifact.path.absolute()  # the current folder may be another one later
         self.spec = self.artifact.spec
         self._reader = ClipReader(self.spec)
         self._runtime = open_runtime(self.artifact.path, self.spec, runtime, self._options)

@@ -21,7 +21,7 @@ RANKS = {
     "export": "foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"
-    " < module_source onnx_forms target_checks < build __init__",
+    " < module_source onnx_forms replacing target_checks < build __init__",
     "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"

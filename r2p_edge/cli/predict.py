@@ -45,6 +45,7 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer each video; return 0, or the exit code of the last failure."""
     shared.check_counts(options, ["views", "top"])
+    shared.check_order(options.model, options.videos)
     code = 0
     with Predictor(options.model, **shared.predictor_options(options)) as predictor:
         for video in options.videos:

@@ -78,6 +78,40 @@ def test_what_was_looked_at_is_told(run, model, tmp_path):
     assert answer["span"] == pytest.approx([1.04, 1.28])
 
 
+def test_a_model_and_a_video_that_are_exchanged(run, fails, model, clip, tmp_path):
+    other = tmp_path / "a b.mp4"
+    other.write_bytes(clip.read_bytes())
+    expected = f"the model is first: {model} {clip} '{other}'"
+    fails(USAGE, expected, "predict", clip, other, model)
+    fails(USAGE, f"the model is first: {model} {clip}", "stream", clip, model)
+    assert run("predict", model, clip)[0] == 0
+
+
+def test_a_folder_with_one_model_is_that_model(run, fails, clip, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    fails(MODEL, "models is a folder without a model", "predict", folder, clip)
+    model = brightness_model(folder / "one.onnx")
+    (folder / "manifest.json").write_text("{}")
+    alone = json.loads(run("predict", model, clip, "--json")[1])
+    assert json.loads(run("predict", folder, clip, "--json")[1])["top"] == alone["top"]
+    brightness_model(folder / "two.onnx")
+    fails(MODEL, "models has 2 models (one.onnx, two.onnx); give one", "predict", folder, clip)
+
+
+def test_a_kit_is_not_the_model_that_it_is_built_from(run, fails, clip, tmp_path):
+    kit = tmp_path / "kit"
+    kit.mkdir()
+    (kit / "kit.json").write_text("{}")
+    model = brightness_model(kit / "model.onnx")
+    fails(MODEL, f"not built yet; run python {kit}/build.py on its dev", "predict", kit, clip)
+    assert run("predict", model, clip)[0] == 0
+    built = brightness_model(kit / "built.onnx", spec_of_brightness(labels=tuple("abcd")))
+    write_sidecar(built, spec_of_brightness(labels=tuple("abcd")))
+    answer = json.loads(run("predict", kit, clip, "--json")[1])
+    assert answer["label"] in "abcd"
+
+
 def test_a_folder_without_its_rate_is_warned_of_once(run, model, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -198,6 +232,7 @@ def test_bad_options(fails, model, clip, tmp_path):
     absent = tmp_path / "absent.json"
     fails(USAGE, "absent.json for --spec", "predict", model, clip, "--spec", absent)
     fails(USAGE, "choose one of onnxruntime", "predict", model, clip, "--runtime", "tflite")
+    fails(USAGE, "did you mean openvino? choose", "predict", model, clip, "--runtime", "openvivo")
     fails(BACKEND, "it has", "predict", model, clip, "--device", "npu")
     fails(USAGE, "views is 0", "predict", model, clip, "--views", 0)
     fails(USAGE, "top is 0", "predict", model, clip, "--top", 0)
