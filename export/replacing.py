@@ -21,7 +21,11 @@ def check_replaced(folder: Path, contract: ModelSpec) -> None:
         UsageError: there is such a model.
     """
     suffixes = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
-    for path in sorted(folder.glob(f"{glob.escape(contract.name)}-*")):
+    try:
+        files = sorted(folder.glob(f"{glob.escape(contract.name)}-*"))
+    except (OSError, ValueError):  # a name that no folder can have; writing there tells so
+        return
+    for path in files:
         if path.suffix.lower() not in suffixes or not path.is_file():
             continue
         try:
