@@ -143,9 +143,7 @@ def _model_in(folder: Path) -> Path:
         return models[0]
     if models:
         listed = some_of([file.name for file in models], _LISTED)
-        raise ModelError(
-            f"{folder} has {len(models)} models ({listed}); give one of them"
-        )
+        raise ModelError(f"{folder} has {len(models)} models ({listed}); give one of them")
     if is_kit:
         raise ModelNotFoundError(
             f"{folder} is a kit that is not built yet; run python {folder / 'build.py'} on its "
