@@ -20,7 +20,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.model_checks import check_classes, check_cpu, check_model, tell_of_waste
 from r2p_edge.prediction import Prediction, Timing, score_kind
-from r2p_edge.reopening import Opening, digests_of, open_again
+from r2p_edge.reopening import Opening, digests_of, open_again, stamps_of
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.scores import scores_of_outputs
@@ -77,6 +77,7 @@ class Predictor:
         self.closed = False
         self.artifact = open_artifact(path, spec)
         self._path = self.artifact.path.absolute()  # the current folder may be another one later
+        self._stamps = stamps_of(self._path)
         self.spec = self.artifact.spec
         self._reader = ClipReader(self.spec)
         self._runtime = open_runtime(self.artifact.path, self.spec, runtime, self._options)
@@ -383,7 +384,7 @@ class Predictor:
     @functools.cached_property
     def _sha256(self) -> tuple[str, ...]:
         """Digests of the model's files, computed when it is pickled first."""
-        return digests_of(self._path)
+        return digests_of(self._path, self._stamps)
 
     def __enter__(self) -> Predictor:
         return self

@@ -19,6 +19,9 @@ from r2p_edge.spec import ModelSpec
 if TYPE_CHECKING:
     from r2p_edge.predictor import Predictor
 
+Stamps = tuple[tuple[int, int], ...]
+"""Size in bytes, and time of change in nanoseconds, of each file of a model."""
+
 _MODELS = 4  # that a process keeps open for those who send them again
 
 
@@ -42,12 +45,34 @@ class Opening(NamedTuple):
     spec: str | None
 
 
-def digests_of(path: Path) -> tuple[str, ...]:
-    """Return the sha256 of each file of the model at `path`.
+def stamps_of(path: Path) -> Stamps:
+    """Return size and time of change of each file of the model at `path`.
 
     Raises:
         ModelError: a file is gone, or cannot be read.
     """
+    try:
+        found = [file.stat() for file in files_of(path)]
+    except OSError as error:
+        raise unreadable_model(path, error) from error
+    return tuple((each.st_size, each.st_mtime_ns) for each in found)
+
+
+def digests_of(path: Path, stamps: Stamps | None = None) -> tuple[str, ...]:
+    """Return the sha256 of each file of the model at `path`.
+
+    Args:
+        path: the model file.
+        stamps: what `stamps_of` gave when the model was opened, if it was in this process.
+
+    Raises:
+        ModelError: a file is gone, cannot be read, or has changed since.
+    """
+    if stamps is not None and stamps_of(path) != stamps:
+        raise ModelError(
+            f"{path} has changed since it was opened, so another process would open another "
+            "model; open it again"
+        )
     try:
         return tuple(sha256_of_file(file) for file in files_of(path))
     except OSError as error:

@@ -58,6 +58,13 @@ def test_another_file_at_the_path_is_refused(model):
             pickle.loads(sent)
 
 
+def test_a_file_that_changed_before_it_was_sent_is_refused(model):
+    with Predictor(model) as predictor:
+        brightness_model(model, factor=3.0)
+        with pytest.raises(ModelError, match="has changed since it was opened"):
+            pickle.dumps(predictor)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_pool_answers_as_the_predictor_does(model, method):
