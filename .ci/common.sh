@@ -50,7 +50,7 @@ fresh() { # name, python
 # Install other people's libraries that answers are compared with, into .venv. All have CPU builds
 # for Python 3.11 wherever this runs.
 install_oracles() {
-    .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow
+    .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord
     .venv/bin/pip install --no-deps torchvision==0.28.0
     # NVIDIA's parser and builder, which need no GPU: 90 MB, and 220 MB unpacked.
     .venv/bin/pip install tensorrt-rtx-cu12==1.7.1.116

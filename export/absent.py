@@ -8,10 +8,10 @@ import shlex
 from pathlib import Path, PurePosixPath
 
 from r2p_edge.addresses import without_password
-from r2p_edge.errors import ModelError, ModelNotFoundError
+from r2p_edge.errors import ModelError, ModelNotFoundError, similar_name
 from r2p_edge.export.foreign_files import NO_ORDINARY_FILE
 from r2p_edge.export.foreign_formats import TENSORFLOW_PARTS
-from r2p_edge.export.published.registry import PublishedWeights, Registry, similar_name
+from r2p_edge.export.published.registry import PublishedWeights, Registry
 
 # `Path` makes one slash of two.
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/{1,3}(?P<rest>[^/].*)", re.IGNORECASE)

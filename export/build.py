@@ -21,6 +21,7 @@ from r2p_edge.export.onnx_forms import OnnxForms
 from r2p_edge.export.pixels import Pixels
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.published.store import WeightsStore
+from r2p_edge.export.replacing import check_replaced
 from r2p_edge.export.source import SourceModel, facts_of, find_source, is_bundled
 from r2p_edge.export.target_checks import (
     check_batch_axis,
@@ -100,6 +101,7 @@ def build(
     chips: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
     keep_going: bool = False,
+    replace: bool = False,
     store: WeightsStore | None = None,
 ) -> ExportReport:
     """Build one artifact per target into the folder `out`, each verified against the source.
@@ -161,11 +163,13 @@ def build(
         progress: called with the step that long work has reached.
         keep_going: return the targets that failed in the report, as long as another one was built;
             by default the first error is raised once all were tried.
+        replace: let the artifacts take the place of a model of other classes, or of another
+            network, that has the same name in `out`.
         store: where published weights are; by default `published.store.WeightsStore()`.
 
     Raises:
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
-            file's, or the options contradict each other.
+            file's, or is another model's in `out`, or the options contradict each other.
         ModelError: the source cannot be used, see `CheckpointError`, `SpecError`, `ParityError`,
             or has an operator that the target lacks; or the golden pair contradicts it.
         OutputError: `out` cannot be written.
@@ -207,6 +211,8 @@ def build(
         pixels=pixels,
     )
     check_labels(model, facts, contract, preset, labels)
+    if not replace:
+        check_replaced(Path(out), contract)
     doubts = doubts_of(
         facts,
         Choices(preset, labels is not None, golden is not None),

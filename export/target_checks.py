@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from r2p_edge.errors import UsageError
+from r2p_edge.errors import UsageError, similar_name
 from r2p_edge.export.targets.base import Target
 from r2p_edge.export.targets.table import TABLE
 
@@ -20,7 +20,8 @@ def check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
     unknown = [name for name in names if name not in TABLE]
     if unknown or not names:
         raise UsageError(
-            f"no target {', '.join(unknown) or 'given'}; choose from {', '.join(TABLE)}"
+            f"no target {', '.join(unknown) or 'given'}; {_hint(unknown, TABLE)}choose from "
+            f"{', '.join(TABLE)}"
         )
     targets = [TABLE[name] for name in dict.fromkeys(names)]
     for target in targets:
@@ -32,6 +33,10 @@ def check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
                 f"--to {', '.join(others)}"
             )
     return targets
+
+
+def _hint(unknown: Sequence[str], known: Iterable[str]) -> str:
+    return similar_name(unknown[0], known) if unknown else ""
 
 
 def check_engine_options(
@@ -67,7 +72,9 @@ def check_chips(targets: Sequence[Target], chips: Sequence[str]) -> None:
         )
     unknown = [chip for chip in chips if chip not in known]
     if unknown:
-        raise UsageError(f"no chip {', '.join(unknown)}; choose from {', '.join(known)}")
+        raise UsageError(
+            f"no chip {', '.join(unknown)}; {_hint(unknown, known)}choose from {', '.join(known)}"
+        )
 
 
 def check_batch_axis(targets: Sequence[Target], batch: int | str | None) -> None:

@@ -12,7 +12,7 @@ import errno
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from r2p_edge.addresses import without_password
@@ -93,6 +93,10 @@ class LowFrameRateWarning(UserWarning):
     """A source has fewer frames per second than the model samples, so some are repeated."""
 
 
+class UnknownFrameRateWarning(UserWarning):
+    """A folder of images came without its frames per second, so a rate was assumed."""
+
+
 class StreamWarning(UserWarning):
     """A stream is not healthy.
 
@@ -136,6 +140,20 @@ def shown_as(folder: str | Path, path: str | Path) -> Iterator[None]:
 def one_line(error: BaseException) -> str:
     """Return the message of a library's exception on one line; its class name if it is empty."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:
+    """Return the question whether the nearest of the known names was meant; "" if none is near.
+
+    Args:
+        name: what was given.
+        known: names that there are.
+        least: how similar they must be, from 0 to 1.
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=least)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def unreadable_model(path: Path, error: OSError) -> ModelError:

@@ -14,13 +14,14 @@ from r2p_edge.runtimes import RUNTIMES
 
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
-    "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
-    " frame _optional < artifact preprocess agreement scores _isolated < runtimes video"
-    " < live doctor < predictor < compare demo info __init__ < benchmark < cli < __main__",
+    "r2p_edge": "_version _telemetry addresses < errors orientation < spec"
+    " frame _optional < pictures < prediction < artifact preprocess agreement scores _isolated"
+    " < runtimes video < live doctor model_checks reopening < predictor"
+    " < compare demo info __init__ < benchmark < cli < __main__",
     "export": "foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"
-    " < module_source onnx_forms target_checks < build __init__",
+    " < module_source onnx_forms replacing target_checks < build __init__",
     "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"

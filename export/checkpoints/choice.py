@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from r2p_edge.errors import CheckpointError, UsageError
+from r2p_edge.errors import CheckpointError, UsageError, similar_name
 from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
 from r2p_edge.export.checkpoints.layers import Layers, eps_of, pools_of
@@ -81,7 +81,10 @@ def choose_family(
         CheckpointError: none of them fits what is known, or several do.
     """
     if name is not None and name not in FAMILIES:
-        raise UsageError(f"there is no family {name}; choose one of {', '.join(FAMILIES)}")
+        raise UsageError(
+            f"there is no family {name}; {similar_name(name, FAMILIES)}choose one of "
+            f"{', '.join(FAMILIES)}"
+        )
     if name is not None and FAMILIES[name] not in fitting:
         raise CheckpointError(
             f"the parameters are not those of family {name} but of "

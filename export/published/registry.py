@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from r2p_edge.errors import ModelError, SpecError, UsageError
+from r2p_edge.errors import ModelError, SpecError, UsageError, similar_name
 from r2p_edge.export.published.digest import PublishedDigest, parse_digest
 from r2p_edge.export.published.json_records import parse_record, read_json_file
 from r2p_edge.spec.checks import check_text, shown
@@ -145,20 +145,6 @@ def read_registry(path: str | Path | None = None) -> Registry:
             raise ModelError(f"{where} has the id of an entry before it; {_ADVICE}")
         found[entry.id] = entry
     return found
-
-
-def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:
-    """Return the question whether the nearest of the known names was meant; "" if none is near.
-
-    Args:
-        name: what was given.
-        known: names that there are.
-        least: how similar they must be, from 0 to 1.
-    """
-    import difflib
-
-    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=least)
-    return f"did you mean {near[0]}? " if near else ""
 
 
 def weights_of_id(name: str, registry: Registry) -> PublishedWeights:

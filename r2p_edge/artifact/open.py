@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from r2p_edge.artifact.openvino_ir import spec_of_openvino
 from r2p_edge.artifact.sidecar import check_bytes, read_sidecar, sidecar_path, spec_of_sidecar
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, unreadable_model
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.checks import some_of
 from r2p_edge.spec.parts import ClipSpec, CropSpec, ResizeSpec
 
 EMBEDDED = {".onnx": spec_of_onnx, ".xml": spec_of_openvino}
 """Suffixes of files that carry the spec themselves, and what reads it; others need a sidecar."""
+
+_KIT, _KIT_SOURCE = "kit.json", "model.onnx"
+_LISTED = 5  # models in a message
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,20 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
     """Return the model file at `path` with its contract, checked against its sidecar if any.
 
     Args:
+        path: the model file, or a folder with one model.
         spec: the contract of a foreign model: a `ModelSpec` or a JSON file of one. It wins over
             what the file carries, and `<file>.json` may then be another program's.
 
     Raises:
-        ModelNotFoundError: the file does not exist.
-        ModelError: its bytes are not those that its sidecar describes, or cannot be read.
+        ModelNotFoundError: the file does not exist, or the folder has no model.
+        ModelError: the folder has several models; or the bytes are not those that the sidecar
+            describes, or cannot be read.
         SpecError: it carries no spec and none was given, the spec is wrong, or its metadata and
             its sidecar carry different contracts.
     """
     path = Path(path)
+    if os.path.isdir(path):
+        path = _model_in(path)
     size = _size(path)
     sidecar = read_sidecar(path, foreign=spec is not None)
     if sidecar is not None:
@@ -109,6 +118,40 @@ def template() -> dict[str, Any]:
     return {name: value for name, value in spec.items() if value is not None}
 
 
+def _model_in(folder: Path) -> Path:
+    """Return the model file in a folder that has one and no other.
+
+    The model that a kit is built from is not that of the kit, which is the one that it builds.
+
+    Raises:
+        ModelNotFoundError: the folder has no model, or is a kit that is not built yet.
+        ModelError: it has several, or cannot be read.
+    """
+    try:
+        files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    except OSError as error:
+        raise unreadable_model(folder, error) from error
+    names = {file.name for file in files}
+    is_kit = _KIT in names
+    models = [
+        file
+        for file in files
+        if (file.suffix.lower() in EMBEDDED or sidecar_path(file).name in names)
+        and not (is_kit and file.name == _KIT_SOURCE)
+    ]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        listed = some_of([file.name for file in models], _LISTED)
+        raise ModelError(f"{folder} has {len(models)} models ({listed}); give one of them")
+    if is_kit:
+        raise ModelNotFoundError(
+            f"{folder} is a kit that is not built yet; run python {folder / 'build.py'} on its "
+            f"device, or give {folder / _KIT_SOURCE}, which it is built from"
+        )
+    raise ModelNotFoundError(f"{folder} is a folder without a model; give a model file")
+
+
 def _size(path: Path) -> int:
     """Return the bytes of all files of the model at `path`.
 
@@ -118,8 +161,7 @@ def _size(path: Path) -> int:
     """
     try:
         if not path.is_file():
-            what = "is a folder; give the model file in it" if path.is_dir() else "does not exist"
-            raise ModelNotFoundError(f"model {path} {what}")
+            raise ModelNotFoundError(f"model {path} does not exist")
         if path.suffix.lower() == ".ms":
             raise ModelError(
                 f"{path} is for MindSpore Lite's device-side libraries, which are C++ and Java, "

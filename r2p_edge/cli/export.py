@@ -71,6 +71,12 @@ def add(verbs: Verbs) -> None:
         "--name", help="name of the artifacts (default: that of the spec, or else of the source)"
     )
     verb.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace a model of the same name that has other classes or is another network "
+        "(default: refuse to)",
+    )
+    verb.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),
         help="precision of the artifacts (default: the source's)",
@@ -210,6 +216,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         batch=options.batch,
         golden=options.golden,
         strict=options.strict,
+        replace=options.replace,
         module=options.module,
         args=_arguments(options.args),
         trust_code=options.trust_code,

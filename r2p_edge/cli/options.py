@@ -13,6 +13,7 @@ from r2p_edge.cli.verb import VerbParser
 from r2p_edge.errors import UsageError
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import PRECISIONS
+from r2p_edge.video.video_folder import is_video_file
 
 # The successors of --clips.
 NUM_CLIPS = "--num-clips N, the number of clips in all"
@@ -26,8 +27,19 @@ def add_model(verb: VerbParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="model file: .onnx, .xml, .engine, .plan, .mindir or .om",
+        help="model file: .onnx, .xml, .engine, .plan, .mindir or .om; or a folder with one of "
+        "them",
     )
+
+
+def check_order(model: Path, videos: Sequence[str]) -> None:
+    """Raise UsageError where a model and a video are given in each other's place."""
+    suffixes = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
+    models = [video for video in videos if Path(video).suffix.lower() in suffixes]
+    if models and is_video_file(model):
+        others = [video for video in videos if video != models[0]]
+        order = shlex.join([models[0], str(model), *others])
+        raise UsageError(f"{model} is a video and {models[0]} a model; the model is first: {order}")
 
 
 def add_top(verb: VerbParser, text: str) -> None:

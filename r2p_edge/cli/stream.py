@@ -129,6 +129,7 @@ def _add_source_options(verb: VerbParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer a source until it ends or the process is stopped; return 0."""
     shared.check_counts(options, ["top"])
+    shared.check_order(options.model, [options.source])
     source = int(options.source) if options.source.isdecimal() else options.source
     with (
         _ended_by_sigterm(),

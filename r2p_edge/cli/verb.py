@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
 from r2p_edge.addresses import without_password
-from r2p_edge.errors import UsageError
+from r2p_edge.errors import UsageError, similar_name
 
 Verbs: TypeAlias = "argparse._SubParsersAction[VerbParser]"
 """The verbs of the command line, to which a verb's `add` adds its parser."""
@@ -26,6 +26,16 @@ class Parser(argparse.ArgumentParser):
         usage = " ".join([self.prog, *map(str, words), "[OPTIONS]"])
         message = f"{without_password(message)}; {self.prog} --help has all options"
         self.exit(2, f"usage: {usage}\n{self.prog}: error: {message}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of an argument's choices, verbs among them, with the nearest one."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            # By itself Python does so from 3.14 on, if it is asked to.
+            if hint := similar_name(str(value), map(str, action.choices or ())):
+                error.message += f"; {hint.rstrip()}"
+            raise
 
 
 class VerbParser(Parser):
@@ -63,11 +73,8 @@ class VerbParser(Parser):
                 f"{' '.join(taken)} once, in quotes if it has spaces" if taken else "options alone"
             )
             return f"{' '.join(words)} is left over; give {what}"
-        import difflib
-
-        near = difflib.get_close_matches(option, self._option_string_actions, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"unrecognized arguments: {' '.join(words)}{hint}"
+        hint = similar_name(option, self._option_string_actions)
+        return f"unrecognized arguments: {' '.join(words)}" + (f"; {hint.rstrip()}" if hint else "")
 
     def add_former_clips(self, successor: str) -> None:
         """Add `--clips`, which is gone, as an error that names its successor."""

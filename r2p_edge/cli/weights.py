@@ -34,7 +34,12 @@ def add(verbs: Verbs) -> None:
     listing, showing, getting, adding, verifying = _EXAMPLES
     add_verb(actions, "list", _run_list, "List published weights.", listing, f"{listing} --json")
     show_one = add_verb(
-        actions, "show", _run_show, "Show licence, data and file of published weights.", showing
+        actions,
+        "show",
+        _run_show,
+        "Show licence, data and file of published weights.",
+        showing,
+        f"{showing} --json",
     )
     _add_id(show_one)
     get = add_verb(
@@ -56,11 +61,19 @@ def add(verbs: Verbs) -> None:
         _run_add,
         "Copy a file that was fetched by hand into the store, if it is the published one.",
         adding,
+        f"{adding} --json",
     )
     _add_id(bring)
     bring.add_argument("file", type=Path, metavar="FILE", help="file that was fetched")
     _add_place(bring)
-    verify = add_verb(actions, "verify", _run_verify, "Check every file of the store.", verifying)
+    verify = add_verb(
+        actions,
+        "verify",
+        _run_verify,
+        "Check every file of the store.",
+        verifying,
+        f"{verifying} --json",
+    )
     verify.add_argument(
         "folder", type=Path, nargs="?", metavar="DIR", help="folder to check (default: the store)"
     )

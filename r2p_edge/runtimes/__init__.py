@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.errors import ModelError, UsageError, similar_name
 from r2p_edge.runtimes.base import Options, Runtime
 from r2p_edge.spec import ModelSpec
 
@@ -77,7 +77,10 @@ def open_runtime(path: Path, spec: ModelSpec, runtime: str | None, options: Opti
         BackendError: the runtime, the device or the precision is unavailable.
     """
     if runtime is not None and runtime not in RUNTIMES:
-        raise UsageError(f"unknown runtime {runtime!r}; choose one of {', '.join(RUNTIMES)}")
+        raise UsageError(
+            f"unknown runtime {runtime!r}; {similar_name(runtime, RUNTIMES)}choose one of "
+            f"{', '.join(RUNTIMES)}"
+        )
     fitting = [name for name, row in RUNTIMES.items() if path.suffix.lower() in row.suffixes]
     if not fitting or (runtime is not None and runtime not in fitting):
         wanted = RUNTIMES if runtime is None else [runtime]

@@ -56,6 +56,8 @@ def test_clips_names_its_successor(fails, command, successor):
         ("doctor x", "x is left over; give options alone"),
         ("export a.pth --out o --frame 8", "unrecognized arguments: --frame 8; did you mean --fra"),
         ("export a.pth --out o --frames 16,32", "argument --frames: invalid int value: '16,32'"),
+        ("export a.pth --out o --graph con3d", "choose from 'auto', 'conv3d', 'conv2d'"),
+        ("export a.pth --out o --graph con3d", "; did you mean conv3d?; r2p-edge export --help"),
         ("info --frobnicate=1 x", "unrecognized arguments: --frobnicate=1; r2p-edge info --help"),
     ],
 )
@@ -67,6 +69,17 @@ def test_a_wrong_argument_is_told_in_two_lines(capsys, command, message):
     assert usage.startswith(f"usage: r2p-edge {command.split()[0]} ")
     assert usage.endswith(" [OPTIONS]")
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [("predcit m.onnx v.mp4", "predict"), ("weights ge x", "get"), ("evaluate m.onnx", "eval")],
+)
+def test_a_verb_that_is_spelt_wrong_is_told_the_right_one(capsys, command, near):
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args(shlex.split(command))
+    assert ended.value.code == USAGE
+    assert f"; did you mean {near}?; " in capsys.readouterr().err
 
 
 def test_verbs():
@@ -93,7 +106,7 @@ def test_each_option_has_a_phrase(verb):
 def test_the_examples_parse(verb):
     parser = build_parser()
     examples = re.findall(r"^    r2p-edge (.*)$", ALL[verb].epilog, re.MULTILINE)
-    assert examples
+    assert len(examples) >= 2
     for example in examples:
         words = shlex.split(example)
         assert " ".join(words).startswith(verb)
