@@ -9,6 +9,7 @@ import argparse
 
 from r2p_edge._version import __version__
 from r2p_edge.cli import (
+    annotate,
     calibrate,
     compare,
     demo,
@@ -18,12 +19,16 @@ from r2p_edge.cli import (
     info,
     predict,
     stream,
+    timeline,
     weights,
 )
 from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
-_VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibrate, weights)
+_VERBS = (
+    *(demo, predict, timeline, annotate, stream, compare, evaluate),
+    *(doctor, info, export, calibrate, weights),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +56,7 @@ def plan(seed: int, seconds: float = SECONDS, segments: int = SEGMENTS) -> list[
     names = ["still"] * still + [moving[k % len(moving)] for k in range(segments - still)]
     while True:
         order = [str(name) for name in rng.permutation(names)]
-        if all(one != other for one, other in zip(order, order[1:])):
+        if all(one != other for one, other in itertools.pairwise(order)):
             break
     ends = np.concatenate([[0.0], np.cumsum(lengths)]).tolist()
     return [Part(*each) for each in zip(ends, ends[1:], order)]
