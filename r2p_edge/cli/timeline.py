@@ -40,7 +40,6 @@ def add(verbs: Verbs) -> None:
         "--out",
         type=Path,
         action="append",
-        default=[],
         metavar="PATH",
         help=f"file to write, whose suffix chooses the format: {', '.join(FORMATS)}; or, with "
         "--format, a folder for a file of each video; may be given again (default: print the "
@@ -86,23 +85,24 @@ def _planned(
     options: argparse.Namespace, videos: list[NamedVideo]
 ) -> tuple[list[Path], list[list[Path]]]:
     """Return the files of all videos together, and those of each of them."""
+    outs: list[Path] = options.out or []
     if options.format is not None:
-        if len(options.out) != 1:
+        if len(outs) != 1:
             raise UsageError("--format is for files in a folder; give one folder with --out DIR")
         singles: list[list[Path]] = [[] for _ in videos]
         for name in options.format.split(","):
             suffix = "." + name.strip().lower().lstrip(".")
             check_output(Path(f"timeline{suffix}"))  # which formats there are
-            for paths, path in zip(singles, output_paths(videos, options.out[0], suffix)):
+            for paths, path in zip(singles, output_paths(videos, outs[0], suffix)):
                 paths.append(path)
         for path in singles[0]:
             check_output(path)
         return [], singles
-    for path in options.out:
+    for path in outs:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; say what to write there, as with --format csv")
         check_output(path, len(videos))
-    return options.out, [[] for _ in videos]
+    return outs, [[] for _ in videos]
 
 
 def show(found: Timeline, paths: list[Path]) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from r2p_edge.predictor import Predictor
 
-FILMS = (".mp4", ".mkv", ".mov")
+FILMS = (".mp4", ".mkv")
 """Suffixes of the films that can be written. AVI, for one, has no times."""
 
 _UNIT = 90_000  # of a film's times in a second; divisible by most frame rates

@@ -12,8 +12,8 @@ from r2p_edge.segments.texts import caption, clock
 from r2p_edge.segments.timelines import Timeline
 
 WIDTH = 1200
-_LEFT, _RIGHT, _TOP, _ROW, _BAR = 210, 20, 66, 26, 10
-_LETTERS = 30  # of a label beside its row
+_LEFT, _RIGHT, _TOP, _ROW, _BAR = 210, 32, 66, 26, 10
+_LETTERS = 26  # of a label beside its row
 _TICKS = 10  # at most, on the axis of time
 _STEPS = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
@@ -145,8 +145,11 @@ def _score_areas(
         scores = windows.scores[run.first : run.stop, column]
         # The highest score of each pixel, so that an hour is no more points than a minute.
         pixels, first = np.unique(x.astype(int), return_index=True)
-        x, scores = pixels + 0.5, np.maximum.reduceat(scores, first)
-        line = [(float(a), float(floor - high * min(max(b, 0.0), 1.0))) for a, b in zip(x, scores)]
+        scores = np.maximum.reduceat(scores, first).clip(0, 1)
+        x, y = pixels + 0.5, np.round(floor - high * scores, 1)
+        # Without the points within a level line, which are most of them.
+        within = np.flatnonzero((y[1:-1] == y[:-2]) & (y[1:-1] == y[2:])) + 1
+        line = list(zip(np.delete(x, within).tolist(), np.delete(y, within).tolist()))
         areas.append(Area([(line[0][0], floor), *line, (line[-1][0], floor)], colour))
     return areas
 
