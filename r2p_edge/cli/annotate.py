@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from r2p_edge.addresses import without_password
 from r2p_edge.cli import options as shared
 from r2p_edge.cli import segments
 from r2p_edge.cli.output import print_json
@@ -41,18 +41,15 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the film of each video; return 0, or the exit code of the last failure."""
     videos = named_videos(options.videos)
-    if options.out.suffix.lower() in FILMS and not options.out.is_dir():
-        if len(videos) > 1:
-            raise UsageError(
-                f"{options.out} is one film and there are {len(videos)} videos; give a folder, "
-                "which gets a film of each"
-            )
-        films = [options.out]
-    elif options.out.suffix and not options.out.is_dir():
-        check_film(options.out, videos[0].source)
-        films = []
-    else:
+    if os.path.isdir(options.out) or not options.out.suffix:
         films = output_paths(videos, options.out, FILMS[0])
+    elif len(videos) > 1:
+        raise UsageError(
+            f"{options.out} is one film and there are {len(videos)} videos; give a folder, which "
+            "gets a film of each"
+        )
+    else:
+        films = [options.out]
     check_film(films[0], videos[0].source)
 
     def answer(predictor: Predictor, number: int, progress: Progress) -> None:
@@ -66,7 +63,6 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print_json({**found.to_dict(), "film": str(films[number])})
         else:
-            labels = sum(segment.label is not None for segment in found.segments)
-            print(f"{without_password(found.video)}\n  {labels} segments: {films[number]}")
+            print(f"{found.video}\n  {segments.counted(found)}: {films[number]}")
 
     return segments.each_video(options, videos, answer)

@@ -12,7 +12,7 @@ from r2p_edge.cli.verb import VerbParser
 from r2p_edge.errors import R2PError
 from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import NamedVideo
-from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE
+from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE, Timeline
 from r2p_edge.segments.windows import Progress
 
 _STEPS = 1000  # of a video, on the progress bar
@@ -85,6 +85,12 @@ def timeline_options(options: argparse.Namespace) -> TimelineOptions:
         "min_score": options.min_score,
         "fps": options.fps,
     }
+
+
+def counted(found: Timeline) -> str:
+    """Return the number of a timeline's segments with a label, with the word for them."""
+    count = sum(segment.label is not None for segment in found.segments)
+    return f"{count} segment" if count == 1 else f"{count} segments"
 
 
 def each_video(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from r2p_edge.addresses import without_password
 from r2p_edge.cli import options as shared
 from r2p_edge.cli import segments
 from r2p_edge.cli.output import print_json
@@ -15,6 +15,7 @@ from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import (
     FORMATS,
     NamedVideo,
+    check_format,
     check_output,
     named_videos,
     output_paths,
@@ -92,14 +93,14 @@ def _planned(
         singles: list[list[Path]] = [[] for _ in videos]
         for name in options.format.split(","):
             suffix = "." + name.strip().lower().lstrip(".")
-            check_output(Path(f"timeline{suffix}"))  # which formats there are
+            check_format(suffix)
             for paths, path in zip(singles, output_paths(videos, outs[0], suffix)):
                 paths.append(path)
         for path in singles[0]:
             check_output(path)
         return [], singles
     for path in outs:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise UsageError(f"{path} is a folder; say what to write there, as with --format csv")
         check_output(path, len(videos))
     return outs, [[] for _ in videos]
@@ -110,10 +111,9 @@ def show(found: Timeline, paths: list[Path]) -> None:
     notes = [clock(found.duration, hours=False)]
     if found.truncated:
         notes.append("truncated")
-    print(f"{without_password(found.video)}  ({', '.join(notes)})")
+    print(f"{found.video}  ({', '.join(notes)})")
     if paths:
-        labels = sum(segment.label is not None for segment in found.segments)
-        print(f"  {labels} segments: {', '.join(map(str, paths))}")
+        print(f"  {segments.counted(found)}: {', '.join(map(str, paths))}")
         return
     for segment in found.segments:
         start, end = clock(segment.start, hours=False), clock(segment.end, hours=False)

@@ -36,6 +36,18 @@ FORMATS = (*TABLES, *_SINGLE)
 """Suffixes of the files that timelines can be written to; the rest are of one video each."""
 
 
+def check_format(name: str) -> None:
+    """Check that a file's name ends in a format of timelines.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not name.lower().endswith(FORMATS):
+        raise UsageError(
+            f"{name} is of no format of timelines; end its name in one of {', '.join(FORMATS)}"
+        )
+
+
 def check_output(path: str | Path, videos: int = 1) -> None:
     """Make sure, before long work, that the timelines of so many videos can be written to a file.
 
@@ -47,10 +59,7 @@ def check_output(path: str | Path, videos: int = 1) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise UsageError(
-            f"{path} is of no format of timelines; end its name in one of {', '.join(FORMATS)}"
-        )
+    check_format(path.name)
     if videos > 1 and suffix not in TABLES:
         raise UsageError(
             f"{path} holds one video and there are {videos}; give a folder, which gets a file for "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -71,6 +72,11 @@ def annotate(
     """
     out = Path(out)
     check_film(out, source)
+
+    def first_half(done: float, total: float) -> None:
+        if progress is not None:
+            progress(done, 2 * total)
+
     found = timeline(
         predictor,
         source,
@@ -79,7 +85,7 @@ def annotate(
         hysteresis=hysteresis,
         min_score=min_score,
         fps=fps,
-        progress=progress and (lambda done, total: progress(done, 2 * total)),
+        progress=first_half,
     )
     with contextlib.closing(
         open_source(source, fps or predictor.spec.clip.fps, count="packets")
@@ -114,15 +120,15 @@ def _write_film(video: Source, found: Timeline, out: Path, progress: Progress | 
     with contextlib.ExitStack() as stack:
         original, shift, first = None, 0.0, 0.0
         if isinstance(video, VideoFile):
-            timeout = None if video.url.startswith("file:") else NETWORK_SECONDS
-            original = stack.enter_context(open_container(video.url, timeout))
+            original = stack.enter_context(_opened_again(video))
             first = video.first
             shift = min(first, (original.start_time or 0) / 1e6)
         draft = stack.enter_context(atomic_file(out))
         film = av.open(f"file:{draft}", "w")  # whatever colons are in its name
         try:
-            writer = _FilmWriter(film, video, first - shift, original)
-            sound = Sound(original, film, shift, video.name) if original is not None else None
+            with _writing(out):
+                writer = _FilmWriter(film, video, first - shift, original)
+                sound = Sound(original, film, shift, video.name) if original is not None else None
             for number, picture in enumerate(video.read(video.times)):
                 moment = float(video.times[number])
                 with _writing(out):
@@ -143,6 +149,18 @@ def _write_film(video: Source, found: Timeline, out: Path, progress: Progress | 
             raise
 
 
+def _opened_again(video: VideoFile) -> InputContainer:
+    """Open the file of a video once more, for its sound, which is read beside the pictures."""
+    import av
+
+    try:
+        return open_container(video.url, None if video.url.startswith("file:") else NETWORK_SECONDS)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{video.name} cannot be opened again ({cause_of(error)}); check the file"
+        ) from error
+
+
 class _FilmWriter:
     """The pictures of a film, each of which is written at its own time.
 
@@ -157,11 +175,10 @@ class _FilmWriter:
         self, film: OutputContainer, video: Source, start: float, original: InputContainer | None
     ) -> None:
         self._film, self._name, self._original = film, video.name, original
+        numbers = np.arange(len(video.times))
         stamps = np.rint((video.times + start) * _UNIT).astype(np.int64)
-        # Strictly ascending, where times are nearer to each other than a unit.
-        self._stamps = np.maximum.accumulate(stamps - np.arange(len(stamps))) + np.arange(
-            len(stamps)
-        )
+        # Strictly ascending, also where times are nearer to each other than a unit.
+        self._stamps = np.maximum.accumulate(stamps - numbers) + numbers
         steps = np.diff(self._stamps)
         last = int(np.median(steps)) if len(steps) else _UNIT // 25
         self._lasts = dict(zip(self._stamps.tolist(), [*steps.tolist(), last]))
@@ -237,7 +254,7 @@ def write_caption(picture: Image, text: str) -> Image:
 
 
 @contextlib.contextmanager
-def _writing(out: Path) -> Any:
+def _writing(out: Path) -> Iterator[None]:
     """Turn what FFmpeg says while it writes into an OutputError."""
     import av
 

@@ -92,6 +92,7 @@ def draw_timeline(timeline: Timeline) -> Picture:
     """
     names = list(dict.fromkeys(each.label for each in timeline.segments if each.label is not None))
     count = sum(each.label is not None for each in timeline.segments)
+    counted = "1 segment" if count == 1 else f"{count} segments"
     picture = Picture(f"Timeline of {_base(timeline.video)}")
     add = picture.shapes.append
     bottom = _TOP + _ROW * max(len(names), 1)
@@ -99,7 +100,7 @@ def draw_timeline(timeline: Timeline) -> Picture:
     scale = (WIDTH - _LEFT - _RIGHT) / max(timeline.duration, 1e-9)
 
     add(Words(16, 28, shortened_name(_base(timeline.video), 90), 18))
-    facts = f"{clock(timeline.duration, '', hours=False)} long, {count} segments, {timeline.model}"
+    facts = f"{clock(timeline.duration, '', hours=False)} long, {counted}, {timeline.model}"
     if timeline.truncated:
         facts += ", the file is cut off"
     add(Words(16, 50, facts, 13, colour=_FAINT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,6 +21,9 @@ _IN_MP4 = {"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}
 
 _LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 """Usual layout of so many channels: AVI, for one, says nothing but their number."""
+
+_RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350}
+"""Samples a second that AAC has (ISO/IEC 14496-3, table 1.18)."""
 
 _PAUSE = 0.1  # seconds without sound that are no inaccuracy of times
 
@@ -117,21 +121,21 @@ class _Encoded:
         from av.audio.resampler import AudioResampler
 
         self._film, self._shift = film, shift
-        self._stream = cast("AudioStream", film.add_stream(_AGAIN, rate=stream.rate))
+        rate = stream.rate if stream.rate in _RATES else 48000
+        self._stream = cast("AudioStream", film.add_stream(_AGAIN, rate=rate))
         layout = _LAYOUTS[min(stream.channels, len(_LAYOUTS)) - 1]
         self._stream.layout = layout
         context = self._stream.codec_context
         context.open()
-        self._resampler = AudioResampler("fltp", layout, stream.rate, context.frame_size)
+        self._resampler = AudioResampler("fltp", layout, rate, context.frame_size)
         self._rate, self._heard = stream.rate, -1  # samples so far
 
     def add(self, packet: Packet[AudioStream]) -> None:
         import av
 
-        try:
+        frames: list[Any] = []
+        with contextlib.suppress(av.FFmpegError):  # a damaged packet is silence
             frames = packet.decode()
-        except av.FFmpegError:  # a damaged packet is silence
-            return
         for frame in frames:
             # Counted, as times may stand twice or go back, but for a pause.
             moment = round(((frame.time or 0.0) - self._shift) * self._rate)

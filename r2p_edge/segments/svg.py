@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
 import urllib.parse
-from xml.sax.saxutils import escape, quoteattr
 
 from r2p_edge.segments.picture import WIDTH, Area, Box, Picture, Words
 
@@ -20,7 +20,7 @@ def svg_of(picture: Picture, link: str | None = None) -> bytes:
     """
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {picture.height:g}" '
-        f'width="{WIDTH}" height="{picture.height:g}" role="img" font-family={quoteattr(_FONT)}>',
+        f'width="{WIDTH}" height="{picture.height:g}" role="img" font-family="{_FONT}">',
         f"<title>{_text(picture.title)}</title>",
         '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)">'
@@ -60,4 +60,4 @@ def _words(words: Words) -> str:
 
 def _text(text: str) -> str:
     """Return a text as XML has it, without the characters that it cannot have."""
-    return escape(_NOT_XML.sub("\ufffd", text))
+    return html.escape(_NOT_XML.sub("\ufffd", text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,7 @@ def timeline(
         times = windows.times[run.first : run.stop]
         found += _stretches(predictor.spec.labels, times, scores, labels, (run.start, run.end))
     return Timeline(
-        video=without_password(str(source)),
+        video=without_password(os.fsdecode(source)),
         segments=tuple(found),
         duration=windows.duration,
         truncated=windows.truncated,

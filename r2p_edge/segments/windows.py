@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,9 +26,12 @@ from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.stream import Stream
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import check_rate
+from r2p_edge.video.file import Times
 from r2p_edge.video.source import open_source
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from r2p_edge.predictor import Predictor
 
 Progress = Callable[[float, float], None]
@@ -42,7 +44,7 @@ class Run(NamedTuple):
     """A part of a video in which no frames are missing.
 
     Attributes:
-        start, end: seconds of its first and its last frame.
+        start, end: seconds of its first frame, and of the end of its last one.
         first, stop: numbers of its windows: from `first` on, before `stop`.
     """
 
@@ -110,10 +112,9 @@ def score_windows(
         # Windows that are looked at in any case have half of their frames in common.
         coarse = max(int(clip.frames // 2 * clip.tick / stream.buffer.every + 1e-6), 1)
         scores = _score(predictor, scan.runs_of_windows(), coarse)
-        times = video.times
-        duration = float(times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0.0))
-        truncated = video.truncated
-    runs = scan.runs(duration)
+        times, truncated = video.times, video.truncated
+    runs = scan.runs(times)
+    duration = runs[-1].end
     if len(scores):
         middles = np.array(scan.middles)
     elif len(runs) == 1:
@@ -157,8 +158,8 @@ class _Scan:
         self._stream, self._capture = stream, capture
         self._progress, self._last = progress, last
         self.middles: list[float] = []
-        self._begun: list[tuple[float, int]] = []  # first frame and window of each run
-        self._ended: list[float] = []
+        self._firsts: list[int] = []  # number of the first window of each run
+        self._breaks: list[tuple[float, float]] = []  # frames around the end of each but the last
         self._newest: LiveFrame | None = None
 
     def runs_of_windows(self) -> Iterator[Iterator[Image]]:
@@ -175,7 +176,7 @@ class _Scan:
                 if window is not None and window.pixels is not None:
                     self._stream.check_rate(window)
                     self.middles.append(sum(window.span) / 2)
-                    yield len(self._begun), window.pixels
+                    yield len(self._firsts), window.pixels
             if self._progress is not None:
                 self._progress(frame.time, self._last)
 
@@ -186,20 +187,31 @@ class _Scan:
             missing = frame.time - newest.time > self._stream.buffer.gap
             if not missing and frame.size == newest.size:
                 return
-            self._ended.append(newest.time if missing else frame.time)
-        self._begun.append((frame.time, len(self.middles)))
+            self._breaks.append((newest.time if missing else frame.time, frame.time))
+        self._firsts.append(len(self.middles))
 
-    def runs(self, duration: float) -> list[Run]:
-        """Return the runs, of which the last goes on to the end of the video."""
-        stops = [first for _, first in self._begun[1:]] + [len(self.middles)]
-        ends = [*self._ended, duration]
-        return [Run(a, b, first, n) for (a, first), b, n in zip(self._begun, ends, stops)]
+    def runs(self, times: Times) -> list[Run]:
+        """Return the runs of a video with these frames, not all of which have been wanted."""
+        period = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        starts, ends = [float(times[0])], []
+        for before, after in self._breaks:
+            if before < after:  # the hole lies somewhere between
+                near = times[(times >= before) & (times <= after)]
+                place = int(np.diff(near).argmax())
+                before, after = float(near[place]) + period, float(near[place + 1])
+            ends.append(min(before, after))
+            starts.append(after)
+        ends.append(float(times[-1]) + period)
+        stops = [*self._firsts[1:], len(self.middles)]
+        return [Run(*each) for each in zip(starts, ends, self._firsts, stops)]
 
 
 def _score(
     predictor: Predictor, runs: Iterable[Iterator[Image]], coarse: int
 ) -> npt.NDArray[np.float32]:
     """Return the scores of the windows of all runs, computed while the next ones are read."""
+    from concurrent.futures import ThreadPoolExecutor
+
     found = [np.empty((0, len(predictor.spec.labels)))]
     with ThreadPoolExecutor(1) as pool:
         for run in runs:

@@ -4,11 +4,12 @@
 
 A film is 600 seconds of 64 segments of 3 to 20 seconds, each a scene of its own with one of the
 twelve motions of the bundled model, five of them without motion; a motion that cannot last is
-repeated (tests/helpers/films.py). The defaults were chosen on the film of seed 1801 at 25 frames a
-second, before any of these was looked at. `segments` is the number found over the true one,
-`boundaries` the share of true boundaries that have one within half a second, `right` the share of
-time with the right label, and `looked at` the windows that the model was run on, of all. "each
-window" is what the model says most in each window, for comparison.
+repeated (tests/helpers/films.py). The defaults were chosen on another film, `films.TUNING`.
+
+`segments` is the number found over the true one, `boundaries` the share of true boundaries that
+have one within half a second, `right` the share of time with the right label, and `looked at` the
+windows that the model was run on, of all. "each window" is the best class of each window by itself,
+for comparison.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ import numpy as np
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.motion_scene import DURATION, REVERSED, Scene
 
-TUNING = (1801, 1802, 1803)
-"""Seeds of the films on which the defaults of `timeline` were chosen, all at 25 fps."""
+TUNING = 1801
+"""Seed of the film on which the defaults of `timeline` were chosen, at 25 frames a second."""
 
 HELD_OUT = (1811, 1812, 1813)
-"""Seeds of those on which they were measured afterwards, unchanged, at each of `RATES`."""
+"""Seeds of those on which they are measured, unchanged, at each of `RATES`."""
 
 RATES = (15, 30, 60)
 

@@ -47,7 +47,7 @@ def test_segments_leave_no_hole(predictor, tmp_path):
     for one, two in zip(found.segments, found.segments[1:]):
         assert one.end == two.start
     hole = found.segments[1]
-    assert (hole.start, hole.end) == (pytest.approx(3.16, abs=0.05), pytest.approx(4.8, abs=0.05))
+    assert (hole.start, hole.end) == (pytest.approx(3.2), pytest.approx(4.8))
 
 
 def test_the_segment_of_a_moment(predictor, tmp_path):

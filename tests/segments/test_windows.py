@@ -124,7 +124,7 @@ def test_missing_frames_part_the_video(predictor, tmp_path):
     video = write_levels(tmp_path / "hole.mp4", [100] * len(times), times)
     windows = score_windows(predictor, video, every=TICK)
     first, second = windows.runs
-    assert (first.start, first.end) == (0.0, pytest.approx(0.96))
+    assert (first.start, first.end) == (0.0, pytest.approx(1.0))
     assert (second.start, second.end) == (pytest.approx(2.0), pytest.approx(4.0))
     assert (first.first, first.stop, second.stop) == (0, second.first, len(windows.times))
     # No window shows frames of both sides, and each has its time on its own.
@@ -143,7 +143,7 @@ def test_damage_is_a_hole(predictor, data):
     """Frame 30 of 50, ten a second, is refused by the decoder, and a clip is 0.32 s."""
     with pytest.warns(LowFrameRateWarning):
         windows = score_windows(predictor, data / "odd/decord_corrupted.mp4")
-    assert [round(run.end, 1) for run in windows.runs] == [2.9, 5.0]
+    assert [round(run.end, 1) for run in windows.runs] == [3.0, 5.0]
 
 
 def test_a_video_shorter_than_a_clip_is_one_window(predictor, tmp_path):
@@ -198,3 +198,14 @@ def test_progress_ends_with_the_video(predictor, tmp_path):
     score_windows(predictor, video, progress=lambda done, total: told.append((done, total)))
     assert told == sorted(told)
     assert told[-1] == (pytest.approx(1.96), pytest.approx(1.96))
+
+
+def test_a_hole_is_where_the_frames_are_missing_at_any_rate(predictor, tmp_path):
+    """Of 60 frames a second most are not wanted, also next to the hole."""
+    times = [k / 60 for k in range(240) if not 61 <= k < 123]
+    video = write_levels(tmp_path / "hole.mp4", [100] * len(times), times, rate=60)
+    first, second = score_windows(predictor, video).runs
+    assert (first.end, second.start) == (
+        pytest.approx(61 / 60, abs=2e-3),
+        pytest.approx(123 / 60, abs=1e-3),
+    )
