@@ -128,8 +128,8 @@ def named_videos(sources: Sequence[str]) -> list[NamedVideo]:
         else:
             address = urllib.parse.urlsplit(source)
             shown = address.path if "://" in source and address.scheme != "file" else str(path)
-            name = PurePath(shown).name
-            found.append((source, PurePath("video" if name in ("", "..") else name)))
+            last = PurePath(shown).name
+            found.append((source, PurePath("video" if last in ("", "..") else last)))
     bare = Counter(name.with_suffix("") for _, name in found)
     return [
         NamedVideo(source, name.with_suffix("") if bare[name.with_suffix("")] == 1 else name)

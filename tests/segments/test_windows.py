@@ -201,7 +201,7 @@ def test_progress_ends_with_the_video(predictor, tmp_path):
 
 
 def test_a_hole_is_where_the_frames_are_missing_at_any_rate(predictor, tmp_path):
-    """Of 60 frames a second most are not wanted, also next to the hole."""
+    """Most of 60 frames a second are not wanted, also next to the hole."""
     times = [k / 60 for k in range(240) if not 61 <= k < 123]
     video = write_levels(tmp_path / "hole.mp4", [100] * len(times), times, rate=60)
     first, second = score_windows(predictor, video).runs
