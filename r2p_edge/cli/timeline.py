@@ -13,7 +13,7 @@ from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import (
-    FORMATS,
+    TIMELINE_FORMATS,
     NamedVideo,
     check_format,
     check_output,
@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
         type=Path,
         action="append",
         metavar="PATH",
-        help=f"file to write, whose suffix chooses the format: {', '.join(FORMATS)}; or, with "
+        help=f"file to write, whose suffix chooses the format: {', '.join(TIMELINE_FORMATS)}; or, with "
         "--format, a folder for a file of each video; may be given again (default: print the "
         "segments)",
     )

@@ -32,7 +32,7 @@ _SINGLE: dict[str, Callable[[Timeline, Path], bytes]] = {
     ".png": lambda timeline, _: png_of(draw_timeline(timeline)),
 }
 
-FORMATS = (*TABLES, *_SINGLE)
+TIMELINE_FORMATS = (*TABLES, *_SINGLE)
 """Suffixes of the files that timelines can be written to; the rest are of one video each."""
 
 
@@ -42,9 +42,9 @@ def check_format(name: str) -> None:
     Raises:
         UsageError: it does not.
     """
-    if not name.lower().endswith(FORMATS):
+    if not name.lower().endswith(TIMELINE_FORMATS):
         raise UsageError(
-            f"{name} is of no format of timelines; end its name in one of {', '.join(FORMATS)}"
+            f"{name} is of no format of timelines; end its name in one of {', '.join(TIMELINE_FORMATS)}"
         )
 
 
@@ -52,7 +52,7 @@ def check_output(path: str | Path, videos: int = 1) -> None:
     """Make sure, before long work, that the timelines of so many videos can be written to a file.
 
     Raises:
-        UsageError: its suffix is none of `FORMATS`, or of a format of one video where there are
+        UsageError: its suffix is none of `TIMELINE_FORMATS`, or of a format of one video where there are
             several.
         OutputError: it cannot be written there.
         MissingDependencyError: OpenCV, which draws .png, is not installed.

@@ -10,7 +10,7 @@ from typing import Any
 
 from r2p_edge.segments.timelines import Segment, Timeline
 
-COLUMNS = ("video", "start", "end", "label", "score", "gap")
+CSV_COLUMNS = ("video", "start", "end", "label", "score", "gap")
 """Columns of the CSV: times in seconds, and an empty label and score in a gap."""
 
 
@@ -30,14 +30,14 @@ def clock(seconds: float, point: str = ".", *, hours: bool = True) -> str:
 
 
 def csv_of(timelines: Iterable[Timeline]) -> bytes:
-    """Return a row for each segment of each video, in UTF-8, below a row of `COLUMNS`."""
+    """Return a row for each segment of each video, in UTF-8, below a row of `CSV_COLUMNS`."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow(CSV_COLUMNS)
     for timeline in timelines:
         for segment in timeline.segments:
             row = {"video": timeline.video, **segment.to_dict()}
-            table.writerow("" if row[name] is None else row[name] for name in COLUMNS)
+            table.writerow("" if row[name] is None else row[name] for name in CSV_COLUMNS)
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 

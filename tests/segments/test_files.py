@@ -10,7 +10,13 @@ from video_folders import touch
 
 from r2p_edge import write_timelines
 from r2p_edge.errors import OutputError, UsageError, VideoError
-from r2p_edge.segments.files import FORMATS, TABLES, check_output, named_videos, output_paths
+from r2p_edge.segments.files import (
+    TABLES,
+    TIMELINE_FORMATS,
+    check_output,
+    named_videos,
+    output_paths,
+)
 
 STARTS = {
     ".csv": b"video,start,", ".jsonl": b'{"video"', ".json": b"{\n", ".srt": b"1\n",
@@ -19,7 +25,7 @@ STARTS = {
 
 
 @needs("cv2")
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", TIMELINE_FORMATS)
 def test_each_suffix_is_a_format(tmp_path, suffix):
     file = tmp_path / f"a = b{suffix.upper()}"
     write_timelines([two_labels()], file)
@@ -27,7 +33,7 @@ def test_each_suffix_is_a_format(tmp_path, suffix):
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", TIMELINE_FORMATS)
 def test_several_videos_are_for_tables(tmp_path, suffix):
     file = tmp_path / f"all{suffix}"
     both = [two_labels(), two_labels("other.mp4")]
