@@ -42,9 +42,9 @@ def add(verbs: Verbs) -> None:
         type=Path,
         action="append",
         metavar="PATH",
-        help=f"file to write, whose suffix chooses the format: {', '.join(TIMELINE_FORMATS)}; or, with "
-        "--format, a folder for a file of each video; may be given again (default: print the "
-        "segments)",
+        help=f"file to write, whose suffix chooses the format: {', '.join(TIMELINE_FORMATS)}; or, "
+        "with --format, a folder for a file of each video; may be given again (default: print "
+        "the segments)",
     )
     verb.add_argument(
         "--format",

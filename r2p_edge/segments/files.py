@@ -44,7 +44,8 @@ def check_format(name: str) -> None:
     """
     if not name.lower().endswith(TIMELINE_FORMATS):
         raise UsageError(
-            f"{name} is of no format of timelines; end its name in one of {', '.join(TIMELINE_FORMATS)}"
+            f"{name} is of no format of timelines; end its name in one of "
+            f"{', '.join(TIMELINE_FORMATS)}"
         )
 
 
@@ -52,8 +53,8 @@ def check_output(path: str | Path, videos: int = 1) -> None:
     """Make sure, before long work, that the timelines of so many videos can be written to a file.
 
     Raises:
-        UsageError: its suffix is none of `TIMELINE_FORMATS`, or of a format of one video where there are
-            several.
+        UsageError: its suffix is none of `TIMELINE_FORMATS`, or of a format of one video where
+            there are several.
         OutputError: it cannot be written there.
         MissingDependencyError: OpenCV, which draws .png, is not installed.
     """
