@@ -19,8 +19,13 @@ __all__ = [
     "Predictor",
     "R2PError",
     "ResizeSpec",
+    "Segment",
     "Stream",
+    "Timeline",
     "__version__",
+    "annotate",
+    "timeline",
+    "write_timelines",
 ]
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from r2p_edge.live import PredictionStream, Stream
     from r2p_edge.prediction import Prediction
     from r2p_edge.predictor import Predictor
+    from r2p_edge.segments import Segment, Timeline, annotate, timeline, write_timelines
     from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, OutputSpec, ResizeSpec
 else:  # out of sight of type checkers, which would take every misspelt name for one of these
     _HOMES = {
@@ -41,7 +47,12 @@ else:  # out of sight of type checkers, which would take every misspelt name for
         "Predictor": "predictor",
         "R2PError": "errors",
         "ResizeSpec": "spec",
+        "Segment": "segments",
         "Stream": "live",
+        "Timeline": "segments",
+        "annotate": "segments",
+        "timeline": "segments",
+        "write_timelines": "segments",
     }
     # Programs that only `import r2p_edge` reach these as its attributes.
     _ROOMS = {*_HOMES.values(), "artifact", "frame", "preprocess", "runtimes", "video"}

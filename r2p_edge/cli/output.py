@@ -130,7 +130,13 @@ def progress_bars() -> Iterator[BarProgress]:
     from rich.console import Console
 
     console = Console(stderr=True)
-    with progress.Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with progress.Progress(
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+        # By itself rich prints above the bar, and so on stderr, even if stdout is a file.
+        redirect_stdout=sys.stdout.isatty(),
+    ) as bar:
         tasks: dict[str, progress.TaskID] = {}
 
         def update(task: str, done: int, total: int) -> None:

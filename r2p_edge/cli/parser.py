@@ -9,6 +9,7 @@ import argparse
 
 from r2p_edge._version import __version__
 from r2p_edge.cli import (
+    annotate,
     benchmark,
     calibrate,
     compare,
@@ -19,13 +20,14 @@ from r2p_edge.cli import (
     info,
     predict,
     stream,
+    timeline,
     weights,
 )
 from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (
-    *(demo, predict, stream, compare, evaluate, benchmark),
+    *(demo, predict, timeline, annotate, stream, compare, evaluate, benchmark),
     *(doctor, info, export, calibrate, weights),
 )
 

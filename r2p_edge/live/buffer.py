@@ -65,6 +65,7 @@ class ClipBuffer:
     Attributes:
         tick: seconds from one frame of the ring to the next.
         length: seconds of a window.
+        every: seconds from one window to the next.
         gap: longest time in seconds between two frames that is not an interruption.
         broken: number of interruptions in a row before a window was full.
         was_full: True once a window was due.
@@ -88,6 +89,7 @@ class ClipBuffer:
         periods = max(clip.frames // 2, 1) if stride is None else stride
         periods = periods if every is None else max(round(every / clip.tick), 1)
         self._stride = periods * grid.scale
+        self.every = self._stride * self.tick
         self.length = self._length * self.tick
         self.gap = clip.gap
         self._ticks = Ticks(self.tick, SLACK / clip.fps, self.gap)

@@ -24,6 +24,7 @@ from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.live.systemd import Notifier
 from r2p_edge.spec import ClipSpec
+from r2p_edge.video.file import VideoFile
 from r2p_edge.video.source import path_of_uri
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -129,7 +130,8 @@ def open_capture(
         )
         if address.live:
             return address
-        return FileCapture(name, clip, tick, clock=clock, container=address.container)
+        video = VideoFile(address.name, name, planes=True, container=address.container)
+        return FileCapture(name, clip, tick, clock=clock, video=video)
     # A file that exists is a file, also in /dev/shm or with " ! " in its name.
     if not _is_video(name):
         if " ! " in name:

@@ -142,7 +142,7 @@ class Stream:
     def predict_window(self, window: ClipWindow) -> Prediction:
         """Return the prediction on a window of the buffer; errors are those of `answer`."""
         predictor, spec, timing = self._predictor, self._predictor.spec, window.timing
-        self._check_rate(window)
+        self.check_rate(window)
         scores, best = np.zeros(len(spec.labels)), None
         if window.pixels is not None:
             raw = predictor.scores(window.pixels[np.newaxis], timing=timing)[0]
@@ -188,7 +188,7 @@ class Stream:
                 StreamWarning,
             )
 
-    def _check_rate(self, window: ClipWindow) -> None:
+    def check_rate(self, window: ClipWindow) -> None:
         """Warn, once, of a stream with fewer frames a second than the model looks at."""
         tick = self._predictor.spec.clip.tick
         slow = window.coverage < 1 and window.step > 1.01 * tick

@@ -131,14 +131,11 @@ class ClipReader:
             raise UsageError(f"color is {color!r}; it must be 'RGB' or 'BGR'")
         if not isinstance(clips, numbers.Integral) or clips < 1:
             raise UsageError(f"clips is {clips!r}; it must be a whole number from 1 on")
-        if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= float(fps) <= 1e6):
-            raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
         if color != "RGB" and (is_path(source) or is_content(source)):
             raise UsageError(
                 "color describes arrays and frames; a file is converted correctly as it is"
             )
-        if fps is not None and is_file(source):
-            raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
+        check_rate(source, fps)
 
     def _read_video(self, video: Source, clips: int, color: str, timing: Timing) -> Clips:
         plans, planned = self._plan(video, clips), video.times
@@ -219,6 +216,18 @@ class ClipReader:
             pixels = np.empty(self.preprocessor.frame_shape, np.uint8)
             self.preprocessor.frame(image, pixels, color)
         return pixels
+
+
+def check_rate(source: Any, fps: Any) -> None:
+    """Check the rate that is given with a source.
+
+    Raises:
+        UsageError: it is no possible rate, or the source is a file, which has its own.
+    """
+    if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= float(fps) <= 1e6):
+        raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
+    if fps is not None and is_file(source):
+        raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
 
 
 def _arrange(plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]]) -> Image:

@@ -61,6 +61,10 @@ class VideoFile:
         planes: whether frames in YUV 4:2:0 are given as `Planes`.
         container: the file where it is open already; by default it is opened.
 
+    Attributes:
+        url: the file as FFmpeg takes it.
+        first: time of the first frame on the file's own clock, in seconds.
+
     Raises:
         VideoError: the file is not a video, or none of its frames can be decoded.
     """
@@ -74,14 +78,14 @@ class VideoFile:
         planes: bool = False,
         container: InputContainer | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.url = name, url
         self.truncated = False
         self._picture = functools.partial(picture_of if planes else rgb_of, name=name)
         self.lost: Times = np.empty(0)
         self._promised: PacketList | None = None
         self._counted: CountedFrames | None = None
         self._video = VideoDecoder(name, url, container)
-        self._first = self._video.start
+        self.first = self._video.start
         try:
             self._index(count)
         except BaseException:
@@ -107,7 +111,7 @@ class VideoFile:
         ends = first_and_last(video)
         if ends is None or not SCAN_SECONDS < ends[1] - ends[0] < _MOST_FRAMES / video.rate:
             return False
-        self._first, last = ends[0], ends[1] - ends[0]
+        self.first, last = ends[0], ends[1] - ends[0]
         self.times = np.linspace(0, last, round(last * video.rate) + 1)
         return True
 
@@ -117,15 +121,15 @@ class VideoFile:
         if self._promised is None:
             return False
         times = np.array(self._promised.stamps, np.float64) * self._video.tick
-        self._first = float(times[0])
-        self.times = times - self._first
+        self.first = float(times[0])
+        self.times = times - self.first
         self._note_truncation()
         return True
 
     def _count_by_decoding(self) -> None:
         _log.info("%s is decoded to its end, to count its frames", self.name)
         self._counted = CountedFrames(self._video)
-        self._first = self._counted.first
+        self.first = self._counted.first
         self.times, self.lost = self._counted.times, self._counted.lost
         if len(self.lost):
             _log.warning(
@@ -144,7 +148,7 @@ class VideoFile:
         declared = self._video.declared_seconds(of_stream=True)
         found = float(self.times[-1]) + 1 / self._video.rate
         # The picture may begin later than the sound, and end earlier.
-        late = max(self._first - self._video.start, 0.0)
+        late = max(self.first - self._video.start, 0.0)
         early = declared is not None and found + late < declared - max(0.5, 0.05 * declared)
         early = early and not self._video.others_go_on()
         broken = self._counted is not None and self._counted.broken_off
@@ -169,7 +173,7 @@ class VideoFile:
             yield picture
 
     def _seek(self, times: Times) -> Iterator[av.VideoFrame]:
-        reader = SeekingReader(self._video, self._first, self._promised)
+        reader = SeekingReader(self._video, self.first, self._promised)
         for time in times:
             frame = reader.nearest(float(time))
             if frame is None:

@@ -77,7 +77,8 @@ def verbs(text: str) -> list[tuple[str, str]]:
 def test_the_command_line_page_has_every_option():
     script = runpy.run_path(str(SCRIPTS / "cli_page.py"))
     text = script["cli_page"]()
-    for verb in ("predict", "stream", "compare", "eval", "doctor", "info", "export", "demo"):
+    verbs = ("predict", "timeline", "annotate", "stream", "compare", "eval")
+    for verb in (*verbs, "doctor", "info", "export", "demo"):
         assert f"\n## {verb}\n" in f"\n{text}"
     for option in ("--smoothing", "--num-clips", "--timing-cache", "--json"):
         assert f"`{option}" in text

@@ -189,6 +189,18 @@ def webcam(inputs: Path, out: Path, which: str) -> int:
     return program(EXAMPLES / "webcam.py", inputs / f"{which}.onnx", inputs / "clip.mp4", *options)
 
 
+def timeline(inputs: Path, out: Path, which: str) -> int:
+    """Write the timeline of a video in three formats."""
+    outs = [word for name in ("x.csv", "x.svg", "x.json") for word in ("--out", out / name)]
+    return command("timeline", inputs / f"{which}.onnx", inputs / "clip.mp4", *outs)
+
+
+def annotate(inputs: Path, out: Path, which: str) -> int:
+    """Write the film of a video."""
+    film = ("--out", out / "film.mp4")
+    return command("annotate", inputs / f"{which}.onnx", inputs / "clip.mp4", *film)
+
+
 def model_and_video(inputs: Path) -> None:
     """Write the models and a video."""
     two_models(inputs)
@@ -279,6 +291,7 @@ def write_table(inputs: Path, out: Path, which: str) -> int:
 
 
 _EXPORT = ("onnx", "onnxruntime", "r2p_edge.export.build", "r2p_edge.export.targets.onnx")
+_SEGMENTS = ("cv2", "av", "onnxruntime", "r2p_edge.segments", "r2p_edge.cli.parser")
 _INT8 = (*_EXPORT, "r2p_edge.calibration.calibrate")
 
 VERBS = {
@@ -300,6 +313,8 @@ VERBS = {
         make_folder,
         pictures,
     ),
+    "timeline": Verb(model_and_video, timeline, _SEGMENTS, make_folder),
+    "annotate": Verb(model_and_video, annotate, _SEGMENTS, make_folder, pictures),
     "weights-get": Verb(
         lambda inputs: None,
         get_weights,

@@ -7,7 +7,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,23 +16,20 @@ from r2p_edge.frame import Image, Planes
 from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.prediction import Timing
 from r2p_edge.spec import ClipSpec
-from r2p_edge.video.file import ShorterThanDeclaredError, Times, VideoFile
+from r2p_edge.video.file import ShorterThanDeclaredError, Times
 from r2p_edge.video.sampling import SLACK, nearest
 from r2p_edge.video.source import Source, open_source
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
 
 
 class FileCapture:
     """A finite video: the frames nearest to its ticks, as `sampling` picks them from files.
 
     Args:
-        name: path of a file, or of a folder of images; with `container` an address.
+        name: path of a file, or of a folder of images.
         clip: how the model wants its frames.
         tick: seconds from one frame that is wanted to the next.
         clock: returns seconds of a monotonic clock.
-        container: the file behind an address, open already.
+        video: the source where it is open already; by default `name` is opened.
     """
 
     live = False
@@ -46,17 +42,13 @@ class FileCapture:
         tick: float,
         *,
         clock: Callable[[], float] = time.monotonic,
-        container: InputContainer | None = None,
+        video: Source | None = None,
     ) -> None:
         self.name = without_password(name)
         self._clip, self._tick, self._clock = clip, tick, clock
         self._stopped = False
-        self._video: Source
-        if container is None:
-            # True times, of long files too: all of it is going to be read anyway.
-            self._video = open_source(name, clip.fps, count="packets", planes=True)
-        else:
-            self._video = VideoFile(self.name, name, planes=True, container=container)
+        # True times, of long files too: all of it is going to be read anyway.
+        self._video = video or open_source(name, clip.fps, count="packets", planes=True)
 
     @property
     def truncated(self) -> bool:
