@@ -54,6 +54,16 @@ def test_any_other_length_is_a_video(predictor):
     assert predictor.predict(video).span == pytest.approx((start / 25, (start + 6) / 25))
 
 
+def test_exactly_a_clips_frames_at_a_rate_are_a_video(predictor):
+    """At a rate, four frames are shorter than a clip, as three and five are."""
+    for count in (3, FRAMES, 5):
+        for source in (grey_frames(range(count)), iter(grey_frames(range(count)))):
+            prediction = predictor.predict(source, fps=25)
+            last = count - 1
+            assert levels(prediction) == relative([0, 2, *[min(4, last)], min(6, last)])
+            assert prediction.coverage == (count + 1) // 2 / 4
+
+
 def test_several_clips_are_averaged(predictor):
     video = grey_frames(range(20))
     alone = [predictor.predict(video[i : i + 7 : 2]).scores for i in (0, 6, 13)]
@@ -229,7 +239,7 @@ def test_arguments(predictor, tmp_path, data):
         ([grey_frames([1])[0], None], "an item of the iterable is None"),
         (["frame.png"], "an item of the iterable is 'frame.png'"),
         (iter(()), "gave no frame"),
-        ([np.zeros((8, 8), np.uint8)], r"shape \(1, 8, 8\)"),
+        ([np.zeros((8, 8), np.uint8)], r"shape \(8, 8\)"),
         ([np.zeros((8, 8, 3), float)], "dtype float64"),
         (np.zeros((8, 8, 3), np.uint8), r"shape \(8, 8, 3\)"),
     ):

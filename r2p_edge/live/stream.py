@@ -18,7 +18,7 @@ from r2p_edge.live.buffer import MANY_BREAKS, ClipBuffer, ClipWindow
 from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.live.smoothing import Decision
 from r2p_edge.prediction import Live, Prediction, score_kind
-from r2p_edge.video.source import frame_from_item
+from r2p_edge.video.arrays import frame_from_item
 
 if TYPE_CHECKING:
     from r2p_edge.predictor import Predictor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,17 +17,22 @@ from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec import ModelSpec
+from r2p_edge.video.arrays import frames_from_array, is_array
+from r2p_edge.video.content import is_content
 from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
-from r2p_edge.video.sampling import ClipPlan, plan_clips
-from r2p_edge.video.source import (
-    ArraySource,
-    Source,
-    frame_from_item,
-    is_folder,
-    is_path,
-    open_source,
+from r2p_edge.video.frame_objects import (
+    Item,
+    advice_for,
+    broke_off,
+    is_capture,
+    items_of,
+    items_of_capture,
+    rate_of_capture,
+    times_of_stamps,
 )
+from r2p_edge.video.sampling import ClipPlan, plan_clips
+from r2p_edge.video.source import ArraySource, Source, is_file, is_path, open_source
 
 
 @dataclass(frozen=True)
@@ -81,21 +87,31 @@ class ClipReader:
             timing: gets the time of decoding and preprocessing added, and their total.
         """
         self._check_arguments(source, clips, fps, color)
-        rate = fps or self._spec.clip.fps
         timing = Timing() if timing is None else timing
         with timing.stage("total"):
-            if is_path(source) or hasattr(source, "__array__"):
+            if is_path(source) or is_content(source) or is_array(source):
                 with timing.stage("decode"):
-                    video = open_source(source, rate, count=self._count, planes=True)
+                    video = self._open(source, fps)
                 with contextlib.closing(video):
                     shown = video if part is None else Excerpt(video, *part)
                     try:
                         return self._read_video(shown, clips, color, timing)
                     except ShorterThanDeclaredError:  # now its frames have been counted
                         return self._read_video(shown, clips, color, timing)
+            if is_capture(source):
+                rate, items = rate_of_capture(source), items_of_capture(source)
+                found = self._read_items(items, clips, fps, color, timing, rate)
+                return dataclasses.replace(found, truncated=broke_off(source))
             if isinstance(source, Iterable):
-                return self._read_iterable(source, clips, rate, color, timing)
-        raise VideoError(f"{shortened(source)} is not a video; give a path, an array or frames")
+                return self._read_items(items_of(source), clips, fps, color, timing)
+        raise VideoError(f"{shortened(source)} is not a video; {advice_for(source)}")
+
+    def _open(self, source: Any, fps: float | None) -> Source:
+        rate = fps or self._spec.clip.fps
+        if is_array(source):
+            frames = frames_from_array(source)
+            return ArraySource(frames, np.arange(len(frames)) / rate, untimed=fps is None)
+        return open_source(source, rate, count=self._count, planes=True)
 
     @property
     def _count(self) -> Count:
@@ -111,11 +127,11 @@ class ClipReader:
             raise UsageError(f"clips is {clips!r}; it must be a whole number from 1 on")
         if fps is not None and not (isinstance(fps, numbers.Real) and 1e-3 <= float(fps) <= 1e6):
             raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
-        if is_path(source) and color != "RGB":
+        if color != "RGB" and (is_path(source) or is_content(source)):
             raise UsageError(
                 "color describes arrays and frames; a file is converted correctly as it is"
             )
-        if is_path(source) and fps is not None and not is_folder(source):
+        if fps is not None and is_file(source):
             raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
 
     def _read_video(self, video: Source, clips: int, color: str, timing: Timing) -> Clips:
@@ -125,27 +141,50 @@ class ClipReader:
             plans = plan_clips(self._spec.clip, video.times, clips, video.lost)
         return Clips(pixels, plans, video.truncated)
 
-    def _read_iterable(
-        self, frames: Iterable[Any], clips: int, fps: float, color: str, timing: Timing
+    def _read_items(
+        self,
+        items: Iterator[Item],
+        clips: int,
+        fps: float | None,
+        color: str,
+        timing: Timing,
+        declared: float | None = None,
     ) -> Clips:
-        """Preprocess an iterable's frames one by one, so that only the results are kept."""
-        kept = []
-        images = iter(frames)
+        """Preprocess frames one by one, so that only the results are kept.
+
+        Args:
+            items, clips, fps, color, timing: see `read`.
+            declared: rate to go by where the frames' own times are no times.
+        """
+        kept, stamps = [], []
         while True:
             with timing.stage("decode"):
-                image = next(images, _END)
-            if image is _END:
+                item = next(items, None)
+            if item is None:
                 break
-            kept.append(self._preprocess(frame_from_item(image), color, timing))
+            if color == "BGR" and item.color == "RGB":
+                raise UsageError(
+                    "color describes arrays; images of PIL and frames of PyAV are converted "
+                    "correctly as they are"
+                )
+            kept.append(self._preprocess(item.image, item.color or color, timing))
+            stamps.append(item.time)
         if not kept:
-            raise VideoError("the iterable gave no frame; expected uint8 arrays (H, W, 3)")
-        video = ArraySource(np.stack(kept), fps, "the iterable")
+            raise VideoError(
+                "the source gave no frame; expected frames, which a generator or a capture that "
+                "was read before no longer has"
+            )
+        times = times_of_stamps(stamps, fps, declared)
+        untimed = times is None
+        if times is None:
+            times = np.arange(len(kept)) / self._spec.clip.fps
+        video = ArraySource(np.stack(kept), times, "the iterable", untimed=untimed)
         plans = self._plan(video, clips)
         return Clips(_arrange(plans, video.read), plans, video.truncated)
 
     def _plan(self, video: Source, clips: int) -> list[ClipPlan]:
         clip = self._spec.clip
-        if isinstance(video, ArraySource) and len(video.times) == clip.frames:
+        if isinstance(video, ArraySource) and video.untimed and len(video.times) == clip.frames:
             return [ClipPlan(video.times, coverage=1.0)]
         if clip.sampling == "time" and len(video.times) > 1:
             step = float(np.median(np.diff(video.times)))
@@ -182,6 +221,3 @@ def _arrange(plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]]) ->
     frames = list(read(moments))
     clips = np.stack([frames[place] for place in places.ravel()])
     return clips.reshape(*times.shape, *clips.shape[1:])
-
-
-_END = object()  # of an iterable; None is a frame, and a wrong one

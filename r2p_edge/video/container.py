@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from r2p_edge.addresses import hide_password
 from r2p_edge.errors import VideoError
@@ -36,11 +36,15 @@ _log = logging.getLogger(__name__)
 
 
 def open_container(
-    url: str, timeout: float | tuple[float, float] | None, options: dict[str, str] | None = None
+    url: str | BinaryIO,
+    timeout: float | tuple[float, float] | None,
+    options: dict[str, str] | None = None,
 ) -> InputContainer:
     """Open a file or stream for reading, with any supported version of PyAV.
 
     Args:
+        url: the file as FFmpeg takes it, or a file that is open already, which is read from its
+            start on. What such a file refers to, as playlists do, is not opened.
         timeout: seconds to wait for the connection and for each read, as one number or two;
             None waits without limit.
         options: options of FFmpeg's protocols and formats.
@@ -54,6 +58,9 @@ def open_container(
     if int(av.__version__.partition(".")[0]) < 19:
         # Without it, these versions refuse files whose title is not in UTF-8.
         arguments["metadata_errors"] = "replace"
+    if not isinstance(url, str):
+        url.seek(0)
+        options = {**(options or {}), "protocol_whitelist": ""}
     try:
         container: InputContainer = av.open(url, "r", timeout=timeout, options=options, **arguments)
     except (av.FFmpegError, OSError) as error:
@@ -62,7 +69,7 @@ def open_container(
     return container
 
 
-def _open_probed(url: str, timeout: tuple[float, float] | None) -> InputContainer:
+def _open_probed(url: str | BinaryIO, timeout: tuple[float, float] | None) -> InputContainer:
     """Open a file with the picture that it has, however late that begins."""
     container = open_container(url, timeout)
     if container.streams.video or container.format.name not in _LATE:
@@ -94,7 +101,9 @@ class VideoDecoder:
         VideoError: the file cannot be opened, or has no video stream.
     """
 
-    def __init__(self, name: str, url: str, container: InputContainer | None = None) -> None:
+    def __init__(
+        self, name: str, url: str | BinaryIO, container: InputContainer | None = None
+    ) -> None:
         self.name = name
         self._url = url
         self._packets: list[Packet] | None = None
@@ -115,7 +124,8 @@ class VideoDecoder:
     def _open(self, container: InputContainer | None = None) -> None:
         import av
 
-        timeout = None if self._url.startswith("file:") else NETWORK_SECONDS
+        local = not isinstance(self._url, str) or self._url.startswith("file:")
+        timeout = None if local else NETWORK_SECONDS
         try:
             self._container = container or _open_probed(self._url, timeout)
         except (av.FFmpegError, OSError) as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ class VideoFile:
 
     Args:
         name: name of the file in messages.
-        url: the file as FFmpeg takes it.
+        url: the file as `open_container` takes it.
         count: how sure the number of frames must be: "trust" what a long file declares, list
             the "packets" of any file, or decode all "frames".
         planes: whether frames in YUV 4:2:0 are given as `Planes`.
@@ -68,7 +68,7 @@ class VideoFile:
     def __init__(
         self,
         name: str,
-        url: str,
+        url: str | BinaryIO,
         *,
         count: Count = "trust",
         planes: bool = False,

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from r2p_edge.addresses import shortened, without_password
-from r2p_edge.errors import VideoError, VideoNotFoundError, one_line
+from r2p_edge.addresses import without_password
+from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.frame import Image, Planes
+from r2p_edge.video.arrays import frames_from_array
+from r2p_edge.video.content import can_be_path, content_of, is_content
 from r2p_edge.video.file import Count, Times, VideoFile
 from r2p_edge.video.frame_folder import frames_in
 from r2p_edge.video.sampling import nearest
@@ -64,10 +65,11 @@ class Source(Protocol):
 
 
 def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool = False) -> Source:
-    """Open a path, a URL, a folder of images, or an array of frames.
+    """Open a path, a URL, a folder of images, a file in memory, or an array of frames.
 
     Args:
-        source: path or URL (str or Path), or uint8 array (n, H, W, 3).
+        source: path or URL (str, bytes or Path), what `content_of` takes, or an array that
+            `frames_from_array` takes.
         fps: frames per second of a folder or an array.
         count: how sure the number of a file's frames must be; see `VideoFile`.
         planes: whether frames of files in YUV 4:2:0 are given as `Planes`; otherwise all frames
@@ -78,7 +80,10 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
         VideoError: the path cannot be looked up, or has no frames that can be used.
     """
     if not is_path(source):
-        return ArraySource(frames_from_array(source), fps)
+        if (content := content_of(source)) is not None:
+            return VideoFile(content.name, content.file, count=count, planes=planes)
+        frames = frames_from_array(source)
+        return ArraySource(frames, np.arange(len(frames)) / fps)
     name = path_of_uri(os.fsdecode(source))
     if not name:
         raise VideoError("the path of the video is empty; give that of a video file or a folder")
@@ -104,8 +109,13 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
 
 
 def is_path(source: Any) -> bool:
-    """Return True for a path or URL, and False for frames."""
-    return isinstance(source, (str, bytes, os.PathLike))
+    """Return True for a path or URL, and False for frames and for a file in memory."""
+    return isinstance(source, (str, os.PathLike)) or can_be_path(source)
+
+
+def is_file(source: Any) -> bool:
+    """Return True for whatever knows its own frame rate and colours: not for frames and folders."""
+    return not is_folder(source) if is_path(source) else is_content(source)
 
 
 def is_folder(source: str | bytes | os.PathLike[Any]) -> bool:
@@ -125,60 +135,24 @@ def path_of_uri(name: str) -> str:
     return path if os.path.exists(path) or not os.path.exists(quoted) else quoted
 
 
-def frames_from_array(frames: Any) -> Image:
-    """Return `frames` as an array, after checking that it is uint8 (n, H, W, 3) and not empty.
-
-    Raises:
-        VideoError: it is something else; the message says what was found.
-    """
-    array = _as_array(frames)
-    if array.ndim != 4 or array.shape[-1] != 3:
-        raise VideoError(
-            f"frames have shape {array.shape}; expected (T, H, W, 3): frame, row, column, channel"
-        )
-    if array.dtype != np.uint8:
-        raise VideoError(
-            f"frames have dtype {array.dtype}; expected uint8 with values from 0 to 255"
-        )
-    if array.size == 0:
-        raise VideoError(f"frames have shape {array.shape}; expected at least one frame and pixel")
-    return array
-
-
-def frame_from_item(item: Any) -> Image:
-    """Return one item of an iterable as a frame, after checking that it is uint8 (H, W, 3).
-
-    Raises:
-        VideoError: it is something else; the message says what was found.
-    """
-    if not hasattr(item, "__array__") and not isinstance(item, (list, tuple)):
-        raise VideoError(
-            f"an item of the iterable is {shortened(item)}; expected frames, uint8 arrays (H, W, 3)"
-        )
-    frame: Image = frames_from_array(_as_array(item)[np.newaxis])[0]
-    return frame
-
-
-def _as_array(frames: Any) -> npt.NDArray[Any]:
-    """Return what is given for frames as an array, after any conversion of its own."""
-    try:
-        return np.asarray(frames)
-    except Exception as error:  # tensors raise what they like
-        raise VideoError(
-            f"a {type(frames).__name__} cannot be converted to an array ({one_line(error)}); "
-            "expected uint8 (T, H, W, 3) in the memory of the host"
-        ) from error
-
-
 class ArraySource:
-    """Frames in memory, uint8 (n, H, W, 3), at `fps` frames per second."""
+    """Frames in memory; a `Source`.
+
+    Args:
+        frames: uint8 (n, H, W, 3).
+        times: float64 (n,), ascending, in seconds from the first frame on.
+        name: name of the frames in messages.
+        untimed: nobody has said when the frames are shown, so that exactly as many of them as the
+            model takes are the clip itself.
+    """
 
     truncated = False
     lost: Times = np.empty(0)
 
-    def __init__(self, frames: Image, fps: float, name: str = "the array") -> None:
-        self.name = name
-        self.times = np.arange(len(frames)) / fps
+    def __init__(
+        self, frames: Image, times: Times, name: str = "the array", *, untimed: bool = False
+    ) -> None:
+        self.name, self.times, self.untimed = name, times, untimed
         self._frames = frames
 
     def read(self, times: Times) -> Iterator[Image]:

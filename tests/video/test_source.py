@@ -10,7 +10,7 @@ import pytest
 from videos import decoded_by_opencv, read_by_index, written
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video.source import frame_from_item, open_source
+from r2p_edge.video.source import open_source
 
 
 def test_folder_in_the_order_of_its_numbers(tmp_path):
@@ -70,24 +70,6 @@ def test_bad_sources(tmp_path, data):
     fails(sound, "has no video stream")
 
 
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((112, 112, 3), np.uint8), r"shape \(112, 112, 3\)"),
-        (np.zeros((16, 3, 112, 112), np.uint8), r"expected \(T, H, W, 3\)"),
-        (np.zeros((16, 8, 8, 4), np.uint8), r"shape \(16, 8, 8, 4\)"),
-        (np.zeros((16, 8, 8, 3), np.float32), "dtype float32; expected uint8"),
-        (np.zeros((0, 8, 8, 3), np.uint8), "at least one frame"),
-        (np.zeros((4, 0, 8, 3), np.uint8), "at least one frame"),
-        (None, "shape"),
-        ([[1], [2, 3]], "cannot be converted to an array"),
-    ],
-)
-def test_bad_arrays(array, message):
-    with pytest.raises(VideoError, match=message):
-        open_source(array, 25.0)
-
-
 def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
@@ -135,30 +117,3 @@ def test_frames_that_cannot_be_converted_are_an_error_that_names_the_file(tmp_pa
     source = open_source(path, 25.0, planes=planes)
     with pytest.raises(VideoError, match=r"ycgco.mp4 cannot be converted to RGB: .*matrix 8"):
         list(source.read(source.times))
-
-
-class Tensor:
-    """A tensor of another library that cannot become an array."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __array__(self, *_, **__):
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach()."),
-        TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu()"),
-        NotImplementedError("Cannot copy out of meta tensor; no data!"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_tensors_that_cannot_become_arrays(error):
-    with pytest.raises(VideoError, match="a Tensor cannot be converted to an array") as caught:
-        open_source(Tensor(error), 25.0)
-    assert str(error) in str(caught.value)
-    with pytest.raises(VideoError, match="a Tensor cannot be converted"):
-        frame_from_item(Tensor(error))

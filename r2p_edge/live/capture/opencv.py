@@ -17,7 +17,7 @@ from r2p_edge.errors import MissingDependencyError, VideoError, VideoNotFoundErr
 from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.prediction import Timing
-from r2p_edge.video.source import frame_from_item
+from r2p_edge.video.arrays import frame_from_item
 
 _GSTREAMER = (
     "this OpenCV was built without GStreamer, as those of PyPI are; use the system's (on Jetson "
