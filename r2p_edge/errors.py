@@ -93,6 +93,10 @@ class LowFrameRateWarning(UserWarning):
     """A source has fewer frames per second than the model samples, so some are repeated."""
 
 
+class UnknownFrameRateWarning(UserWarning):
+    """A folder of images came without its frames per second, so a rate was assumed."""
+
+
 class StreamWarning(UserWarning):
     """A stream is not healthy.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
+from r2p_edge.errors import VideoError
 
 if TYPE_CHECKING:
     from r2p_edge.spec import OutputKind
@@ -125,6 +127,8 @@ class Prediction:
         live: the part that only streams have; None for a video.
         kind: "probabilities" that sum to 1; "sigmoid", the probability of each class by itself;
             or "values", numbers named by `labels` that are no classes, as of a regression.
+        duration: seconds from the video's first frame to the end of its last one; None for a
+            stream.
     """
 
     labels: tuple[str, ...]
@@ -139,6 +143,10 @@ class Prediction:
     timing: Timing
     live: Live | None = None
     kind: ScoreKind = "probabilities"
+    duration: float | None = None
+    _frames: Callable[[], npt.NDArray[np.uint8]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def label(self) -> str:
@@ -172,19 +180,66 @@ class Prediction:
         best = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.labels[i], float(self.scores[i])) for i in best]
 
+    def frames(self) -> npt.NDArray[np.uint8]:
+        """Return the frames that the model saw, after resize and crop: RGB, (clips, T, H, W, 3).
+
+        No answer holds on to frames unless `predict(keep_frames=True)` has it do so. Those of a
+        file or folder on this machine are read again, which takes as long as it did before.
+
+        Raises:
+            VideoError: they were not kept, or the file is gone or has other frames now.
+        """
+        if self._frames is None:
+            raise VideoError(
+                "this answer keeps no frames; ask predict() for them with keep_frames=True, or "
+                "pixels() of the predictor for those of the source"
+            )
+        return self._frames()
+
+    def plot(self, top: int = 5, axes: Any = None) -> Any:
+        """Draw the best classes and their scores as bars; needs Matplotlib.
+
+        Args:
+            top: number of classes.
+            axes: Matplotlib's `Axes` to draw on; by default those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingDependencyError: Matplotlib is not installed.
+        """
+        from r2p_edge.pictures.chart import plot_scores
+
+        return plot_scores(self, top, axes)
+
+    def seen(self) -> str:
+        """Return what was looked at, for people: "1.2 of 600.0 s"; "" for a stream."""
+        first, last = self.span
+        if self.duration is None:
+            return ""
+        if self.clips == 1:
+            return f"{last - first:.1f} of {self.duration:.1f} s"
+        return f"{self.clips} clips from {first:.1f} to {last:.1f} of {self.duration:.1f} s"
+
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """Return the answer in plain JSON types, times rounded to microseconds."""
-        live: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         if self.live is not None:
-            live = {"time": round(self.span[1], 6), **self.live.to_dict()}
+            extra = {"time": round(self.span[1], 6), **self.live.to_dict()}
         if self.kind != "probabilities":
-            live["kind"] = self.kind
+            extra["kind"] = self.kind
+        looked_at: dict[str, Any] = {}
+        if self.duration is not None:
+            looked_at["span"] = [round(time, 6) for time in self.span]
+            looked_at["duration"] = round(self.duration, 6)
         return {
-            **live,
+            **extra,
             "label": self.label or None,
             "score": self.score,
             "top": [{"label": label, "score": score} for label, score in self.top(top)],
             "clips": self.clips,
+            **looked_at,
             "coverage": self.coverage,
             "truncated": self.truncated,
             "runtime": self.runtime,
@@ -197,5 +252,26 @@ class Prediction:
         """Return a score as people read it: in percent, or as the number it is, 8 wide."""
         return f"{score:8.4g}" if self.kind == "values" else f"{score:8.2%}"
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Each answer of a pool would have 400 names of its own.
+        self.__dict__.update(state, labels=_same_labels(state["labels"]))
+
     def __repr__(self) -> str:
-        return f"Prediction(label={self.label!r}, score={self.score:.3f}, clips={self.clips})"
+        first, last = self.span
+        ends = "" if self.duration is None else f", duration={self.duration:.2f}"
+        return (
+            f"Prediction(label={self.label!r}, score={self.score:.3f}, clips={self.clips}, "
+            f"span=({first:.2f}, {last:.2f}){ends})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the answer for notebooks, with the frames that the model saw."""
+        from r2p_edge.pictures.table import html_of
+
+        return html_of(self)
+
+
+@functools.lru_cache(16)  # models whose answers a program reads at a time
+def _same_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the labels that are equal to these and were seen first, so that answers share them."""
+    return labels

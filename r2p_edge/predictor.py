@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,23 +13,32 @@ import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.errors import BackendError, SpecError, VideoError
+from r2p_edge.errors import (
+    UnknownFrameRateWarning,
+    VideoError,
+    warn_caller,
+)
+from r2p_edge.model_checks import check_classes, check_cpu, check_model, tell_of_waste
 from r2p_edge.prediction import Prediction, Timing, score_kind
+from r2p_edge.reopening import Opening, digests_of, open_again
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.cpu import read_cpu
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
+from r2p_edge.video.seen import frames_to_show
+from r2p_edge.video.source import is_folder, is_path
 
 if TYPE_CHECKING:
     from r2p_edge.live.predictions import PredictionStream
 
-_log = logging.getLogger(__name__)
-
 
 class Predictor:
     """A model, ready to answer. Safe to call from several threads.
+
+    Calling it is `predict`. It is pickled as its path and options: in each process that it is sent
+    to, as by `multiprocessing.Pool.map(predictor.predict, files)`, the model is opened once, and
+    only if the file is the same. Copies there are one object, which any of them may close.
 
     Args:
         path: the model file: `.onnx`, `.xml`, `.engine`, `.plan`, `.mindir` or `.om`.
@@ -62,14 +71,17 @@ class Predictor:
         cache: str | Path | None = None,
         spec: ModelSpec | str | Path | None = None,
     ) -> None:
-        options = Options(device, threads, precision, None if cache is None else Path(cache))
+        folder = None if cache is None else Path(cache).absolute()
+        self._options = Options(device, threads, precision, folder)
+        self._path = Path(path).absolute()  # the current folder may be another one later
+        self.closed = False
         self.artifact = open_artifact(path, spec)
         self.spec = self.artifact.spec
         self._reader = ClipReader(self.spec)
-        self._runtime = open_runtime(self.artifact.path, self.spec, runtime, options)
+        self._runtime = open_runtime(self.artifact.path, self.spec, runtime, self._options)
         try:
-            self._check_chip()
-            self._batch = self._check_model()
+            check_cpu(self.artifact, self.device)
+            self.batch = check_model(self.artifact, self._runtime)  # clips in one call
         except BaseException:
             self.close()
             raise
@@ -89,57 +101,6 @@ class Predictor:
         """Precision that the model computes in: "fp32", "tf32", "fp16", "int8", "int8+bf16" ..."""
         return self._runtime.precision
 
-    def _check_model(self) -> int:
-        """Return the loaded model's batch size, after checking the model against its spec."""
-        loaded, spec, path = self._runtime, self.spec, self.artifact.path
-        if self.artifact.carrier == "sidecar" and loaded.contract is not None:
-            digest = spec.contract_digest()
-            if loaded.contract != digest:
-                raise SpecError(
-                    f"{path} was built with the contract {loaded.contract[:12]}... but its sidecar "
-                    f"has {digest[:12]}..., so it belongs to another model; copy both files again "
-                    "from the export"
-                )
-        batch, expected = loaded.input_shape[0], spec.input_shape
-        fits = len(loaded.input_shape) == len(expected) and all(
-            found in (-1, size) for found, size in zip(loaded.input_shape[1:], expected[1:])
-        )
-        if not fits or loaded.input_dtype != spec.input.dtype:
-            raise SpecError(
-                f"{path} takes {loaded.input_dtype} {loaded.input_shape} but its spec says "
-                f"{spec.input.dtype} {expected}; correct clip, crop and input in the spec, or "
-                "export the model with it, which puts the normalisation in front (r2p-edge export)"
-            )
-        self._check_classes(loaded.output_shape)
-        return max(batch, 1)
-
-    def _check_chip(self) -> None:
-        """Refuse int8 on a CPU that would compute it wrongly, and warn where it may."""
-        on_cpu = "cpu" in self.device.split(",")
-        if self.spec.precision != "int8" or not on_cpu or read_cpu().int8 != "saturating":
-            return
-        profile = (self.spec.calibration or {}).get("profile")
-        if profile == "cpu":
-            raise BackendError(
-                f"{self.artifact.path} has int8 weights of 8 bits, whose products overflow the 16 "
-                "bits in which this CPU adds them up (it has no VNNI); calibrate it here, or with "
-                "--profile cpu-avx2, or use the fp32 model"
-            )
-        if profile != "cpu-avx2":  # for other chips, or made by someone else
-            _log.warning(
-                "%s was not made for this CPU, which adds products of int8 in 16 bits (it has no "
-                "VNNI), so that sums may overflow; compare its answers with those of the fp32 "
-                "model (r2p-edge compare), or calibrate that model here",
-                self.artifact.path,
-            )
-
-    def _check_classes(self, shape: tuple[int, ...]) -> None:
-        if len(shape) != 2 or shape[1] not in (-1, len(self.spec.labels)):
-            raise SpecError(
-                f"{self.artifact.path} gives an output of shape {shape} but its spec has "
-                f"{len(self.spec.labels)} labels; expected (N, {len(self.spec.labels)})"
-            )
-
     def predict(
         self,
         source: Any,
@@ -147,19 +108,25 @@ class Predictor:
         clips: int = 1,
         fps: float | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
+        keep_frames: bool = False,
     ) -> Prediction:
         """Return the classes of a video and their probabilities.
 
         Args:
-            source: path or URL of a video file, folder of images, uint8 array (T, H, W, 3), or
-                iterable of uint8 frames (H, W, 3), which is consumed once. An array or iterable
-                of exactly as many frames as the model takes is the clip itself; any other
-                length is a video.
+            source: path or URL of a video file, folder of images, the bytes of a file or an open
+                one, uint8 array or tensor (T, H, W, 3) or (T, 3, H, W), `cv2.VideoCapture`, or
+                iterable of frames, which is consumed once: such arrays without T, images of PIL,
+                or PyAV's frames, which know their times. An array or iterable of exactly as many
+                frames as the model takes is the clip itself, unless their times are known or
+                `fps` is given; any other length is a video.
             clips: clips to look at. 1 is the centre clip; more are spread uniformly from the
                 first to the last, and their probabilities averaged.
             fps: frames per second of an array, iterable or folder; default: the rate of the
-                training videos. A file declares its own.
+                training videos, with an `UnknownFrameRateWarning` for a folder. A file declares
+                its own.
             color: channel order of an array or iterable, "RGB" or "BGR"; a file has none.
+            keep_frames: keep what the model saw, for `Prediction.frames`: half a megabyte for 16
+                frames of 112x112. Those of a file can be read again without it.
 
         Raises:
             VideoNotFoundError: the file or folder does not exist.
@@ -168,8 +135,15 @@ class Predictor:
             ModelError: the model answers NaN.
             BackendError: the runtime failed.
         """
+        if fps is None and is_path(source) and is_folder(source):
+            warn_caller(
+                f"a folder of images is taken at {self.spec.clip.fps:g} frames a second, the rate "
+                "of the training videos; give its own rate (fps=, --fps)",
+                UnknownFrameRateWarning,
+            )
         timing = Timing()
         shown = self._reader.read(source, clips=clips, fps=fps, color=color, timing=timing)
+        frames = frames_to_show(self._reader, source, clips, fps, shown.pixels, keep=keep_frames)
         scores = self.scores(shown.pixels, timing=timing)
         return Prediction(
             labels=self.spec.labels,
@@ -183,7 +157,11 @@ class Predictor:
             precision=self.precision,
             timing=timing,
             kind=score_kind(self.spec.output.kind),
+            duration=shown.duration,
+            _frames=frames,
         )
+
+    __call__ = predict
 
     def outputs(
         self,
@@ -247,16 +225,18 @@ class Predictor:
     def _infer(self, clips: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
         """Return the model's outputs for preprocessed clips, (clips, classes)."""
         answers: list[npt.NDArray[Any]] = []
-        for first in range(0, len(clips), self._batch):
-            group = clips[first : first + self._batch]
+        if len(clips) < self.batch:
+            tell_of_waste(self.artifact.path, self.batch)
+        for first in range(0, len(clips), self.batch):
+            group = clips[first : first + self.batch]
             with timing.stage("preprocess"):
                 tensors = [self._reader.preprocessor.tensor(clip) for clip in group]
                 # A model of a fixed batch gets its last clip repeated; those answers are dropped.
-                tensors += tensors[-1:] * (self._batch - len(group))
-                batch = tensors[0] if self._batch == 1 else np.concatenate(tensors)
+                tensors += tensors[-1:] * (self.batch - len(group))
+                batch = tensors[0] if self.batch == 1 else np.concatenate(tensors)
             with timing.stage("inference"):
                 output = self._runtime.run(batch)
-            self._check_classes(output.shape)
+            check_classes(self.artifact, output.shape)
             answers.append(output[: len(group)])
         return np.concatenate(answers)
 
@@ -378,14 +358,31 @@ class Predictor:
         )
 
     def warmup(self) -> None:
-        """Run the model once on a grey clip, so that the first real one is as fast as the next."""
-        self.predict(
-            np.full((self.spec.clip.frames, *self._reader.preprocessor.frame_shape), 128, np.uint8)
-        )
+        """Run the model once on grey clips, so that the first real one is as fast as the next."""
+        shape = self.batch, self.spec.clip.frames, *self._reader.preprocessor.frame_shape
+        self.scores(np.full(shape, 128, np.uint8))
 
     def close(self) -> None:
         """Free the model. Calling it twice is allowed."""
+        self.closed = True
         self._runtime.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self.closed else ""
+        return (
+            f"Predictor({str(self.artifact.path)!r}, runtime={self.runtime!r}, "
+            f"device={self.device!r}, precision={self.precision!r}{closed})"
+        )
+
+    def __reduce__(self) -> tuple[Callable[[Opening], Predictor], tuple[Opening]]:
+        spec = self.spec.to_json() if self.artifact.carrier == "argument" else None
+        file = self._path, self._sha256
+        return open_again, (Opening(type(self), *file, self.runtime, self._options, spec),)
+
+    @functools.cached_property
+    def _sha256(self) -> tuple[str, ...]:
+        """Digests of the model's files, computed when it is pickled first."""
+        return digests_of(self._path)
 
     def __enter__(self) -> Predictor:
         return self

@@ -14,9 +14,10 @@ from r2p_edge.runtimes import RUNTIMES
 
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
-    "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
-    " frame _optional < artifact preprocess agreement scores _isolated < runtimes video"
-    " < live doctor < predictor < compare demo info __init__ < cli < __main__",
+    "r2p_edge": "_version _telemetry addresses < errors orientation < spec"
+    " frame _optional < pictures < prediction < artifact preprocess agreement scores _isolated"
+    " < runtimes video < live doctor model_checks reopening < predictor"
+    " < compare demo info __init__ < cli < __main__",
     "export": "foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"

@@ -1,27 +1,15 @@
 """Answers: the label, the best classes, plain types, and the time of each stage."""
 
+import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
+from answers import prediction
 
-from r2p_edge.prediction import Live, Prediction, Timing
-
-
-def prediction(live=None, scores=(0.2, 0.5, 0.3)):
-    return Prediction(
-        labels=("jump", "run", "walk"),
-        scores=np.array(scores, np.float32),
-        clips=2,
-        span=(0.5, 1.25),
-        coverage=1.0,
-        truncated=False,
-        runtime="onnxruntime",
-        device="cpu",
-        precision="fp32",
-        timing=Timing(decode=1.23456),
-        live=live,
-    )
+from r2p_edge.errors import VideoError
+from r2p_edge.prediction import Live, Timing
 
 
 def live(label):
@@ -71,4 +59,28 @@ def test_a_stage_that_fails_is_timed_too():
 
 
 def test_the_repr_is_short():
-    assert repr(prediction()) == "Prediction(label='run', score=0.500, clips=2)"
+    shown = "Prediction(label='run', score=0.500, clips=2, span=(0.50, 1.25))"
+    assert repr(prediction()) == shown
+    timed = dataclasses.replace(prediction(), duration=9.0)
+    assert repr(timed) == shown[:-1] + ", duration=9.00)"
+
+
+def test_what_was_looked_at():
+    answer = dataclasses.replace(prediction(), duration=600.0)
+    assert answer.seen() == "2 clips from 0.5 to 1.2 of 600.0 s"
+    assert dataclasses.replace(answer, clips=1).seen() == "0.8 of 600.0 s"
+    assert prediction().seen() == ""
+    report = answer.to_dict()
+    assert (report["span"], report["duration"]) == ([0.5, 1.25], 600.0)
+    assert not {"span", "duration"} & prediction(live("run")).to_dict().keys()
+
+
+def test_an_answer_without_frames_says_how_to_get_them():
+    with pytest.raises(VideoError, match="ask predict\\(\\) for them with keep_frames=True"):
+        prediction().frames()
+
+
+def test_answers_that_were_pickled_share_their_labels():
+    one, other = (pickle.loads(pickle.dumps(prediction())) for _ in range(2))
+    assert one.labels is other.labels
+    assert one.to_dict() == prediction().to_dict()

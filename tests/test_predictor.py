@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from models import FRAMES, brightness_model, grey_frames, levels, spec_of_brightness
+from videos import written
 
 from r2p_edge import Predictor, Stream
 from r2p_edge.errors import (
@@ -17,6 +18,7 @@ from r2p_edge.errors import (
     MissingDependencyError,
     ModelError,
     SpecError,
+    UnknownFrameRateWarning,
     UsageError,
     VideoError,
 )
@@ -100,6 +102,44 @@ def test_color(tmp_path):
             assert levels(predictor.predict(frames, color=other)) == [0, 0, 0, 0]
 
 
+def test_it_is_callable_and_says_what_it_is(predictor, tmp_path):
+    video = grey_frames(range(20))
+    assert predictor(video, clips=2).top() == predictor.predict(video, clips=2).top()
+    path = str(tmp_path / "model.onnx")
+    shown = f"Predictor({path!r}, runtime='onnxruntime', device='cpu', precision='fp32'"
+    assert repr(predictor) == shown + ")"
+    predictor.close()
+    assert repr(predictor) == shown + ", closed)"
+
+
+def test_the_duration_is_to_the_end_of_the_last_frame(predictor, tmp_path):
+    path = written(tmp_path / "a.mp4", np.arange(60) / 30)
+    assert predictor.predict(path).duration == pytest.approx(2)
+    assert predictor.predict(grey_frames(range(60)), fps=60).duration == pytest.approx(1)
+    assert predictor.predict(iter(grey_frames(range(60))), fps=60).duration == pytest.approx(1)
+
+
+def test_a_folder_without_its_rate_warns(predictor, tmp_path):
+    for number in range(8):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), grey_frames([number])[0])
+    with pytest.warns(UnknownFrameRateWarning, match=r"25 frames a second, .* give its own rate"):
+        predictor.predict(tmp_path)
+    assert predictor.predict(tmp_path, fps=25).coverage == 1  # and no warning
+
+
+def test_a_batch_that_is_not_filled_is_told_once(tmp_path, caplog):
+    path = brightness_model(tmp_path / "model.onnx", batch=3)
+    with Predictor(path) as predictor:
+        predictor.warmup()
+        predictor.predict(grey_frames(range(20)), clips=3)
+        assert not caplog.records
+        for _ in range(2):
+            predictor.predict(grey_frames(range(20)))
+    (record,) = caplog.records
+    assert "computes 3 clips in each call" in record.getMessage()
+    assert "--batch 1" in record.getMessage()
+
+
 @pytest.mark.parametrize("layout", ["NTHWC", "NCTHW"])
 def test_float32_models_get_normalised_tensors(tmp_path, layout):
     wanted = InputSpec(dtype="float32", layout=layout, normalized_in_graph=False)
@@ -168,7 +208,7 @@ def test_a_folder_and_its_array_agree(predictor, tmp_path):
     folder.mkdir()
     for number, frame in enumerate(video):
         cv2.imwrite(str(folder / f"{number}.png"), frame)
-    for options in ({}, {"fps": 50}, {"clips": 4}):
+    for options in ({"fps": 25}, {"fps": 50}, {"clips": 4, "fps": 25}):
         np.testing.assert_array_equal(
             predictor.predict(folder, **options).scores, predictor.predict(video, **options).scores
         )

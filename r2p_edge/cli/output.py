@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
 from r2p_edge.addresses import json_without_password, without_password
-from r2p_edge.errors import LowFrameRateWarning
+from r2p_edge.errors import LowFrameRateWarning, UnknownFrameRateWarning
 
 BarProgress = Callable[[str, int, int], None]
 """Takes the name of a task, and how many of how many of its steps are done."""
@@ -73,7 +73,8 @@ def shown_messages(*, verbose: bool) -> Iterator[None]:
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("default", LowFrameRateWarning)
+            for category in (LowFrameRateWarning, UnknownFrameRateWarning):
+                warnings.simplefilter("default", category)
             warnings.showwarning = _show_warning
             yield
     finally:

@@ -12,6 +12,8 @@ from r2p_edge.errors import R2PError
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 
+_LITTLE = 3  # a video this many times as long as its clip has more to see
+
 
 def add(verbs: Verbs) -> None:
     """Add the verb."""
@@ -64,12 +66,16 @@ def run(options: argparse.Namespace) -> int:
 
 def show(video: str, prediction: Prediction, top: int) -> None:
     """Print the answer to one video for people."""
-    notes = []
+    notes = [f"looked at {prediction.seen()}"]
+    if prediction.clips == 1 and prediction.duration is not None:
+        first, last = prediction.span
+        if prediction.duration > _LITTLE * (last - first):
+            notes.append("r2p-edge timeline looks at all of it")
     if prediction.coverage < 1:
         notes.append(f"{prediction.coverage:.0%} of the frames are real")
     if prediction.truncated:
         notes.append("truncated")
-    print(without_password(video) + (f"  ({', '.join(notes)})" if notes else ""))
+    print(f"{without_password(video)}  ({'; '.join(notes)})")
     for label, score in prediction.top(top):
         print(f" {prediction.shown(score)}  {label}")
     timing = prediction.timing

@@ -23,15 +23,15 @@ from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
 from r2p_edge.video.frame_objects import (
     Item,
-    advice_for,
     broke_off,
     is_capture,
     items_of,
     items_of_capture,
     rate_of_capture,
     times_of_stamps,
+    what_to_give,
 )
-from r2p_edge.video.sampling import ClipPlan, plan_clips
+from r2p_edge.video.sampling import ClipPlan, duration_of, plan_clips
 from r2p_edge.video.source import ArraySource, Source, is_file, is_path, open_source
 
 
@@ -43,11 +43,13 @@ class Clips:
         pixels: uint8 (clips, T, H, W, 3), before any normalisation.
         plans: the moments that each clip shows.
         truncated: decoding stopped before the end that the file declares.
+        duration: seconds from the first frame of the source to the end of its last one.
     """
 
     pixels: Image
     plans: list[ClipPlan]
     truncated: bool
+    duration: float
 
     @property
     def span(self) -> tuple[float, float]:
@@ -104,7 +106,11 @@ class ClipReader:
                 return dataclasses.replace(found, truncated=broke_off(source))
             if isinstance(source, Iterable):
                 return self._read_items(items_of(source), clips, fps, color, timing)
-        raise VideoError(f"{shortened(source)} is not a video; {advice_for(source)}")
+        raise VideoError(f"{shortened(source)} is not a video; {what_to_give(source)}")
+
+    def in_rgb(self, pixels: Image) -> Image:
+        """Return preprocessed pixels, which are in the model's order of channels, in RGB."""
+        return pixels if self._spec.input.color == "RGB" else pixels[..., ::-1]
 
     def _open(self, source: Any, fps: float | None) -> Source:
         rate = fps or self._spec.clip.fps
@@ -139,7 +145,7 @@ class ClipReader:
         pixels = _arrange(plans, lambda times: self._frames(video, times, color, timing))
         if video.times is not planned:  # a long file's holes are found where it is read
             plans = plan_clips(self._spec.clip, video.times, clips, video.lost)
-        return Clips(pixels, plans, video.truncated)
+        return Clips(pixels, plans, video.truncated, duration_of(video.times, video.lost))
 
     def _read_items(
         self,
@@ -180,11 +186,12 @@ class ClipReader:
             times = np.arange(len(kept)) / self._spec.clip.fps
         video = ArraySource(np.stack(kept), times, "the iterable", untimed=untimed)
         plans = self._plan(video, clips)
-        return Clips(_arrange(plans, video.read), plans, video.truncated)
+        return Clips(_arrange(plans, video.read), plans, video.truncated, duration_of(times))
 
     def _plan(self, video: Source, clips: int) -> list[ClipPlan]:
         clip = self._spec.clip
-        if isinstance(video, ArraySource) and video.untimed and len(video.times) == clip.frames:
+        untimed = isinstance(video, ArraySource) and video.untimed
+        if untimed and len(video.times) == clip.frames:
             return [ClipPlan(video.times, coverage=1.0)]
         if clip.sampling == "time" and len(video.times) > 1:
             step = float(np.median(np.diff(video.times)))

@@ -10,7 +10,7 @@ import numpy as np
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.video.file import ShorterThanDeclaredError, Times
-from r2p_edge.video.sampling import TIE
+from r2p_edge.video.sampling import TIE, duration_of
 from r2p_edge.video.source import Source
 
 SLACK_SECONDS = 1.0
@@ -37,7 +37,7 @@ class Excerpt:
         self.truncated = self._video.truncated
         times = self._video.times
         first, last = np.searchsorted(times, np.array([self._start, self._end]) - TIE)
-        length = float(times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0.0))
+        length = duration_of(times)
         if first == last or (math.isfinite(self._end) and self._end > length + SLACK_SECONDS):
             raise VideoError(
                 f"{self.name} is {length:.2f} s long, but the list has the part from "

@@ -128,7 +128,7 @@ def times_of_stamps(
     )
 
 
-def advice_for(source: Any) -> str:
+def what_to_give(source: Any) -> str:
     """Return what to give instead of an object that is no source of frames."""
     if _is_a(source, "PIL.Image", "Image") or _is_a(source, "av", "VideoFrame"):
         return "it is one frame, so give a list of them"

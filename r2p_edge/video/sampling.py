@@ -143,6 +143,20 @@ SLACK = 0.05
 0.0125 of them at 25 fps."""
 
 
+def duration_of(
+    frame_times: npt.NDArray[np.float64], lost: npt.NDArray[np.float64] = _NONE
+) -> float:
+    """Return the seconds from the first frame of a video to the end of its last one.
+
+    The last frame is taken to be shown as long as the others are, by their median.
+
+    Args:
+        frame_times, lost: see `plan_clips`.
+    """
+    step = float(np.median(np.diff(frame_times))) if len(frame_times) > 1 else 0.0
+    return float(max([frame_times[-1], *lost[-1:]])) + step
+
+
 def _length(last: float) -> float:
     """Return the length of a video in training frames, given where its last frame lies.
 

@@ -9,6 +9,7 @@ import pytest
 from exit_codes import BACKEND, DATA, MODEL, USAGE
 from models import brightness_model, spec_of_brightness
 from requirements import needs
+from videos import written
 
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.calibration import motion
@@ -21,8 +22,8 @@ def test_predict_json(run, model, clip):
     assert (code, errors) == (0, "")
     one, two = map(json.loads, output.splitlines())
     assert set(one) == {
-        "video", "label", "score", "top", "clips", "coverage", "truncated", "runtime", "device",
-        "precision", "timing_ms",
+        "video", "label", "score", "top", "clips", "span", "duration", "coverage", "truncated",
+        "runtime", "device", "precision", "timing_ms",
     }  # fmt: skip
     assert set(one["timing_ms"]) == {"decode", "preprocess", "inference", "total"}
     assert one["video"] == str(clip)
@@ -48,7 +49,7 @@ def test_predict_for_people(run, motion_model, clip, data, tmp_path):
     half = tmp_path / "half.avi"
     half.write_bytes(whole[: len(whole) // 2])
     code, output, _ = run("predict", motion_model, half)
-    assert (code, "half.avi  (truncated)" in output) == (0, True)
+    assert (code, "s; truncated)" in output) == (0, True)
     code, output, errors = run("predict", motion_model, clip, data / "odd/decord_corrupted.mp4")
     assert code == 0
     assert "slide left" in output
@@ -58,6 +59,36 @@ def test_predict_for_people(run, motion_model, clip, data, tmp_path):
     assert "10 frames a second" in slow
     assert damaged.startswith("r2p-edge: warning: ")
     assert "decord_corrupted.mp4 is damaged" in damaged
+
+
+def test_what_was_looked_at_is_told(run, model, tmp_path):
+    short = written(tmp_path / "short.mp4", np.arange(12) / 25)
+    long = written(tmp_path / "long.mp4", np.arange(60) / 25)
+    code, output, _ = run("predict", model, short, long)
+    assert code == 0
+    titles = [line for line in output.splitlines() if line.startswith(str(tmp_path))]
+    assert titles == [
+        f"{short}  (looked at 0.2 of 0.5 s)",
+        f"{long}  (looked at 0.2 of 2.4 s; r2p-edge timeline looks at all of it)",
+    ]
+    _, output, _ = run("predict", model, long, "--views", 3)
+    assert f"{long}  (looked at 3 clips from 0.0 to 2.4 of 2.4 s)" in output
+    answer = json.loads(run("predict", model, long, "--json")[1])
+    assert answer["duration"] == pytest.approx(2.4)
+    assert answer["span"] == pytest.approx([1.04, 1.28])
+
+
+def test_a_folder_without_its_rate_is_warned_of_once(run, model, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for number in range(8):
+            cv2.imwrite(str(tmp_path / folder / f"{number}.png"), np.zeros((8, 8, 3), np.uint8))
+    folders = tmp_path / "one", tmp_path / "two"
+    code, _, errors = run("predict", model, *folders)
+    assert code == 0
+    (line,) = errors.splitlines()
+    assert line.startswith("r2p-edge: warning: a folder of images is taken at 25 frames a second")
+    assert run("predict", model, *folders, "--fps", 25)[2] == ""
 
 
 def test_values_for_people(run, clip, tmp_path):

@@ -33,10 +33,20 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv"])
-def test_a_file_in_memory_is_read_as_the_file_is(form, suffix, tmp_path):
-    path = written(tmp_path / f"a.{suffix}", np.arange(60) / 25)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Files of each container, by their suffix."""
+    folder = tmp_path_factory.mktemp("files")
+    return {
+        kind: written(folder / f"a.{kind}", np.arange(30) / 25) for kind in ("mp4", "avi", "mkv")
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [*((form, "mp4") for form in FORMS), ("bytes", "avi"), ("bytes", "mkv")]
+)
+def test_a_file_in_memory_is_read_as_the_file_is(form, kind, files):
+    path = files[kind]
     source = FORMS[form](path.read_bytes())
     expected = READER.read(path, clips=3)
     for _ in range(2):  # it stays open, and may stand anywhere

@@ -1,0 +1,88 @@
+"""Pickled predictors: a path and options, which each process opens once, however often it is sent.
+
+A pool sends the method that it calls with every few of its tasks; a model takes longer to open than
+to answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from r2p_edge.artifact.files import files_of, sha256_of_file
+from r2p_edge.errors import ModelError, unreadable_model
+from r2p_edge.runtimes.base import Options
+from r2p_edge.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from r2p_edge.predictor import Predictor
+
+_MODELS = 4  # that a process keeps open for those who send them again
+
+
+class Opening(NamedTuple):
+    """Everything that opens a model as another process has it open.
+
+    Attributes:
+        kind: class of the predictor.
+        path: absolute path of the model.
+        sha256: of each of its files.
+        runtime: library that runs it.
+        options: device, threads and so on, as they were asked for.
+        spec: JSON of the contract, if it was given and is not the file's own.
+    """
+
+    kind: type[Predictor]
+    path: Path
+    sha256: tuple[str, ...]
+    runtime: str
+    options: Options
+    spec: str | None
+
+
+def digests_of(path: Path) -> tuple[str, ...]:
+    """Return the sha256 of each file of the model at `path`.
+
+    Raises:
+        ModelError: a file is gone, or cannot be read.
+    """
+    try:
+        return tuple(sha256_of_file(file) for file in files_of(path))
+    except OSError as error:
+        raise unreadable_model(path, error) from error
+
+
+def open_again(opening: Opening) -> Predictor:
+    """Return the predictor of a pickle, the same one for all its copies in this process.
+
+    Raises:
+        ModelError: the file at the path is another one now.
+        R2PError: see `Predictor`.
+    """
+    predictor = _open(opening, os.getpid())
+    if predictor.closed:
+        _open.cache_clear()
+        predictor = _open(opening, os.getpid())
+    return predictor
+
+
+@functools.lru_cache(_MODELS)
+def _open(opening: Opening, process: int) -> Predictor:
+    """Open a model; `process` keeps one that was forked apart: its threads stayed behind."""
+    if digests_of(opening.path) != opening.sha256:
+        raise ModelError(
+            f"{opening.path} is not the file that was opened before it was sent to this process; "
+            "open and send it again"
+        )
+    options = opening.options
+    return opening.kind(
+        opening.path,
+        runtime=opening.runtime,
+        device=options.device,
+        threads=options.threads,
+        precision=options.precision,
+        cache=options.cache,
+        spec=None if opening.spec is None else ModelSpec.from_json(opening.spec),
+    )
