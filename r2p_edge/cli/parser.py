@@ -17,13 +17,17 @@ from r2p_edge.cli import (
     export,
     info,
     predict,
+    sheet,
     stream,
     weights,
 )
 from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
-_VERBS = (demo, predict, stream, compare, evaluate, doctor, info, export, calibrate, weights)
+_VERBS = (
+    *(demo, predict, sheet, stream, compare, evaluate),
+    *(doctor, info, export, calibrate, weights),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

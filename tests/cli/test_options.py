@@ -71,7 +71,7 @@ def test_a_wrong_argument_is_told_in_two_lines(capsys, command, message):
 
 def test_verbs():
     assert list(VERBS) == [
-        *("demo", "predict", "stream", "compare", "eval"),
+        *("demo", "predict", "sheet", "stream", "compare", "eval"),
         *("doctor", "info", "export", "calibrate", "weights"),
     ]
 
