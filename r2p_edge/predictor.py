@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.errors import UnknownFrameRateWarning, warn_caller
 from r2p_edge.features import Features
 from r2p_edge.model_calls import ModelCalls
 from r2p_edge.model_checks import check_cpu, check_model
@@ -24,8 +23,8 @@ from r2p_edge.runtimes.base import Options
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
+from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.seen import frames_to_show
-from r2p_edge.video.source import is_folder, is_path
 
 if TYPE_CHECKING:
     from r2p_edge.live.predictions import PredictionStream
@@ -135,12 +134,7 @@ class Predictor:
             ModelError: the model answers NaN.
             BackendError: the runtime failed.
         """
-        if fps is None and is_path(source) and is_folder(source):
-            warn_caller(
-                f"a folder of images is taken at {self.spec.clip.fps:g} frames a second, the rate "
-                "of the training videos; give its own rate (fps=, --fps)",
-                UnknownFrameRateWarning,
-            )
+        warn_of_unknown_rate(source, fps, self.spec.clip)
         timing = Timing()
         shown = self._reader.read(source, clips=clips, fps=fps, color=color, timing=timing)
         frames = frames_to_show(self._reader, source, clips, fps, shown.pixels, keep=keep_frames)

@@ -5,15 +5,16 @@ import onnx
 import pytest
 from models import brightness_model
 from networks import SMALL, random_parameters
-from quantisation import CLIPS, small_artifact
+from quantisation import CLIPS, SPEC, small_artifact
 from requirements import needs
 
 from r2p_edge import Predictor
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.errors import BackendError, ModelError, SpecError
-from r2p_edge.export.targets.onnx import write_with_features
+from r2p_edge.export.targets.onnx import onnx_from_checkpoint, write_with_features
 from r2p_edge.export.targets.openvino import openvino_from_onnx
+from r2p_edge.sheet import look_at
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("openvino"), needs("safetensors")]
 
@@ -152,3 +153,28 @@ def test_outputs_come_after_the_answer_and_are_listed_in_the_spec(tmp_path):
         "feature_map": [24, 1, 2, 2],
         "class_activation": [7, 1, 2, 2],
     }
+
+
+@pytest.mark.slow
+def test_a_head_of_two_layers_has_features_and_no_class_activation(tmp_path):
+    rng = np.random.default_rng(1)
+    parameters = random_parameters(**SMALL)
+    del parameters["fc.weight"], parameters["fc.bias"]
+    for name, shape in {"fc.0": (8, 24), "fc.3": (7, 8)}.items():
+        parameters[f"{name}.weight"] = rng.standard_normal(shape, np.float32)
+        parameters[f"{name}.bias"] = rng.standard_normal(shape[0], np.float32)
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    save_file(parameters, tmp_path / "net.safetensors")
+    plain = tmp_path / "net.onnx"
+    onnx_from_checkpoint(
+        tmp_path / "net.safetensors", SPEC, plain, head="fc.0,fc.3", head_activation="relu"
+    )
+    with Predictor(with_features(plain)) as model:
+        found = model.features_of(CLIPS)
+        assert found.class_activation is None
+        np.testing.assert_allclose(
+            found.features, found.feature_map.mean(POSITIONS), atol=1e-5, rtol=1e-5
+        )
+        says = "its head is more than one linear layer behind an average pool; leave --cam out"
+        with pytest.raises(ModelError, match=says):
+            look_at(model, "never read.mp4", cam=True)

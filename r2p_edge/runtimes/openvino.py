@@ -148,7 +148,6 @@ class OpenVino(Runtime):
     def close(self) -> None:
         with self._lock:
             self._request = self._further = None
-            self._compile_further = lambda: None
 
 
 def new_core(openvino: ModuleType) -> Any:

@@ -36,7 +36,8 @@ def heat_of(
         np.interp(scaled, places, [stop[channel] for stop in STOPS]) for channel in range(3)
     ]
     opacity = 255 * _STRONGEST * scaled
-    return np.stack([*channels, opacity], axis=-1).round().astype(np.uint8)
+    heat: Image = np.stack([*channels, opacity], axis=-1).round().astype(np.uint8)
+    return heat
 
 
 def _stretched(values: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float64]:

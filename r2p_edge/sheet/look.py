@@ -22,6 +22,7 @@ from r2p_edge.spec import CropSpec, ModelSpec, ResizeSpec
 from r2p_edge.spec.further import CLASS_ACTIVATION
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.file import ShorterThanDeclaredError, Times
+from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.source import Source, open_source
 
 _CLOSE, _COARSE = 1e-3, 5e-2  # share of the largest output; the latter where floats have 16 bits
@@ -114,6 +115,7 @@ def look_at(
     _check_label(spec, label, cam=cam)
     if cam:
         _check_activation(predictor)
+    warn_of_unknown_rate(video, fps, spec.clip)
     reader = ClipReader(spec)
     shown = reader.read(video, clips=clips, fps=fps)
     times = np.stack([plan.times for plan in shown.plans])

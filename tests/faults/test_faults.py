@@ -41,7 +41,10 @@ def test_some_faults_of_a_way_into_the_store(verb):
     assert "killed before" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["export-onnx", pytest.param("webcam", marks=pytest.mark.long)])
+_LONG = [pytest.param(verb, marks=pytest.mark.long) for verb in ("webcam", "sheet")]
+
+
+@pytest.mark.parametrize("verb", ["export-onnx", *_LONG])
 def test_some_faults_of_a_verb(verb):
     done = run("run.py", verb, "--every", 7)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -188,6 +188,12 @@ def webcam(inputs: Path, out: Path, which: str) -> int:
     return program(EXAMPLES / "webcam.py", inputs / f"{which}.onnx", inputs / "clip.mp4", *options)
 
 
+def sheet(inputs: Path, out: Path, which: str) -> int:
+    """Write the contact sheet of a video."""
+    file = ("--out", out / "sheet.svg")
+    return command("sheet", inputs / f"{which}.onnx", inputs / "clip.mp4", *file)
+
+
 def model_and_video(inputs: Path) -> None:
     """Write the models and a video."""
     two_models(inputs)
@@ -275,6 +281,12 @@ VERBS = {
         ("cv2", "av", "onnxruntime", "r2p_edge.live.open"),
         make_folder,
         pictures,
+    ),
+    "sheet": Verb(
+        model_and_video,
+        sheet,
+        ("av", "onnxruntime", "r2p_edge.sheet", "r2p_edge.cli.parser"),
+        make_folder,
     ),
     "weights-get": Verb(
         lambda inputs: None,

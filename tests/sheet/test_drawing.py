@@ -92,12 +92,11 @@ def test_an_address_is_shown_without_its_password():
 def test_the_heat_has_the_highest_colour_at_the_highest_place():
     values = np.zeros((7, 7), np.float32)
     values[2, 5] = 4
-    heat = heat_of(values, (0, 4), 112, 112)
-    # The middle of the place in row 2 and column 5, of 16 pixels each.
-    place = heat[2 * 16 + 7 : 2 * 16 + 9, 5 * 16 + 7 : 5 * 16 + 9].reshape(-1, 4)
-    assert np.abs(place[:, :3] - np.array(STOPS[-1])).max() < 30
-    assert place[:, 3].min() == heat[..., 3].max()
-    assert heat[80:, :40, 3].max() == 0
+    heat = heat_of(values, (0, 4), 7 * 15, 7 * 15)
+    middle = heat[2 * 15 + 7, 5 * 15 + 7]
+    np.testing.assert_array_equal(middle[:3], STOPS[-1])
+    assert middle[3] == heat[..., 3].max()
+    assert heat[75:, :40, 3].max() == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 4), (7, 7)])
