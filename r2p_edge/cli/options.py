@@ -140,6 +140,17 @@ def add_views(verb: VerbParser, text: str) -> None:
     verb.add_argument("--views", type=int, default=1, metavar="N", help=text)
 
 
+def add_fps(verb: VerbParser) -> None:
+    """Add `--fps`."""
+    verb.add_argument(
+        "--fps",
+        type=float,
+        metavar="RATE",
+        help="rate of a folder of images, in frames per second (default: the rate of the videos "
+        "that the model was trained on)",
+    )
+
+
 class CalibrationOptions(TypedDict):
     """Fields of `Calibration`."""
 

@@ -10,9 +10,9 @@ from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.predictor import Predictor
-from r2p_edge.sheet import Look, look_at, write_sheet
+from r2p_edge.sheet import SeenVideo, look_at, write_sheet
 from r2p_edge.sheet.drawing import score_text
-from r2p_edge.sheet.files import FORMATS, check_sheet_path
+from r2p_edge.sheet.files import SHEET_FORMATS, check_sheet_path
 
 
 def add(verbs: Verbs) -> None:
@@ -32,7 +32,7 @@ def add(verbs: Verbs) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help=f"picture to write, {' or '.join(FORMATS)}",
+        help=f"picture to write, {' or '.join(SHEET_FORMATS)}",
     )
     verb.add_argument(
         "--cam",
@@ -44,13 +44,7 @@ def add(verbs: Verbs) -> None:
         "--label", metavar="NAME", help="class for --cam (default: the one with the best score)"
     )
     shared.add_views(verb, "show N clips of the video (default: 1, the clip in the middle)")
-    verb.add_argument(
-        "--fps",
-        type=float,
-        metavar="RATE",
-        help="rate of a folder of images, in frames per second (default: the rate of the videos "
-        "that the model was trained on)",
-    )
+    shared.add_fps(verb)
     shared.add_predictor_options(verb)
 
 
@@ -75,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def show(look: Look, out: Path) -> None:
+def show(look: SeenVideo, out: Path) -> None:
     """Print what was drawn, for people."""
     label, score = look.top[0]
     frames = sum(map(len, look.clips))
@@ -91,7 +85,7 @@ def show(look: Look, out: Path) -> None:
         )
 
 
-def _report(look: Look, out: Path) -> dict[str, object]:
+def _report(look: SeenVideo, out: Path) -> dict[str, object]:
     found = look.activation
     return {
         "video": look.video,

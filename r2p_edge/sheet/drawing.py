@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from r2p_edge.addresses import without_password
 from r2p_edge.frame import Image
 from r2p_edge.sheet.heat import STOPS, heat_of, png_of_pixels
-from r2p_edge.sheet.look import Activation, Look, Tile
+from r2p_edge.sheet.look import ClassActivation, SeenVideo, Tile
 
 _COLUMNS = 8
 _TILE = 176  # width of a tile, at least that of its pixels where these are more
@@ -23,7 +23,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _FONT = "system-ui, 'DejaVu Sans', Arial, sans-serif"
 
 
-def svg_of_look(look: Look) -> str:
+def svg_of_look(look: SeenVideo) -> str:
     """Return the contact sheet of a look: a document of its own, without links and scripts."""
     count, tile = len(look.clips[0]), look.clips[0][0]
     columns = _columns(count, look.activation)
@@ -64,7 +64,7 @@ def svg_of_look(look: Look) -> str:
     )
 
 
-def _columns(count: int, activation: Activation | None) -> int:
+def _columns(count: int, activation: ClassActivation | None) -> int:
     """Return the tiles of a row: those of a time position, if they are some that fit."""
     moments = 0 if activation is None else activation.values.shape[1]
     if moments and count % moments == 0 and 4 <= count // moments <= _COLUMNS:
@@ -72,7 +72,7 @@ def _columns(count: int, activation: Activation | None) -> int:
     return min(count, _COLUMNS)
 
 
-def _heading(look: Look) -> Iterator[str]:
+def _heading(look: SeenVideo) -> Iterator[str]:
     yield _words(_MARGIN, 26, _shortened(_base(look.video)), 17)
     shown = [f"{label} {score_text(look.kind, score)}" for label, score in look.top[:3]]
     first, last = look.clips[0][0].time, look.clips[-1][-1].time
@@ -116,7 +116,7 @@ def _tile(
     return "".join(drawn)
 
 
-def _heats(look: Look, clip: int) -> Iterator[str]:
+def _heats(look: SeenVideo, clip: int) -> Iterator[str]:
     """Yield the definitions of a clip's heat, one for each time position."""
     if look.activation is not None:
         span = _span(look.activation, clip)
@@ -125,7 +125,7 @@ def _heats(look: Look, clip: int) -> Iterator[str]:
             yield f"<defs>{heat}</defs>"
 
 
-def _legend(activation: Activation, clip: int, frames: int, y: float) -> Iterator[str]:
+def _legend(activation: ClassActivation, clip: int, frames: int, y: float) -> Iterator[str]:
     """Yield what the colours of a clip mean."""
     low, high = _span(activation, clip)
     gradient = f"scale-{clip}"
@@ -152,7 +152,7 @@ def _legend(activation: Activation, clip: int, frames: int, y: float) -> Iterato
     yield _words(_MARGIN + _BAR + 16, y + 30, text, 12, _FAINT)
 
 
-def _span(activation: Activation, clip: int) -> tuple[float, float]:
+def _span(activation: ClassActivation, clip: int) -> tuple[float, float]:
     values = activation.values[clip]
     return float(values.min()), float(values.max())
 

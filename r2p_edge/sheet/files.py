@@ -8,9 +8,9 @@ from pathlib import Path
 from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.errors import UsageError
 from r2p_edge.sheet.drawing import svg_of_look
-from r2p_edge.sheet.look import Look
+from r2p_edge.sheet.look import SeenVideo
 
-FORMATS = (".svg", ".html")
+SHEET_FORMATS = (".svg", ".html")
 
 
 def check_sheet_path(path: str | Path) -> None:
@@ -21,15 +21,15 @@ def check_sheet_path(path: str | Path) -> None:
         OutputError: it cannot be written there.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
+    if path.suffix.lower() not in SHEET_FORMATS:
         raise UsageError(
-            f"{path} is to become a contact sheet, which is written as {' or '.join(FORMATS)}; "
-            "every browser opens both, and saves them as PNG or PDF"
+            f"{path} is to become a contact sheet, which is written as "
+            f"{' or '.join(SHEET_FORMATS)}; every browser opens both, and prints them as PDF"
         )
     check_folder(path)
 
 
-def write_sheet(look: Look, path: str | Path) -> None:
+def write_sheet(look: SeenVideo, path: str | Path) -> None:
     """Write the contact sheet of a look, whole or not at all.
 
     Args:

@@ -25,6 +25,7 @@ from r2p_edge.video.file import ShorterThanDeclaredError, Times
 from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.source import Source, open_source
 
+_MOST_TILES = 1024  # some 40 MB of picture
 _CLOSE, _COARSE = 1e-3, 5e-2  # share of the largest output; the latter where floats have 16 bits
 
 
@@ -46,8 +47,8 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
-class Activation:
-    """What each position of the features says for one class.
+class ClassActivation:
+    """The share of each position of the features in the output for one class.
 
     Attributes:
         label: the class.
@@ -61,7 +62,7 @@ class Activation:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class SeenVideo:
     """The clips of a video as a model sees them, and its answer.
 
     Attributes:
@@ -82,7 +83,7 @@ class Look:
     coverage: float
     top: list[tuple[str, float]]
     kind: str
-    activation: Activation | None = None
+    activation: ClassActivation | None = None
 
 
 def look_at(
@@ -93,7 +94,7 @@ def look_at(
     fps: float | None = None,
     cam: bool = False,
     label: str | None = None,
-) -> Look:
+) -> SeenVideo:
     """Return what a model sees of a video.
 
     Args:
@@ -105,7 +106,8 @@ def look_at(
         label: class of the activation; by default the best.
 
     Raises:
-        UsageError: the model has no such class, or `label` is given without `cam`.
+        UsageError: the model has no such class, `label` is given without `cam`, or there are too
+            many clips for a picture.
         ModelError: the model has no class activation.
         BackendError: the runtime gives answers alone, or its class activation is not what its
             answer comes from.
@@ -115,6 +117,11 @@ def look_at(
     _check_label(spec, label, cam=cam)
     if cam:
         _check_activation(predictor)
+    if clips * spec.clip.frames > _MOST_TILES:
+        raise UsageError(
+            f"{clips} clips of {spec.clip.frames} frames were asked for, and a contact sheet has "
+            f"room for {_MOST_TILES} frames; ask for fewer clips (clips, --views)"
+        )
     warn_of_unknown_rate(video, fps, spec.clip)
     reader = ClipReader(spec)
     shown = reader.read(video, clips=clips, fps=fps)
@@ -129,7 +136,7 @@ def look_at(
     mean = scores.mean(axis=0)
     best = np.argsort(-mean, kind="stable")
     wanted = spec.labels[best[0]] if label is None else label
-    return Look(
+    return SeenVideo(
         video=str(video),
         model=f"{spec.name} {predictor.precision}, {predictor.runtime} on {predictor.device}",
         clips=tiles,
@@ -159,7 +166,7 @@ def _check_activation(predictor: Predictor) -> None:
         )
 
 
-def _activation(features: Features, predictor: Predictor, label: str) -> Activation:
+def _activation(features: Features, predictor: Predictor, label: str) -> ClassActivation:
     """Return the activation of one class, after a comparison of all with the answer."""
     values = features.class_activation
     assert values is not None  # the spec has it
@@ -173,7 +180,7 @@ def _activation(features: Features, predictor: Predictor, label: str) -> Activat
             "runtime or precision"
         )
     number = predictor.spec.labels.index(label)
-    return Activation(label, values[:, number], features.outputs[:, number])
+    return ClassActivation(label, values[:, number], features.outputs[:, number])
 
 
 def _tiles(

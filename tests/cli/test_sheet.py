@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from exit_codes import DATA, MODEL, OTHER, USAGE
+from exit_codes import DATA, MODEL, USAGE
 from requirements import needs
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
@@ -38,10 +38,11 @@ def test_from_an_export_to_a_sheet(run, clip, tmp_path):
 def test_what_cannot_be_drawn(fails, model, clip, tmp_path):
     out = tmp_path / "sheet.svg"
     fails(USAGE, "written as .svg or .html", "sheet", model, clip, "--out", tmp_path / "a.png")
-    fails(OTHER, "there is no folder", "sheet", model, clip, "--out", tmp_path / "no" / "a.svg")
+    fails(DATA, "there is no folder", "sheet", model, clip, "--out", tmp_path / "no" / "a.svg")
     fails(MODEL, "--feature-output", "sheet", model, clip, "--cam", "--out", out)
     fails(USAGE, "--cam", "sheet", model, clip, "--label", "frame 1", "--out", out)
     fails(USAGE, "views is 0", "sheet", model, clip, "--views", "0", "--out", out)
+    fails(USAGE, "room for 1024 frames", "sheet", model, clip, "--views", "257", "--out", out)
     fails(DATA, "there is no video", "sheet", model, tmp_path / "v.mp4", "--out", out)
     (tmp_path / "damaged.mp4").write_bytes(b"\0" * 100)
     fails(DATA, "damaged.mp4", "sheet", model, tmp_path / "damaged.mp4", "--out", out)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from r2p_edge.errors import OutputError, UsageError
-from r2p_edge.sheet import Activation, Look, Tile, write_sheet
+from r2p_edge.sheet import ClassActivation, SeenVideo, Tile, write_sheet
 from r2p_edge.sheet.drawing import svg_of_look
 from r2p_edge.sheet.heat import STOPS, heat_of, png_of_pixels
 
@@ -26,9 +26,9 @@ def look_of(frames=16, clips=1, moments=2, video="v.mp4", label="walk", size=(20
         for _ in range(clips)
     ]
     values = RNG.standard_normal((clips, moments, 7, 7)).astype(np.float32)
-    activation = Activation(label, values, values.mean(axis=(1, 2, 3))) if moments else None
+    activation = ClassActivation(label, values, values.mean(axis=(1, 2, 3))) if moments else None
     top = [(label, 0.75), ("run", 0.25)]
-    return Look(video, "net fp32", tiles, (16, 16), 1.0, top, "logits", activation)
+    return SeenVideo(video, "net fp32", tiles, (16, 16), 1.0, top, "logits", activation)
 
 
 def decoded(png):

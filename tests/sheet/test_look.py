@@ -1,4 +1,4 @@
-"""What a sheet shows is what the model was shown."""
+"""Sheets show what the model was shown."""
 
 import dataclasses
 
