@@ -23,8 +23,10 @@ from r2p_edge.calibration.ranges import PASSES, RangeMethod, observe
 from r2p_edge.calibration.sensitivity import choose_float_layers
 from r2p_edge.errors import BackendError, ModelError, UsageError
 from r2p_edge.export.graph.builder import embed_spec
+from r2p_edge.export.graph.feature_outputs import drop_feature_outputs
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.verify.feature_outputs import with_feature_outputs
 from r2p_edge.export.verify.parity import parity_reference, verify_onnx
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.runtimes.cpu import read_cpu
@@ -99,6 +101,9 @@ def quantize_onnx(
     check_folder(path)
     original = open_artifact(source).spec
     model = load_onnx(source)
+    further = original.feature_outputs is not None
+    if further:  # put out again at the end
+        drop_feature_outputs(model, original)
     check_float(model, original)
     name_nodes(model)
     form = PROFILES[profile]
@@ -146,6 +151,8 @@ def quantize_onnx(
         result.SerializeToString(), spec, verification_clips(spec), logits, reference="onnx"
     )
     spec = spec.replace(parity={**found, "onnx": original.parity})
+    if further:
+        spec = with_feature_outputs(result, spec)
     embed_spec(result, spec)
     write_artifact(Path(path), spec, result.SerializeToString(deterministic=True))
     return spec

@@ -27,6 +27,7 @@ from r2p_edge.export.target_checks import (
     check_batch_axis,
     check_chips,
     check_engine_options,
+    check_feature_targets,
     check_targets,
 )
 from r2p_edge.export.targets.base import Built, Calibrator, TargetOptions
@@ -91,6 +92,7 @@ def build(
     head: str | None = None,
     head_activation: Literal["relu", "none"] | None = None,
     golden: str | Path | None = None,
+    feature_outputs: bool | None = None,
     strict: bool = False,
     module: str | None = None,
     args: Mapping[str, Any] | None = None,
@@ -151,6 +153,9 @@ def build(
         head_activation: function between the classifier's layers, where the file does not say it.
         golden: .npz file of clips and the answers of the framework that trained the model, which
             the network and the recipe must reproduce; see `verify.golden.read_golden`.
+        feature_outputs: whether the artifacts get further outputs, which do not change the answer:
+            see `r2p_edge.features.Features`. By default those of an ONNX source that has them,
+            where the target can.
         strict: refuse what `ExportReport.warnings` would say.
         module: "FILE:FACTORY", a Python file (or the dotted name of a module) and a function in it
             that makes the PyTorch module of the weights. Its code runs, in a child process.
@@ -179,6 +184,7 @@ def build(
     cache = check_engine_options(wanted, workspace, timing_cache)
     check_chips(wanted, chips)
     check_batch_axis(wanted, batch)
+    check_feature_targets(wanted, bool(feature_outputs))
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
     factory = factory_of(module, args, source, weights, trust_code=trust_code)
@@ -188,6 +194,8 @@ def build(
         model = SourceModel(named_after(factory, source), False, None, weights)
         if preset is None and spec is None:
             raise UsageError(f"{factory} does not say how it was trained; give {WAYS_TO_SAY}")
+    if feature_outputs is None:
+        feature_outputs = model.carried is not None and model.carried.feature_outputs is not None
     pair = None if golden is None else read_golden(golden)
     calibrator = _calibrator(model, precision, calibration)
     facts = None if factory is not None else facts_of(model)
@@ -256,6 +264,7 @@ def build(
             weights=model.weights,
             traced=traced,
             output=model.output,
+            feature_outputs=feature_outputs,
         )
         report = ExportReport([], [], doubts)
         for target in wanted:

@@ -36,6 +36,8 @@ class OnnxForms:
         weights: how the weights of a checkpoint are read.
         traced: a PyTorch module, in place of the source's file.
         output: name of an ONNX model's output, where it has several.
+        feature_outputs: whether the forms of targets that can have them get further outputs, see
+            `r2p_edge.spec.further`.
 
     Raises:
         ModelError: an ONNX model cannot be read.
@@ -54,11 +56,12 @@ class OnnxForms:
         weights: WeightsOptions | None = None,
         traced: TracedModule | None = None,
         output: str | None = None,
+        feature_outputs: bool = False,
     ) -> None:
         self._source, self._contract, self._scratch = source, contract, scratch
         self._graph, self._batch, self._quantizer = graph, batch, quantizer
         self._weights = weights or WeightsOptions()
-        self._traced, self._output = traced, output
+        self._traced, self._output, self._further = traced, output, feature_outputs
         self._is_onnx = traced is None and is_onnx_model(source)
         self._own: GraphForm | None = "conv3d"
         self._any_input, self._takes_pixels = any_input, False
@@ -74,14 +77,27 @@ class OnnxForms:
             self._any_input = any_input and not self._takes_pixels
         self._plain: dict[_Form, OnnxForm] = {}
         self._qdq: dict[tuple[Path, str], OnnxForm] = {}
+        self._with_features: dict[Path, OnnxForm] = {}
 
     def get(self, target: Target) -> OnnxForm:
         """Return the form that a target is built from.
 
         Raises:
             R2PError: the form cannot be written or verified; see `onnx_from_checkpoint`,
-                `onnx_from_onnx` and `Quantizer.qdq`.
+                `onnx_from_onnx`, `Quantizer.qdq` and `with_feature_outputs`.
         """
+        form = self._get(target)
+        if not (self._further and target.further):
+            return form
+        if form.path not in self._with_features:
+            from r2p_edge.export.targets.onnx import write_with_features
+
+            path = form.path.with_name(f"{form.path.stem}-features.onnx")
+            spec = write_with_features(form.path, form.spec, path)
+            self._with_features[form.path] = form._replace(path=path, spec=spec)
+        return self._with_features[form.path]
+
+    def _get(self, target: Target) -> OnnxForm:
         form = self._form(target)
         plain = self._get_plain(form)
         if target.second is not None and form.graph == "conv3d" and self._graph == "auto":

@@ -90,3 +90,18 @@ def check_batch_axis(targets: Sequence[Target], batch: int | str | None) -> None
             f"{', '.join(fixed)} needs a fixed batch; give a number in place of dynamic, or build "
             f"for {', '.join(open_ones)} alone"
         )
+
+
+def check_feature_targets(targets: Sequence[Target], feature_outputs: bool) -> None:
+    """Make sure that all targets can have further outputs if there are to be some.
+
+    Raises:
+        UsageError: one cannot.
+    """
+    without = [target.name for target in targets if not target.further]
+    if feature_outputs and without:
+        able = [name for name, target in TABLE.items() if target.further]
+        raise UsageError(
+            f"{', '.join(without)} cannot have further outputs; feature_outputs "
+            f"(--feature-output) is for --to {', '.join(able)}"
+        )

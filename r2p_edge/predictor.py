@@ -13,12 +13,9 @@ import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
-from r2p_edge.errors import (
-    UnknownFrameRateWarning,
-    VideoError,
-    warn_caller,
-)
-from r2p_edge.model_checks import check_classes, check_cpu, check_model, tell_of_waste
+from r2p_edge.features import Features
+from r2p_edge.model_calls import ModelCalls
+from r2p_edge.model_checks import check_cpu, check_model
 from r2p_edge.prediction import Prediction, Timing, score_kind
 from r2p_edge.reopening import Opening, digests_of, open_again, stamps_of
 from r2p_edge.runtimes import open_runtime
@@ -26,8 +23,8 @@ from r2p_edge.runtimes.base import Options
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
+from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.seen import frames_to_show
-from r2p_edge.video.source import is_folder, is_path
 
 if TYPE_CHECKING:
     from r2p_edge.live.predictions import PredictionStream
@@ -84,6 +81,8 @@ class Predictor:
         try:
             check_cpu(self.artifact, self.device)
             self.batch = check_model(self.artifact, self._runtime)  # clips in one call
+            preprocessor = self._reader.preprocessor
+            self._calls = ModelCalls(self.artifact, self._runtime, self.batch, preprocessor)
         except BaseException:
             self.close()
             raise
@@ -137,12 +136,7 @@ class Predictor:
             ModelError: the model answers NaN.
             BackendError: the runtime failed.
         """
-        if fps is None and is_path(source) and is_folder(source):
-            warn_caller(
-                f"a folder of images is taken at {self.spec.clip.fps:g} frames a second, the rate "
-                "of the training videos; give its own rate (fps=, --fps)",
-                UnknownFrameRateWarning,
-            )
+        warn_of_unknown_rate(source, fps, self.spec.clip)
         timing = Timing()
         shown = self._reader.read(source, clips=clips, fps=fps, color=color, timing=timing)
         frames = frames_to_show(self._reader, source, clips, fps, shown.pixels, keep=keep_frames)
@@ -177,7 +171,32 @@ class Predictor:
 
         Arguments and errors are those of `predict`.
         """
-        return self._infer(self.pixels(source, clips=clips, fps=fps, color=color), Timing())
+        pixels = self.pixels(source, clips=clips, fps=fps, color=color)
+        return self._calls.outputs(pixels, Timing())
+
+    def features(
+        self,
+        source: Any,
+        *,
+        clips: int = 1,
+        fps: float | None = None,
+        color: Literal["RGB", "BGR"] = "RGB",
+    ) -> Features:
+        """Return what the network makes of the clips that `predict` shows it, with its outputs.
+
+        Arguments and errors are those of `predict`, and those of `features_of`.
+        """
+        return self.features_of(self.pixels(source, clips=clips, fps=fps, color=color))
+
+    def features_of(self, pixels: npt.NDArray[np.uint8]) -> Features:
+        """Return the features of clips as `pixels` gives them.
+
+        Raises:
+            VideoError: the pixels have another shape or dtype.
+            ModelError: the model was exported without features (export --feature-output).
+            BackendError: the runtime gives answers alone, or failed.
+        """
+        return self._calls.features(pixels)
 
     def pixels(
         self,
@@ -213,34 +232,10 @@ class Predictor:
             BackendError: the runtime failed.
         """
         timing = Timing() if timing is None else timing
-        expected = (self.spec.clip.frames, *self._reader.preprocessor.frame_shape)
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != expected or len(pixels) == 0:
-            raise VideoError(
-                f"clips are {pixels.dtype} {pixels.shape}; expected uint8 (clips, "
-                f"{', '.join(map(str, expected))}), as pixels() gives them"
-            )
         with timing.stage("total"):
-            outputs = self._infer(np.ascontiguousarray(pixels), timing)
+            outputs = self._calls.outputs(pixels, timing)
             kind, path = self.spec.output.kind, self.artifact.path
             return scores_of_outputs(outputs, kind, path, self.runtime)
-
-    def _infer(self, clips: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
-        """Return the model's outputs for preprocessed clips, (clips, classes)."""
-        answers: list[npt.NDArray[Any]] = []
-        if len(clips) < self.batch:
-            tell_of_waste(self.artifact.path, self.batch)
-        for first in range(0, len(clips), self.batch):
-            group = clips[first : first + self.batch]
-            with timing.stage("preprocess"):
-                tensors = [self._reader.preprocessor.tensor(clip) for clip in group]
-                # A model of a fixed batch gets its last clip repeated; those answers are dropped.
-                tensors += tensors[-1:] * (self.batch - len(group))
-                batch = tensors[0] if self.batch == 1 else np.concatenate(tensors)
-            with timing.stage("inference"):
-                output = self._runtime.run(batch)
-            check_classes(self.artifact, output.shape)
-            answers.append(output[: len(group)])
-        return np.concatenate(answers)
 
     def stream(
         self,

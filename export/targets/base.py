@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.errors import ModelError
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:  # it brings in the runtimes, and the command line lists the targets
@@ -70,6 +71,7 @@ class Target:
         chips: names of the chips that a build can be limited to; none for a target that takes
             what is here.
         open_batch: whether the target takes a model whose batch axis is open.
+        further: whether its artifacts can have further outputs, see `spec.further`.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Target:
     kit: Kit | None = None
     chips: tuple[str, ...] = ()
     open_batch: bool = False
+    further: bool = False
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         """Build the artifact of this target, or a kit, into the folder `out`.
@@ -224,8 +227,8 @@ class Calibrator(Protocol):
 def fresh_spec(original: ModelSpec, **changes: Any) -> ModelSpec:
     """Return the spec of a new artifact, without the records about another file.
 
-    `parity`, `accuracy` and `target` describe one file; `calibration` describes int8 weights and
-    stays with them.
+    `parity`, `accuracy` and `target` describe one file; `calibration` describes int8 weights, and
+    `feature_outputs` a graph, and they stay with them.
 
     Args:
         original: spec of the model that the artifact is made from.
@@ -233,6 +236,19 @@ def fresh_spec(original: ModelSpec, **changes: Any) -> ModelSpec:
     """
     spec = original.replace(**{"parity": None, "accuracy": None, "target": None, **changes})
     return spec if spec.precision == "int8" else spec.replace(calibration=None)
+
+
+def require_answer_alone(source: Path, spec: ModelSpec, target: str) -> None:
+    """Make sure that a source has no further outputs, for a target whose artifacts have none.
+
+    Raises:
+        ModelError: it has some.
+    """
+    if spec.feature_outputs is not None:
+        raise ModelError(
+            f"{source} has further outputs, which {target} cannot have; export it from the model "
+            "that it was made from, or with r2p-edge export, which leaves them out"
+        )
 
 
 def file_stem(spec: ModelSpec, chip: str = "") -> str:

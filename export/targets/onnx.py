@@ -20,6 +20,7 @@ from r2p_edge.export.graph.adapt import adapt, check_normalisation
 from r2p_edge.export.graph.builder import DYNAMIC, Batch, check_batch, embed_spec
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.ends import class_axis
+from r2p_edge.export.graph.feature_outputs import drop_feature_outputs
 from r2p_edge.export.graph.foreign import (
     check_kind,
     check_scores,
@@ -45,6 +46,7 @@ from r2p_edge.export.graph.static import drop_unused
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.pixels import Pixels, pixels_taken
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
+from r2p_edge.export.verify.feature_outputs import with_feature_outputs
 from r2p_edge.export.verify.first_difference import Activations
 from r2p_edge.export.verify.foreign_run import foreign_input, foreign_outputs
 from r2p_edge.export.verify.parity import verify_onnx
@@ -144,7 +146,12 @@ def onnx_from_checkpoint(
         if named.decided == "preset":  # the hint came from the registry
             source["dialect_by"] = "weights"
     spec = fresh_spec(
-        spec, graph="conv3d", precision="fp32", source=source, built_with=built_with("onnx")
+        spec,
+        graph="conv3d",
+        precision="fp32",
+        source=source,
+        built_with=built_with("onnx"),
+        feature_outputs=None,
     )
     model = onnx_from_parameters(named.parameters, network, spec, batch=batch)
     spec = spec.replace(arch=network.arch)
@@ -227,7 +234,13 @@ def onnx_from_onnx(
         record = {"file": source.name, "sha256": sha256_of_file(source), "dialect": "onnx"}
     if output is not None:
         record = {**record, "output": output}
-    spec = fresh_spec(spec, graph=graph_kind(model), source=record, built_with=built_with("onnx"))
+    spec = fresh_spec(
+        spec,
+        graph=graph_kind(model),
+        source=record,
+        built_with=built_with("onnx"),
+        feature_outputs=None,
+    )
     if graph == "conv3d" and spec.graph != "conv3d":
         raise UsageError(
             f"{source} has no 3-D convolutions and cannot get them back; leave --graph out, or "
@@ -237,6 +250,8 @@ def onnx_from_onnx(
     if output is not None:
         keep_output(model, output)
         drop_unused(model.graph)
+    elif carried is not None and carried.feature_outputs is not None:
+        drop_feature_outputs(model, carried)
     own_pixels = takes_pixels(model)
     if carried is None:
         if (precision := source_precision(model)) != "fp32":
@@ -332,6 +347,20 @@ def write_with_spec(draft: Path, spec: ModelSpec, path: Path) -> None:
         embed_spec(model, spec)
         content = _bytes(model)
     write_artifact(path, spec, content)
+
+
+def write_with_features(draft: Path, spec: ModelSpec, path: Path) -> ModelSpec:
+    """Write the ONNX artifact `draft` to `path` with further outputs; return its new spec.
+
+    Raises:
+        ModelError, ParityError: see `with_feature_outputs`.
+        OutputError: `path` cannot be written.
+    """
+    model = load_onnx(draft)
+    spec = with_feature_outputs(model, spec)
+    embed_spec(model, spec)
+    write_artifact(path, spec, _bytes(model))
+    return spec
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

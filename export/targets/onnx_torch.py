@@ -128,6 +128,7 @@ def onnx_from_traced(
         graph=graph_kind(model),
         source={**source, "dialect": "torch", **traced.answer},
         built_with=built_with("onnx", "torch"),
+        feature_outputs=None,
     )
     if graph == "conv3d" and spec.graph != "conv3d":
         raise UsageError(

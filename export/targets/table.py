@@ -19,16 +19,30 @@ _ascend = partial(
 )
 
 _ROWS = (
-    Target("onnx", "onnx:onnx_artifact", ("fp32", "int8"), quantized="cpu", open_batch=True),
+    Target(
+        "onnx",
+        "onnx:onnx_artifact",
+        ("fp32", "int8"),
+        quantized="cpu",
+        open_batch=True,
+        further=True,
+    ),
     Target(
         "openvino",
         "openvino:openvino_artifact",
         ("fp32", "fp16", "int8"),
         quantized="cpu",
         open_batch=True,
+        further=True,
     ),
     # Intel's NPU computes in fp16, and its compiler takes 3-D convolutions apart.
-    Target("openvino-npu", "openvino:openvino_npu_artifact", ("fp16",), graph="conv2d"),
+    Target(
+        "openvino-npu",
+        "openvino:openvino_npu_artifact",
+        ("fp16",),
+        graph="conv2d",
+        further=True,
+    ),
     Target(
         "tensorrt",
         "tensorrt.export:tensorrt_artifact",

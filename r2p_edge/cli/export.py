@@ -96,6 +96,14 @@ def add(verbs: Verbs) -> None:
         "1, or the batch of an ONNX source)",
     )
     verb.add_argument(
+        "--feature-output",
+        action="store_true",
+        default=None,
+        help="give the artifacts further outputs: pooled features, the feature map, and what it "
+        "says for each class, which 'r2p-edge sheet --cam' draws (default: as an ONNX source has "
+        "them)",
+    )
+    verb.add_argument(
         "--strict",
         action="store_true",
         help="refuse a recipe that would be warned of, and exit with code "
@@ -215,6 +223,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) 
         graph=options.graph,
         batch=options.batch,
         golden=options.golden,
+        feature_outputs=options.feature_output,
         strict=options.strict,
         replace=options.replace,
         module=options.module,

@@ -108,6 +108,7 @@ def show(artifact: Artifact, as_json: bool) -> None:
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
         "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
         "output": _OUTPUTS[spec.output.kind],
+        **_feature_rows(spec),
         "source": json.dumps(spec.source),
         "parity": json.dumps(spec.parity),
         **_proof_rows(spec),
@@ -115,6 +116,16 @@ def show(artifact: Artifact, as_json: bool) -> None:
     }
     for name, value in rows.items():
         print(f"{name:>9}  {value}")
+
+
+def _feature_rows(spec: ModelSpec) -> dict[str, str]:
+    """Return the outputs that the artifact has beside its answer."""
+    if spec.feature_outputs is None:
+        return {}
+    found = (
+        f"{name} {' x '.join(map(str, shape))}" for name, shape in spec.feature_outputs.items()
+    )
+    return {"features": ", ".join(found)}
 
 
 def _proof_rows(spec: ModelSpec) -> dict[str, str]:

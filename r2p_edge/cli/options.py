@@ -157,6 +157,17 @@ def names_in(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
+def add_fps(verb: VerbParser) -> None:
+    """Add `--fps`."""
+    verb.add_argument(
+        "--fps",
+        type=float,
+        metavar="RATE",
+        help="rate of a folder of images, in frames per second (default: the rate of the videos "
+        "that the model was trained on)",
+    )
+
+
 class CalibrationOptions(TypedDict):
     """Fields of `Calibration`."""
 

@@ -32,13 +32,7 @@ def add(verbs: Verbs) -> None:
     shared.add_views(verb, "average over N clips per video (default: 1, the clip in the middle)")
     verb.add_former_clips(shared.VIEWS)
     shared.add_top(verb, "list the K most probable classes")
-    verb.add_argument(
-        "--fps",
-        type=float,
-        metavar="RATE",
-        help="rate of a folder of images, in frames per second (default: the rate of the videos "
-        "that the model was trained on)",
-    )
+    shared.add_fps(verb)
     shared.add_predictor_options(verb)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -164,6 +165,24 @@ class Runtime(ABC):
             BackendError: the library failed, or the model is closed.
         """
 
+    def run_further(
+        self, batch: npt.NDArray[Any], names: Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return outputs of these names for one input, new arrays; `run` computes none of them.
+
+        Args:
+            batch: see `run`.
+            names: of outputs that the model has.
+
+        Raises:
+            BackendError: the runtime gives the answer alone, or see `run`.
+            SpecError: the model has no output of a name.
+        """
+        raise BackendError(
+            f"{self.name} gives a model's answer alone; for its features run the .onnx or .xml "
+            "file on onnxruntime or openvino"
+        )
+
     @abstractmethod
     def close(self) -> None:
         """Free the model; `run` must not be called again. Closing twice is allowed."""
@@ -203,6 +222,19 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_outputs(wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Make sure that a model has outputs of the names that are wanted.
+
+    Raises:
+        SpecError: it lacks one.
+    """
+    if lacking := [name for name in wanted if name not in names]:
+        raise SpecError(
+            f"the model has no output {', '.join(lacking)} but {', '.join(names)}, so its spec is "
+            "that of another file; take the spec that was exported with it"
+        )
 
 
 def position(what: Literal["input", "output"], name: str, names: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from r2p_edge.runtimes.base import (
     Options,
     Runtime,
     check_one_input,
+    check_outputs,
     closed_model,
     position,
     usable_cores,
@@ -120,17 +122,28 @@ class OnnxRuntime(Runtime):
         return cls(session, spec, device, "tf32" if tf32 else spec.precision)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        (output,) = self._run(batch, [self._names[1]])
+        return np.asarray(output)
+
+    def run_further(
+        self, batch: npt.NDArray[Any], names: Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
+        return dict(zip(names, self._run(batch, names)))
+
+    def _run(self, batch: npt.NDArray[Any], names: Sequence[str]) -> list[npt.NDArray[Any]]:
         session = self._session
         if session is None:
             raise closed_model()
+        if names != [self._names[1]]:
+            check_outputs(names, [each.name for each in session.get_outputs()])
         try:
-            (output,) = session.run([self._names[1]], {self._names[0]: batch})
+            found: list[npt.NDArray[Any]] = session.run(list(names), {self._names[0]: batch})
         # As above.
         except Exception as error:
             raise BackendError(
                 f"onnxruntime failed on {self.device} ({one_line(error)})"
             ) from error
-        return np.asarray(output)
+        return found
 
     def close(self) -> None:
         self._session = None

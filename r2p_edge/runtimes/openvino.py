@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,8 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one_line
-from r2p_edge.runtimes.base import Options, Runtime, check_one_input, closed_model, position
+from r2p_edge.errors import BackendError, ModelError, R2PError, SpecError, UsageError, one_line
+from r2p_edge.runtimes.base import (
+    Options,
+    Runtime,
+    check_one_input,
+    check_outputs,
+    closed_model,
+    position,
+)
 from r2p_edge.spec import ModelSpec
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}  # our names, and those of ov::element::Type
@@ -29,12 +38,13 @@ class OpenVino(Runtime):
 
     name = "openvino"
 
-    def __init__(self, compiled: Any, spec: ModelSpec, device: str, precision: str) -> None:
-        model_input, outputs = compiled.inputs[0], compiled.outputs
-        names = [each.get_any_name() if each.names else "" for each in outputs]
-        output = outputs[position("output", spec.output.name, names)]
+    def __init__(
+        self, compiled: Any, device: str, precision: str, compile_further: Callable[[], Any]
+    ) -> None:
+        model_input, output = compiled.inputs[0], compiled.outputs[0]
         self._request: Any = compiled.create_infer_request()
-        self._output = compiled.outputs.index(output)
+        self._compile_further = compile_further
+        self._further: Any = None
         self._lock = threading.Lock()
         self.device = device
         self.precision = precision
@@ -76,6 +86,7 @@ class OpenVino(Runtime):
         if options.cache is not None:
             config["CACHE_DIR"] = str(options.cache)
             kept = set(options.cache.iterdir())
+        _keep_answer(model, spec)
         try:
             compiled = core.compile_model(model, device, config)
             obtained = compiled.get_property("EXECUTION_DEVICES")
@@ -99,24 +110,48 @@ class OpenVino(Runtime):
         computes_in = precision
         if spec.precision == "int8":
             computes_in = "int8" if precision == "fp32" else f"int8+{precision}"
-        return cls(compiled, spec, obtained[0].lower(), computes_in)
+        return cls(
+            compiled,
+            obtained[0].lower(),
+            computes_in,
+            # Read again, as the model is not kept once it is compiled.
+            lambda: core.compile_model(read_model(openvino, core, path, spec), device, config),
+        )
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        with self._lock:
+        with self._lock, self._failures():
             if self._request is None:
                 raise closed_model()
-            try:
-                outputs = self._request.infer([batch], share_inputs=True, share_outputs=True)
-            except RuntimeError as error:
-                raise BackendError(
-                    f"openvino failed on {self.device} ({one_line(error)})"
-                ) from error
+            outputs = self._request.infer([batch], share_inputs=True, share_outputs=True)
             # The outputs are the request's memory, which its next run overwrites.
-            return np.array(outputs[self._output])
+            return np.array(outputs[0])
+
+    def run_further(
+        self, batch: npt.NDArray[Any], names: Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
+        with self._lock, self._failures():
+            if self._request is None:
+                raise closed_model()
+            if self._further is None:  # compiled now, as most predictors are never asked
+                self._further = self._compile_further().create_infer_request()
+            places = _output_names(self._further.model_outputs)
+            check_outputs(names, places)
+            outputs = self._further.infer([batch], share_inputs=True, share_outputs=True)
+            return {name: np.array(outputs[places.index(name)]) for name in names}
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Turn what the library raises into an error of its own."""
+        try:
+            yield
+        except RuntimeError as error:
+            if isinstance(error, R2PError):
+                raise
+            raise BackendError(f"openvino failed on {self.device} ({one_line(error)})") from error
 
     def close(self) -> None:
         with self._lock:
-            self._request = None
+            self._request = self._further = None
 
 
 def new_core(openvino: ModuleType) -> Any:
@@ -232,6 +267,22 @@ def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> 
                 f"({one_line(error)}); correct clip, crop and input in the spec"
             ) from error
     return model
+
+
+def _output_names(outputs: Sequence[Any]) -> list[str]:
+    return [each.get_any_name() if each.names else "" for each in outputs]
+
+
+def _keep_answer(model: Any, spec: ModelSpec) -> None:
+    """Remove all outputs but the answer, so that nothing else is computed.
+
+    Raises:
+        SpecError: none of several outputs has the name that the spec gives.
+    """
+    kept = position("output", spec.output.name, _output_names(model.outputs))
+    for place, result in enumerate(model.get_results()):
+        if place != kept:
+            model.remove_result(result)
 
 
 def _version(openvino: ModuleType) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from r2p_edge.errors import SpecError
 from r2p_edge.spec.checks import check_record, check_text, is_number, repeated, shown, some_of
+from r2p_edge.spec.further import check_feature_outputs
 from r2p_edge.spec.parsing import parse_dataclass, parse_json
 from r2p_edge.spec.parts import ClipSpec, CropSpec, InputSpec, OutputSpec, ResizeSpec
 
@@ -32,7 +33,8 @@ _ADVICE = (
     "r2p_edge.export.presets.preset(NAME).spec(name=NAME); class names alone belong in --labels"
 )
 
-_RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with", "checks")
+_LATER_RECORDS = ("checks", "feature_outputs")
+_RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with", *_LATER_RECORDS)
 _CONTRACT = (
     "labels",
     "input",
@@ -61,6 +63,8 @@ class ModelSpec:
         calibration, parity, accuracy, target, built_with: records of how the artifact came
             to be; they do not decide its answer.
         checks: what was proven of the contract, and what speaks against it; see `Checks`.
+        feature_outputs: shape, without the axis of clips, of each further output that the graph
+            has, by name: see `r2p_edge.spec.further`. They do not change the answer.
 
     Raises:
         SpecError: a field is missing, unknown, of the wrong type or out of range, contradicts
@@ -87,6 +91,7 @@ class ModelSpec:
     target: Mapping[str, Any] | None = None
     built_with: Mapping[str, Any] | None = None
     checks: Mapping[str, Any] | None = None
+    feature_outputs: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("labels", "mean", "std"):
@@ -104,6 +109,8 @@ class ModelSpec:
             record = getattr(self, name)
             if record is not None:
                 check_record(name, record)
+        if self.feature_outputs is not None:
+            check_feature_outputs(self.feature_outputs)
 
     def _check_labels(self) -> None:
         if not self.labels:
@@ -173,12 +180,13 @@ class ModelSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types, `format` first.
 
-        `checks` is left out where there are none, so that a model without them is written as it
-        was before they existed.
+        `checks` and `feature_outputs` are left out where there are none, so that a model without
+        them is written as it was before they existed.
         """
         fields = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
-        if self.checks is None:
-            del fields["checks"]
+        for name in _LATER_RECORDS:
+            if fields[name] is None:
+                del fields[name]
         return {"format": FORMAT, **fields}
 
     def to_json(self) -> str:

@@ -62,6 +62,7 @@ def workshop(motion_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     _demo(folder / "r2p-edge-demo", motion_model)
     _checkpoints(folder)
     _models(folder)
+    build(motion_model, targets=["onnx"], out=folder / "inside", feature_outputs=True)
     _videos(folder)
     _data_sets(folder)
     for name in ("examples", "tests", "docs", "mkdocs.yml", "r2p_edge"):

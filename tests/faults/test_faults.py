@@ -41,7 +41,10 @@ def test_some_faults_of_a_way_into_the_store(verb):
     assert "killed before" in done.stdout
 
 
-_LONG = [pytest.param(verb, marks=pytest.mark.long) for verb in ("webcam", "timeline", "annotate")]
+_LONG = [
+    pytest.param(verb, marks=pytest.mark.long)
+    for verb in ("webcam", "timeline", "annotate", "sheet")
+]
 
 
 @pytest.mark.parametrize("verb", ["export-onnx", *_LONG])

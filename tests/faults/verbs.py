@@ -201,6 +201,12 @@ def annotate(inputs: Path, out: Path, which: str) -> int:
     return command("annotate", inputs / f"{which}.onnx", inputs / "clip.mp4", *film)
 
 
+def sheet(inputs: Path, out: Path, which: str) -> int:
+    """Write the contact sheet of a video."""
+    file = ("--out", out / "sheet.svg")
+    return command("sheet", inputs / f"{which}.onnx", inputs / "clip.mp4", *file)
+
+
 def model_and_video(inputs: Path) -> None:
     """Write the models and a video."""
     two_models(inputs)
@@ -315,6 +321,12 @@ VERBS = {
     ),
     "timeline": Verb(model_and_video, timeline, _SEGMENTS, make_folder),
     "annotate": Verb(model_and_video, annotate, _SEGMENTS, make_folder, pictures),
+    "sheet": Verb(
+        model_and_video,
+        sheet,
+        ("av", "onnxruntime", "r2p_edge.sheet", "r2p_edge.cli.parser"),
+        make_folder,
+    ),
     "weights-get": Verb(
         lambda inputs: None,
         get_weights,

@@ -75,3 +75,30 @@ def test_frozen(spec):
     with pytest.raises(dataclasses.FrozenInstanceError):
         spec.scale = 2.0
     assert copy.deepcopy(spec) == spec
+
+
+FEATURES = {"features": [24], "feature_map": [24, 2, 7, 7]}
+
+
+def test_further_outputs_do_not_change_the_contract(spec):
+    further = spec.replace(feature_outputs={**FEATURES, "class_activation": [3, 2, 7, 7]})
+    assert further.contract_digest() == spec.contract_digest()
+    assert ModelSpec.from_json(further.to_json()) == further
+    assert "feature_outputs" not in spec.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({}, "feature_outputs has nothing; it must have features, feature_map and"),
+        ({"features": [24]}, "feature_outputs has features; it must have"),
+        ({**FEATURES, "more": [1]}, "feature_outputs has features, feature_map, more; it must"),
+        ({**FEATURES, "features": [1, 24]}, r"feature_outputs.features is \[1, 24\]; .* 1 sizes"),
+        ({**FEATURES, "feature_map": [24, 0, 7, 7]}, "feature_outputs.feature_map is"),
+        ({**FEATURES, "feature_map": "24"}, "feature_outputs.feature_map is '24'; it must be 4"),
+        ({**FEATURES, "features": [True]}, "feature_outputs.features is"),
+    ],
+)
+def test_a_wrong_record_of_further_outputs(spec, record, message):
+    with pytest.raises(SpecError, match=message):
+        spec.replace(feature_outputs=record)

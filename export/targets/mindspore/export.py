@@ -16,7 +16,14 @@ from r2p_edge.errors import ModelError, OutputError, UsageError, shown_as
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
-from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
+from r2p_edge.export.targets.base import (
+    Built,
+    OnnxForm,
+    TargetOptions,
+    file_stem,
+    fresh_spec,
+    require_answer_alone,
+)
 from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.mindspore import TARGET, MindSpore, reason
 from r2p_edge.spec import ModelSpec
@@ -63,6 +70,7 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
             f"{source} is {original.precision}, and a MindIR file is made from fp32; give the "
             "fp32 model"
         )
+    require_answer_alone(source, original, "MindSpore")
     model = load_onnx(source)
     require_ops(model, "mindspore")
     spec = fresh_spec(original, target=TARGET, built_with=built_with("mindspore"))

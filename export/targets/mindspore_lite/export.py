@@ -14,7 +14,14 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import MissingDependencyError, ModelError, UsageError
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
-from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
+from r2p_edge.export.targets.base import (
+    Built,
+    OnnxForm,
+    TargetOptions,
+    file_stem,
+    fresh_spec,
+    require_answer_alone,
+)
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.mindspore_lite.build import (
     CHIPS,
@@ -171,6 +178,7 @@ def plan_lite(
             f"MindSpore Lite has no precision {becomes} on {device}; it has {', '.join(has)}"
         )
     target = _target_for(device)
+    require_answer_alone(Path(source), original, "MindSpore Lite")
     model = load_onnx(source)
     require_ops(model, target, precision=becomes)
     runs_on = {"runtime": "mindspore_lite", "device": device}

@@ -15,7 +15,14 @@ from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operator_limits import OPERATOR_LIMITS
 from r2p_edge.export.graph.operators import check_ops, require_ops
-from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
+from r2p_edge.export.targets.base import (
+    Built,
+    OnnxForm,
+    TargetOptions,
+    file_stem,
+    fresh_spec,
+    require_answer_alone,
+)
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine, can_build
 from r2p_edge.export.verify.parity import parity_reference
@@ -156,6 +163,7 @@ def plan_engine(
             f"{source} is {original.precision} and cannot become {wanted}; export it in fp32, "
             "which can become fp32 or fp16, or calibrate it for int8"
         )
+    require_answer_alone(Path(source), original, "TensorRT")
     model = load_onnx(source)
     if change is not None and wanted == "fp32":
         model = change(model)

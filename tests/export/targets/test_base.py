@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
-from models import spec_of_brightness
+from models import brightness_model, spec_of_brightness
+from requirements import needs
 
+from r2p_edge.errors import ModelError
 from r2p_edge.export.targets.base import (
     Built,
     OnnxForm,
@@ -63,3 +65,19 @@ def test_the_builder_is_found_when_it_is_needed():
     absent = Target("new", "no_such_module:build", ("fp32",))
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         absent.build(OnnxForm(Path("a.onnx"), spec_of_brightness()), Path(), TargetOptions("new"))
+
+
+@needs("onnx")
+@pytest.mark.parametrize("target", ["TensorRT", "MindSpore Lite"])
+def test_a_source_with_further_outputs_is_refused_where_there_can_be_none(tmp_path, target):
+    from r2p_edge.export.targets.mindspore_lite.export import plan_lite
+    from r2p_edge.export.targets.tensorrt.export import plan_tensorrt
+
+    shapes = {"features": [4], "feature_map": [4, 1, 1, 1]}
+    source = brightness_model(tmp_path / "m.onnx", spec_of_brightness(feature_outputs=shapes))
+    plan = {
+        "TensorRT": lambda: plan_tensorrt(source, None),
+        "MindSpore Lite": lambda: plan_lite(source, "cpu"),
+    }
+    with pytest.raises(ModelError, match=f"has further outputs, which {target} cannot have"):
+        plan[target]()
