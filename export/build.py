@@ -176,7 +176,9 @@ def build(
     check_chips(wanted, chips)
     check_batch_axis(wanted, batch)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
-    weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
+    weights = WeightsOptions(
+        weights_key, family, hints, bn_eps, head, head_activation, settled=golden is not None
+    )
     factory = factory_of(module, args, source, weights, trust_code=trust_code)
     if factory is None:
         model = find_source(source or "", weights, store, output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from r2p_edge.errors import CheckpointError
@@ -98,6 +99,16 @@ def test_no_weights(saved, message):
         find_weights(saved)
     with pytest.raises(CheckpointError, match="under the key a; it has no weights at all"):
         find_weights(saved, "a")
+
+
+def test_arrays_of_something_else():
+    arrays = {"coef_": np.ones((5, 64)), "classes_": np.arange(5)}
+    model = Instance(Global("sklearn.linear_model", "LogisticRegression"), (), arrays)
+    with pytest.raises(
+        CheckpointError,
+        match=r"a sklearn\.linear_model\.LogisticRegression with NumPy arrays \(coef_, classes_\)",
+    ):
+        find_weights(model)
 
 
 def test_what_contains_itself():
