@@ -72,9 +72,7 @@ JOIN_DISTRIBUTED = (
 """Way from a distributed checkpoint in the folder FOLDER."""
 
 _OPENSSL = "decrypt it first: openssl enc -d -aes-256-cbc -pbkdf2"
-_AS_MADE = (
-    "-in FILE -out model.pth, with the cipher and the options that it was encrypted with"
-)
+_AS_MADE = "-in FILE -out model.pth, with the cipher and the options that it was encrypted with"
 _KERAS_WAY = "load it in Keras and write model.export('model.onnx', format='onnx')"
 _MADE_FROM = "give the checkpoint or the ONNX file that it was made from"
 _ITSELF = "download the file itself"

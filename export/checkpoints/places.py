@@ -139,14 +139,18 @@ def _check_row(layers: Layers, parts: Sequence[_Part], order: _Order) -> None:
             if not _SAME.fullmatch(layers[part.name].name):
                 between.append(part.name)
             continue
-        if part is not None and before is not None and before.last is not None:
-            if part.first != before.last + 1:
-                raise CheckpointError(
-                    f"its layers {plain(before.name)} and {plain(part.name)} follow each other in "
-                    f"another order than in its family; {ADVICE}"
-                )
+        if part and before and part.first != _next(before):
+            raise CheckpointError(
+                f"its layers {plain(before.name)} and {plain(part.name)} follow each other in "
+                f"another order than in its family; {ADVICE}"
+            )
         _check_gap(layers, before, between, part, order)
         before, between = part, []
+
+
+def _next(part: _Part) -> int | None:
+    """Return the place of the module that the family calls after a part."""
+    return None if part.last is None else part.last + 1
 
 
 def _check_gap(

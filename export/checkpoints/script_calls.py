@@ -21,7 +21,7 @@ from r2p_edge.export.checkpoints.torch_pickle import TensorView
 
 _LAYER = re.compile(r"__torch__\.torch\.nn\.modules\.(?!container\.)[\w.]+\.(\w+)")
 _OPERATORS = re.compile(r"(torch|ops|__torch__\.torch\.nn\.functional)\.|\w+$")
-_HOOKS = re.compile(r"^  __forward_(pre_)?hooks__ = \[.", re.MULTILINE)
+_HOOKS = re.compile(r"^  __forward_(pre_)?hooks__ = \[[^\]]", re.MULTILINE)
 _NESTING = 100  # brackets in each other
 _SOURCE = 200_000  # characters of a class's source
 _CALLS = 20_000

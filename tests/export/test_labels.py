@@ -121,7 +121,9 @@ def test_label_file_that_cannot_be_read(tmp_path: Path) -> None:
     ):
         read_labels(tmp_path / "none.txt")
     (tmp_path / "labels.txt").write_bytes(b"PK\x03\x04\x00\x00name")
-    with pytest.raises(SpecError, match="labels.txt cannot be read: it has bytes of zero, as no te"):
+    with pytest.raises(
+        SpecError, match=r"labels\.txt cannot be read: it has bytes of zero, as no te"
+    ):
         read_labels(tmp_path / "labels.txt")
 
 

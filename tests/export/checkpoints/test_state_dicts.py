@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.inert_pickle import Global, Instance
+from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.state_dicts import find_weights
 from r2p_edge.export.checkpoints.torch_pickle import Storage, TensorView
 
@@ -101,14 +103,20 @@ def test_no_weights(saved, message):
         find_weights(saved, "a")
 
 
-def test_arrays_of_something_else():
-    arrays = {"coef_": np.ones((5, 64)), "classes_": np.arange(5)}
-    model = Instance(Global("sklearn.linear_model", "LogisticRegression"), (), arrays)
-    with pytest.raises(
-        CheckpointError,
-        match=r"a sklearn\.linear_model\.LogisticRegression with NumPy arrays \(coef_, classes_\)",
-    ):
-        find_weights(model)
+class Regression:
+    """A model as scikit-learn keeps it."""
+
+    def __init__(self) -> None:
+        self.coef_, self.classes_ = np.ones((5, 64)), np.arange(5)
+
+
+def test_arrays_of_something_else(tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Regression()))
+    message = (
+        r"contains a \S+\.Regression with NumPy arrays \(coef_, classes_\) and no network of P"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "model.pkl")
 
 
 def test_what_contains_itself():
