@@ -104,10 +104,10 @@ def test_no_weights(saved, message):
 
 
 class Regression:
-    """A model as scikit-learn keeps it."""
+    """A model of another library, with arrays by name."""
 
     def __init__(self) -> None:
-        self.coef_, self.classes_ = np.ones((5, 64)), np.arange(5)
+        self.fitted = {"coef_": np.ones((5, 64)), "classes_": np.arange(5)}
 
 
 def test_arrays_of_something_else(tmp_path):
