@@ -13,11 +13,14 @@ _MOVES = ("t", "permute", "transpose", "view", "detach", "alias")  # of a weight
 
 
 def program_calls(program: Mapping[str, Any]) -> Calls | None:
-    """Return the calls of a program; None if it has several inputs or answers, or a weight is made.
+    """Return the calls of a program; None if it has several inputs or answers, or none that is read."""
+    try:
+        return _calls(program)
+    except (ValueError, LookupError, TypeError, AttributeError):  # of another version
+        return None
 
-    Raises:
-        LookupError, TypeError, ValueError, AttributeError: it is of another version.
-    """
+
+def _calls(program: Mapping[str, Any]) -> Calls | None:
     graph, signature = program["graph_module"]["graph"], program["graph_module"]["signature"]
     layers: dict[str, str] = {}
     numbers: dict[str, int] = {}
@@ -37,11 +40,11 @@ def program_calls(program: Mapping[str, Any]) -> Calls | None:
         given = [each["as_tensor"]["name"] for each in _tensors(_arguments(node))]
         operator = _OPERATOR.fullmatch(node["target"])
         name = operator[1] if operator else node["target"]
-        if name in _MOVES and given[0] in layers:
+        if name in _MOVES and given and given[0] in layers:
             layers[results[0]] = layers[given[0]]
             continue
         owners = [layers[each] for each in given if each in layers]
-        inputs = tuple(numbers[each] for each in given if each not in layers)
+        inputs = tuple(numbers[each] for each in given if each in numbers)  # and no constants
         numbers |= dict.fromkeys(results, len(calls))
         calls.append(Call(name, inputs, owners[0] if owners else ""))
     return Calls(tuple(calls), numbers[graph["outputs"][0]["as_tensor"]["name"]])
