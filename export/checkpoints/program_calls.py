@@ -13,7 +13,7 @@ _MOVES = ("t", "permute", "transpose", "view", "detach", "alias")  # of a weight
 
 
 def program_calls(program: Mapping[str, Any]) -> Calls | None:
-    """Return the calls of a program; None if it has several inputs or answers, or none that is read."""
+    """Return the calls of a program; None if it has several inputs or answers."""
     try:
         return _calls(program)
     except (ValueError, LookupError, TypeError, AttributeError):  # of another version

@@ -68,7 +68,7 @@ def script_calls(module: Instance, source: Callable[[Any], str]) -> Calls | None
     try:
         run = _Run(source)
         answer = run.method(_Module("", module), "forward", [_Tensor(INPUT)], 0)
-    except (_UnknownCodeError, SyntaxError, ValueError, RecursionError, MemoryError):
+    except (_UnknownCodeError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
     return Calls(tuple(run.calls), answer.number) if isinstance(answer, _Tensor) else None
 
@@ -151,7 +151,9 @@ class _Run:
                 return values(elements)
             case ast.Attribute(value=inner, attr=name):
                 return self._attribute(self._value(inner, known, depth), name)
-            case ast.Call(func=ast.Name(id="getattr"), args=[inner, ast.Constant(value=name)]):
+            case ast.Call(
+                func=ast.Name(id="getattr"), args=[inner, ast.Constant(value=str() as name)]
+            ):
                 return self._attribute(self._value(inner, known, depth), name)
             case ast.Call(func=ast.Attribute(value=inner, attr=name), args=arguments) if isinstance(
                 module := self._value(inner, known, depth), _Module
@@ -169,8 +171,8 @@ class _Run:
                     return None
                 return self._call(name if name.endswith("__") else name.removesuffix("_"), given)
             case _:
-                inner = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr)]
-                if any(isinstance(each, (_Tensor, list)) for each in values(inner)):
+                parts = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr)]
+                if any(isinstance(each, (_Tensor, list)) for each in values(parts)):
                     raise _UnknownCodeError
                 return None
 
