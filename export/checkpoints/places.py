@@ -198,7 +198,8 @@ def _expected(
 def _insides(order: _Order) -> set[str]:
     """Return the modules around those of the stem and the blocks, but not around all of them."""
     trunk = order.modules[: order.trunk]
-    return modules_of(trunk) - set.intersection(*(modules_of([name]) for name in trunk))
+    around_all = set[str].intersection(*(modules_of([name]) for name in trunk))
+    return modules_of(trunk) - around_all
 
 
 def _check_attribute(name: str, own: str, layer: Layer, inside: bool) -> None:
