@@ -30,13 +30,13 @@ def absent_source(source: str | Path, registry: Registry) -> ModelError:
     path, text = Path(source), str(source)
     if found := _ADDRESS.fullmatch(text):
         return ModelNotFoundError(_of_address(found["scheme"].lower(), found["rest"], registry))
+    if os.path.exists(path):  # the pipe of <(...) is a link to no path
+        return ModelError(f"{path} is {NO_ORDINARY_FILE}")
     if os.path.islink(path):
         return ModelNotFoundError(
             f"{path} is a link to {path.readlink()}, which is not there; bring that file back, "
             "or give another"
         )
-    if os.path.exists(path):
-        return ModelError(f"{path} is {NO_ORDINARY_FILE}")
     if os.path.exists(f"{text}.index"):
         return ModelNotFoundError(
             f"{path} is the name before {path.name}.index, {TENSORFLOW_PARTS.what}; "

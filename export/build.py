@@ -186,7 +186,9 @@ def build(
     check_batch_axis(wanted, batch)
     check_feature_targets(wanted, bool(feature_outputs))
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
-    weights = WeightsOptions(weights_key, family, hints, bn_eps, head, head_activation)
+    weights = WeightsOptions(
+        weights_key, family, hints, bn_eps, head, head_activation, settled=golden is not None
+    )
     factory = factory_of(module, args, source, weights, trust_code=trust_code)
     if factory is None:
         model = find_source(source or "", weights, store, output)

@@ -115,10 +115,14 @@ def check_labels(
     if labels is not None:
         whose = Path(labels).name
     raise SpecError(
-        f"{source.path.name}: {whose} has {len(contract.labels)} labels and the network "
-        f"{facts.classes} classes; name these with --labels FILE, one on each line in the order "
-        "of training"
+        f"{source.path.name}: {whose} has {_counted(len(contract.labels), 'label', 'labels')} "
+        f"and the network {_counted(facts.classes, 'class', 'classes')}; name these with --labels "
+        "FILE, one on each line in the order of training"
     )
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def with_input(taken: InputSpec, dtype: Literal["uint8", "float32"]) -> InputSpec:
@@ -189,7 +193,8 @@ def _advice(source: SourceModel, facts: WeightsFacts | None, onnx: OnnxSource | 
             return f"{has} and {untold}; give --preset {' or '.join(fitting)}, or --spec FILE"
         return f"{has} and {untold}; give {WAYS_TO_SAY}"
     assert facts is not None
-    text = f"has {facts.classes} classes and the names of {facts.family}'s networks, but does not "
+    classes = _counted(facts.classes, "class", "classes")
+    text = f"has {classes} and the names of {facts.family}'s networks, but does not "
     text += "say how it was trained; give "
     own = presets_of(facts.family)
     exact = [item.name for item in own if item.classes == facts.classes]
@@ -199,7 +204,7 @@ def _advice(source: SourceModel, facts: WeightsFacts | None, onnx: OnnxSource | 
         return text + f"--preset {' or '.join(exact)}, or --spec"
     if own:
         names = " or ".join(item.name for item in own)
-        return text + f"--preset {names} with --labels of its {facts.classes} classes, or --spec"
+        return text + f"--preset {names} with --labels of its {classes}, or --spec"
     return text + "--spec, as no preset is known for that family"
 
 

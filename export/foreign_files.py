@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
 from r2p_edge.errors import ModelError, unreadable_model
-from r2p_edge.export.foreign_formats import CAFFE, KERAS, ForeignFormat
+from r2p_edge.export.foreign_formats import ARCHIVE_OF_ARRAYS, CAFFE, KERAS, ForeignFormat
+from r2p_edge.export.foreign_parts import (
+    JOIN_SAFETENSORS,
+    JOIN_TORCH,
+    lacks_parts,
+    missing_parts,
+)
 from r2p_edge.export.recognition import HEAD, foreign_format
 
 NO_ORDINARY_FILE = (
@@ -18,6 +25,10 @@ MODEL_SUFFIXES = (
     *(".pth", ".pt", ".pyth", ".pt2", ".ckpt", ".safetensors", ".onnx", ".pkl", ".tar", ".bin"),
 )
 """Suffixes of the files that models are often kept in."""
+
+
+_INDEX = 1 << 24  # bytes of an index; that of a large model has a million
+_LISTED = re.compile(rb'"([\w.-]{1,200}-\d{5}-of-\d{5}\.\w{1,20})"')
 
 
 def refuse_foreign(path: Path) -> None:
@@ -35,10 +46,23 @@ def refuse_foreign(path: Path) -> None:
             found = CAFFE
         if found is None and head.startswith(b"PK"):
             found = _foreign_archive(path)
+        if found is not None and found.way in (JOIN_SAFETENSORS, JOIN_TORCH):
+            _require_parts(path)
     except OSError as error:
         raise unreadable_model(path, error) from error
     if found is not None:
         raise ModelError(f"{path} is {found.what}; {found.way_from(path)}")
+
+
+def _require_parts(path: Path) -> None:
+    """Raise ModelError where parts of the model that a file belongs to are not beside it."""
+    with path.open("rb") as file:
+        listed = _LISTED.findall(file.read(_INDEX)) if path.suffix == ".json" else []
+    there = {entry.name for entry in path.parent.iterdir()}
+    named = {name.decode() for name in listed} or {path.name}
+    if missing := missing_parts(named, there):
+        kind = "an index of a model" if listed else "a part of a model"
+        raise ModelError(f"{path} is {kind} {lacks_parts(missing, path.parent)}")
 
 
 def _foreign_archive(path: Path) -> ForeignFormat | None:
@@ -52,6 +76,8 @@ def _foreign_archive(path: Path) -> ForeignFormat | None:
         return None
     if {"metadata.json", "config.json"} <= set(names):
         return KERAS
+    if names and all(name.endswith(".npy") for name in names):
+        return ARCHIVE_OF_ARRAYS
     inside = next((name for name in names if name.lower().endswith(MODEL_SUFFIXES)), None)
     if inside is None:
         return None

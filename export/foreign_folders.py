@@ -12,12 +12,16 @@ from r2p_edge.errors import unreadable_model
 from r2p_edge.export.foreign_files import MODEL_SUFFIXES
 from r2p_edge.export.foreign_formats import (
     JOIN_DISTRIBUTED,
-    JOIN_SAFETENSORS,
-    JOIN_TORCH,
     MERGE_ADAPTER,
     TENSORFLOW_PARTS,
     TF2ONNX,
     with_paths,
+)
+from r2p_edge.export.foreign_parts import (
+    JOIN_SAFETENSORS,
+    JOIN_TORCH,
+    lacks_parts,
+    missing_parts,
 )
 from r2p_edge.export.recognition import format_of_name
 
@@ -95,6 +99,8 @@ def _known(folder: Path, names: Collection[str]) -> str | None:
         )
     parts = [format_of_name(name) for name in names]
     ways = [part.way for part in parts if part and part.way in (JOIN_SAFETENSORS, JOIN_TORCH)]
+    if ways and (missing := missing_parts(names, names)):
+        return f"a model {lacks_parts(missing, folder)}"
     return kind(f"one model in {len(ways)} parts", ways[0]) if ways else None
 
 

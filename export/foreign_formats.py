@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
+from r2p_edge.export.foreign_parts import JOIN_SAFETENSORS, JOIN_TORCH
 from r2p_edge.runtimes import RUNTIMES
 
 
@@ -50,19 +51,13 @@ def _suffixes(*suffixes: str) -> str:
 TF2ONNX = "convert it to ONNX (pip install tf2onnx; python -m tf2onnx.convert"
 """Beginning of the way from TensorFlow's files."""
 
-JOIN_SAFETENSORS = (
-    'join the parts: (cd FOLDER && python -c "import glob; from safetensors.torch import *; '
-    "save_file({k: v for f in glob.glob('*-of-*.safetensors') for k, v in load_file(f).items()}, "
-    "'joined.safetensors')\"), and give FOLDER/joined.safetensors"
+ARCHIVE_OF_ARRAYS = ForeignFormat(
+    "an archive of NumPy arrays",
+    'write them as a .safetensors file: python -c "import numpy; from safetensors.numpy import '
+    "save_file; save_file(dict(numpy.load('FILE')), 'model.safetensors')\", and give "
+    "model.safetensors",
 )
-"""Way from a model in several files of safetensors, in the folder FOLDER."""
-
-JOIN_TORCH = (
-    'join the parts: (cd FOLDER && python -c "import glob, torch; torch.save({k: v for f in '
-    "glob.glob('*-of-*.*') if not f.endswith('.json') for k, v in torch.load(f, "
-    "map_location='cpu', weights_only=True).items()}, 'joined.pth')\"), and give FOLDER/joined.pth"
-)
-"""Way from a model in several files of PyTorch's, in the folder FOLDER."""
+"""Format of `numpy.savez`."""
 
 MERGE_ADAPTER = (
     "merge it into its network in Python: torch.save(PeftModel.from_pretrained(network, "
@@ -76,6 +71,8 @@ JOIN_DISTRIBUTED = (
 )
 """Way from a distributed checkpoint in the folder FOLDER."""
 
+_OPENSSL = "decrypt it first: openssl enc -d -aes-256-cbc -pbkdf2"
+_AS_MADE = "-in FILE -out model.pth, with the cipher and the options that it was encrypted with"
 _KERAS_WAY = "load it in Keras and write model.export('model.onnx', format='onnx')"
 _MADE_FROM = "give the checkpoint or the ONNX file that it was made from"
 _ITSELF = "download the file itself"
@@ -278,11 +275,25 @@ FORMATS = (
         _suffixes("md5", "sha1", "sha256", "sha512", "md5sum", "sha256sum", "crc32"),
     ),
     ForeignFormat(
-        "encrypted",
-        "decrypt it first, such as with gpg -d FILE > model.pth",
-        rb"-----BEGIN PGP|age-encryption\.org|Salted__",
-        _suffixes("gpg", "pgp", "asc", "age"),
+        "a signature of OpenPGP's",
+        "give the file that it is of",
+        rb"-----BEGIN PGP SIGNATURE",
+        _suffixes("sig"),
     ),
+    ForeignFormat(
+        "encrypted with OpenPGP",
+        "decrypt it first: gpg -o model.pth -d FILE",
+        rb"-----BEGIN PGP",
+        _suffixes("gpg", "pgp", "asc"),
+    ),
+    ForeignFormat(
+        "encrypted with age",
+        "decrypt it first, with the key or the passphrase: age -d -i KEY -o model.pth FILE",
+        rb"age-encryption\.org|-----BEGIN AGE",
+        _suffixes("age"),
+    ),
+    ForeignFormat("encrypted with openssl enc", f"{_OPENSSL} {_AS_MADE}", rb"Salted__"),
+    ForeignFormat("encrypted with openssl enc -a", f"{_OPENSSL} -a {_AS_MADE}", rb"U2FsdGVkX1"),
     ForeignFormat(
         "a server's answer with its headers",
         f"{_ITSELF}, without them (curl -L -o model.pth ADDRESS, and no -i)",

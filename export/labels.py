@@ -13,6 +13,7 @@ from typing import Any
 import r2p_edge
 from r2p_edge.errors import SpecError
 from r2p_edge.spec.checks import repeated
+from r2p_edge.spec.text_files import read_text_file
 
 LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
 """Folder of the label files that the package has."""
@@ -45,17 +46,13 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
             "labels.txt"
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if "\0" in text:
-            raise ValueError("it has zero bytes")
+        text = read_text_file(path)
     except OSError as error:
         raise SpecError(
             f"labels {path} cannot be read ({error.strerror or error}); check the path"
         ) from error
-    except ValueError as error:  # of the encoding too
-        raise SpecError(
-            f"labels {path} cannot be read: it is not a text file in UTF-8; give one name per line"
-        ) from error
+    except ValueError as error:  # of the encoding
+        raise SpecError(f"labels {path} cannot be read: {error}") from error
     try:
         labels = _from_json(text) if text.lstrip()[:1] in ("[", "{") else _from_lines(text)
         if not labels:

@@ -175,6 +175,7 @@ class OnnxForms:
                     head=self._weights.head,
                     head_activation=self._weights.head_activation,
                     weights_id=self._weights.id,
+                    settled=self._weights.settled,
                 )
             self._plain[form] = OnnxForm(path, spec)
         return self._plain[form]

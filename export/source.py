@@ -113,7 +113,7 @@ def find_source(
             id=published.id, hints=weights.hints if family is None else (family,)
         )
     is_onnx = is_onnx_model(path)
-    if is_onnx and any(weights._replace(hints=(), id=None)):
+    if is_onnx and any(weights._replace(hints=(), id=None, settled=False)):
         raise UsageError(
             f"{path} is an ONNX file, which has one set of weights and says what it computes; "
             "leave weights_key, family, bn_eps, head and head_activation out"

@@ -18,7 +18,7 @@ RANKS = {
     " frame _optional < pictures < prediction < artifact preprocess agreement scores _isolated"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
     " < segments sheet compare demo info __init__ < benchmark < cli < __main__",
-    "export": "foreign_formats < recognition < foreign_files < foreign_folders"
+    "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"
     " < module_source onnx_forms replacing target_checks < build __init__",

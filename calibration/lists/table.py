@@ -10,6 +10,7 @@ from pathlib import Path
 
 from r2p_edge.calibration.lists.columns import is_header
 from r2p_edge.errors import VideoError
+from r2p_edge.spec.text_files import read_text_file
 from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 _LONGEST = 8192  # characters of a line: a path has at most 4096
@@ -43,12 +44,14 @@ def read_text(path: Path) -> str:
     """Return the text of a list.
 
     Raises:
-        VideoError: it cannot be read, or is not text in UTF-8.
+        VideoError: it cannot be read, or is in another encoding; see `read_text_file`.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise VideoError(f"list {path} cannot be read as UTF-8 text ({error})") from error
+        return read_text_file(path)
+    except OSError as error:
+        raise VideoError(f"list {path} cannot be read ({error}); check the path") from error
+    except ValueError as error:
+        raise VideoError(f"list {path} cannot be read: {error}") from error
 
 
 def rows_of(text: str, where: Path) -> list[Row]:

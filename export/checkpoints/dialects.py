@@ -15,7 +15,7 @@ from r2p_edge.export.checkpoints.beside import beside, beside_doubt
 from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.folding import folded
-from r2p_edge.export.checkpoints.forwards import forward_doubts
+from r2p_edge.export.checkpoints.forwards import Forward, forward_of
 from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
 from r2p_edge.export.checkpoints.matching import (
@@ -28,6 +28,7 @@ from r2p_edge.export.checkpoints.network import (
     VideoResNet,
     identity_shortcuts,
     network_from_parameters,
+    network_of,
 )
 from r2p_edge.export.checkpoints.others import (
     refuse_no_network,
@@ -55,6 +56,7 @@ class NamedParameters:
         left_out: names of what stands beside the network and is not used; without matrices that
             could be classifiers, which `head` has.
         doubts: what speaks against reading the network as the family's, a sentence each.
+        differs: in what its own code differs from the family's, as a sentence; "" for nothing.
         file: name of the file, for errors; "" if it is not known.
     """
 
@@ -67,6 +69,7 @@ class NamedParameters:
     head: Head = field(default_factory=lambda: Head(()))
     left_out: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    differs: str = ""
     file: str = ""
 
     def network(self) -> VideoResNet:
@@ -143,6 +146,12 @@ def canonical_parameters(
     own_names = families_of(fit, parameters)[0].name
     if fit.missing:
         whole, inside = len(fit.names) + len(fit.missing), foreign_within(fit, parameters)
+        if others := _rebuilt(fit.missing, inside):
+            raise CheckpointError(
+                f"{_listed(others)} in the network {'has' if len(others) == 1 else 'have'} other "
+                f"layers than in an R(2+1)D as {own_names} names it ({_listed(inside)}), as where "
+                f"a pool stands before the convolution of a shortcut (ResNet-D); {ADVICE}"
+            )
         raise CheckpointError(
             f"the network is an R(2+1)D as {own_names} names it that lacks {len(fit.missing)} of "
             f"its {whole} tensors: {_listed(fit.missing)}"
@@ -166,7 +175,6 @@ def canonical_parameters(
             f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(rest.foreign)} "
             f"left over; {ADVICE}"
         )
-    doubts = [*forward_doubts(layers, fit, chosen.name), beside_doubt(rest)]
     own, head_names = classifier.parameters(parameters)
     names = fit.names | head_names
     found = {canonical: parameters[name] for canonical, name in fit.names.items()} | own
@@ -176,6 +184,11 @@ def canonical_parameters(
         for canonical, name in names.items()
         if (module := name.rpartition(".")[0]) in layers
     }
+    forward = Forward([])
+    if layers:
+        network = network_of(found, chosen, names, known)
+        forward = forward_of(layers, fit, chosen, network, names, classifier)
+    doubts = [*forward.doubts, beside_doubt(rest)]
     return NamedParameters(
         chosen,
         found,
@@ -186,7 +199,15 @@ def canonical_parameters(
         classifier,
         tuple(rest.left_out),
         tuple(doubt for doubt in doubts if doubt is not None),
+        forward.differs,
     )
+
+
+def _rebuilt(missing: list[str], inside: list[str]) -> list[str]:
+    """Return the modules whose layers are others, if all that is missing is of these."""
+    absent, present = ({name.rpartition(".")[0] for name in names} for names in (missing, inside))
+    around, found = ({name.rpartition(".")[0] for name in names} for names in (absent, present))
+    return [] if absent & present else sorted(around) if around <= found else []
 
 
 def _some(names: list[str]) -> str:

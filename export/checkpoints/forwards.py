@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.call_comparison import compare_calls
+from r2p_edge.export.checkpoints.families import Family
+from r2p_edge.export.checkpoints.heads import Head
 from r2p_edge.export.checkpoints.layers import ACTIVATIONS, Layers, unlike_any
 from r2p_edge.export.checkpoints.matching import Fit
+from r2p_edge.export.checkpoints.network import VideoResNet
+from r2p_edge.export.checkpoints.places import check_places
 from r2p_edge.spec.checks import plain, some_of
 
 # Packages whose forwards are those that the families were written from, and the modules of the
@@ -43,6 +48,9 @@ _HARMLESS = frozenset(
 )  # fmt: skip
 _ADD = "add"  # of a block's two paths
 _SHOWN = 4
+
+NOT_FOLLOWED = ("what cannot be followed",)
+"""The step of code that could not be followed as a whole."""
 
 
 def own_steps(kind: str, attributes: Mapping[Any, Any], code: str) -> tuple[str, ...] | None:
@@ -84,6 +92,12 @@ def program_steps(program: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_unusual(names)))
 
 
+def unfollowed(layers: Layers) -> tuple[str, ...]:
+    """Return what TorchScript's code does besides, where it could not be followed as a whole."""
+    own = any(not _PUBLIC.match(layer.kind) for layer in layers.values())
+    return NOT_FOLLOWED if own else ()
+
+
 def _unusual(names: Iterable[str]) -> list[str]:
     return [name for name in map(_bare, names) if name not in _HARMLESS]
 
@@ -99,13 +113,62 @@ def _values(attributes: Mapping[Any, Any], key: str) -> list[Any]:
     return list(items.values()) if isinstance(items, Mapping) else []
 
 
-def forward_doubts(layers: Layers, fit: Fit, family: str) -> list[str]:
-    """Return what speaks against a forward like the family's, a sentence each.
+class Forward(NamedTuple):
+    """The forward of a file's network, as against its family's.
+
+    Attributes:
+        doubts: what speaks against its being the same, a sentence each.
+        differs: in what it certainly is another, as a sentence; "" for nothing.
+    """
+
+    doubts: list[str]
+    differs: str = ""
+
+
+def forward_of(
+    layers: Layers,
+    fit: Fit,
+    family: Family,
+    network: VideoResNet,
+    names: Mapping[str, str],
+    head: Head,
+) -> Forward:
+    """Compare the forward of a file's network with its family's.
 
     Args:
-        layers: what the file says of its modules; none, where it has parameters alone.
+        layers: what the file says of its modules.
         fit: the names of the network.
-        family: name of its family.
+        network: what its parameters are taken for.
+        names: names of parameters in the file by canonical name.
+        head: its classifier.
+
+    Raises:
+        CheckpointError: its code calls another activation than the family's, or it has no code and
+            a layer without parameters is missing or left over.
+    """
+    calls = layers[""].calls if "" in layers else None
+    # Shortcuts without parameters are made by as many operators as there are repositories.
+    if calls is None or not family.layout.shortcut:
+        check_places(layers, network, names, head)
+        return Forward(_doubts(layers, fit, family.name))
+    other = compare_calls(calls, network, names, head)
+    if other is None:
+        return Forward([])
+    doubts = _doubts(layers, fit, family.name)
+    sentence = f"its own code {other.does}, which that of {family.name} does not"
+    if other.certain:
+        return Forward([], sentence)
+    return Forward(
+        doubts
+        or [
+            f"{sentence}: if that changes the scores the answers will be wrong; export the network "
+            "to ONNX and give that, or settle it with --golden FILE.npz"
+        ]
+    )
+
+
+def _doubts(layers: Layers, fit: Fit, family: str) -> list[str]:
+    """Return what speaks against a forward like the family's, a sentence each.
 
     Raises:
         CheckpointError: its code calls another activation than the family's.

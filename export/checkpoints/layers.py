@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
+from r2p_edge.export.checkpoints.calls import Calls
 from r2p_edge.export.checkpoints.families import Pool, Triple
 from r2p_edge.spec.checks import plain
 
@@ -60,11 +61,13 @@ class Layer(NamedTuple):
         kind: its class, such as "torch.nn.modules.conv.Conv3d", or the operator.
         settings: those of `SETTINGS` that are known: numbers, words, and tuples of whole numbers.
         own: what its forward does besides, see `forwards.own_steps`; None if nothing says it.
+        calls: all that it calls, of the outermost; None if that cannot be told.
     """
 
     kind: str
     settings: Mapping[str, Any]
     own: tuple[str, ...] | None = ()
+    calls: Calls | None = None
 
     @property
     def name(self) -> str:

@@ -151,9 +151,23 @@ def network_from_parameters(
             network implies, contains NaN or infinity, or is a negative variance; or a layer cannot
             be one of an R(2+1)D.
     """
-    network = _Guess(parameters, family, names or {}, layers or {}).network()
+    network = network_of(parameters, family, names, layers)
     check_parameters(parameters, network.shapes, names or {})
     return network
+
+
+def network_of(
+    parameters: Mapping[str, np.ndarray],
+    family: Family,
+    names: Mapping[str, str] | None = None,
+    layers: Layers | None = None,
+) -> VideoResNet:
+    """Return the same network, whether or not the parameters have its shapes.
+
+    Raises:
+        CheckpointError: a layer cannot be one of an R(2+1)D.
+    """
+    return _Guess(parameters, family, names or {}, layers or {}).network()
 
 
 def unit_names(unit: str, outer: str, count: int) -> list[str]:

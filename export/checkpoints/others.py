@@ -101,6 +101,14 @@ def unknown_network(parameters: Arrays, fit: Fit | None) -> CheckpointError:
     """
     if other := _other(parameters):
         return CheckpointError(f"the network is {other}")
+    if fit is not None and _folded(fit):
+        name = families_of(fit, parameters)[0].name
+        return CheckpointError(
+            f"the network is an R(2+1)D as {name} names it whose batch norms are folded into its "
+            f"convolutions, which have biases in their place, as fusing for inference does "
+            f"({_listed([item for item in fit.names.values() if item.endswith('.bias')])}); give "
+            f"the checkpoint that was saved before that, or {ADVICE}"
+        )
     if fit is not None and len(fit.names) > len(fit.missing):
         return _incomplete(parameters, fit)
     near, hint = nearest_family(parameters), ""
@@ -116,6 +124,18 @@ def unknown_network(parameters: Arrays, fit: Fit | None) -> CheckpointError:
     return CheckpointError(
         f"the parameter names ({_listed(list(parameters)) or 'none'}) match no known family of "
         f"R(2+1)D networks{hint}; {ADVICE}"
+    )
+
+
+def _folded(fit: Fit) -> bool:
+    """Tell whether a network has all convolutions, with biases, and no batch norm."""
+    leaves = [name.rpartition(".")[2] for name in fit.names]
+    missing = {name.rpartition(".")[0] for name in fit.missing}
+    norms = {name.rpartition(".")[0] for name in fit.missing if name.endswith("running_var")}
+    return (
+        len(leaves) > 1
+        and leaves.count("bias") == leaves.count("weight") == len(leaves) // 2
+        and missing == norms
     )
 
 

@@ -137,7 +137,10 @@ def _require_numbers(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> 
 
 def _recognise(head: bytes, path: Path) -> Format:
     if not head:
-        raise CheckpointError("the file is empty; download it again")
+        raise CheckpointError(
+            "the file is empty, as where a copy or a save did not end; save, copy or download "
+            "it again"
+        )
     if path.name == "data.pkl" and (path.parent / "data").is_dir():
         raise CheckpointError(
             "the file is a part of a PyTorch checkpoint that was unpacked; pack its folder again: "

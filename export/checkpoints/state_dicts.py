@@ -26,6 +26,7 @@ WHOLE = "."
 _SCRIPTED = "__torch__"  # where TorchScript's classes are
 _SHOWN = 8  # keys in a message
 _DEPTH = 64  # the most containers or layers, one in another
+_NETWORK_AXES = 4  # of the weights of a convolution, at least
 _MODULES = 100_000  # the most layers of a network; one in itself has no end
 
 
@@ -70,6 +71,13 @@ def find_weights(content: Any, key: str | None = None) -> Weights:
         raise CheckpointError(
             f"the file contains {_described(content)} and no parameters by name; save "
             "model.state_dict() instead"
+        )
+    arrays = [tensor for each in found.values() for tensor in each.tensors.values()]
+    if most < _NETWORK_AXES and all(isinstance(array, np.ndarray) for array in arrays):
+        names = [plain(name) for name in next(iter(found.values())).tensors]
+        raise CheckpointError(
+            f"the file contains {_described(content)} with NumPy arrays ({some_of(names, 3)}) and "
+            "no network of PyTorch's; give the checkpoint that the training of the network saved"
         )
     if len(found) > 1:
         raise CheckpointError(f"the file has several sets of weights; {_listed(found)}")

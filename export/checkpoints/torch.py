@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe, carried_recipe
-from r2p_edge.export.checkpoints.forwards import own_steps, program_steps
+from r2p_edge.export.checkpoints.forwards import NOT_FOLLOWED, own_steps, program_steps, unfollowed
 from r2p_edge.export.checkpoints.inert_pickle import Global, Instance, PickleError
 from r2p_edge.export.checkpoints.layers import Layer, exported_layers, layer_of
+from r2p_edge.export.checkpoints.program_calls import program_calls
+from r2p_edge.export.checkpoints.script_calls import script_calls
 from r2p_edge.export.checkpoints.state_dicts import StateDict, find_weights, walk
 from r2p_edge.export.checkpoints.tensor_file import (
     StoredTensor,
@@ -108,8 +110,9 @@ def _layers(saved: TorchContent, module: Instance | None) -> dict[str, Layer]:
     """Return what the file says of the layers of a whole module or program."""
     if saved.program is not None:
         try:
-            own = program_steps(saved.program)
-            return exported_layers(saved.program) | {"": Layer("torch.export", {}, own)}
+            own, calls = program_steps(saved.program), program_calls(saved.program)
+            own += NOT_FOLLOWED if calls is None else ()
+            return exported_layers(saved.program) | {"": Layer("torch.export", {}, own, calls)}
         except (ValueError, LookupError, TypeError, AttributeError):  # of another version
             return {}
     found, unused = {}, set()
@@ -121,6 +124,10 @@ def _layers(saved: TorchContent, module: Instance | None) -> dict[str, Layer]:
             code = saved.source(value.called)
             layer = layer_of(kind, value.state, code)
             found[name] = layer._replace(own=own_steps(layer.kind, value.state, code))
+    if module is not None and saved.source(module.called):
+        calls, whole = script_calls(module, saved.source), found[""]
+        more = unfollowed(found) if calls is None else ()
+        found[""] = whole._replace(own=(*(whole.own or ()), *more), calls=calls)
     return found
 
 

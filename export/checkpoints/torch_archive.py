@@ -262,7 +262,10 @@ class _Records:
         if self.ending("model.weights.h5") is not None:
             return "a Keras model; export it to ONNX with tf2onnx, and give that"
         if any(name.endswith(".npy") for name in self._infos):
-            return "an archive of NumPy arrays; save the weights as .safetensors"
+            return (
+                "an archive of NumPy arrays; write them as a .safetensors file "
+                "(safetensors.numpy.save_file), and give that"
+            )
         some = ", ".join(list(self._infos)[:4]) or "nothing"
         return f"a zip archive of {some}, not of PyTorch's; unpack it and give the file in it"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
 from r2p_edge.export.checkpoints.heads import HeadActivation
 from r2p_edge.export.checkpoints.read import Checkpoint
@@ -25,6 +26,7 @@ class WeightsOptions(NamedTuple):
         head: module of the classifier, where there are several; its layers, with commas.
         head_activation: function between the layers of a classifier.
         id: ID of published weights.
+        settled: whether a golden pair is compared, which settles what the file's code does besides.
     """
 
     key: str | None = None
@@ -34,9 +36,15 @@ class WeightsOptions(NamedTuple):
     head: str | None = None
     head_activation: HeadActivation | None = None
     id: str | None = None
+    settled: bool = False
 
     def named(self, checkpoint: Checkpoint) -> NamedParameters:
-        """Return a checkpoint's parameters under canonical names; see `canonical_parameters`."""
+        """Return a checkpoint's parameters under canonical names; see `canonical_parameters`.
+
+        Raises:
+            CheckpointError: besides, its own code does what its family's does not, and no golden
+                pair settles it.
+        """
         try:
             named = canonical_parameters(
                 checkpoint.parameters,
@@ -47,6 +55,11 @@ class WeightsOptions(NamedTuple):
                 head=self.head,
                 head_activation=self.head_activation,
             )
+            if named.differs and not self.settled:
+                raise CheckpointError(
+                    f"{named.differs}, and with the weights alone it would be left out; {ADVICE}, "
+                    "or settle it with --golden FILE.npz"
+                )
         except CheckpointError as error:
             reason = str(error)
             if part := _SHARD.search(checkpoint.file):

@@ -92,6 +92,7 @@ def onnx_from_checkpoint(
     head: str | None = None,
     head_activation: Literal["relu", "none"] | None = None,
     weights_id: str | None = None,
+    settled: bool = False,
 ) -> ModelSpec:
     """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
 
@@ -116,6 +117,8 @@ def onnx_from_checkpoint(
             layers, their names, with commas between them.
         head_activation: function between them, where the file does not say it.
         weights_id: ID of published weights, for the spec's source.
+        settled: whether the network's answers are compared with those of its own framework, so that
+            code in the file that does more than its family's is no error.
 
     Returns:
         The spec as it is in the file.
@@ -134,7 +137,9 @@ def onnx_from_checkpoint(
     check_batch(batch)
     _check_open_batch(batch, graph)
     read = read_checkpoint(checkpoint, weights_key)
-    options = WeightsOptions(weights_key, family, tuple(hints), bn_eps, head, head_activation)
+    options = WeightsOptions(
+        weights_key, family, tuple(hints), bn_eps, head, head_activation, settled=settled
+    )
     named = options.named(read)
     network = named.network()
     source = {"file": read.file, "sha256": read.sha256, "dialect": named.family.name}

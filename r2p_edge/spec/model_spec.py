@@ -208,9 +208,12 @@ class ModelSpec:
         found = data.pop("format", None)
         # true == 1 in Python.
         if isinstance(found, bool) or found != FORMAT:
+            newer = type(found) is int and found > FORMAT
+            way = "upgrade r2p_edge (pip install --upgrade r2p-edge)"
+            if not newer:
+                way = "export the model again, or write the spec anew, as ModelSpec.to_json() does"
             raise SpecError(
-                f"spec format is {shown(found)}, this version of r2p_edge reads {FORMAT}; "
-                "upgrade r2p_edge or export the model again"
+                f"spec format is {shown(found)}, and this version of r2p_edge reads {FORMAT}; {way}"
             )
         return parse_dataclass(cls, data)
 
@@ -221,7 +224,10 @@ class ModelSpec:
         Raises:
             SpecError: the text is not JSON, or see `from_dict`.
         """
-        data = parse_json(text, where)
+        return cls._from_value(parse_json(text, where), where)
+
+    @classmethod
+    def _from_value(cls, data: Any, where: str) -> ModelSpec:
         try:
             return cls.from_dict(data)
         except SpecError as error:
@@ -229,7 +235,7 @@ class ModelSpec:
 
     @classmethod
     def from_file(cls, path: str | Path) -> ModelSpec:
-        """Return the spec in a JSON file.
+        """Return the spec in a JSON file, or in the sidecar of an artifact.
 
         Raises:
             SpecError: the file cannot be read, or see `from_json`.
@@ -241,14 +247,14 @@ class ModelSpec:
             reason = getattr(error, "strerror", None) or error
             raise SpecError(f"spec {path!s} cannot be read ({reason}); check the path") from error
         data = parse_json(text, f"spec {path}", advice=_ADVICE)
+        if isinstance(data, dict) and isinstance(data.get("spec"), dict):  # an artifact's sidecar
+            data = data["spec"]
         if not isinstance(data, dict) or "format" not in data:
             has = "the file is no JSON object"
             if isinstance(data, dict):
                 has = f'it has no "format" ({some_of(list(data), 3)})'
-                if isinstance(data.get("spec"), dict):  # as the sidecar of an artifact has it
-                    has = 'it has its spec inside, as its "spec"; write that to a file'
             raise SpecError(f"spec {path} is none, as {has}; {_ADVICE}")
-        return cls.from_json(text, where=f"spec {path}")
+        return cls._from_value(data, f"spec {path}")
 
     def contract_digest(self) -> str:
         """Return the sha256 of the canonical JSON of the fields that decide the answer."""

@@ -36,7 +36,7 @@ def test_what_is_a_test_list(ucf101_folder, split, name, with_ids, subset):
         (b"\xef\xbb\xbf\r\n \r\n", "names no video"),
         (b"1 ApplyEyeMakeup\n2 ApplyLipstick\n", "line 1 of .* is '1 ApplyEyeMakeup'; expected"),
         (b"YoYo/a.avi 1\n\nYoYo/b.avi\n", "line 3 of .* is 'YoYo/b.avi'; expected"),
-        (LIST.encode("utf-16"), "cannot be read as UTF-8 text"),
+        ("Straße/a.avi 1\n".encode("latin-1"), r"no text in UTF-8 .*; write it anew: iconv -f CP1"),
         (b"Archery/a.avi 1\nBowling/b.avi 2\n", r"none of the 2 videos of .* \(HandStandPushups, "),
         (b"YoYo/a.avi 1\nBowling/b.avi 2\n", "has none of the 1 videos that trainlist01.txt lists"),
         (b"YoYo/a.avi 40 1\n", "lists, YoYo/a.avi and so on, read as path frames label; give the"),
@@ -45,6 +45,14 @@ def test_what_is_a_test_list(ucf101_folder, split, name, with_ids, subset):
 def test_bad_lists(ucf101_folder, split, text, message):
     with pytest.raises(VideoError, match=message):
         list_videos(ucf101_folder, LABELS, split(text))
+
+
+def test_a_list_that_windows_saved(ucf101_folder, split):
+    read, saved = (
+        list_videos(ucf101_folder, LABELS, split(text))
+        for text in (LIST.encode(), LIST.replace("\n", "\r\n").encode("utf-16"))
+    )
+    assert [video.path for video in saved.videos] == [video.path for video in read.videos]
 
 
 def test_a_list_that_is_not_there(ucf101_folder, tmp_path):

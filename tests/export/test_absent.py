@@ -52,6 +52,16 @@ def test_what_is_no_ordinary_file(tmp_path):
             find_source(path)
 
 
+def test_the_pipe_of_a_process_substitution():
+    ours, theirs = os.pipe()
+    try:
+        with pytest.raises(ModelError, match=r"/dev/fd/\d+ is no ordinary file, but a pipe or a"):
+            find_source(f"/dev/fd/{ours}")
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 def test_a_link_whose_file_is_gone(tmp_path):
     (tmp_path / "best.pth").symlink_to("/nonexistent/best.pth")
     with pytest.raises(

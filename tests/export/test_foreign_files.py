@@ -1,6 +1,11 @@
 """Files that no model is made from are named for what they are, with the way out."""
 
+import json
 import pickle
+import re
+import shlex
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -11,6 +16,7 @@ from requirements import needs
 
 from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.export.build import build
+from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.source import find_source
 
 NAMED = [
@@ -61,6 +67,31 @@ def test_archives(tmp_path):
                 archive.writestr(each, b"{}")
         with pytest.raises(ModelError, match=f"{name} is {what}"):
             find_source(tmp_path / name)
+
+
+@needs("safetensors")
+def test_an_archive_of_arrays_and_the_command_for_it(tmp_path):
+    arrays = {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    np.savez(tmp_path / "my weights.npz", **arrays)
+    with pytest.raises(ModelError, match="an archive of NumPy arrays; write them as a") as caught:
+        find_source(tmp_path / "my weights.npz")
+    command = re.search(r'python -c (".*"), and give model\.safetensors', str(caught.value))[1]
+    code = shlex.split(command)[0]
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    found = read_checkpoint(tmp_path / "model.safetensors").parameters
+    np.testing.assert_array_equal(found["fc.weight"], arrays["fc.weight"])
+
+
+@pytest.mark.parametrize("given", ["model-00001-of-00003.safetensors", "model.index.json", "."])
+def test_parts_that_are_not_there_are_named(tmp_path, given):
+    parts = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    (tmp_path / parts[0]).write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    index = {"weight_map": {"stem.0.weight": parts[0], "a": parts[1], "fc.weight": parts[2]}}
+    (tmp_path / "model.index.json").write_text(json.dumps(index))
+    message = rf"{parts[1]}, {parts[2]} are not in \S+; bring them there"
+    with pytest.raises(ModelError, match=message) as caught:
+        find_source(tmp_path / given)
+    assert "python" not in str(caught.value)
 
 
 @needs("torch")

@@ -120,10 +120,17 @@ def test_label_file_that_cannot_be_read(tmp_path: Path) -> None:
         SpecError, match=r"none\.txt cannot be read \(No such file.*\); check the p"
     ):
         read_labels(tmp_path / "none.txt")
-    for content in (b"\xff\xfe\x00", b"PK\x03\x04\x00\x00name"):
-        (tmp_path / "labels.txt").write_bytes(content)
-        with pytest.raises(SpecError, match="it is not a text file in UTF-8; give one name per l"):
-            read_labels(tmp_path / "labels.txt")
+    (tmp_path / "labels.txt").write_bytes(b"PK\x03\x04\x00\x00name")
+    with pytest.raises(
+        SpecError, match=r"labels\.txt cannot be read: it has bytes of zero, as no te"
+    ):
+        read_labels(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_labels_that_windows_saved(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "labels.txt").write_bytes("gehen\r\nfüllen\r\n".encode(encoding))
+    assert read_labels(tmp_path / "labels.txt") == ("gehen", "füllen")
 
 
 def test_a_folder_of_classes_in_place_of_a_label_file(tmp_path: Path) -> None:

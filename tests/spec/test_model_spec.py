@@ -36,11 +36,25 @@ def test_a_file_that_is_no_spec(tmp_path):
         ("model:\n  depth: 34\n", "is not valid JSON .*; a spec is JSON as ModelSpec.to_json"),
         ('{"0": "walk", "1": "run"}', r'it has no "format" \(0, 1\); .* belong in --labels'),
         ('["walk", "run"]', "is none, as the file is no JSON object; a spec is JSON"),
-        ('{"spec": {"format": 1}, "size": 3}', 'has its spec inside, as its "spec"; write that'),
+        ('{"spec": {"format": 1}, "size": 3}', "name"),
+        ('{"format": 0}', "format is 0, and .* reads 1; export the model again, or write the spec"),
+        ('{"format": 2}', "format is 2, and .* reads 1; upgrade r2p_edge "),
     ):
         file.write_text(text)
         with pytest.raises(SpecError, match=message):
             ModelSpec.from_file(file)
+
+
+def test_the_sidecar_of_an_artifact_is_read_as_its_spec(spec, tmp_path):
+    file = tmp_path / "net.onnx.json"
+    file.write_text(f'{{"spec": {spec.to_json()}, "size": 3}}')
+    assert ModelSpec.from_file(file) == spec
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_spec_that_windows_saved(spec, tmp_path, encoding):
+    (tmp_path / "spec.json").write_bytes(spec.to_json().encode(encoding))
+    assert ModelSpec.from_file(tmp_path / "spec.json") == spec
 
 
 def test_digest_covers_what_decides_the_answer(spec):

@@ -24,6 +24,9 @@ def network(prefix: str = "") -> dict[str, np.ndarray]:
     return renamed(to_torchvision(random_parameters(**SMALL)), (r"^", prefix))
 
 
+CONVOLUTIONS = [name for name, array in network().items() if array.ndim == 5]
+
+
 def zeros(**shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {name.replace("__", "."): np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
@@ -90,6 +93,21 @@ def adapter(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
             r"as torchvision names it whose norms have no statistics .* GroupNorm",
         ),
         (
+            lambda p: {
+                **{n: a for n, a in p.items() if n in CONVOLUTIONS},
+                **{n.replace("weight", "bias"): p[n][:, 0, 0, 0, 0] for n in CONVOLUTIONS},
+                **{n: a for n, a in p.items() if n.startswith("fc.")},
+            },
+            r"whose batch norms are folded into its convolutions.*before that, or give an ONNX",
+        ),
+        (
+            lambda p: {
+                n.replace("e.1.", "e.2.").replace("e.0.", "e.1.") if "layer4" in n else n: a
+                for n, a in p.items()
+            },
+            r"layer4\.0\.downsample in the network has other layers .*ResNet-D.*onnx_from_torch",
+        ),
+        (
             lambda p: {n: a for n, a in p.items() if "layer4" not in n},
             "R\\(2\\+1\\)D as torchvision names it that lacks .*layer4",
         ),
@@ -102,7 +120,9 @@ def adapter(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
             "self-supervised pre-training, which has no classifier",
         ),
     ],
-    ids=["peft", "lora", "moments", "statistics", "a_part", "old", "moco"],
+    ids=[
+        "peft", "lora", "moments", "statistics", "folded", "resnet_d", "a_part", "old", "moco",
+    ],
 )  # fmt: skip
 def test_files_that_are_no_whole_network(change: Any, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):

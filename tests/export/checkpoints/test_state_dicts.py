@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.inert_pickle import Global, Instance
+from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.state_dicts import find_weights
 from r2p_edge.export.checkpoints.torch_pickle import Storage, TensorView
 
@@ -98,6 +101,22 @@ def test_no_weights(saved, message):
         find_weights(saved)
     with pytest.raises(CheckpointError, match="under the key a; it has no weights at all"):
         find_weights(saved, "a")
+
+
+class Regression:
+    """A model of another library, with arrays by name."""
+
+    def __init__(self) -> None:
+        self.fitted = {"coef_": np.ones((5, 64)), "classes_": np.arange(5)}
+
+
+def test_arrays_of_something_else(tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Regression()))
+    message = (
+        r"contains a \S+\.Regression with NumPy arrays \(coef_, classes_\) and no network of P"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "model.pkl")
 
 
 def test_what_contains_itself():
