@@ -20,7 +20,7 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Timer
 from typing import IO, Any
 
@@ -64,73 +64,123 @@ def call(
         ProcessFailedError: the function raised another exception, or its process ended, as one
             does whose library crashes.
     """
-    command = [sys.executable, "-c", _COMMAND, function, *sys.path]
-    with tempfile.TemporaryFile() as stderr:
+    with Child(function, arguments) as child:
+        child.end_tasks()
+        timer = Timer(timeout or 0, lambda: child.kill(f"it did not finish within {timeout:g} s"))
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+            if timeout is not None:
+                timer.start()
+            while True:
+                for kind, content in child.news():
+                    if kind == "result":
+                        return content
+                    if progress is not None:
+                        progress(content)
+        finally:
+            timer.cancel()
+
+
+class Child:
+    """A Python process that calls one function of this package; it ends with the `with` block.
+
+    Args:
+        function, arguments: see `call`, which says what the function gets.
+
+    Raises:
+        ProcessFailedError: the process cannot be started.
+    """
+
+    def __init__(self, function: str, arguments: dict[str, Any]) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        self._killed_for: str | None = None
+        self._begun: list[bytes] = []  # a line whose end has not come yet
+        command = [sys.executable, "-c", _COMMAND, function, *sys.path]
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
             )
         except OSError as error:
+            self._stderr.close()
             raise ProcessFailedError(
                 f"a Python process of its own could not be started ({error.strerror})"
             ) from error
-        late = threading.Event()
+        self.send({"arguments": arguments, "level": _PACKAGE.getEffectiveLevel()})
 
-        def stop() -> None:
-            late.set()
-            process.kill()
+    def __enter__(self) -> Child:
+        return self
 
-        timer = Timer(timeout or 0, stop)
-        with process:
-            try:
-                if timeout is not None:
-                    timer.start()
-                return _talk(process, arguments, progress)
-            except EOFError:
-                process.wait()
-                if late.is_set():
-                    raise ProcessFailedError(f"it did not finish within {timeout:g} s") from None
-                raise ProcessFailedError(_end(process.returncode, stderr)) from None
-            finally:
-                timer.cancel()
-                process.kill()
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
+    def close(self) -> None:
+        """End the process, if it has not ended. Calling it twice is allowed."""
+        self._process.kill()
+        with self._process:
+            self.end_tasks()
+        self._stderr.close()
 
-def _talk(
-    process: subprocess.Popen[bytes],
-    arguments: dict[str, Any],
-    progress: Callable[[Any], None] | None,
-) -> Any:
-    """Send the arguments and return the result.
+    def fileno(self) -> int:
+        """Return the descriptor that can be read once there is news."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
 
-    Raises:
-        R2PError: see `call`.
-        EOFError: the process ended without a result.
-    """
-    assert process.stdin is not None
-    assert process.stdout is not None
-    # The end of a process that does not read them is noticed below.
-    with contextlib.suppress(BrokenPipeError), process.stdin:
-        setup = {"arguments": arguments, "level": _PACKAGE.getEffectiveLevel()}
-        process.stdin.write(json.dumps(setup).encode())
-    for line in process.stdout:
-        kind, content = json.loads(line)
-        if kind == "result":
-            return content
-        if kind == "error":
-            raise getattr(errors, content["type"])(content["message"])
-        if kind == "failure":
-            said = without_password(content["traceback"])
-            _log.debug("a process of its own failed:\n%s", said)
-            raise ProcessFailedError(f"it failed ({content['message']})")
-        if kind == "warning":
-            category = getattr(errors, content["type"], None) or getattr(builtins, content["type"])
-            warnings.warn(content["message"], category, stacklevel=4)
-        elif kind == "log":
-            _relay(**content)
-        elif progress is not None:
-            progress(content)
-    raise EOFError
+    def send(self, content: Any) -> None:
+        """Send plain JSON types, which the function reads as a line of its stdin."""
+        assert self._process.stdin is not None
+        # The end of a process that does not read them is in the news.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(content).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def end_tasks(self) -> None:
+        """Close the function's stdin."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def kill(self, reason: str) -> None:
+        """End the process; the news is then that it failed for this reason."""
+        self._killed_for = reason
+        self._process.kill()
+
+    def news(self) -> Iterator[tuple[str, Any]]:
+        """Wait for what the process says next; yield what the function reports, or has returned.
+
+        Its warnings and records are given and logged here.
+
+        Yields:
+            ("progress", what it reports), and at the end ("result", what it returns).
+
+        Raises:
+            R2PError, ProcessFailedError: see `call`.
+        """
+        block = os.read(self.fileno(), 1 << 16)
+        if not block:
+            self._process.wait()
+            raise ProcessFailedError(
+                self._killed_for or _end(self._process.returncode, self._stderr)
+            )
+        *lines, rest = block.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._begun, lines[0]])
+            self._begun.clear()
+        self._begun.append(rest)
+        for line in lines:
+            kind, content = json.loads(line)
+            if kind == "error":
+                raise getattr(errors, content["type"])(content["message"])
+            if kind == "failure":
+                said = without_password(content["traceback"])
+                _log.debug("a process of its own failed:\n%s", said)
+                raise ProcessFailedError(f"it failed ({content['message']})")
+            if kind == "warning":
+                named = getattr(errors, content["type"], None)
+                category = named or getattr(builtins, content["type"])
+                warnings.warn(content["message"], category, stacklevel=4)
+            elif kind == "log":
+                _relay(**content)
+            else:
+                yield kind, content
 
 
 def _relay(name: str, level: int, message: str) -> None:
@@ -152,7 +202,10 @@ def _end(code: int, stderr: IO[bytes]) -> str:
 
 
 def serve() -> None:
-    """Answer one `call` from the child's side: messages on stdout, one JSON text a line."""
+    """Answer one `call` from the child's side: messages on stdout, one JSON text a line.
+
+    The first line of stdin has the arguments; the function may read more.
+    """
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
         os.dup2(2, 1)  # what libraries print must not get between our lines
 
@@ -169,7 +222,7 @@ def serve() -> None:
         warnings.showwarning = warn
         module, _, name = sys.argv[1].partition(":")
         try:
-            setup = json.load(sys.stdin)
+            setup = json.loads(sys.stdin.readline())
             _PACKAGE.setLevel(setup["level"])
             _PACKAGE.addHandler(_Sender(send))
             _PACKAGE.propagate = False
