@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import numbers
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
-from r2p_edge.video.sampling import ClipPlan, plan_clips
+from r2p_edge.video.sampling import ClipPlan, duration_of, plan_clips
 from r2p_edge.video.source import (
     ArraySource,
     Source,
@@ -37,11 +37,15 @@ class Clips:
         pixels: uint8 (clips, T, H, W, 3), before any normalisation.
         plans: the moments that each clip shows.
         truncated: decoding stopped before the end that the file declares.
+        duration: seconds of the whole source.
+        offset: seconds of the source before the part that the plans are of.
     """
 
     pixels: Image
     plans: list[ClipPlan]
     truncated: bool
+    duration: float
+    offset: float = 0.0
 
     @property
     def span(self) -> tuple[float, float]:
@@ -90,9 +94,13 @@ class ClipReader:
                 with contextlib.closing(video):
                     shown = video if part is None else Excerpt(video, *part)
                     try:
-                        return self._read_video(shown, clips, color, timing)
+                        found = self._read_video(shown, clips, color, timing)
                     except ShorterThanDeclaredError:  # now its frames have been counted
-                        return self._read_video(shown, clips, color, timing)
+                        found = self._read_video(shown, clips, color, timing)
+                    if isinstance(shown, Excerpt):
+                        duration = duration_of(video.times)
+                        found = replace(found, duration=duration, offset=shown.offset)
+                return found
             if isinstance(source, Iterable):
                 return self._read_iterable(source, clips, rate, color, timing)
         raise VideoError(f"{shortened(source)} is not a video; give a path, an array or frames")
@@ -123,7 +131,7 @@ class ClipReader:
         pixels = _arrange(plans, lambda times: self._frames(video, times, color, timing))
         if video.times is not planned:  # a long file's holes are found where it is read
             plans = plan_clips(self._spec.clip, video.times, clips, video.lost)
-        return Clips(pixels, plans, video.truncated)
+        return Clips(pixels, plans, video.truncated, duration_of(video.times))
 
     def _read_iterable(
         self, frames: Iterable[Any], clips: int, fps: float, color: str, timing: Timing
@@ -141,7 +149,8 @@ class ClipReader:
             raise VideoError("the iterable gave no frame; expected uint8 arrays (H, W, 3)")
         video = ArraySource(np.stack(kept), fps, "the iterable")
         plans = self._plan(video, clips)
-        return Clips(_arrange(plans, video.read), plans, video.truncated)
+        pixels = _arrange(plans, video.read)
+        return Clips(pixels, plans, video.truncated, duration_of(video.times))
 
     def _plan(self, video: Source, clips: int) -> list[ClipPlan]:
         clip = self._spec.clip

@@ -10,7 +10,7 @@ import numpy as np
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.video.file import ShorterThanDeclaredError, Times
-from r2p_edge.video.sampling import TIE
+from r2p_edge.video.sampling import TIE, duration_of
 from r2p_edge.video.source import Source
 
 SLACK_SECONDS = 1.0
@@ -23,6 +23,9 @@ class Excerpt:
     Args:
         video: opened and closed by the caller.
         start, end: seconds after its first frame; `end` may be infinite.
+
+    Attributes:
+        offset: time of the part's first frame, in seconds after that of the video.
 
     Raises:
         VideoError: the video ends before the part does.
@@ -37,22 +40,22 @@ class Excerpt:
         self.truncated = self._video.truncated
         times = self._video.times
         first, last = np.searchsorted(times, np.array([self._start, self._end]) - TIE)
-        length = float(times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0.0))
+        length = duration_of(times)
         if first == last or (math.isfinite(self._end) and self._end > length + SLACK_SECONDS):
             raise VideoError(
                 f"{self.name} is {length:.2f} s long, but the list has the part from "
                 f"{self._start:g} to {self._end:g} s of it; correct the list, or give the whole "
                 "video that the part is of"
             )
-        self._offset = float(times[first])
-        self.times: Times = times[first:last] - self._offset
+        self.offset = float(times[first])
+        self.times: Times = times[first:last] - self.offset
         lost = self._video.lost
-        self.lost: Times = lost[(lost > self._offset) & (lost < self._end - TIE)] - self._offset
+        self.lost: Times = lost[(lost > self.offset) & (lost < self._end - TIE)] - self.offset
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
         """Give the frame nearest to each of the ascending moments; see `Source.read`."""
         try:
-            yield from self._video.read(times + self._offset)
+            yield from self._video.read(times + self.offset)
         except ShorterThanDeclaredError:
             self._choose()
             raise

@@ -120,6 +120,15 @@ def _offsets(spec: ClipSpec, count: int) -> tuple[npt.NDArray[np.int64], int]:
     return offsets, int(np.count_nonzero(offsets < count))
 
 
+def duration_of(frame_times: npt.NDArray[np.float64]) -> float:
+    """Return how long a video of these frames is, in seconds.
+
+    The last frame is shown as long as most others are.
+    """
+    step = np.median(np.diff(frame_times)) if len(frame_times) > 1 else 0.0
+    return float(frame_times[-1] + step)
+
+
 def nearest(
     frame_times: npt.NDArray[np.float64], times: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int64]:
