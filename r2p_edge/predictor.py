@@ -69,7 +69,7 @@ class Predictor:
         self._runtime = open_runtime(self.artifact.path, self.spec, runtime, options)
         try:
             self._check_chip()
-            self._batch = self._check_model()
+            self.batch = self._check_model()  # clips that the model takes in one call
         except BaseException:
             self.close()
             raise
@@ -247,13 +247,13 @@ class Predictor:
     def _infer(self, clips: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
         """Return the model's outputs for preprocessed clips, (clips, classes)."""
         answers: list[npt.NDArray[Any]] = []
-        for first in range(0, len(clips), self._batch):
-            group = clips[first : first + self._batch]
+        for first in range(0, len(clips), self.batch):
+            group = clips[first : first + self.batch]
             with timing.stage("preprocess"):
                 tensors = [self._reader.preprocessor.tensor(clip) for clip in group]
                 # A model of a fixed batch gets its last clip repeated; those answers are dropped.
-                tensors += tensors[-1:] * (self._batch - len(group))
-                batch = tensors[0] if self._batch == 1 else np.concatenate(tensors)
+                tensors += tensors[-1:] * (self.batch - len(group))
+                batch = tensors[0] if self.batch == 1 else np.concatenate(tensors)
             with timing.stage("inference"):
                 output = self._runtime.run(batch)
             self._check_classes(output.shape)
