@@ -16,7 +16,8 @@ from r2p_edge.runtimes import RUNTIMES
 RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors prediction orientation < spec"
     " frame _optional < artifact preprocess agreement scores _isolated < runtimes video"
-    " < live doctor < predictor < compare demo info archive __init__ < cli < __main__",
+    " < live doctor < predictor < compare demo info archive < integrations __init__ < cli"
+    " < __main__",
     "export": "foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"

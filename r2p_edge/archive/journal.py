@@ -89,21 +89,18 @@ class Journal:
     def _read(self, run: Mapping[str, Any], resume: bool, keep: Keep) -> int:
         """Read what is there; return the length of what is whole, 0 if nothing is done yet."""
         with self.path.open("rb") as file:
-            first = _parsed(file.readline())
-            if first is None and file.read(1):
+            begun = _run_of(file.readline())
+            if begun is None and file.read(1):
                 raise UsageError(
                     f"{self.path} is no journal of this program; choose another file for the "
                     "results"
                 )
-            begin = end = 0 if first is None else file.tell()
-            while (found := _parsed(line := file.readline())) is not None:
+            begin = end = 0 if begun is None else file.tell()
+            while (found := _answer_of(line := file.readline())) is not None:
                 number, rows = found
-                self.places[number] = end
-                self.failed.discard(number)
-                if rows[0].get("error") is not None:
-                    self.failed.add(number)
+                self._note(number, rows, end)
                 if not keep(number, rows):
-                    self.places.pop(number)
+                    del self.places[number]
                     self.failed.discard(number)
                 end += len(line)
         if end == begin:
@@ -113,7 +110,8 @@ class Journal:
                 f"{self.path} is of a run that was not finished; go on with it (--resume), or "
                 "remove it"
             )
-        self._check_run(first[1], run)
+        assert begun is not None
+        self._check_run(begun, run)
         return end
 
     def _check_run(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -133,8 +131,14 @@ class Journal:
         place = self._end
         with _refused(self.path):
             self._append([number, rows])
+        self._note(number, rows, place)
+
+    def _note(self, number: int, rows: list[Row], place: int) -> None:
+        """Take the last line of a video for what is known of it."""
         self.places[number] = place
-        (self.failed.add if rows[0].get("error") is not None else self.failed.discard)(number)
+        self.failed.discard(number)
+        if rows[0].get("error") is not None:
+            self.failed.add(number)
 
     def _append(self, content: Any) -> None:
         line = json.dumps(content, separators=(",", ":")).encode() + b"\n"
@@ -193,13 +197,26 @@ def _refused(path: Path) -> Iterator[None]:
         raise not_written(path, error) from error
 
 
-def _parsed(line: bytes) -> Any:
-    """Return the content of a line that is whole; None for another."""
-    try:
+def _parsed(line: bytes) -> tuple[Any, Any]:
+    """Return the two parts of a line that is whole; two None for another."""
+    with contextlib.suppress(ValueError, RecursionError):
         content = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return content if isinstance(content, list) and len(content) == 2 else None
+        if isinstance(content, list) and len(content) == 2:
+            return content[0], content[1]
+    return None, None
+
+
+def _run_of(line: bytes) -> dict[str, Any] | None:
+    """Return the facts of the run in the first line of a journal; None if it is not one."""
+    kind, run = _parsed(line)
+    return run if kind == _KIND and isinstance(run, dict) else None
+
+
+def _answer_of(line: bytes) -> tuple[int, list[Row]] | None:
+    """Return the number and the rows in another line; None if it is not whole."""
+    number, rows = _parsed(line)
+    whole = type(number) is int and isinstance(rows, list) and len(rows) > 0
+    return (number, rows) if whole and all(isinstance(row, dict) for row in rows) else None
 
 
 def _shown(value: Any) -> str:

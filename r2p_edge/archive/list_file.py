@@ -89,23 +89,43 @@ def _read_parquet(path: Path) -> list[Listed]:
     parquet = import_parquet()
     try:
         names = parquet.read_schema(path).names
-        places = [_place(names, each) for each in (VIDEO_COLUMNS, START_COLUMNS, END_COLUMNS)]
-        if places[0] < 0:
-            raise VideoError(
-                f"{path} has the columns {', '.join(names)}; expected one named "
-                f"{' or '.join(VIDEO_COLUMNS)}"
-            )
-        wanted = [names[place] for place in places if place >= 0]
-        columns = parquet.read_table(path, columns=wanted).to_pydict()
+        wanted = [name for name in _places(names) if name is not None]
+        return listed_in(parquet.read_table(path, columns=wanted), str(path))
     except VideoError:
         raise
     except Exception as error:  # OSError and classes of pyarrow's own
         raise VideoError(
             f"list {path} cannot be read as Parquet ({one_line(error)}); write it again"
         ) from error
-    empty = [None] * len(columns[wanted[0]])
-    lists = [columns[names[place]] if place >= 0 else empty for place in places]
-    return [_row(cells, f"row {number} of {path}") for number, cells in enumerate(zip(*lists), 1)]
+
+
+def listed_in(table: Any, where: str) -> list[Listed]:
+    """Return the videos of a table of pyarrow; see `read_list`.
+
+    Args:
+        table: the table.
+        where: its name in errors.
+
+    Raises:
+        VideoError: it has no column of videos, or a row that is not a video and a part.
+    """
+    names = _places(table.column_names)
+    if names[0] is None:
+        raise VideoError(
+            f"{where} has the columns {', '.join(table.column_names)}; expected one named "
+            f"{' or '.join(VIDEO_COLUMNS)}"
+        )
+    empty = [None] * table.num_rows
+    columns = [empty if name is None else table.column(name).to_pylist() for name in names]
+    return [
+        _row(cells, f"row {number} of {where}") for number, cells in enumerate(zip(*columns), 1)
+    ]
+
+
+def _places(names: Sequence[str]) -> list[str | None]:
+    """Return the names of the columns of videos, starts and ends; None for one that is absent."""
+    places = (_place(names, wanted) for wanted in (VIDEO_COLUMNS, START_COLUMNS, END_COLUMNS))
+    return [names[place] if place >= 0 else None for place in places]
 
 
 def _text_of(path: Path) -> str:

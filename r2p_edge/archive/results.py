@@ -61,7 +61,7 @@ def _write_csv(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
 
 def _cell(value: Any) -> Any:
     """Return a value as other programs read it: `true` and `false`, and nothing for None."""
-    return str(value).lower() if isinstance(value, bool) else _utf8(value)
+    return str(value).lower() if isinstance(value, bool) else as_utf8(value)
 
 
 def _write_lines(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
@@ -104,12 +104,12 @@ def table_of(rows: Iterable[Row], columns: Columns) -> Any:
     import pyarrow
 
     return pyarrow.Table.from_pylist(
-        [{name: _utf8(row.get(name)) for name in columns} for row in rows],
+        [{name: as_utf8(row.get(name)) for name in columns} for row in rows],
         schema=schema_of(columns),
     )
 
 
-def _utf8(value: Any) -> Any:
+def as_utf8(value: Any) -> Any:
     """Return a text with the bytes of a path that are no UTF-8 written out, as `\\xff`."""
     if not isinstance(value, str):
         return value

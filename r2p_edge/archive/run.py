@@ -180,7 +180,7 @@ def _keeps(listed: Sequence[Listed], retry_failed: bool) -> Callable[[int, list[
         # An older journal may have more videos, which is found out by the facts of its run.
         if rows[0].get("error") is not None:
             return not retry_failed
-        size = rows[0]["size"]
+        size = rows[0].get("size")
         return size is None or number >= len(listed) or size == size_of(listed[number].video)
 
     return keep
