@@ -89,7 +89,7 @@ def _read_parquet(path: Path) -> list[Listed]:
     parquet = import_parquet()
     try:
         names = parquet.read_schema(path).names
-        wanted = [name for name in _places(names) if name is not None]
+        wanted = [name for name in _places(names, str(path)) if name is not None]
         return listed_in(parquet.read_table(path, columns=wanted), str(path))
     except VideoError:
         raise
@@ -109,12 +109,7 @@ def listed_in(table: Any, where: str) -> list[Listed]:
     Raises:
         VideoError: it has no column of videos, or a row that is not a video and a part.
     """
-    names = _places(table.column_names)
-    if names[0] is None:
-        raise VideoError(
-            f"{where} has the columns {', '.join(table.column_names)}; expected one named "
-            f"{' or '.join(VIDEO_COLUMNS)}"
-        )
+    names = _places(table.column_names, where)
     empty = [None] * table.num_rows
     columns = [empty if name is None else table.column(name).to_pylist() for name in names]
     return [
@@ -122,9 +117,18 @@ def listed_in(table: Any, where: str) -> list[Listed]:
     ]
 
 
-def _places(names: Sequence[str]) -> list[str | None]:
-    """Return the names of the columns of videos, starts and ends; None for one that is absent."""
-    places = (_place(names, wanted) for wanted in (VIDEO_COLUMNS, START_COLUMNS, END_COLUMNS))
+def _places(names: Sequence[str], where: str) -> list[str | None]:
+    """Return the names of the columns of videos, starts and ends; None for one that is absent.
+
+    Raises:
+        VideoError: there is no column of videos.
+    """
+    places = [_place(names, wanted) for wanted in (VIDEO_COLUMNS, START_COLUMNS, END_COLUMNS)]
+    if places[0] < 0:
+        raise VideoError(
+            f"{where} has the columns {', '.join(names)}; expected one named "
+            f"{' or '.join(VIDEO_COLUMNS)}"
+        )
     return [names[place] if place >= 0 else None for place in places]
 
 

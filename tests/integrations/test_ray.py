@@ -37,9 +37,11 @@ cluster.shutdown()
 
 @pytest.fixture
 def environment(monkeypatch):
-    """The environment of Ray's processes: two CPUs, and nothing reported to anybody."""
+    """The environment of Ray's processes: nothing is reported, and a busy machine is waited for."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_USE_MULTIPROCESSING_CPU_COUNT", "1")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
+    monkeypatch.setenv("RAY_agent_register_timeout_ms", "300000")
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", "300")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
