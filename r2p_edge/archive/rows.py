@@ -16,7 +16,7 @@ from r2p_edge.prediction import Prediction, Timing, score_kind
 from r2p_edge.predictor import Predictor
 from r2p_edge.video.clip_reader import Clips
 from r2p_edge.video.frame_folder import images_in
-from r2p_edge.video.source import is_folder, path_of_uri
+from r2p_edge.video.source import is_folder, is_url, path_of_uri
 
 Row: TypeAlias = "dict[str, str | int | float | bool | None]"
 """A row by the names of its columns; those that it lacks are empty."""
@@ -119,11 +119,16 @@ def answered_rows(
 
 def _begun(listed: Listed) -> Row:
     return {
-        "video": without_password(listed.video),
+        "video": written_name(listed.video),
         "start": listed.start,
         "end": listed.end,
         "size": size_of(listed.video),
     }
+
+
+def written_name(video: str) -> str:
+    """Return the path of a video, or its address without a password, as rows have it."""
+    return without_password(video) if is_url(video) else video
 
 
 def size_of(video: str) -> int | None:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge._optional import import_library
-from r2p_edge.addresses import without_password
 from r2p_edge.archive.classifier import Classifier
 from r2p_edge.archive.list_file import listed_in, read_list
 from r2p_edge.archive.listed import Listed
 from r2p_edge.archive.parquet import import_parquet
 from r2p_edge.archive.results import as_utf8, table_of
-from r2p_edge.archive.rows import ColumnType, columns_of
+from r2p_edge.archive.rows import ColumnType, columns_of, written_name
 from r2p_edge.archive.run import model_digest
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import ModelError, OutputError, UsageError, one_line
@@ -52,7 +51,11 @@ def remaining(list_file: str | Path, out: str | Path) -> list[Listed]:
     for file in sorted(Path(out).glob("*.parquet")):
         done |= _answered_in(file)
     listed = dict.fromkeys(read_list(list_file))
-    return [each for each in listed if each._replace(video=_written(each.video)) not in done]
+    return [
+        each
+        for each in listed
+        if (as_utf8(written_name(each.video)), each.start, each.end) not in done
+    ]
 
 
 def _answered_in(file: Path) -> set[tuple[str, float | None, float | None]]:
@@ -70,11 +73,6 @@ def _answered_in(file: Path) -> set[tuple[str, float | None, float | None]]:
             ) from refused
         return set()
     return set(zip(*(columns[name] for name in names)))
-
-
-def _written(video: str) -> str:
-    """Return the path or address of a video as it stands in the results."""
-    return str(as_utf8(without_password(video)))
 
 
 def dataset_of(listed: Sequence[Listed]) -> Dataset:
