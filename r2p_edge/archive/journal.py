@@ -70,8 +70,10 @@ class Journal:
                 )
             self._end = self._read(json.loads(json.dumps(run)), resume, keep)
             self._file.truncate(self._end)
+            self._bare = 0  # its length without any answer, if it was begun here
             if self._end == 0:
                 self._append([_KIND, dict(run)])
+                self._bare = self._end
             stack.pop_all()
 
     def _check_results(self, out: Path, resume: bool) -> None:
@@ -173,7 +175,7 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # the results are written after it, and say so
-            if self.places:
+            if self._end > self._bare:
                 self._sync()
             else:  # nothing to go on with
                 self.path.unlink()

@@ -61,6 +61,9 @@ def test_a_later_line_of_a_video_counts(out):
 def test_what_no_longer_holds_is_not_done(out):
     with Journal(out, RUN, resume=True, keep=lambda number, rows: number == 0) as journal:
         assert (sorted(journal.places), journal.failed) == ([0], set())
+    with Journal(out, RUN, resume=True, keep=lambda number, rows: False) as journal:
+        assert journal.places == {}
+    assert resumed(out)[0] == [0, 2]  # as long as there is no other answer
 
 
 @pytest.mark.parametrize(
