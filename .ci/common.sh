@@ -50,7 +50,8 @@ fresh() { # name, python
 # Install other people's libraries that answers are compared with, into .venv. All have CPU builds
 # for Python 3.11 wherever this runs.
 install_oracles() {
-    .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord
+    .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord \
+        pyarrow
     .venv/bin/pip install --no-deps torchvision==0.28.0
     # NVIDIA's parser and builder, which need no GPU: 90 MB, and 220 MB unpacked.
     .venv/bin/pip install tensorrt-rtx-cu12==1.7.1.116
@@ -103,4 +104,4 @@ fresh_gstreamer() {
 # shellcheck disable=SC2034 # used by what sources this
 gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
-all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl
+all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from r2p_edge import errors
 from r2p_edge.addresses import without_password
-from r2p_edge.errors import BackendError, R2PError
+from r2p_edge.errors import BackendError, OutputError, R2PError
 
 # With the import path of this process, and without the current folder, which -c puts in front.
 _COMMAND = (
@@ -83,11 +83,18 @@ class Child:
         function, arguments: see `call`, which says what the function gets.
 
     Raises:
+        OutputError: there is no room for a temporary file.
         ProcessFailedError: the process cannot be started.
     """
 
     def __init__(self, function: str, arguments: dict[str, Any]) -> None:
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        try:
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        except OSError as error:
+            raise OutputError(
+                f"temporary files cannot be written ({error.strerror}); make room for them, or set "
+                "TMPDIR to another folder"
+            ) from error
         self._killed_for: str | None = None
         self._begun: list[bytes] = []  # a line whose end has not come yet
         command = [sys.executable, "-c", _COMMAND, function, *sys.path]

@@ -17,7 +17,8 @@ RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors orientation < spec"
     " frame _optional < pictures < prediction < artifact preprocess agreement scores _isolated"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
-    " < segments sheet compare demo info __init__ < benchmark < cli < __main__",
+    " < segments sheet compare demo info archive < integrations benchmark __init__ < cli"
+    " < __main__",
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"

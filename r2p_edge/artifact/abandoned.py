@@ -74,6 +74,24 @@ def lock(descriptor: int, *, wait: bool = True) -> bool:
     return False
 
 
+def locked_by_another(descriptor: int) -> bool:
+    """Lock an open file unless another process has; return True if one has.
+
+    Where there are no locks nobody has one.
+    """
+    if os.name != "posix":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def remove_abandoned(folder: Path, name: re.Pattern[str]) -> None:
     """Remove the files and folders of such names that nobody uses any more.
 

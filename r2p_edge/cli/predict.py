@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 from r2p_edge.addresses import without_password
+from r2p_edge.archive.sources import videos_of
 from r2p_edge.cli import options as shared
+from r2p_edge.cli.archive import add_archive_options, check_no_archive, run_archive
 from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.verb import Verbs, add_verb
-from r2p_edge.errors import R2PError
+from r2p_edge.errors import R2PError, UsageError
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
 
@@ -24,15 +27,21 @@ def add(verbs: Verbs) -> None:
         "Name the action in videos.",
         "predict r2p-edge-demo/motion-fp32.onnx video.mp4",
         "predict model.xml one.mp4 two.avi --views 10 --json",
+        "predict model.xml clips/ --out results.csv --resume",
     )
     shared.add_model(verb)
     verb.add_argument(
-        "videos", nargs="+", metavar="VIDEO", help="video file, URL, or folder of images"
+        "videos",
+        nargs="*",
+        metavar="VIDEO",
+        help="video file, URL, folder of images or of videos, or a pattern in quotes, such as "
+        "'clips/**/*.mp4'",
     )
     shared.add_views(verb, "average over N clips per video (default: 1, the clip in the middle)")
     verb.add_former_clips(shared.VIEWS)
     shared.add_top(verb, "list the K most probable classes")
     shared.add_fps(verb)
+    add_archive_options(verb)
     shared.add_predictor_options(verb)
 
 
@@ -40,23 +49,41 @@ def run(options: argparse.Namespace) -> int:
     """Answer each video; return 0, or the exit code of the last failure."""
     shared.check_counts(options, ["views", "top"])
     shared.check_order(options.model, options.videos)
+    if options.out is not None:
+        return run_archive(options)
+    check_no_archive(options)
+    if not options.videos:
+        raise UsageError("there is no video to look at; give videos, or a folder of them")
     code = 0
     with Predictor(options.model, **shared.predictor_options(options)) as predictor:
-        for video in options.videos:
-            try:
-                prediction = predictor.predict(video, clips=options.views, fps=options.fps)
-            except R2PError as error:
-                # The other videos still get their answer.
-                code = error.exit_code
-                complain(error)
+        for video, answer in _answers(predictor, options):
+            if isinstance(answer, R2PError):
+                code = answer.exit_code
+                complain(answer)
                 if options.json:
-                    print_json({"video": video, "error": str(error)})
-                continue
-            if options.json:
-                print_json({"video": video, **prediction.to_dict(options.top)})
+                    print_json({"video": video, "error": str(answer)})
+            elif options.json:
+                print_json({"video": video, **answer.to_dict(options.top)})
             else:
-                show(video, prediction, options.top)
+                show(video, answer, options.top)
     return code
+
+
+def _answers(
+    predictor: Predictor, options: argparse.Namespace
+) -> Iterator[tuple[str, Prediction | R2PError]]:
+    """Yield each video with its answer, or with why it has none; the others still get theirs."""
+    for source in options.videos:
+        try:
+            videos = videos_of(source)
+        except R2PError as error:
+            yield source, error
+            continue
+        for video in videos:
+            try:
+                yield video, predictor.predict(video, clips=options.views, fps=options.fps)
+            except R2PError as error:
+                yield video, error
 
 
 def show(video: str, prediction: Prediction, top: int) -> None:

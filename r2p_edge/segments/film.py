@@ -20,7 +20,7 @@ from r2p_edge.segments.sound import Sound
 from r2p_edge.segments.texts import caption
 from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE, Timeline, timeline
 from r2p_edge.segments.windows import Progress
-from r2p_edge.video.container import NETWORK_SECONDS, open_container
+from r2p_edge.video.container import open_container, seconds_to_wait
 from r2p_edge.video.decoding import cause_of
 from r2p_edge.video.file import ShorterThanDeclaredError, VideoFile
 from r2p_edge.video.source import Source, open_source
@@ -154,7 +154,7 @@ def _opened_again(video: VideoFile) -> InputContainer:
     import av
 
     try:
-        return open_container(video.url, None if video.url.startswith("file:") else NETWORK_SECONDS)
+        return open_container(video.url, seconds_to_wait(video.url))
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
             f"{video.name} cannot be opened again ({cause_of(error)}); check the file"

@@ -43,13 +43,15 @@ class Clips:
         pixels: uint8 (clips, T, H, W, 3), before any normalisation.
         plans: the moments that each clip shows.
         truncated: decoding stopped before the end that the file declares.
-        duration: seconds from the first frame of the source to the end of its last one.
+        duration: seconds from the first frame of the whole source to the end of its last one.
+        offset: seconds of the source before the part that the plans are of.
     """
 
     pixels: Image
     plans: list[ClipPlan]
     truncated: bool
     duration: float
+    offset: float = 0.0
 
     @property
     def span(self) -> tuple[float, float]:
@@ -97,9 +99,13 @@ class ClipReader:
                 with contextlib.closing(video):
                     shown = video if part is None else Excerpt(video, *part)
                     try:
-                        return self._read_video(shown, clips, color, timing)
+                        found = self._read_video(shown, clips, color, timing)
                     except ShorterThanDeclaredError:  # now its frames have been counted
-                        return self._read_video(shown, clips, color, timing)
+                        found = self._read_video(shown, clips, color, timing)
+                    if isinstance(shown, Excerpt):
+                        duration = duration_of(video.times, video.lost)
+                        found = dataclasses.replace(found, duration=duration, offset=shown.offset)
+                return found
             if is_capture(source):
                 rate, items = rate_of_capture(source), items_of_capture(source)
                 found = self._read_items(items, clips, fps, color, timing, rate)

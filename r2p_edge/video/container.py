@@ -26,8 +26,7 @@ CACHE_BYTES = 64 << 20
 """Packets kept of a file that was read to its end, so that it is not read or connected again; and
 decoded frames kept of a file that was counted by decoding."""
 
-NETWORK_SECONDS = (10.0, 30.0)
-"""Seconds to wait for a URL: to connect, and for each read."""
+_NETWORK_SECONDS = (10.0, 30.0)  # to connect, and for each read
 
 _LATE = ("mpeg", "flv")
 """Containers that name no streams at their start: each comes to light with its first packet."""
@@ -67,6 +66,11 @@ def open_container(
         hide_password(error)
         raise
     return container
+
+
+def seconds_to_wait(url: str | BinaryIO) -> tuple[float, float] | None:
+    """Return the time to wait for an address, as `open_container` takes it; None for a file."""
+    return _NETWORK_SECONDS if isinstance(url, str) and not url.startswith("file:") else None
 
 
 def _open_probed(url: str | BinaryIO, timeout: tuple[float, float] | None) -> InputContainer:
@@ -124,10 +128,8 @@ class VideoDecoder:
     def _open(self, container: InputContainer | None = None) -> None:
         import av
 
-        local = not isinstance(self._url, str) or self._url.startswith("file:")
-        timeout = None if local else NETWORK_SECONDS
         try:
-            self._container = container or _open_probed(self._url, timeout)
+            self._container = container or _open_probed(self._url, seconds_to_wait(self._url))
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self.name} cannot be read as a video ({cause_of(error)}); check the file"

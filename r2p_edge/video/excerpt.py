@@ -24,6 +24,9 @@ class Excerpt:
         video: opened and closed by the caller.
         start, end: seconds after its first frame; `end` may be infinite.
 
+    Attributes:
+        offset: time of the part's first frame, in seconds after that of the video.
+
     Raises:
         VideoError: the video ends before the part does.
     """
@@ -44,15 +47,15 @@ class Excerpt:
                 f"{self._start:g} to {self._end:g} s of it; correct the list, or give the whole "
                 "video that the part is of"
             )
-        self._offset = float(times[first])
-        self.times: Times = times[first:last] - self._offset
+        self.offset = float(times[first])
+        self.times: Times = times[first:last] - self.offset
         lost = self._video.lost
-        self.lost: Times = lost[(lost > self._offset) & (lost < self._end - TIE)] - self._offset
+        self.lost: Times = lost[(lost > self.offset) & (lost < self._end - TIE)] - self.offset
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
         """Give the frame nearest to each of the ascending moments; see `Source.read`."""
         try:
-            yield from self._video.read(times + self._offset)
+            yield from self._video.read(times + self.offset)
         except ShorterThanDeclaredError:
             self._choose()
             raise

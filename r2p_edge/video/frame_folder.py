@@ -70,6 +70,11 @@ def images_in(folder: Path) -> list[Path]:
     return sorted((folder / name for name in names), key=_natural)
 
 
+def longest_series(images: Iterable[Path]) -> list[Path]:
+    """Return the images, of these, that are the longest series of frames; perhaps one, or none."""
+    return max(_series_of(images), key=len, default=[])
+
+
 def any_image_in(folder: Path) -> bool:
     """Return True for a folder with an image that is not hidden.
 

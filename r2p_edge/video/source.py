@@ -87,7 +87,7 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
     name = path_of_uri(os.fsdecode(source))
     if not name:
         raise VideoError("the path of the video is empty; give that of a video file or a folder")
-    if _URL.match(name):
+    if is_url(name):
         if name.split(":", 1)[0].lower() in _LIVE:
             raise VideoError(
                 f"{name} is a live stream, which has no end; predict on a recorded file, or use "
@@ -116,6 +116,11 @@ def is_path(source: Any) -> bool:
 def is_file(source: Any) -> bool:
     """Return True for whatever knows its own frame rate and colours: not for frames and folders."""
     return not is_folder(source) if is_path(source) else is_content(source)
+
+
+def is_url(name: str) -> bool:
+    """Return True for an address, such as `https://host/video.mp4`."""
+    return _URL.match(name) is not None
 
 
 def is_folder(source: str | bytes | os.PathLike[Any]) -> bool:

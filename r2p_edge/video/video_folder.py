@@ -105,7 +105,9 @@ def videos_in(folder: Path) -> list[Path]:
     report_left_out(folder, [str(path.relative_to(folder)) for path in left_out])
     if not found:
         suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise VideoError(f"{folder} has no videos ({suffixes}); give a folder with videos")
+        raise VideoError(
+            f"{folder} has no videos ({suffixes}) and no images; give a folder with videos"
+        )
     return sorted(found)
 
 

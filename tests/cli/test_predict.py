@@ -161,7 +161,7 @@ def test_bad_videos(fails, model, tmp_path, data):
     fails(DATA, "there is no video", "predict", model, tmp_path / "absent.avi")
     fails(DATA, "is an empty file", "predict", model, empty)
     fails(DATA, "cannot be read as a video", "predict", model, text)
-    fails(DATA, "has no images", "predict", model, folder)
+    fails(DATA, "and no images; give a folder with videos", "predict", model, folder)
     # The index of a real file over pictures that are noise.
     noise = bytearray((data / "odd/torchcodec_h265_video.mp4").read_bytes())
     start = noise.index(b"mdat") + 4

@@ -227,6 +227,18 @@ def splits(folder: Path) -> list[Path]:
     return [folder / "testlist01.txt", folder / "trainlist01.txt"]
 
 
+def archive_files(folder: Path) -> list[Path]:
+    """Write lists of an archive, and the journal of a run over one."""
+    from r2p_edge.archive.journal import Journal
+
+    (folder / "list.txt").write_text("# mine\na b.mp4\nc.mp4\t1.5\t4\nd.mp4\t\t3\n")
+    (folder / "list.csv").write_text('path,start,end\na b.mp4,,\n"c,d.mp4",1.5,4\n')
+    with Journal(folder / "results.csv", {"model": "1"}, resume=False) as journal:
+        for number in range(3):
+            journal.add(number, [{"video": "a", "window": 0, "score": 0.5, "error": None}])
+    return [folder / name for name in ("list.txt", "list.csv", "results.csv.journal")]
+
+
 def labels(folder: Path) -> list[Path]:
     """Write lists of labels in each form."""
     files = {

@@ -191,6 +191,17 @@ def _split(path: Path) -> None:
     read_split(path)
 
 
+def _archive_file(path: Path) -> None:
+    from r2p_edge.archive.journal import Journal
+    from r2p_edge.archive.list_file import read_list
+
+    if path.suffix != ".journal":
+        read_list(path)
+        return
+    with Journal(path.with_suffix(""), {"model": "1"}, resume=True) as journal:
+        assert len(list(journal.rows())) >= len(journal.places)
+
+
 def _labels(path: Path) -> None:
     from r2p_edge.export.labels import read_labels
 
@@ -285,6 +296,9 @@ READERS: Mapping[str, Reader] = {
         corpus.clip_manifests, _clip_manifest, _without_errors("VideoError", "calibration.manifest")
     ),
     "split": Reader(corpus.splits, _split, _LISTS),
+    "archive": Reader(
+        corpus.archive_files, _archive_file, _without_errors("VideoError", "archive.list_file")
+    ),
     "labels": Reader(corpus.labels, _labels, _without_errors("SpecError", "export.labels")),
 }
 """The readers by name."""

@@ -1,0 +1,1 @@
+"""Engines of others that run this package on many machines."""

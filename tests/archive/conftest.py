@@ -1,0 +1,3 @@
+"""Fixtures of the tests of archives."""
+
+from archives import clips, model  # noqa: F401
