@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.archive.listed import Listed
-from r2p_edge.archive.rows import Row, answered_rows, failed_row, identity_of
+from r2p_edge.archive.rows import ArchiveRow, answered_rows, failed_row, identity_of
 from r2p_edge.errors import ModelError, VideoError
 from r2p_edge.predictor import Predictor
 from r2p_edge.video.clip_reader import ClipReader, Clips
@@ -23,7 +23,7 @@ _AHEAD = 2
 Task = tuple[int, Listed]
 """A video of an archive and its number."""
 
-Answer = tuple[int, list[Row]]
+Answered = tuple[int, list[ArchiveRow]]
 """The number of a video, and its rows."""
 
 
@@ -67,7 +67,7 @@ class Classifier:
         self._reader = ClipReader(predictor.spec)
         self.identity = identity_of(predictor, digest)
 
-    def answer(self, tasks: Iterable[Task]) -> Iterator[Answer]:
+    def answer(self, tasks: Iterable[Task]) -> Iterator[Answered]:
         """Yield the rows of each video; one that cannot be read has one row with the error.
 
         Raises:
@@ -85,10 +85,10 @@ class Classifier:
         while waiting:  # a batch that is not full
             yield from self._run([waiting.popleft() for _ in range(min(size, len(waiting)))])
 
-    def _read_ahead(self, tasks: Iterable[Task]) -> Iterator[_Video | Answer]:
+    def _read_ahead(self, tasks: Iterable[Task]) -> Iterator[_Video | Answered]:
         """Yield each video read, or the row that says why it cannot be."""
         with ThreadPoolExecutor(1, "r2p_edge-reader") as thread:
-            ahead: deque[Future[_Video | Answer]] = deque()
+            ahead: deque[Future[_Video | Answered]] = deque()
             for number, listed in tasks:
                 ahead.append(thread.submit(self._read, number, listed))
                 if len(ahead) > _AHEAD:
@@ -107,7 +107,7 @@ class Classifier:
             return number, [failed_row(listed, said, self.identity)]
         return _Video(number, listed, clips)
 
-    def _run(self, group: list[_Clip]) -> Iterator[Answer]:
+    def _run(self, group: list[_Clip]) -> Iterator[Answered]:
         """Run the model on clips; yield the videos that have no other clips left."""
         group = [(video, place) for video, place in group if not video.failed]
         if not group:
@@ -130,7 +130,7 @@ class Classifier:
             if len(video.scores) == len(video.clips.pixels):
                 yield video.number, self._rows(video)
 
-    def _rows(self, video: _Video) -> list[Row]:
+    def _rows(self, video: _Video) -> list[ArchiveRow]:
         scores = np.stack(video.scores)
         return answered_rows(
             video.listed, video.clips, scores, self._predictor, self._top, self.identity

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from r2p_edge.archive.rows import Row
+from r2p_edge.archive.rows import ArchiveRow
 from r2p_edge.artifact.abandoned import locked_by_another
 from r2p_edge.artifact.atomic import check_folder, not_written
 from r2p_edge.errors import R2PError, UsageError
@@ -23,7 +23,7 @@ from r2p_edge.errors import R2PError, UsageError
 _KIND = "r2p_edge archive 1"
 _SYNC_SECONDS = 1.0  # a power cut loses as much
 
-Keep = Callable[[int, "list[Row]"], bool]
+Keep = Callable[[int, "list[ArchiveRow]"], bool]
 """Tells of a video's number and rows whether they still hold."""
 
 
@@ -123,7 +123,7 @@ class Journal:
                     f"not {_shown(new.get(name))}; give the same, or another file for the results"
                 )
 
-    def add(self, number: int, rows: list[Row]) -> None:
+    def add(self, number: int, rows: list[ArchiveRow]) -> None:
         """Write the rows of a video.
 
         Raises:
@@ -134,7 +134,7 @@ class Journal:
             self._append([number, rows])
         self._note(number, rows, place)
 
-    def _note(self, number: int, rows: list[Row], place: int) -> None:
+    def _note(self, number: int, rows: list[ArchiveRow], place: int) -> None:
         """Take the last line of a video for what is known of it."""
         self.places[number] = place
         self.failed.discard(number)
@@ -159,7 +159,7 @@ class Journal:
         os.fsync(self._file.fileno())
         self._synced = time.monotonic()
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[ArchiveRow]:
         """Yield the rows of all videos that are done, in the order of their numbers.
 
         Raises:
@@ -208,7 +208,7 @@ def _run_of(line: bytes) -> dict[str, Any] | None:
     return run if kind == _KIND and isinstance(run, dict) else None
 
 
-def _answer_of(line: bytes) -> tuple[int, list[Row]] | None:
+def _answer_of(line: bytes) -> tuple[int, list[ArchiveRow]] | None:
     """Return the number and the rows in another line; None if it is not whole."""
     number, rows = _parsed(line)
     whole = type(number) is int and isinstance(rows, list) and len(rows) > 0

@@ -12,7 +12,7 @@ from typing import Any
 from r2p_edge._isolated import Child, ProcessFailedError
 from r2p_edge.archive.classifier import Task
 from r2p_edge.archive.listed import Listed
-from r2p_edge.archive.rows import Row, failed_row
+from r2p_edge.archive.rows import ArchiveRow, failed_row
 from r2p_edge.archive.worker import ANSWER
 from r2p_edge.errors import BackendError
 
@@ -44,7 +44,7 @@ class _Worker:
         return fresh
 
 
-class Pool:
+class WorkerPool:
     """Processes that answer videos.
 
     A video whose process ends, or is not done with it in time, is tried once more in a process
@@ -66,7 +66,7 @@ class Pool:
         workers: int,
         timeout: float,
         opened: Callable[[dict[str, str]], None],
-        answered: Callable[[int, list[Row]], None],
+        answered: Callable[[int, list[ArchiveRow]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock

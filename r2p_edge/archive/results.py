@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge.archive.parquet import import_parquet
-from r2p_edge.archive.rows import ColumnType, Row
+from r2p_edge.archive.rows import ArchiveRow, ColumnType
 from r2p_edge.artifact.atomic import atomic_file
 from r2p_edge.errors import UsageError
 
@@ -36,7 +36,7 @@ def check_results_file(path: Path) -> None:
         import_parquet()
 
 
-def write_results(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
+def write_results(path: Path, columns: Columns, rows: Iterable[ArchiveRow]) -> None:
     """Write a table, all of it or nothing.
 
     Args:
@@ -51,7 +51,7 @@ def write_results(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
         _WRITERS[path.suffix.lower()](draft, columns, rows)
 
 
-def _write_csv(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
+def _write_csv(path: Path, columns: Columns, rows: Iterable[ArchiveRow]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -64,7 +64,7 @@ def _cell(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else as_utf8(value)
 
 
-def _write_lines(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
+def _write_lines(path: Path, columns: Columns, rows: Iterable[ArchiveRow]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             # What is no UTF-8 in a path becomes "\udcff", which JSON reads as Python's path has it.
@@ -72,7 +72,7 @@ def _write_lines(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
             file.write(f"{text}\n")
 
 
-def _write_parquet(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
+def _write_parquet(path: Path, columns: Columns, rows: Iterable[ArchiveRow]) -> None:
     parquet = import_parquet()
     schema = schema_of(columns)
     with parquet.ParquetWriter(path, schema) as writer:
@@ -80,7 +80,7 @@ def _write_parquet(path: Path, columns: Columns, rows: Iterable[Row]) -> None:
             writer.write_table(table_of(group, columns))
 
 
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _groups(rows: Iterable[ArchiveRow]) -> Iterator[list[ArchiveRow]]:
     remaining = iter(rows)
     while group := list(islice(remaining, _GROUP)):
         yield group
@@ -99,7 +99,7 @@ def schema_of(columns: Columns) -> Any:
     return pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
 
 
-def table_of(rows: Iterable[Row], columns: Columns) -> Any:
+def table_of(rows: Iterable[ArchiveRow], columns: Columns) -> Any:
     """Return rows as a table of pyarrow."""
     import pyarrow
 
@@ -116,7 +116,7 @@ def as_utf8(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-_WRITERS: dict[str, Callable[[Path, Columns, Iterable[Row]], None]] = {
+_WRITERS: dict[str, Callable[[Path, Columns, Iterable[ArchiveRow]], None]] = {
     ".csv": _write_csv,
     ".jsonl": _write_lines,
     ".parquet": _write_parquet,

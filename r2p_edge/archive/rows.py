@@ -18,7 +18,7 @@ from r2p_edge.video.clip_reader import Clips
 from r2p_edge.video.frame_folder import images_in
 from r2p_edge.video.source import is_folder, is_url, path_of_uri
 
-Row: TypeAlias = "dict[str, str | int | float | bool | None]"
+ArchiveRow: TypeAlias = "dict[str, str | int | float | bool | None]"
 """A row by the names of its columns; those that it lacks are empty."""
 
 ColumnType = Literal["text", "whole", "number", "truth"]
@@ -60,7 +60,7 @@ def identity_of(predictor: Predictor, digest: str) -> dict[str, str]:
     }
 
 
-def failed_row(listed: Listed, error: object, identity: Mapping[str, str]) -> Row:
+def failed_row(listed: Listed, error: object, identity: Mapping[str, str]) -> ArchiveRow:
     """Return the row of a video that has no answer."""
     return {**_begun(listed), **identity, "error": str(error)}
 
@@ -72,7 +72,7 @@ def answered_rows(
     predictor: Predictor,
     top: int,
     identity: Mapping[str, str],
-) -> list[Row]:
+) -> list[ArchiveRow]:
     """Return a row for each window of a video.
 
     Args:
@@ -101,7 +101,7 @@ def answered_rows(
         ).top(top)
 
     kind = score_kind(predictor.spec.output.kind)
-    whole: Row = {**_begun(listed), "duration": round(clips.duration, _DIGITS)}
+    whole: ArchiveRow = {**_begun(listed), "duration": round(clips.duration, _DIGITS)}
     whole |= {"truncated": clips.truncated, "kind": kind, **identity}
     if len(scores) > 1:
         whole["video_label"], whole["video_score"] = best(scores)[0]
@@ -117,7 +117,7 @@ def answered_rows(
     return rows
 
 
-def _begun(listed: Listed) -> Row:
+def _begun(listed: Listed) -> ArchiveRow:
     return {
         "video": written_name(listed.video),
         "start": listed.start,

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from r2p_edge.archive.journal import Journal
 from r2p_edge.archive.listed import Listed
-from r2p_edge.archive.pool import Pool
+from r2p_edge.archive.pool import WorkerPool
 from r2p_edge.archive.results import check_results_file, write_results
-from r2p_edge.archive.rows import Row, columns_of, size_of
+from r2p_edge.archive.rows import ArchiveRow, columns_of, size_of
 from r2p_edge.archive.sources import list_archive
 from r2p_edge.artifact.files import files_of
 from r2p_edge.artifact.open import Artifact, open_artifact
@@ -134,7 +134,7 @@ def predict_archive(
         def opened(identity: dict[str, str]) -> None:
             _check_identity(journal, identity)
 
-        def answered(number: int, rows: list[Row]) -> None:
+        def answered(number: int, rows: list[ArchiveRow]) -> None:
             journal.add(number, rows)
             if progress is not None:
                 progress(len(journal.places), len(listed))
@@ -149,7 +149,7 @@ def predict_archive(
             "spec": spec and artifact.spec.to_json(),
         }
         arguments = {"model": os.fspath(model), "digest": digest, "options": options}
-        Pool(
+        WorkerPool(
             {**arguments, "views": views, "top": top, "fps": fps},
             workers=processes,
             timeout=timeout,
@@ -173,10 +173,10 @@ def _check(views: int, top: int, workers: int | str, timeout: float, retries_not
         raise UsageError("videos that failed can be tried again only with resume (--resume)")
 
 
-def _keeps(listed: Sequence[Listed], retry_failed: bool) -> Callable[[int, list[Row]], bool]:
+def _keeps(listed: Sequence[Listed], retry_failed: bool) -> Callable[[int, list[ArchiveRow]], bool]:
     """Return what tells whether the rows of a video still hold."""
 
-    def keep(number: int, rows: list[Row]) -> bool:
+    def keep(number: int, rows: list[ArchiveRow]) -> bool:
         # An older journal may have more videos, which is found out by the facts of its run.
         if rows[0].get("error") is not None:
             return not retry_failed

@@ -14,7 +14,7 @@ from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import named_videos, output_paths
 from r2p_edge.segments.film import FILMS, annotate, check_film
-from r2p_edge.segments.windows import Progress
+from r2p_edge.segments.windows import SecondsProgress
 
 
 def add(verbs: Verbs) -> None:
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         films = [options.out]
     check_film(films[0], videos[0].source)
 
-    def answer(predictor: Predictor, number: int, progress: Progress) -> None:
+    def answer(predictor: Predictor, number: int, progress: SecondsProgress) -> None:
         found = annotate(
             predictor,
             videos[number].source,

@@ -13,7 +13,7 @@ from r2p_edge.errors import R2PError
 from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import NamedVideo
 from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE, Timeline
-from r2p_edge.segments.windows import Progress
+from r2p_edge.segments.windows import SecondsProgress
 
 _STEPS = 1000  # of a video, on the progress bar
 
@@ -96,7 +96,7 @@ def counted(found: Timeline) -> str:
 def each_video(
     options: argparse.Namespace,
     videos: Sequence[NamedVideo],
-    answer: Callable[[Predictor, int, Progress], None],
+    answer: Callable[[Predictor, int, SecondsProgress], None],
 ) -> int:
     """Answer one video after another; return 0, or the exit code of the last failure.
 

@@ -23,7 +23,7 @@ from r2p_edge.segments.files import (
 )
 from r2p_edge.segments.texts import caption, clock
 from r2p_edge.segments.timelines import Timeline, timeline
-from r2p_edge.segments.windows import Progress
+from r2p_edge.segments.windows import SecondsProgress
 
 
 def add(verbs: Verbs) -> None:
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     tables, singles = _planned(options, videos)
     done: list[Timeline] = []
 
-    def answer(predictor: Predictor, number: int, progress: Progress) -> None:
+    def answer(predictor: Predictor, number: int, progress: SecondsProgress) -> None:
         found = timeline(
             predictor,
             videos[number].source,

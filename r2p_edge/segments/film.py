@@ -19,7 +19,7 @@ from r2p_edge.segments.lettering import import_opencv, put_text, text_width
 from r2p_edge.segments.sound import Sound
 from r2p_edge.segments.texts import caption
 from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE, Timeline, timeline
-from r2p_edge.segments.windows import Progress
+from r2p_edge.segments.windows import SecondsProgress
 from r2p_edge.video.container import open_container, seconds_to_wait
 from r2p_edge.video.decoding import cause_of
 from r2p_edge.video.file import ShorterThanDeclaredError, VideoFile
@@ -54,7 +54,7 @@ def annotate(
     hysteresis: float = HYSTERESIS,
     min_score: float = MIN_SCORE,
     fps: float | None = None,
-    progress: Progress | None = None,
+    progress: SecondsProgress | None = None,
 ) -> Timeline:
     """Write a film of a video with the label and its score in each picture; return its timeline.
 
@@ -114,7 +114,9 @@ def check_film(out: Path, source: str | Path) -> None:
     check_folder(out)
 
 
-def _write_film(video: Source, found: Timeline, out: Path, progress: Progress | None) -> None:
+def _write_film(
+    video: Source, found: Timeline, out: Path, progress: SecondsProgress | None
+) -> None:
     import av
 
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from r2p_edge.addresses import without_password
 from r2p_edge.live.arguments import check_number
 from r2p_edge.segments.decide import NONE, decide_labels
-from r2p_edge.segments.windows import Progress, WindowScores, score_windows
+from r2p_edge.segments.windows import SecondsProgress, WindowScores, score_windows
 
 if TYPE_CHECKING:
     from r2p_edge.predictor import Predictor
@@ -108,7 +108,7 @@ def timeline(
     hysteresis: float = HYSTERESIS,
     min_score: float = MIN_SCORE,
     fps: float | None = None,
-    progress: Progress | None = None,
+    progress: SecondsProgress | None = None,
 ) -> Timeline:
     """Return what happens when in a video.
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from r2p_edge.predictor import Predictor
 
-Progress = Callable[[float, float], None]
+SecondsProgress = Callable[[float, float], None]
 """Takes how many seconds of how many have been looked at."""
 
 _BLOCK = 32  # windows that are in memory together, and as many that are read meanwhile
@@ -81,7 +81,7 @@ def score_windows(
     *,
     every: float | None = None,
     fps: float | None = None,
-    progress: Progress | None = None,
+    progress: SecondsProgress | None = None,
 ) -> WindowScores:
     """Return the scores of the windows of a video; one that is shorter than a clip is one window.
 
@@ -100,7 +100,7 @@ def score_windows(
         ModelError, BackendError: see `Predictor.predict`.
     """
     clip = predictor.spec.clip
-    check_model(predictor.spec)
+    check_has_classes(predictor.spec)
     check_rate(source, fps)
     with contextlib.closing(
         open_source(source, fps or clip.fps, count="packets", planes=True)
@@ -129,7 +129,7 @@ def score_windows(
     return WindowScores(middles, scores, runs, stream.buffer.every, duration, truncated)
 
 
-def check_model(spec: ModelSpec) -> None:
+def check_has_classes(spec: ModelSpec) -> None:
     """Check that a model names classes, in windows of time.
 
     Raises:
@@ -153,7 +153,7 @@ class _Scan:
     """One reading of a video, and what is learnt of it on the way."""
 
     def __init__(
-        self, stream: Stream, capture: FileCapture, progress: Progress | None, last: float
+        self, stream: Stream, capture: FileCapture, progress: SecondsProgress | None, last: float
     ) -> None:
         self._stream, self._capture = stream, capture
         self._progress, self._last = progress, last

@@ -209,7 +209,7 @@ class ModelSpec:
         # true == 1 in Python.
         if isinstance(found, bool) or found != FORMAT:
             newer = type(found) is int and found > FORMAT
-            way = "upgrade r2p_edge (pip install --upgrade r2p-edge)"
+            way = "upgrade r2p_edge"
             if not newer:
                 way = "export the model again, or write the spec anew, as ModelSpec.to_json() does"
             raise SpecError(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from r2p_edge.archive import pool as module
-from r2p_edge.archive.pool import Pool
+from r2p_edge.archive.pool import WorkerPool
 from r2p_edge.archive.sources import list_archive
 from r2p_edge.errors import BackendError, ModelNotFoundError
 
@@ -68,7 +68,7 @@ def answers(tmp_path, model, monkeypatch):
             assert number not in rows
             rows[number] = found
 
-        Pool(
+        WorkerPool(
             {**arguments, **changes},
             workers=workers,
             timeout=600,

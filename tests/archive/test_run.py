@@ -21,7 +21,7 @@ def no_pool(monkeypatch):
     """Archives whose every video is answered by its number, in this process, last one first."""
     handed = []
 
-    class Pool:
+    class WorkerPool:
         def __init__(self, arguments, *, opened, answered, **options):
             self.opened, self.answered = opened, answered
             handed.append((arguments, options))
@@ -33,7 +33,7 @@ def no_pool(monkeypatch):
                 row = {"video": listed.video, "size": 1, "window": number, "error": None}
                 self.answered(number, [{**row, "runtime": "onnxruntime"}])
 
-    monkeypatch.setattr(module, "Pool", Pool)
+    monkeypatch.setattr(module, "WorkerPool", WorkerPool)
     monkeypatch.setattr(module, "size_of", lambda video: 1)
     return handed
 
@@ -109,7 +109,7 @@ def test_what_is_checked_first(no_pool, clips, model, tmp_path, changes, message
 
 
 def test_nothing_is_left_where_nothing_was_done(no_pool, clips, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.Pool, "run", lambda *_: fail())
+    monkeypatch.setattr(module.WorkerPool, "run", lambda *_: fail())
     with pytest.raises(VideoError):
         predict_archive(model, [clips], tmp_path / "r.csv")
     with pytest.raises(OutputError, match="there is no folder"):
