@@ -96,7 +96,7 @@ class Classifier:
             while ahead:
                 yield ahead.popleft().result()
 
-    def _read(self, number: int, listed: Listed) -> _Video | Answer:
+    def _read(self, number: int, listed: Listed) -> _Video | Answered:
         fps = self._fps if is_folder(listed.video) else None
         try:
             clips = self._reader.read(listed.video, clips=self._views, fps=fps, part=listed.part)
