@@ -25,8 +25,12 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest's own, which leaves out what -m does not name
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests that have passed in the run that --unless-passed names."""
+    """Take long tests for slow ones, and leave out those that --unless-passed names as passed."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.slow)
     if (report := config.getoption("--unless-passed")) is None:
         return
     passed = passed_cases(Path(report))

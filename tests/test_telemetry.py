@@ -153,7 +153,6 @@ def test_an_address_is_connected_to_and_nothing_else(motion_model, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_export_compare_and_info(motion_model, tmp_path):
     out = tmp_path / "work"
     command = [*R2P, "export", "motion", "--to", "onnx,openvino", "--out", out]
@@ -164,7 +163,6 @@ def test_export_compare_and_info(motion_model, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_calibrate_and_eval(motion_model, clip, tmp_path):
     folder = tmp_path / "videos" / "slide left"
     folder.mkdir(parents=True)
@@ -193,7 +191,6 @@ def test_doctor(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_demo(tmp_path):
     quiet([*R2P, "demo", "--num-clips", "24"], tmp_path)
 
@@ -214,7 +211,6 @@ def test_mindspore(motion_model, clip, tmp_path):
         assert ANSWER in quiet([*R2P, verb, model, clip, "--json"], tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @needs_real_lite()
 def test_mindspore_lite(motion_model, clip, tmp_path):

@@ -189,7 +189,6 @@ def test_a_run_that_is_killed_is_gone_on_with(clips, model, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_ten_kills_at_random_moments(motion_model, tmp_path):
     (folder := tmp_path / "clips").mkdir()
     for number in range(60):

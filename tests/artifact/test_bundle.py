@@ -144,7 +144,6 @@ def test_two_exports_at_once(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_calibrate_into_the_folder(run, copy):
     model = copy / "motion-fp32.onnx"
     assert run("calibrate", model, "--num-clips", 12, "--out", copy / "p.onnx")[0] == 0

@@ -191,6 +191,7 @@ def test_the_bundled_model_in_every_form(run):
 @pytest.mark.long
 @needs("openvino")
 @needs("onnx")
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
 def test_int8_is_calibrated_on_videos_that_are_not_measured(run, tmp_path, small_checkpoint):
     """The second line under "Benchmark a model", with a checkpoint of another name."""
     spec = spec_for(SMALL["classes"], name="net")

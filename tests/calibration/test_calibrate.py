@@ -60,7 +60,6 @@ def small_int8(small_motion_model, tmp_path_factory):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_what_an_artifact_tells(int8):
     for target, runtime in (("onnx", "onnxruntime"), ("openvino", "openvino")):
         spec = open_artifact(int8[target].path).spec
@@ -78,7 +77,6 @@ def test_what_an_artifact_tells(int8):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_both_runtimes_answer_alike(int8, motion_model):
     clips = [clip for clip, _ in zip(clips_for(open_artifact(motion_model).spec).judged(), "ab")]
     for clip, label in clips:
@@ -118,7 +116,6 @@ def test_calibrate(run, small_motion_model, videos, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_tensorrt(videos, tmp_path):
     for version in ("8.6.1", "11.4"):
         with installed(version):

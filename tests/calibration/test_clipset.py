@@ -89,7 +89,7 @@ SPACINGS = [{"frames": 8}, {"frames": 18}, {"interval": 1}]
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, *(pytest.param(each, marks=[pytest.mark.slow, pytest.mark.long]) for each in SPACINGS)],
+    [{}, *(pytest.param(each, marks=pytest.mark.long) for each in SPACINGS)],
     ids=str,
 )
 def test_the_bundled_models_clips_move_as_fast_as_videos(motion_model, changes):

@@ -32,14 +32,12 @@ def videos():
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_held_out_clips(predictor, videos):
     right = [predictor.predict(video).label == label for label, video in videos]
     assert np.mean(right) >= 0.95
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_frozen_frame_does_not_show_its_class(predictor, videos):
     """Chance is 1 in 11 moving classes: 44 clips at chance give 9 or fewer 99 % of the time."""
     moving = [(label, video) for label, video in videos if label in MOVING]
@@ -88,7 +86,7 @@ def irregular(seed):
 @pytest.mark.parametrize(
     "number",
     [  # two classes in the fast tests
-        pytest.param(number, marks=[pytest.mark.slow, pytest.mark.long] if number > 1 else ())
+        pytest.param(number, marks=pytest.mark.long if number > 1 else ())
         for number in range(len(motion.CLASSES))
     ],
 )

@@ -67,7 +67,6 @@ def check_answers(answers, float_answers):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_motion_model_sees_as_well_as_before(int8_model, unseen, float_answers, runtime):
     require(runtime)
@@ -75,7 +74,6 @@ def test_the_motion_model_sees_as_well_as_before(int8_model, unseen, float_answe
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -17,7 +17,6 @@ pytestmark = [needs("onnx"), needs("onnxruntime"), needs("openvino")]
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_compare_on_real_clips(run, exported, data):
     reference = exported["motion-fp32.onnx"]
     others = [path for name, path in exported.items() if path != reference]

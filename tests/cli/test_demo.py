@@ -51,7 +51,6 @@ def test_demo_has_a_row_for_each_runtime(demo):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @needs("openvino")
 def test_demo_without_openvino(run, tmp_path, monkeypatch):
 

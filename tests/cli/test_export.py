@@ -426,7 +426,6 @@ def test_export_to_every_target(run, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @needs("openvino")
 def test_export_in_the_form_without_3d_convolutions(run, exported):
     assert set(exported) >= {"motion-fp32-conv2d.onnx", "motion-fp32-conv2d.xml"}

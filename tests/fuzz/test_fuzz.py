@@ -37,7 +37,6 @@ def test_damaged_files_are_read_or_refused(name):
     assert result.failures == []
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @needs("onnx")
 @pytest.mark.parametrize("name", READERS)
@@ -46,7 +45,6 @@ def test_a_missing_bound_is_found(name):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_kernel_under_sanitizers():
     require("sanitizers")
     kernel = Path(__file__).with_name("kernel.py")

@@ -41,7 +41,6 @@ def real_frames(path, count):
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @needs("torchvision")
 def test_torchvision_by_its_own_transform(data, tmp_path, monkeypatch):
     import torch

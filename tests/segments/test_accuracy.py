@@ -43,7 +43,6 @@ def test_figures_of_known_mistakes():
     assert judge(wrong, parts) == {"segments": 1.333, "boundaries": 1.0, "right": 0.5}
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @needs("cv2")
 @pytest.mark.parametrize("rate", RATES)

@@ -38,7 +38,7 @@ def test_a_file_that_is_no_spec(tmp_path):
         ('["walk", "run"]', "is none, as the file is no JSON object; a spec is JSON"),
         ('{"spec": {"format": 1}, "size": 3}', "name"),
         ('{"format": 0}', "format is 0, and .* reads 1; export the model again, or write the spec"),
-        ('{"format": 2}', "format is 2, and .* reads 1; upgrade r2p_edge "),
+        ('{"format": 2}', "format is 2, and .* reads 1; upgrade r2p_edge"),
     ):
         file.write_text(text)
         with pytest.raises(SpecError, match=message):

@@ -73,14 +73,14 @@ def test_a_part_that_the_file_does_not_have(tmp_path, part):
 
 
 def test_neighbouring_parts_share_no_frame():
-    video = ArraySource(grey_frames(range(50)), 25.0)
+    video = ArraySource(grey_frames(range(50)), np.arange(50) / 25)
     every = [Excerpt(video, k / 10, (k + 1) / 10) for k in range(20)]
     frames = [level(image) + 10 for part in every for image in part.read(part.times)]
     assert frames == list(range(50))
 
 
 def test_what_is_lost_of_a_part():
-    video = ArraySource(grey_frames(range(50)), 25.0)
+    video = ArraySource(grey_frames(range(50)), np.arange(50) / 25)
     video.lost = np.array([0.1, 0.5, 1.5])
     np.testing.assert_allclose(Excerpt(video, 0.4, 1.0).lost, [0.1])
     np.testing.assert_allclose(Excerpt(video, 0.4, math.inf).lost, [0.1, 1.1])

@@ -118,7 +118,7 @@ def test_every_input(input):
 @pytest.mark.parametrize(
     ("name", "opsets"),
     [
-        pytest.param("r2plus1d_18", (17, 18), marks=[pytest.mark.slow, pytest.mark.long]),
+        pytest.param("r2plus1d_18", (17, 18), marks=pytest.mark.long),
         ("InflatedInception", (13, 20)),
         ("Depthwise", (13, 20)),
     ],

@@ -68,7 +68,7 @@ def test_torchvisions_networks(torchvision, name, dynamo, opset):
     [
         (False, 13),
         (False, 17),
-        pytest.param(True, 18, marks=[pytest.mark.slow, pytest.mark.long]),
+        pytest.param(True, 18, marks=pytest.mark.long),
         (True, 20),
     ],
 )

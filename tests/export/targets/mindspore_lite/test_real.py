@@ -64,7 +64,6 @@ def test_the_bundled_model(tmp_path, lite, monkeypatch, run, kind, dtype, clip):
         assert predictor.predict(clip).label == motion.CLASSES[0]
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_compare(tmp_path, lite, run):
     made = build("motion", targets=["onnx", "mindspore-lite"], out=tmp_path).built
@@ -76,7 +75,6 @@ def test_compare(tmp_path, lite, run):
     assert result["max_rel"] <= 1e-5
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @needs("torch")
 @pytest.mark.parametrize(

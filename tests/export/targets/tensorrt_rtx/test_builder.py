@@ -223,7 +223,6 @@ def test_both_libraries_in_one_process(tmp_path, small):
 # Whole networks.
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -266,7 +265,6 @@ def whole(tmp_path_factory):
     return whole
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("network", "graph", "precision"),
@@ -289,7 +287,6 @@ def test_whole_networks(whole, chips_of_plan, network, graph, precision):
 
 
 @needs("torchvision")
-@pytest.mark.slow
 @pytest.mark.long
 def test_a_model_brought_in(tmp_path, chips_of_plan):
     """A torch module, and the ONNX file of another program."""
