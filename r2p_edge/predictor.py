@@ -357,7 +357,7 @@ class Predictor:
     def warmup(self) -> None:
         """Run the model once on grey clips, so that the first real one is as fast as the next."""
         shape = self.batch, self.spec.clip.frames, *self._reader.preprocessor.frame_shape
-        self.scores(np.full(shape, 128, np.uint8))
+        self._calls.outputs(np.full(shape, 128, np.uint8), Timing())
 
     def close(self) -> None:
         """Free the model. Calling it twice is allowed."""
