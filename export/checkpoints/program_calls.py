@@ -45,6 +45,8 @@ def _calls(program: Mapping[str, Any]) -> Calls | None:
             continue
         owners = [layers[each] for each in given if each in layers]
         inputs = tuple(numbers[each] for each in given if each in numbers)  # and no constants
+        if not (owners or inputs):  # a constant, such as the places of an index
+            continue
         numbers |= dict.fromkeys(results, len(calls))
         calls.append(Call(name, inputs, owners[0] if owners else ""))
     return Calls(tuple(calls), numbers[graph["outputs"][0]["as_tensor"]["name"]])

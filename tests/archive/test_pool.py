@@ -104,7 +104,10 @@ def test_a_video_that_ends_its_process_is_a_row(answers, video, clips):
     good = clips / "b.mp4"
     rows = answers([good, video("kill.mp4"), *(video(f"{n}.mp4") for n in range(4))])
     errors = [row.get("error") for (row,) in rows]
-    said = "kill.mp4 ended its process twice: it ended Python (signal 9, Killed, as where memory runs out); try it by itself"
+    said = (
+        "kill.mp4 ended its process twice: it ended Python (signal 9, Killed, as where memory "
+        "runs out); try it by itself"
+    )
     assert errors.pop(1).endswith(said)
     assert errors == [None] * 5
     assert rows[1][0]["runtime"] == "onnxruntime"
