@@ -206,7 +206,7 @@ def test_a_folder_of_images_becomes_a_film(predictor, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
     for number, image in enumerate(greys(LEVELS[:20])):
-        av.VideoFrame.from_ndarray(image, format="rgb24").save(folder / f"{number}.png")
+        av.VideoFrame.from_ndarray(image, format="rgb24").save(str(folder / f"{number}.png"))
     annotate(predictor, folder, tmp_path / "film.mp4", fps=20)
     times = content(tmp_path / "film.mp4").times
     np.testing.assert_allclose(times, np.arange(20) / 20, atol=1e-4)

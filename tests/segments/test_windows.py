@@ -166,7 +166,7 @@ def test_a_folder_of_images_has_the_rate_that_is_given(predictor, tmp_path):
     folder.mkdir()
     for number, level in enumerate(tide("/", 1.0)):
         image = np.full((48, 64, 3), level, np.uint8)
-        av.VideoFrame.from_ndarray(image, format="rgb24").save(folder / f"{number:03}.png")
+        av.VideoFrame.from_ndarray(image, format="rgb24").save(str(folder / f"{number:03}.png"))
     assert score_windows(predictor, folder).duration == pytest.approx(1.0)
     assert score_windows(predictor, folder, fps=12.5).duration == pytest.approx(2.0)
     with pytest.raises(UsageError, match="a file knows its own rate"):
