@@ -67,13 +67,7 @@ def add_options(verb: VerbParser) -> None:
         help="mean score below which a segment has no label and is shown as a gap "
         f"(default: {MIN_SCORE:g})",
     )
-    verb.add_argument(
-        "--fps",
-        type=float,
-        metavar="RATE",
-        help="rate of a folder of images, in frames per second (default: the rate of the videos "
-        "that the model was trained on)",
-    )
+    shared.add_fps(verb)
 
 
 def timeline_options(options: argparse.Namespace) -> TimelineOptions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import numpy as np
 
@@ -15,7 +14,6 @@ MOST_CLIPS, MOST_FRAMES = 3, 16
 _COLUMNS = 8
 _SIDE = 112  # longest side of a tile in pixels
 _GAP, _GREY = 2, 128  # between tiles
-_QUANTIZER = 5  # of FFmpeg's JPEG encoder, from 2 (best) to 31
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -46,17 +44,3 @@ def contact_sheet(clips: Image) -> Image:
             left = number % _COLUMNS * across
             sheet[top : top + height, left : left + width] = tiles[clip, number]
     return sheet
-
-
-def jpeg_of(image: Image) -> bytes:
-    """Return a picture, uint8 (H, W, 3) with even sides, as a JPEG file."""
-    import av
-
-    encoder = av.CodecContext.create("mjpeg", "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.height, encoder.width = image.shape[:2]
-    encoder.pix_fmt, encoder.time_base = "yuvj420p", Fraction(1)
-    encoder.qmin = encoder.qmax = _QUANTIZER
-    frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuvj420p")
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])

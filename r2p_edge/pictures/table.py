@@ -7,7 +7,8 @@ import html
 from typing import TYPE_CHECKING
 
 from r2p_edge.errors import R2PError
-from r2p_edge.pictures.contact_sheet import MOST_CLIPS, contact_sheet, jpeg_of, spread
+from r2p_edge.pictures.contact_sheet import MOST_CLIPS, contact_sheet, spread
+from r2p_edge.pictures.encoding import jpeg_of
 
 if TYPE_CHECKING:
     from r2p_edge.prediction import Prediction

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import html
-import re
 import urllib.parse
 
+from r2p_edge.pictures.svg_text import FONT, xml_text
 from r2p_edge.segments.picture import WIDTH, Area, Box, Picture, Words
-
-_FONT = "system-ui, 'DejaVu Sans', Arial, sans-serif"
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def svg_of(picture: Picture, link: str | None = None) -> bytes:
@@ -20,8 +16,8 @@ def svg_of(picture: Picture, link: str | None = None) -> bytes:
     """
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {picture.height:g}" '
-        f'width="{WIDTH}" height="{picture.height:g}" role="img" font-family="{_FONT}">',
-        f"<title>{_text(picture.title)}</title>",
+        f'width="{WIDTH}" height="{picture.height:g}" role="img" font-family="{FONT}">',
+        f"<title>{xml_text(picture.title)}</title>",
         '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)">'
         '<rect width="2" height="6" fill="#9a9a9a"/></pattern></defs>',
@@ -40,7 +36,7 @@ def svg_of(picture: Picture, link: str | None = None) -> bytes:
 
 def _box(box: Box, link: str | None) -> str:
     fill = "url(#hatch)" if box.hatched else box.colour
-    title = f"<title>{_text(box.title)}</title>" if box.title else ""
+    title = f"<title>{xml_text(box.title)}</title>" if box.title else ""
     drawn = (
         f'<rect x="{box.left:.2f}" y="{box.top:.2f}" width="{box.width:.2f}" '
         f'height="{box.height:.2f}" fill="{fill}">{title}</rect>'
@@ -54,10 +50,5 @@ def _box(box: Box, link: str | None) -> str:
 def _words(words: Words) -> str:
     return (
         f'<text x="{words.x:.1f}" y="{words.y:.1f}" font-size="{words.size:g}" '
-        f'text-anchor="{words.anchor}" fill="{words.colour}">{_text(words.text)}</text>'
+        f'text-anchor="{words.anchor}" fill="{words.colour}">{xml_text(words.text)}</text>'
     )
-
-
-def _text(text: str) -> str:
-    """Return a text as XML has it, without the characters that it cannot have."""
-    return html.escape(_NOT_XML.sub("\ufffd", text))

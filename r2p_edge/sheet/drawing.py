@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import html
-import re
 from collections.abc import Iterator
 
 from r2p_edge.addresses import without_password
 from r2p_edge.frame import Image
-from r2p_edge.sheet.heat import STOPS, heat_of, png_of_pixels
+from r2p_edge.pictures.encoding import png_of_pixels
+from r2p_edge.pictures.svg_text import FONT, xml_text
+from r2p_edge.sheet.heat import STOPS, heat_of
 from r2p_edge.sheet.look import ClassActivation, SeenVideo, Tile
 
 _COLUMNS = 8
@@ -19,8 +19,6 @@ _HEAD = 66  # of lines above the tiles
 _LEGEND, _BAR = 48, 200
 _INK, _FAINT, _EDGE = "#222222", "#666666", "#ffb000"
 _LETTERS = 100  # of a name
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_FONT = "system-ui, 'DejaVu Sans', Arial, sans-serif"
 
 
 def svg_of_look(look: SeenVideo) -> str:
@@ -52,11 +50,12 @@ def svg_of_look(look: SeenVideo) -> str:
             parts.append(_tile(each, place, (x, y), scale, look.crop, heat))
         if look.activation is not None:
             parts += _legend(look.activation, number, count, top + rows * down)
+    title = f"Frames of {_base(look.video)} as {look.model} sees them"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
-            f'width="{width:g}" height="{height:g}" role="img" font-family="{_FONT}">',
-            f"<title>{_text(f'Frames of {_base(look.video)} as {look.model} sees them')}</title>",
+            f'width="{width:g}" height="{height:g}" role="img" font-family="{FONT}">',
+            f"<title>{xml_text(title)}</title>",
             '<rect width="100%" height="100%" fill="white"/>',
             *parts,
             "</svg>\n",
@@ -170,13 +169,8 @@ def _words(
 ) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" '
-        f'text-anchor="{anchor}">{_text(text)}</text>'
+        f'text-anchor="{anchor}">{xml_text(text)}</text>'
     )
-
-
-def _text(text: str) -> str:
-    """Return a text as XML has it, without the characters that it cannot have."""
-    return html.escape(_NOT_XML.sub("\ufffd", text))
 
 
 def _shortened(text: str) -> str:

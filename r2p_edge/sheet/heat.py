@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 import numpy.typing as npt
 
@@ -47,17 +45,3 @@ def _stretched(values: npt.NDArray[np.float32], height: int, width: int) -> npt.
     y = (np.arange(height) + 0.5) * rows / height - 0.5
     across = np.stack([np.interp(x, np.arange(columns), row) for row in values])
     return np.stack([np.interp(y, np.arange(rows), column) for column in across.T], axis=1)
-
-
-def png_of_pixels(image: Image) -> bytes:
-    """Return a picture, uint8 (H, W, 3) in RGB or (H, W, 4) in RGBA, as a PNG file."""
-    import av
-
-    encoder = av.CodecContext.create("png", "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.height, encoder.width = image.shape[:2]
-    encoder.pix_fmt = "rgb24" if image.shape[2] == 3 else "rgba"
-    encoder.time_base = Fraction(1)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=encoder.pix_fmt)
-    frame.pts = 0
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from r2p_edge.pictures.contact_sheet import contact_sheet, jpeg_of, spread
+from r2p_edge.pictures.contact_sheet import contact_sheet, spread
+from r2p_edge.pictures.encoding import jpeg_of
 
 
 def clips_of(clips, frames, height=8, width=6):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from r2p_edge.errors import OutputError, UsageError
+from r2p_edge.pictures.encoding import png_of_pixels
 from r2p_edge.sheet import ClassActivation, SeenVideo, Tile, write_sheet
 from r2p_edge.sheet.drawing import svg_of_look
-from r2p_edge.sheet.heat import STOPS, heat_of, png_of_pixels
+from r2p_edge.sheet.heat import STOPS, heat_of
 
 RNG = np.random.default_rng(0)
 SVG = "{http://www.w3.org/2000/svg}"
