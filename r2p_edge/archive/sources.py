@@ -100,7 +100,7 @@ def _videos_of_folder(folder: Path) -> list[str]:
     ):
         return [str(folder)]  # and whatever else is in there is left to the reader of frames
     found = videos_in(folder)
-    for parent in {video.parent for video in found if is_video_file(video)}:
+    for parent in dict.fromkeys(video.parent for video in found if is_video_file(video)):
         _check_not_mixed(parent, found)
     return [str(video) for video in found]
 

@@ -153,7 +153,7 @@ def output_paths(videos: Sequence[NamedVideo], folder: Path, suffix: str) -> lis
                 f"{without_password(one)} and {without_password(two)} would both be written to "
                 f"{path}; give the folder above them as one VIDEO, or run the command for each"
             )
-    for parent in {path.parent for path in paths}:
+    for parent in dict.fromkeys(path.parent for path in paths):
         try:
             parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

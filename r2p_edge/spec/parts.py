@@ -143,8 +143,8 @@ class ResizeSpec:
     def __post_init__(self) -> None:
         wanted = ("height", "width") if self.mode == "stretch" else ("size",)
         check_whole("resize", self, LONGEST_SIDE, *wanted)
-        for name in {"height", "width", "size"} - set(wanted):
-            if getattr(self, name) is not None:
+        for name in ("height", "width", "size"):
+            if name not in wanted and getattr(self, name) is not None:
                 raise SpecError(f"resize.{name} has no meaning in mode {self.mode}; remove it")
 
 
