@@ -2,6 +2,8 @@
 
     python tests/faults/run.py [VERB ...] [--every N] [--actions NAME,...] [--new | --over]
 
+`--jobs N` sets how many verbs are swept at the same time.
+
 The calls that change files are listed by a trace of an undisturbed run, with a library that is
 preloaded into it and its children (shim.c). The program then runs once for each fault, and once
 again undisturbed: no file may be half under its final name, every model and manifest in the folder
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 for folder in ("helpers", "standins"):
@@ -35,9 +38,13 @@ def main() -> int:
     parser.add_argument("--actions", default=",".join(ACTIONS), help="of: %(default)s")
     parser.add_argument("--new", action="store_true", help="into a new folder only")
     parser.add_argument("--over", action="store_true", help="over earlier results only")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="verbs at once (default: %(default)s)"
+    )
     options = parser.parse_args()
     if "LD_PRELOAD" not in os.environ:
-        return sum(preloaded(verb) for verb in options.verbs or VERBS) and 1
+        with ThreadPoolExecutor(options.jobs) as pool:
+            return sum(pool.map(preloaded, options.verbs or VERBS)) and 1
     (name,) = options.verbs
     over = tuple(
         earlier for earlier, others in ((False, options.over), (True, options.new)) if not others
@@ -61,7 +68,7 @@ def preloaded(verb: str) -> int:
         folder = Path(name).resolve()
         shim.open_control(folder / "control")
         environment = shim.environment(shim.build(folder), folder / "control")
-        options = [word for word in sys.argv[1:] if word != verb and word not in VERBS]
+        options = [word for word in sys.argv[1:] if word not in {**VERBS, **PROBES}]
         return subprocess.call([sys.executable, __file__, verb, *options], env=environment)
 
 
