@@ -167,9 +167,9 @@ RAW = "videotestsrc num-buffers=5 ! video/x-raw,width=64,height=48"
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        (f"{RAW},format=GRAY8 ! appsink", r"gives no frames \(frames have shape \(1, 48, 64\)"),
-        (f"{RAW},format=I420 ! appsink", r"gives no frames \(frames have shape \(1, 72, 64\)"),
-        (f"{RAW},format=BGRx ! appsink", r"gives no frames \(frames have shape \(1, 48, 64, 4\)"),
+        (f"{RAW},format=GRAY8 ! appsink", r"gives no frames \(a frame has shape \(48, 64\)"),
+        (f"{RAW},format=I420 ! appsink", r"gives no frames \(a frame has shape \(72, 64\)"),
+        (f"{RAW},format=BGRx ! appsink", r"gives no frames \(a frame has shape \(48, 64, 4\)"),
         (f"{RAW},format=RGB ! appsink", "cannot be opened"),
         ("videotestsrc ! nosuchelement ! appsink", "cannot be opened"),
         ("videotestsrc ! ! appsink", "cannot be opened"),
