@@ -60,9 +60,28 @@ class VerbParser(Parser):
         words = sys.argv[1:] if args is None else args
         words = [self._bare.get(each, each) for each in words]
         found, left = super().parse_known_args(words, namespace)
+        left = self._without_late(found, left)
         if left:
             self.error(self._left_over(left))
         return found, left
+
+    def _without_late(self, found: argparse.Namespace, left: list[str]) -> list[str]:
+        """Give the last argument the words after an option, if it takes any number and has none.
+
+        Older Pythons give it nothing where an option follows the argument before it:
+        https://github.com/python/cpython/issues/59317.
+
+        Returns:
+            The words that are left over now.
+        """
+        last = self._get_positional_actions()[-1:]
+        if not last or last[0].nargs != "*" or getattr(found, last[0].dest):
+            return left
+        end = left.index("--") if "--" in left else len(left)
+        if any(word.startswith("-") for word in left[:end]):
+            return left
+        setattr(found, last[0].dest, left[:end] + left[end + 1 :])
+        return []
 
     def _left_over(self, words: list[str]) -> str:
         """Return the message about words that are no option and no argument of the verb."""

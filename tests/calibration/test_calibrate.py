@@ -10,7 +10,7 @@ from networks import SMALL, random_parameters, spec_for
 from quantisation import CLIPS, small_artifact
 from requirements import needs, require
 
-from r2p_edge import Predictor, predictor
+from r2p_edge import Predictor, model_checks
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
@@ -300,7 +300,7 @@ def test_a_cpu_that_would_compute_it_wrongly(small_motion_model, tmp_path, monke
     path = tmp_path / "int8.onnx"
     clips = clips_for(open_artifact(small_motion_model).spec, num_clips=4)
     chip = cpu.Cpu("an old one", {"avx2": True})
-    monkeypatch.setattr(predictor, "read_cpu", lambda: chip)
+    monkeypatch.setattr(model_checks, "read_cpu", lambda: chip)
     assert chip.int8 == "saturating"
     for profile, warned in (("cpu-avx2", False), ("arm", True)):
         quantize_onnx(small_motion_model, path, clips.calibration, profile=profile)

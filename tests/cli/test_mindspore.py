@@ -266,7 +266,7 @@ def test_a_file_for_another_device_on_the_framework(fails, export, lite, clip, m
         (
             ("ascend910",),
             USAGE,
-            "no target ascend910; choose from onnx, openvino, ",
+            "no target ascend910; did you mean ascend310? choose from onnx, openvino, ",
         ),
     ],
 )

@@ -122,3 +122,32 @@ def test_defaults_in_the_help_are_the_real_ones(verb):
             default = action.default
             expected = f"{default:g}" if isinstance(default, float) else str(default)
             assert told[1] == expected, action.help
+
+
+@pytest.mark.parametrize(
+    ("command", "videos"),
+    [
+        ("predict m.onnx", []),
+        ("predict m.onnx a.mp4 b.mp4 --json", ["a.mp4", "b.mp4"]),
+        ("predict m.onnx --json a.mp4 b.mp4", ["a.mp4", "b.mp4"]),
+        ("predict --json m.onnx --runtime openvino a.mp4", ["a.mp4"]),
+        ("predict m.onnx --json -- -a.mp4", ["-a.mp4"]),
+        ("predict m.onnx --json a.mp4 -- -b.mp4", ["a.mp4", "-b.mp4"]),
+        ("predict m.onnx --list x.txt --out y.csv", []),
+    ],
+)
+def test_videos_may_stand_after_options(command, videos):
+    assert build_parser().parse_args(shlex.split(command)).videos == videos
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("predict m.onnx a.mp4 --json b.mp4", "b.mp4 is left over; give MODEL VIDEO once"),
+        ("predict m.onnx --jsn a.mp4", "unrecognized arguments: --jsn a.mp4; did you mean --json"),
+    ],
+)
+def test_videos_in_two_places_and_a_wrong_option(capsys, command, message):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(shlex.split(command))
+    assert message in capsys.readouterr().err
