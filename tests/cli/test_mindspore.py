@@ -420,6 +420,7 @@ def test_what_the_framework_builds(run, framework, clip, tmp_path):
     assert result["max_rel"] <= 1e-4
 
 
+@pytest.mark.long
 @needs("mindspore")
 def test_the_demo_has_a_row_for_mindspore(demo):
     report, _ = demo

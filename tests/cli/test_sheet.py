@@ -9,6 +9,7 @@ from requirements import needs
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors")]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_from_an_export_to_a_sheet(run, clip, tmp_path):
     code, _, errors = run("export", "motion", "--to", "onnx", "--feature-output", "--out", tmp_path)

@@ -49,7 +49,7 @@ _LONG = [
 
 @pytest.mark.parametrize("verb", ["export-onnx", *_LONG])
 def test_some_faults_of_a_verb(verb):
-    done = run("run.py", verb, "--every", 7)
+    done = run("run.py", verb, "--every", 25)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed before" in done.stdout
 

@@ -67,6 +67,7 @@ def centre_clip(path, spec):
     raise AssertionError(path)
 
 
+@pytest.mark.long
 def test_real_clips_through_torchvisions_preset(network, artifact, data):
     import torch
     from torchvision.transforms._presets import VideoClassification

@@ -106,6 +106,7 @@ def test_a_34_layer_network(tmp_path, per_conv):
     assert agreement(expected, answers(path, spec, clips)).max_rel < 1e-5
 
 
+@pytest.mark.long
 @needs("torchvision")
 @pytest.mark.slow
 def test_torchvision_at_full_size(tmp_path):
