@@ -3,7 +3,8 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# shellcheck disable=SC2046 # a word for each job
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 original_path=$PATH
 export R2P_TEST_DATA=${R2P_TEST_DATA:-$(dirname "$root")/shared/data}
 export R2P_REQUIRE=data R2P_REQUIRE_EXT=1
@@ -43,20 +44,26 @@ fresh() { # name, python
     printf '#!/bin/sh\nexec "%s" "$@"\n' "$("$2" -c 'import sys; print(sys.executable)')" \
         >"$work/$1/bin/python3"
     chmod +x "$work/$1/bin/python3"
+    enter "$1"
+}
+
+# Enter a folder that `fresh` made.
+enter() { # name
     cd "$work/$1/r2p_edge"
     export PATH="$work/$1/bin:$original_path"
 }
 
-# Install other people's libraries that answers are compared with, into .venv. All have CPU builds
-# for Python 3.11 wherever this runs.
-install_oracles() {
+# Enter a new folder with other people's libraries, which answers are compared with, in its .venv. All
+# have CPU builds for Python 3.11 wherever this runs.
+fresh_oracles() { # name
+    fresh "$1" "$(python3_of 11)"
+    python3 -m venv .venv
     .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord \
         pyarrow
     .venv/bin/pip install --no-deps torchvision==0.28.0
     # NVIDIA's parser and builder, which need no GPU: 90 MB, and 220 MB unpacked.
     .venv/bin/pip install tensorrt-rtx-cu12==1.7.1.116
     # The real Python modules of TensorRT, without its libraries; see tests/helpers/tensorrt_wheels.py.
-    export R2P_TENSORRT_BINDINGS=$work/tensorrt
     local wheel
     for wheel in tensorrt_bindings==8.6.1 tensorrt_cu12_bindings==10.3.0 \
         tensorrt_cu12_bindings==10.13.3.9 tensorrt_cu13_bindings==10.16.1.11 \
@@ -65,14 +72,17 @@ install_oracles() {
         case $version in 10.13.3.9|10.16.1.11) version=${version%.*} ;; 11.*) version=11.4 ;; esac
         .venv/bin/pip install --no-deps --target "$work/tensorrt/$version" "$wheel"
     done
-}
-
-# Install the real MindSpore Lite 2.0, of which pip has a wheel for Python 3.7 alone; see
-# tests/helpers/real_mindspore_lite.
-install_lite() {
+    # The real MindSpore Lite 2.0, of which pip has a wheel for Python 3.7 alone; see
+    # tests/helpers/real_mindspore_lite.
     "$(python3_of 7)" -m venv "$work/lite37"
     "$work/lite37/bin/pip" install "numpy<1.22" mindspore-lite==2.0.0
-    export R2P_LITE_PYTHON=$work/lite37/bin/python
+    enter_oracles "$1"
+}
+
+# Enter a folder that `fresh_oracles` made, also in the background.
+enter_oracles() { # name
+    enter "$1"
+    export R2P_TENSORRT_BINDINGS=$work/tensorrt R2P_LITE_PYTHON=$work/lite37/bin/python
 }
 
 # Install GStreamer, an OpenCV that has it, and its RTSP server, which Debian has for the system's
