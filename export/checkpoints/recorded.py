@@ -30,10 +30,10 @@ def recorded_spec(path: str | Path) -> ModelSpec | None:
     metadata = _metadata(header)
     if SPEC_KEY not in metadata:
         return None
-    try:
-        return ModelSpec.from_json(metadata[SPEC_KEY])
-    except SpecError as error:
-        raise SpecError(f"the contract in {path}: {error}") from error
+    text, where = metadata[SPEC_KEY], f"the contract in {path}"
+    if not isinstance(text, str):
+        raise SpecError(f"{where} is no text; train the network again, or give --spec")
+    return ModelSpec.from_json(text, where)
 
 
 def _metadata(header: bytes) -> dict[str, Any]:

@@ -118,6 +118,23 @@ class TrainableNetwork(nn.Module):
         return x
 
 
+class UpperSections(nn.Module):
+    """Some sections of a network, as a module by themselves.
+
+    Attributes:
+        network: all of it.
+    """
+
+    def __init__(self, network: TrainableNetwork, sections: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self._sections = network, tuple(sections)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, (N, classes), of what the section below gave."""
+        logits: Tensor = self.network(x, self._sections)
+        return logits
+
+
 def _steps(network: VideoResNet) -> Iterator[Step]:
     yield from network.stem
     for block in network.blocks:

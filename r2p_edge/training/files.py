@@ -23,8 +23,8 @@ from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import contract_of
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.source import facts_of, find_source
-from r2p_edge.export.training.network import TrainableNetwork
 from r2p_edge.spec import ModelSpec
+from r2p_edge.training.network import TrainableNetwork
 
 
 class Trainable(NamedTuple):
