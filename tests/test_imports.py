@@ -27,7 +27,7 @@ RANKS = {
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"
     " < dataset clipset evaluate quantize < accuracy < calibrate",
-    "training": "__init__ network recipe state < files rounding sets < views < tune",
+    "training": "__init__ network state < files recipe rounding sets < views < tune",
 }
 PACKAGES = list(RANKS)  # each stands on those before it, and only the command line reaches up
 RANK = {

@@ -74,7 +74,7 @@ def normalised(clips: Tensor, spec: ModelSpec) -> Tensor:
 
 
 class Views(NamedTuple):
-    """What the lower sections of a network make of the views of some videos, kept in a file.
+    """Inputs of the upper sections: views of some videos, through the lower ones, kept in a file.
 
     Attributes:
         videos: those that could be read.
