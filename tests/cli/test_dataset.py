@@ -72,7 +72,13 @@ def test_eval_reads_the_lists_and_export_the_labels(run, folder, tmp_path):
 def test_export_takes_the_folder_for_its_labels(run, fails, folder, tmp_path):
     model = brightness_model(tmp_path / "model.onnx")
     options = ("--labels", folder, "--out", tmp_path / "out")
-    fails(4, "logits is (?, 4) but the recipe (preset or spec) has 2 labels; give one", "export", model, *options)
+    fails(
+        4,
+        "logits is (?, 4) but the recipe (preset or spec) has 2 labels; give one",
+        "export",
+        model,
+        *options,
+    )
     record(folder, "A/1.mp4", "z/1.mp4")
     code, _, errors = run("export", model, *options)
     assert code == 0, errors
