@@ -6,7 +6,7 @@ import re
 import unicodedata
 from pathlib import PurePosixPath
 
-from r2p_edge.calibration.catalogue import video_key
+from r2p_edge.video.video_folder import VIDEO_SUFFIXES
 
 _GROUP = re.compile(r"(?P<series>.*)_g(?P<number>\d{1,9})_c\d+", re.IGNORECASE | re.DOTALL)
 
@@ -23,7 +23,7 @@ def group_of(name: str) -> str:
         name: `<folder>/<video>` or `<video>`, with or without a suffix.
     """
     path = PurePosixPath(unicodedata.normalize("NFC", name))
-    for stem in (path.stem, path.name):  # a name without a suffix may have a dot
-        if match := _GROUP.fullmatch(stem):
-            return f"{match['series'].casefold()}_g{int(match['number'])}"
-    return video_key(name)  # which has a slash, as the other keys have not
+    stem = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
+    if match := _GROUP.fullmatch(stem):
+        return f"{match['series'].casefold()}_g{int(match['number'])}"
+    return f"{path.parent.name}/{stem}"  # the other keys have no slash

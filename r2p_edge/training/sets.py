@@ -75,7 +75,8 @@ def held_out_videos(
     units: dict[str, list[Video]] = {}
     for video in videos:
         units.setdefault(group_of(video.name), []).append(video)
-    chosen = units_held_out(units, share, seed) if share else []
+    labels = {unit: [video.label for video in of_unit] for unit, of_unit in units.items()}
+    chosen = units_held_out(labels, share, seed) if share else []
     held_out = {video.name for unit in chosen for video in units[unit]}
     return (
         [video for video in videos if video.name not in held_out],

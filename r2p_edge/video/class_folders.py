@@ -41,7 +41,8 @@ def class_folders(folder: str | Path) -> ClassFolders:
             raise VideoNotFoundError(
                 f"there is no folder {folder}; give one with a folder of videos for each class"
             )
-    names, empty = [], []
+    names: list[str] = []
+    empty: list[str] = []
     for inside in filter(os.path.isdir, entries_of(folder)):
         (names if _has_videos(inside) else empty).append(inside.name)
     if not names:

@@ -27,6 +27,7 @@ def test_one_group(one, other):
         ("YoYo/v_YoYo_g01_c01.avi", "YoYo/v_YoYo_g02_c01.avi"),
         ("YoYo/v_YoYo_g01_c01.avi", "Biking/v_Biking_g01_c01.avi"),
         ("a/x.mp4", "b/x.mp4"),
+        ("C/x.mp4", "C++/x.mp4"),
         ("a/clip_1.mp4", "a/clip_2.mp4"),
         ("a/g01_c01.mp4", "a/g01_c02.mp4"),
         ("a/v_g01_c01.x.mp4", "a/v_g01_c02.x.mp4"),
