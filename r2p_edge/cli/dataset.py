@@ -101,10 +101,13 @@ def _place(options: argparse.Namespace) -> Iterator[None]:
     from r2p_edge.calibration.dataset.splitting import check_share
 
     if options.split_to is None:
-        for option in ("test_share", "seed", "replace"):
-            if getattr(options, option) not in (None, False):
-                name = option.replace("_", "-")
-                raise UsageError(f"--{name} is for lists; add --split-to DIR, or leave it out")
+        given = {
+            "--test-share": options.test_share is not None,
+            "--seed": options.seed is not None,
+            "--replace": options.replace,
+        }
+        for option in filter(given.__getitem__, given):
+            raise UsageError(f"{option} is for lists; add --split-to DIR, or leave it out")
         yield
         return
     if options.test_share is not None:
