@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,8 +133,8 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
     sides = {"train": split.train, "test": split.test}
     if not options.json:
         for path, videos in zip(files, sides.values()):
-            groups = len({video.group for video in videos})
-            print(f"{path}: {len(videos)} videos of {groups} groups")
+            groups = {video.group for video in videos}
+            print(f"{path}: {_counted(videos, 'video')} of {_counted(groups, 'group')}")
         print(f"{files[-1]}: {len(report.classes)} classes")
     return {
         "files": [str(path) for path in files],
@@ -143,3 +143,7 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
         **{side: [video.name for video in videos] for side, videos in sides.items()},
         "train_only": list(split.train_only),
     }
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
