@@ -56,7 +56,8 @@ def facts_of_video(video: Video) -> VideoFacts:
     """Decode a video to its end; return what it is, with the error if it cannot be decoded."""
     group = group_of(video.name)
     try:
-        with contextlib.closing(open_source(video.path, _ANY_RATE, count="frames")) as source:
+        source = open_source(video.path, _ANY_RATE, count="frames", planes=True)
+        with contextlib.closing(source):
             timed = not isinstance(source, ImageFolder)
             # Of a folder each image is a file, which may be the broken one.
             moments = source.times[:1] if timed else source.times

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from r2p_edge.calibration.dataset.duplicates import in_two_classes
 from r2p_edge.calibration.dataset.facts import VideoFacts
 from r2p_edge.calibration.dataset.report import DatasetReport
 from r2p_edge.calibration.ucf101 import MAX_UNREADABLE, check_unreadable
-from r2p_edge.errors import VideoError
-from r2p_edge.spec.checks import some_of
+from r2p_edge.errors import SpecError, VideoError
+from r2p_edge.spec.checks import check_text, some_of
 from r2p_edge.video.class_folders import alike, told_alike
 
 _LISTED = 5  # in a sentence
@@ -80,10 +81,9 @@ def warnings_in(report: DatasetReport) -> Iterator[str]:
         )
     if report.empty:
         yield f"{_some(report.empty)} has no video in it and is not counted as a class"
-    alone = [
-        label for label in report.classes if len({v.group for v in report.of_class(label)}) == 1
-    ]
-    if alone:
+    groups = {(video.label, video.group) for video in report.usable}
+    sizes = Counter(label for label, _ in groups)
+    if alone := [label for label in report.classes if sizes[label] == 1]:
         yield (
             f"all videos of {_some(alone)} are of one group, so that none can be kept back to test "
             "on; record more"
@@ -97,10 +97,10 @@ def one_name(name: str) -> str:
 
 def _is_label(name: str) -> bool:
     try:
-        name.encode()
-    except UnicodeEncodeError:  # the name of a folder may be any bytes
+        check_text("label", name)
+    except SpecError:
         return False
-    return name.strip() != "" and name.splitlines() == [name]
+    return True
 
 
 def _damage(video: VideoFacts) -> str:

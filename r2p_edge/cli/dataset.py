@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +101,13 @@ def _place(options: argparse.Namespace) -> Iterator[None]:
     from r2p_edge.calibration.dataset.splitting import check_share
 
     if options.split_to is None:
-        for option in ("test_share", "seed", "replace"):
-            if getattr(options, option) not in (None, False):
-                name = option.replace("_", "-")
-                raise UsageError(f"--{name} is for lists; add --split-to DIR, or leave it out")
+        given = {
+            "--test-share": options.test_share is not None,
+            "--seed": options.seed is not None,
+            "--replace": options.replace,
+        }
+        for option in filter(given.__getitem__, given):
+            raise UsageError(f"{option} is for lists; add --split-to DIR, or leave it out")
         yield
         return
     if options.test_share is not None:
@@ -130,8 +133,8 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
     sides = {"train": split.train, "test": split.test}
     if not options.json:
         for path, videos in zip(files, sides.values()):
-            groups = len({video.group for video in videos})
-            print(f"{path}: {len(videos)} videos of {groups} groups")
+            groups = {video.group for video in videos}
+            print(f"{path}: {_counted(videos, 'video')} of {_counted(groups, 'group')}")
         print(f"{files[-1]}: {len(report.classes)} classes")
     return {
         "files": [str(path) for path in files],
@@ -140,3 +143,7 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
         **{side: [video.name for video in videos] for side, videos in sides.items()},
         "train_only": list(split.train_only),
     }
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -98,7 +98,7 @@ def test_a_class_that_cannot_be_tested_is_told(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--seed", "1"), "--seed is for lists; add --split-to DIR, or leave it out"),
+        (("--seed", "0"), "--seed is for lists; add --split-to DIR, or leave it out"),
         (("--test-share", "0.2"), "--test-share is for lists"),
         (("--replace",), "--replace is for lists"),
         (("--split-to", "lists", "--test-share", "30"), "test share is 30; it must lie between"),
