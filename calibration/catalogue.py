@@ -11,7 +11,13 @@ from pathlib import Path, PurePosixPath
 
 from r2p_edge.errors import VideoError
 from r2p_edge.spec.class_names import class_finder, fold
-from r2p_edge.video.video_folder import VIDEO_SUFFIXES, entries_of, has_frames, is_video_file
+from r2p_edge.video.video_folder import (
+    VIDEO_SUFFIXES,
+    entries_of,
+    has_frames,
+    is_video,
+    is_video_file,
+)
 
 
 @dataclass(frozen=True)
@@ -124,15 +130,6 @@ _UCF101 = re.compile(r"v_(?P<label>.+)_g\d+_c\d+", re.IGNORECASE)
 
 def _stem(name: str) -> str:
     return video_key(PurePosixPath(name).name)
-
-
-def is_video(path: Path) -> bool:
-    """Return whether this is a file with a video's suffix or a folder with images.
-
-    Raises:
-        VideoError: it is a folder that cannot be read.
-    """
-    return _rank(path) <= 1
 
 
 def _rank(path: Path) -> int:

@@ -215,7 +215,7 @@ def _drawn(order: Sequence[Video], most: int) -> list[tuple[Video, str]]:
         if len(drawn) == most:
             break
         try:
-            drawn.append((video, _sha256(video.path)))
+            drawn.append((video, sha256_of_video(video.path)))
         except VideoError as error:
             _log.warning("%s; it is left out", error)
     if not drawn:
@@ -265,7 +265,7 @@ def named_clips(
     failed = [] if failed is None else failed
     for video in manifest.videos:
         path = Path(folder) / video.name
-        if _sha256(path) != video.sha256:
+        if sha256_of_video(path) != video.sha256:
             raise VideoError(
                 f"{path} is not the file that was sampled, as its sha256 differs; use the original "
                 "or sample again"
@@ -306,7 +306,13 @@ def _as_json(video: SampledVideo) -> dict[str, Any]:
     return {**fields, "part": [part[0], part[1] if math.isfinite(part[1]) else None]}
 
 
-def _sha256(path: Path) -> str:
+def sha256_of_video(path: Path) -> str:
+    """Return the sha256 of a file; of a folder, that of its images' names and sha256.
+
+    Raises:
+        VideoNotFoundError: there is no such file or folder.
+        VideoError: it cannot be read.
+    """
     try:
         if not path.is_dir():
             return sha256_of_file(path)

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from r2p_edge.calibration.catalogue import Catalogue, is_video
+from r2p_edge.calibration.catalogue import Catalogue
 from r2p_edge.calibration.lists.entries import Subset
 from r2p_edge.calibration.matching import Matched, Video, match_folder, match_list
 from r2p_edge.calibration.split_file import Split, read_split
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.spec.class_names import class_finder
-from r2p_edge.video.video_folder import entries_of, report_left_out
+from r2p_edge.video.video_folder import entries_of, is_video, report_left_out
 
 MAX_UNREADABLE = 0.05
 """Largest share of damaged videos with which the figures of the others are taken for the whole."""

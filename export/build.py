@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from r2p_edge.artifact import bundle
-from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.atomic import check_folder, made_folder
 from r2p_edge.artifact.scratch import scratch_folder
-from r2p_edge.errors import ModelError, OutputError, R2PError, SpecError, UsageError, shown_as
+from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import WAYS_TO_SAY, check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
@@ -349,21 +348,9 @@ def _calibrator(
 
 @contextlib.contextmanager
 def _output_folder(folder: Path) -> Iterator[Path]:
-    """Make the folder if it does not exist; remove it again if it stays empty after an error."""
-    made = not os.path.exists(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be made ({error.strerror}); choose another folder"
-        ) from error
-    # Long work would end in vain where nothing can be written, or something else has that name.
-    check_folder(folder / bundle.NAME)
-    bundle.listed(folder)
-    try:
+    """Make the folder if it does not exist, and see that it can take an export."""
+    with made_folder(folder):
+        # Long work would end in vain where nothing can be written, or something else is in the way.
+        check_folder(folder / bundle.NAME)
+        bundle.listed(folder)
         yield folder
-    except BaseException:
-        if made:
-            with contextlib.suppress(OSError):  # not empty
-                folder.rmdir()
-        raise

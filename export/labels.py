@@ -1,19 +1,19 @@
-"""Label files: one class name per output of a model, in its order."""
+"""Labels: one class name per output of a model, in its order, of a file or a folder of classes."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import r2p_edge
-from r2p_edge.errors import SpecError
+from r2p_edge.errors import SpecError, VideoError
 from r2p_edge.spec.checks import repeated
 from r2p_edge.spec.text_files import read_text_file
+from r2p_edge.video.class_folders import class_names
 
 LISTS = Path(r2p_edge.__file__).parent / "assets" / "labels"
 """Folder of the label files that the package has."""
@@ -27,26 +27,27 @@ _MAX_DIGITS = 9  # of a class index; Python refuses to convert thousands of them
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Read the class names in a file, in the order of the class indices.
+    """Read the class names in a file or of a folder, in the order of the class indices.
 
-    The file has one name a line (blank lines and a header of # lines are skipped), with or without
+    A folder has one folder of videos for each class, in the order of `class_names`.
+
+    A file has one name a line (blank lines and a header of # lines are skipped), with or without
     its number before or after it, as in UCF101's classInd.txt (`1 ApplyEyeMakeup`) or in CSV
     (`id,name`, `0,air drumming`); or it is JSON: a list, {"0": "name"} or {"name": 0}. Quotes
     around a name are not part of it.
 
     Raises:
         SpecError: the file cannot be read, is empty or YAML, has numbers alone or one line with
-            commas, a name occurs twice, or the numbers of a numbered list have gaps or repeat.
+            commas, a name occurs twice, or the numbers of a numbered list have gaps or repeat; or
+            the folder is refused by `class_names`.
     """
     path = Path(path)
-    if path.is_dir():
-        raise SpecError(
-            f"labels {path} is a folder; if the training numbered its folders in their order, as "
-            f"most do, write their names into a file: LC_ALL=C ls {shlex.quote(str(path))} > "
-            "labels.txt"
-        )
     try:
+        if path.is_dir():
+            return class_names(path)
         text = read_text_file(path)
+    except VideoError as error:
+        raise SpecError(f"labels {path} cannot be taken from this folder: {error}") from error
     except OSError as error:
         raise SpecError(
             f"labels {path} cannot be read ({error.strerror or error}); check the path"

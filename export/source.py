@@ -14,6 +14,7 @@ from r2p_edge.errors import ModelNotFoundError, UsageError
 from r2p_edge.export.absent import absent_source
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.read import read_checkpoint
+from r2p_edge.export.checkpoints.recorded import recorded_spec
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.foreign_files import refuse_foreign
 from r2p_edge.export.foreign_folders import describe_folder
@@ -59,7 +60,8 @@ class SourceModel(NamedTuple):
     Attributes:
         path: file of a checkpoint or ONNX model.
         bundled: whether it is the bundled model.
-        carried: spec that an ONNX artifact carries; None for every other file.
+        carried: spec that an ONNX artifact carries, or a checkpoint of this package; None for every
+            other file.
         weights: how the weights of a checkpoint are to be read.
         published: what the registry says of it, where an ID was given.
         onnx: whether the file is an ONNX model.
@@ -124,7 +126,7 @@ def find_source(
         )
     if not looks_like_onnx(path):
         refuse_foreign(path)
-    carried = embedded_spec(path) if is_onnx else None
+    carried = embedded_spec(path) if is_onnx else recorded_spec(path)
     return SourceModel(path, bundled, carried, weights, published, is_onnx, output)
 
 

@@ -26,7 +26,8 @@ RANKS = {
     "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
     " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest tally motion ranges sensitivity"
-    " < clipset evaluate quantize < accuracy < calibrate",
+    " < dataset clipset evaluate quantize < accuracy < calibrate",
+    "training": "__init__ network state < files recipe rounding sets < views < tune",
 }
 PACKAGES = list(RANKS)  # each stands on those before it, and only the command line reaches up
 RANK = {

@@ -19,6 +19,7 @@ from r2p_edge.errors import CheckpointError, ModelNotFoundError
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
 from r2p_edge.export.checkpoints.layers import Layers
 from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
+from r2p_edge.export.checkpoints.recorded import recorded_spec
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
 from r2p_edge.export.checkpoints.state_dicts import those_below
 from r2p_edge.export.checkpoints.torch import read_torch_file
@@ -32,6 +33,7 @@ from r2p_edge.export.recognition import (
     is_packed,
     is_safetensors,
 )
+from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.checks import plain
 
 Format = Literal["mindspore", "torch", "safetensors"]
@@ -50,6 +52,7 @@ class Checkpoint:
         file: its base name.
         layers: what the file says of the network's layers, if it is a whole module.
         carried: what it says of the training, besides the weights.
+        recorded: the whole contract, in a file that `training.files` wrote.
     """
 
     parameters: dict[str, npt.NDArray[np.generic]]
@@ -58,6 +61,7 @@ class Checkpoint:
     format: Format
     layers: Layers = field(default_factory=dict)
     carried: CarriedRecipe = field(default_factory=CarriedRecipe)
+    recorded: ModelSpec | None = None
 
 
 def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpoint:
@@ -117,7 +121,7 @@ def _read(path: Path, key: str | None) -> Checkpoint:
                 "--weights-key out"
             )
         _require_numbers(arrays, path)
-        return Checkpoint(arrays, result.sha256, path.name, kind)
+        return Checkpoint(arrays, result.sha256, path.name, kind, recorded=recorded_spec(path))
 
 
 def _require_numbers(arrays: dict[str, npt.NDArray[np.generic]], path: Path) -> None:

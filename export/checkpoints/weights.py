@@ -45,15 +45,16 @@ class WeightsOptions(NamedTuple):
             CheckpointError: besides, its own code does what its family's does not, and no golden
                 pair settles it.
         """
+        record = (checkpoint.recorded and checkpoint.recorded.source) or {}
         try:
             named = canonical_parameters(
                 checkpoint.parameters,
                 self.family,
-                self.hints,
+                (record["dialect"],) if "dialect" in record else self.hints,
                 layers=checkpoint.layers,
-                bn_eps=self.bn_eps,
+                bn_eps=record.get("bn_eps") if self.bn_eps is None else self.bn_eps,
                 head=self.head,
-                head_activation=self.head_activation,
+                head_activation=self.head_activation or record.get("head_activation"),
             )
             if named.differs and not self.settled:
                 raise CheckpointError(

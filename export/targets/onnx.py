@@ -146,6 +146,9 @@ def onnx_from_checkpoint(
     if weights_key is not None:
         source["weights_key"] = weights_key
     source |= named.record()
+    if read.recorded is not None and read.recorded.source is not None:
+        ancestry = ("parent", "training")
+        source |= {k: v for k, v in read.recorded.source.items() if k in ancestry}
     if weights_id is not None:
         source["weights"] = weights_id
         if named.decided == "preset":  # the hint came from the registry

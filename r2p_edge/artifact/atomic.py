@@ -43,6 +43,30 @@ def check_folder(path: str | Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def made_folder(folder: str | Path) -> Iterator[None]:
+    """Make a folder if it does not exist; remove it again if it stays empty after an error.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    folder = Path(folder)
+    made = not os.path.exists(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be made ({error.strerror}); choose another folder"
+        ) from error
+    try:
+        yield
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
+        raise
+
+
 def atomic_write(path: str | Path, data: bytes) -> None:
     """Write `data` to `path`, replacing what was there, all of it or nothing.
 

@@ -101,8 +101,9 @@ def add_contract_options(verb: VerbParser) -> None:
     group.add_argument(
         "--labels",
         type=Path,
-        metavar="FILE",
-        help="names of the classes: one per line, a classInd.txt, or JSON (default: the preset's)",
+        metavar="FILE|DIR",
+        help="names of the classes: one per line, a classInd.txt, or JSON; or a folder of videos "
+        "with a folder for each class, whose sorted names they are (default: the preset's)",
     )
     group.add_argument("--frames", type=int, metavar="N", help="frames per clip")
     group.add_argument(

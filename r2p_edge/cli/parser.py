@@ -13,6 +13,7 @@ from r2p_edge.cli import (
     benchmark,
     calibrate,
     compare,
+    dataset,
     demo,
     doctor,
     evaluate,
@@ -29,7 +30,7 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 # In the order in which the help lists them.
 _VERBS = (
     *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, benchmark),
-    *(doctor, info, export, calibrate, weights),
+    *(doctor, info, dataset, export, calibrate, weights),
 )
 
 

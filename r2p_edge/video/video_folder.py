@@ -66,6 +66,15 @@ def has_frames(folder: Path) -> bool:
         ) from error
 
 
+def is_video(path: Path) -> bool:
+    """Return whether this is a file with a video's suffix or a folder with images.
+
+    Raises:
+        VideoError: it is a folder that cannot be read.
+    """
+    return is_video_file(path) or has_frames(path)
+
+
 def videos_in(folder: Path) -> list[Path]:
     """Return the videos in a folder and the folders in it, sorted by path.
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from r2p_edge.artifact import atomic
-from r2p_edge.artifact.atomic import atomic_folder, atomic_write, check_folder
+from r2p_edge.artifact.atomic import atomic_folder, atomic_write, check_folder, made_folder
 from r2p_edge.errors import ModelNotFoundError, OutputError, VideoNotFoundError
 
 
@@ -64,3 +64,27 @@ def test_a_folder_that_is_replaced_is_always_there(tmp_path, monkeypatch):
 def test_a_path_that_cannot_be_written(tmp_path, write, name, reason):
     with pytest.raises(OutputError, match=rf"cannot be written: {reason}"):
         write(tmp_path / name)
+
+
+def test_a_made_folder_goes_again_only_if_it_is_new_and_empty(tmp_path):
+    def fail(folder, write):
+        def interrupted():
+            with made_folder(folder):
+                if write:
+                    (folder / "file").touch()
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        return folder.exists()
+
+    old = tmp_path / "old"
+    old.mkdir()
+    assert fail(old, write=False)
+    assert not fail(tmp_path / "a" / "new", write=False)
+    assert fail(tmp_path / "filled", write=True)
+    with made_folder(tmp_path / "stays"):
+        pass
+    assert (tmp_path / "stays").is_dir()
+    with pytest.raises(OutputError, match="cannot be made"), made_folder(tmp_path / "filled/file"):
+        pass

@@ -148,7 +148,8 @@ def _data_sets(folder: Path) -> None:
             if found:
                 shutil.copy(found[number % len(found)], target / name)
             else:
-                motion.write_video(motion.scene("test", number), target / "clip.mp4")
+                scene = motion.scene("test", 2 * UCF101.index(label) + number)
+                motion.write_video(scene, target / "clip.mp4")
                 (target / "clip.mp4").rename(target / name)
         test.append(f"{label}/{names[0]}")
         train.append(f"{label}/{names[1]} {1 + UCF101.index(label)}")

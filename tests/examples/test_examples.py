@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -132,3 +133,28 @@ def test_train_motion(tmp_path):
     # What it writes is what the exporter reads.
     command = ("export", out, "--preset", "motion", "--out", tmp_path)
     run("-m", "r2p_edge", *command)
+
+
+@pytest.mark.slow
+@needs("torch")
+@needs("safetensors")
+def test_finetune_in_two_steps(tmp_path):
+    for index, label in ((0, "here"), (1, "there")):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for number in range(2):
+            drawn = motion.scene("train", index + 12 * number)
+            motion.write_video(drawn, tmp_path / "videos" / label / f"{number}.mp4")
+    out = tmp_path / "mine.safetensors"
+    words = run(
+        EXAMPLES / "finetune.py", "motion", "--videos", tmp_path / "videos", "--out", out,
+        "--quick", "--test", tmp_path / "videos",
+    )  # fmt: skip
+    assert "2 classes, 2 videos to train on, 2 held out" in words
+    assert re.search(r"^epoch 2: loss .*minutes left$", words, re.MULTILINE), words
+    assert re.search(r"^test: [\d.]+% of 4 \(", words, re.MULTILINE), words
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.safetensors", "videos"]
+    from r2p_edge.export.build import build
+
+    (built,) = build(out, targets=["onnx"], out=tmp_path / "models").built
+    assert built.spec.labels == ("here", "there")
+    assert built.spec.parity["top1"] == 1

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from paths import ROOT
+from video_folders import touch
 
 from r2p_edge.errors import SpecError
 from r2p_edge.export.labels import read_labels
@@ -135,11 +134,23 @@ def test_labels_that_windows_saved(tmp_path: Path, encoding: str) -> None:
 
 def test_a_folder_of_classes_in_place_of_a_label_file(tmp_path: Path) -> None:
     folder = tmp_path / "data set"
-    for name in ("walk", "Sit"):
-        (folder / name).mkdir(parents=True)
-    with pytest.raises(SpecError, match="is a folder; if the training numbered its") as refused:
-        read_labels(folder)
-    command = re.search("(LC_ALL=C ls .*labels.txt)", str(refused.value))
-    assert command is not None
-    subprocess.run(["bash", "-c", command[1]], cwd=tmp_path, check=True)
-    assert read_labels(tmp_path / "labels.txt") == ("Sit", "walk")
+    touch(folder, "walk/1.mp4", "Sit down/a/2.jpg", "Sit down/b/2.jpg", ".cache/3.mp4", "list.txt")
+    (tmp_path / "elsewhere").mkdir()
+    touch(tmp_path / "elsewhere", "4.avi")
+    (folder / "fällt").symlink_to(tmp_path / "elsewhere")
+    assert read_labels(folder) == ("Sit down", "fällt", "walk")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a/1.mp4", "b/2.mp4", "lists/c.txt"), r"without a video in them: 'lists'; move them"),
+        (("Walk/1.mp4", "walk/2.mp4"), r"classes 'Walk' and 'walk', which are one name but for"),
+        (("1.mp4", "2.mp4"), r"2 videos beside each other, such as '1\.mp4'; put each into a fo"),
+        (("train/a/1.mp4", "train/b/2.mp4"), r"no folder for each class, but .*train has; give"),
+        (("a/1.txt",), r"has no video in a folder of a class; expected files such as <Class>/<v"),
+    ],
+)
+def test_folders_that_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SpecError, match=f"cannot be taken from this folder: .*{message}"):
+        read_labels(touch(tmp_path, *names))

@@ -43,7 +43,7 @@ def test_some_faults_of_a_way_into_the_store(verb):
 
 _LONG = [
     pytest.param(verb, marks=pytest.mark.long)
-    for verb in ("webcam", "timeline", "annotate", "sheet")
+    for verb in ("webcam", "timeline", "annotate", "sheet", "dataset")
 ]
 
 

@@ -222,6 +222,21 @@ def archive(inputs: Path, out: Path, which: str) -> int:
     return command("predict", inputs / f"{which}.onnx", *clips, *options)
 
 
+def labelled_videos(inputs: Path) -> None:
+    """Write videos of two classes."""
+    for number in range(6):
+        folder = inputs / "videos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        written(folder / f"{number}.mp4", np.arange(4 + number) / 25)
+
+
+def split_dataset(inputs: Path, out: Path, which: str) -> int:
+    """Split the videos, otherwise than in the earlier run."""
+    share = 0.5 if which == NEW else 0.3
+    options = ("--split-to", out, "--test-share", share, "--replace")
+    return command("dataset", inputs / "videos", *options)
+
+
 def without_journal(file: Path) -> str:
     """Return what tells a table from others; journals have any content on the way."""
     return only_name(file) if file.suffix == ".journal" else sha256(file)
@@ -347,6 +362,12 @@ VERBS = {
         ("av", "onnxruntime", "r2p_edge.archive.run"),
         make_folder,
         without_journal,
+    ),
+    "dataset": Verb(
+        labelled_videos,
+        split_dataset,
+        ("av", "r2p_edge.calibration.dataset.inspection", "r2p_edge.cli.parser"),
+        make_folder,
     ),
     "weights-get": Verb(
         lambda inputs: None,

@@ -171,6 +171,21 @@ def test_the_reference_agrees(oracle, name):
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_network_to_train_agrees(oracle, name):
+    import torch
+
+    from r2p_edge.training.network import TrainableNetwork
+
+    family = FAMILIES[name] if FAMILIES[name] in AMBIGUOUS else None
+    named = canonical_parameters(parameters_of(oracle(name)), family)
+    module = TrainableNetwork(named.parameters, named.network()).eval()
+    with torch.inference_mode():
+        logits = module(torch.from_numpy(clip_of(oracle(name))))
+    expected, found = wanted(oracle(name), logits.numpy())
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_networks_are_refused(oracle, name):
     parameters = {n: np.zeros(s, np.float32) for n, s, _ in oracle(name)["parameters"]}
