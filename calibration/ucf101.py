@@ -153,9 +153,9 @@ def _nothing_left(
             whose = f"{split.name}, such as {first}, read as {split.form},"
         return VideoError(
             f"none of the {len(listing.foreign)} videos of {whose} is of a class that the model "
-            f"has ({known}), by the name of its folder or its label; if it is of another data set, "
-            "give the model's, and otherwise name its folders for classes, or give a list with a "
-            "label after each video (--split)"
+            f"has ({known}), by the name of its folder or its label; put the videos into folders "
+            "named for the model's classes, or give a list with a label after each video "
+            "(--split); if these are other classes, give videos of the model's"
         )
     if split is None:
         beside = f", but {flat} beside each other" if flat else ""

@@ -142,6 +142,16 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 video", "2 videos".
+
+    Args:
+        number: how many.
+        noun: word for one of them, whose plural ends in s.
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """Return the question whether the nearest of the known names was meant; "" if none is near.
 

@@ -229,9 +229,8 @@ class Prediction:
             extra = {"time": round(self.span[1], 6), **self.live.to_dict()}
         if self.kind != "probabilities":
             extra["kind"] = self.kind
-        looked_at: dict[str, Any] = {}
+        looked_at: dict[str, Any] = {"span": [round(time, 6) for time in self.span]}
         if self.duration is not None:
-            looked_at["span"] = [round(time, 6) for time in self.span]
             looked_at["duration"] = round(self.duration, 6)
         return {
             **extra,

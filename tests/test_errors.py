@@ -19,6 +19,7 @@ from r2p_edge.errors import (
     OutputError,
     R2PError,
     StreamWarning,
+    count_of,
     one_line,
     shown_as,
     unreadable_model,
@@ -82,3 +83,7 @@ def test_no_error_and_no_warning_shows_a_password():
         assert str(pickle.loads(pickle.dumps(error))) == str(error)
     with pytest.warns(StreamWarning, match=r"rtsp://a:\*\*\*@h"):
         warn_caller("rtsp://a:secret@h is slow", StreamWarning)
+
+
+def test_one_of_them_has_no_plural():
+    assert [count_of(number, "clip") for number in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]

@@ -40,6 +40,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the film of each video; return 0, or the exit code of the last failure."""
+    shared.check_order(options.model, options.videos)
     videos = named_videos(options.videos)
     if os.path.isdir(options.out) or not options.out.suffix:
         films = output_paths(videos, options.out, FILMS[0])

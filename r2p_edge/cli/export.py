@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from r2p_edge.agreement import UNCHECKED, parity_text
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.export_options import (
     add_checkpoint_options,
@@ -289,9 +290,4 @@ def _verdict(artifact: Built) -> str:
             advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"
         return f" {kit}, because {lacks}; {advice}"
     parity, form = artifact.spec.parity, f" {artifact.spec.graph}" if artifact.spec.graph else ""
-    if parity is None:
-        return f"{form}, not verified: this machine cannot run it"
-    return (
-        f"{form}, largest difference to {parity['reference']} "
-        f"{parity['max_rel']:.1e} of the largest logit, top-1 agreement {parity['top1']:.0%}"
-    )
+    return f"{form}, {UNCHECKED if parity is None else parity_text(parity)}"

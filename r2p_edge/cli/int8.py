@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from r2p_edge.cli.output import warn
+from r2p_edge.errors import count_of
 from r2p_edge.spec import ModelSpec
 
+_FLAWS = {
+    "missing": "of the list not in the folder",
+    "foreign": "of classes that the model does not have",
+    "unreadable": "left out as damaged",
+}
 _MEASURED = {"clips", "held_out", "top1", "fp32_top1", "agreement", "speedup", "runtime"}
 
 
@@ -18,12 +24,12 @@ def int8_rows(spec: ModelSpec) -> dict[str, str]:
     rows = {}
     found = spec.calibration or {}
     if found.keys() >= {"method", "clips"}:
-        text = f"{found['method']}, {found['clips']} clips"
+        text = f"{found['method']}, {count_of(found['clips'], 'clip')}"
         if "classes_covered" in found:
             text += f" of {found['classes_covered']} of {found['classes']} classes"
-        for flaw in ("missing", "foreign", "unreadable"):
+        for flaw, words in _FLAWS.items():
             if found.get(flaw):
-                text += f", {found[flaw]} videos {flaw}"
+                text += f", {count_of(found[flaw], 'video')} {words}"
         if found.get("float_layers"):
             text += f"; left float: {', '.join(found['float_layers'])}"
         rows["int8"] = text

@@ -33,13 +33,16 @@ def add_model(verb: VerbParser) -> None:
 
 
 def check_order(model: Path, videos: Sequence[str]) -> None:
-    """Raise UsageError where a model and a video are given in each other's place."""
+    """Raise UsageError where a video is given in the place of the model."""
     suffixes = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
     models = [video for video in videos if Path(video).suffix.lower() in suffixes]
-    if models and is_video_file(model):
-        others = [video for video in videos if video != models[0]]
-        order = shlex.join([models[0], str(model), *others])
-        raise UsageError(f"{model} is a video and {models[0]} a model; the model is first: {order}")
+    if not is_video_file(model):
+        return
+    if not models:
+        raise UsageError(f"{model} is a video; give the model before it, such as model.onnx")
+    others = [video for video in videos if video != models[0]]
+    order = shlex.join([models[0], str(model), *others])
+    raise UsageError(f"{model} is a video and {models[0]} a model; the model is first: {order}")
 
 
 def add_top(verb: VerbParser, text: str) -> None:

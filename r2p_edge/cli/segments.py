@@ -9,7 +9,7 @@ from typing import TypedDict
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import complain, print_json, progress_bars
 from r2p_edge.cli.verb import VerbParser
-from r2p_edge.errors import R2PError
+from r2p_edge.errors import R2PError, count_of
 from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import NamedVideo
 from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE, Timeline
@@ -83,8 +83,7 @@ def timeline_options(options: argparse.Namespace) -> TimelineOptions:
 
 def counted(found: Timeline) -> str:
     """Return the number of a timeline's segments with a label, with the word for them."""
-    count = sum(segment.label is not None for segment in found.segments)
-    return f"{count} segment" if count == 1 else f"{count} segments"
+    return count_of(sum(segment.label is not None for segment in found.segments), "segment")
 
 
 def each_video(

@@ -56,6 +56,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer each video; return 0, or the exit code of the last failure."""
+    shared.check_order(options.model, options.videos)
     videos = named_videos(options.videos)
     tables, singles = _planned(options, videos)
     done: list[Timeline] = []

@@ -1,5 +1,6 @@
 """`r2p-edge stream`: what it prints, and how it ends."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import sys
 import pytest
 from live import free_port, senders
 from models import brightness_model
+
+from r2p_edge.cli.stream import show
+from r2p_edge.predictor import Predictor
 
 
 def test_json(run, tmp_path, clip):
@@ -20,6 +24,23 @@ def test_json(run, tmp_path, clip):
     }  # fmt: skip
     assert len(events[0]["top"]) == 2
     assert events[0]["age_ms"] > 0
+
+
+def test_the_notes_of_an_answer_for_people(tmp_path, clip, capsys):
+    with (
+        Predictor(brightness_model(tmp_path / "model.onnx")) as predictor,
+        predictor.stream(clip) as answers,
+    ):
+        answer = next(answers)
+    for counts, notes in (
+        ((0, 0, 0), ""),
+        ((1, 1, 1), ", 1 answer skipped, 1 frame dropped, interrupted 1 time"),
+        ((2, 3, 4), ", 2 answers skipped, 3 frames dropped, interrupted 4 times"),
+    ):
+        named = dict(zip(("skipped", "dropped", "gaps"), counts))
+        live = dataclasses.replace(answer.live, age_ms=49.2, **named)
+        show(dataclasses.replace(answer, live=live))
+        assert capsys.readouterr().out.endswith(f"  (49 ms after the newest frame{notes})\n")
 
 
 @pytest.mark.slow
