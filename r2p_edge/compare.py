@@ -81,12 +81,12 @@ def compare(
     if isinstance(clips, (str, Path)) or len(clips) == 0:
         raise UsageError("clips must be video files or an array of clips, at least one")
     failed: dict[str, str] = {}
-    with scratch_folder() as folder:
+    with scratch_folder("the clips") as folder:
         if isinstance(clips, np.ndarray):
             file = folder / "clips.npy"
             try:
                 np.save(file, clips)
-            except OSError as error:
+            except OSError as error:  # NumPy's own, which does not tell the cause
                 raise OutputError(
                     f"{file} cannot be written ({error.strerror or error}); make room there, or "
                     "set TMPDIR to another folder"

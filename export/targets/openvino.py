@@ -15,7 +15,7 @@ from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import ModelError, OutputError, SpecError, UsageError, one_line, shown_as
+from r2p_edge.errors import ModelError, OutputError, SpecError, UsageError, one_line
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
@@ -99,7 +99,7 @@ def openvino_from_onnx(
         # The ONNX file's metadata, with its own spec.
         del model.rt_info["framework"]
     model.set_friendly_name(spec.name)
-    with scratch_folder() as folder, shown_as(folder, path):
+    with scratch_folder(path) as folder:
         draft = folder / "draft.xml"
 
         def save() -> None:

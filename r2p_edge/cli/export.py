@@ -194,19 +194,21 @@ def _check_out(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _status(options: argparse.Namespace) -> Iterator[Callable[[str], None] | None]:
+def _status(options: argparse.Namespace) -> Iterator[Callable[[str, int, int], None]]:
     """Show on a terminal what is being done; yield the function that takes each step."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal or options.json:
-        yield None
+        yield lambda *_: None
         return
     with console.status(_DOING) as status:
-        yield lambda step: status.update(f"{_DOING}: {step}")
+        yield lambda step, tried, targets: status.update(
+            f"{_DOING}, target {min(tried + 1, targets)} of {targets}: {step}"
+        )
 
 
-def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) -> ExportReport:
+def _build(options: argparse.Namespace, progress: Callable[[str, int, int], None]) -> ExportReport:
     """Build what the options ask for, as far as it can be built."""
     from r2p_edge.export.build import build
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from r2p_edge.cli.output import warn
 from r2p_edge.errors import count_of
@@ -36,11 +38,23 @@ def int8_rows(spec: ModelSpec) -> dict[str, str]:
     found = spec.accuracy or {}
     if found.keys() >= _MEASURED:
         rows["measured"] = (
-            f"on {found['clips']} clips {'not ' if found['held_out'] else ''}calibrated on: top-1 "
-            f"{found['top1']:.1%} (fp32 {found['fp32_top1']:.1%}), agrees on "
-            f"{found['agreement']:.1%}, {found['speedup']:g} times as fast on {found['runtime']}"
+            f"on {count_of(found['clips'], 'clip')} {_which(found)}: top-1 {found['top1']:.1%} "
+            f"(fp32 {found['fp32_top1']:.1%}), agrees on {found['agreement']:.1%}, "
+            f"{found['speedup']:g} times as fast on {found['runtime']}"
         )
     return rows
+
+
+def _which(measured: Mapping[str, Any]) -> str:
+    """Return what is special of the clips that an accuracy was measured on."""
+    if not measured["held_out"]:
+        return "that it was calibrated on, so that others may come out worse"
+    outside = measured.get("outside")
+    if not outside:
+        return "not calibrated on"
+    if outside >= measured["clips"]:
+        return "outside the list that it was calibrated on"
+    return f"not calibrated on, {outside} of them outside the list"
 
 
 def print_int8_rows(spec: ModelSpec) -> None:

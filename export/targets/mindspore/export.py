@@ -12,7 +12,7 @@ from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import ModelError, OutputError, UsageError, shown_as
+from r2p_edge.errors import ModelError, OutputError, UsageError
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
@@ -75,7 +75,7 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
     require_ops(model, "mindspore")
     spec = fresh_spec(original, target=TARGET, built_with=built_with("mindspore"))
     reference = parity_reference(source)
-    with scratch_folder() as folder, shown_as(folder, path):
+    with scratch_folder(path) as folder:
         draft = _export(mindspore, model, reference.inputs.dtype, folder)
         spec = spec.replace(
             parity=check_parity(draft, spec, reference, MindSpore, artifact="the MindIR model")

@@ -43,7 +43,7 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
     planned = plan_tensorrt(source.path, options.precision)
     path = out / f"{file_stem(planned)}.engine"
     reference = parity_reference(source.path)
-    with scratch_folder() as scratch:
+    with scratch_folder(source.path) as scratch:
         models = models_for(source.path, planned, scratch)
         if can_build():
             spec = build_engine(
@@ -102,7 +102,7 @@ def tensorrt_from_onnx(
     check_folder(path)
     planned = plan_tensorrt(source, precision)
     reference = parity_reference(source)
-    with scratch_folder() as folder:
+    with scratch_folder(source) as folder:
         return build_engine(
             models_for(source, planned, folder),
             path,
