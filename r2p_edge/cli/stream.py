@@ -31,7 +31,8 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "source",
         metavar="SOURCE",
-        help="number of a camera, network address, GStreamer pipeline, or video file",
+        help="number of a camera, network address, GStreamer pipeline, video file, or folder of "
+        "images",
     )
     _add_answer_options(verb)
     _add_source_options(verb)
@@ -100,6 +101,7 @@ def _add_answer_options(verb: VerbParser) -> None:
 
 def _add_source_options(verb: VerbParser) -> None:
     group = verb.add_argument_group("source")
+    shared.add_fps(group)
     group.add_argument(
         "--timeout",
         type=float,
@@ -137,6 +139,7 @@ def run(options: argparse.Namespace) -> int:
         Predictor(options.model, **shared.predictor_options(options)) as predictor,
         predictor.stream(
             source,
+            fps=options.fps,
             policy=options.policy,
             timeout=options.timeout,
             reconnect=options.reconnect,
