@@ -12,9 +12,10 @@ from r2p_edge.cli.output import print_json
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
-from r2p_edge.segments.files import named_videos, output_paths
+from r2p_edge.segments.files import output_paths
 from r2p_edge.segments.film import FILMS, annotate, check_film
 from r2p_edge.segments.windows import SecondsProgress
+from r2p_edge.video.named import named_videos
 
 
 def add(verbs: Verbs) -> None:

@@ -18,6 +18,10 @@ from r2p_edge.video.video_folder import is_video_file
 # The successors of --clips.
 NUM_CLIPS = "--num-clips N, the number of clips in all"
 VIDEOS = "--videos DIR, the folder of videos"
+VIDEO_HELP = (
+    "video file, URL, folder of images or of videos, or a pattern in quotes, such as "
+    "'clips/**/*.mp4'"
+)
 VIEWS = "--views N, the number of clips per video"
 
 
@@ -160,9 +164,9 @@ def names_in(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def add_fps(verb: VerbParser) -> None:
+def add_fps(group: Any) -> None:
     """Add `--fps`."""
-    verb.add_argument(
+    group.add_argument(
         "--fps",
         type=float,
         metavar="RATE",

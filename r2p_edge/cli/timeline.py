@@ -14,16 +14,15 @@ from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import (
     TIMELINE_FORMATS,
-    NamedVideo,
     check_format,
     check_output,
-    named_videos,
     output_paths,
     write_timelines,
 )
 from r2p_edge.segments.texts import caption, clock
 from r2p_edge.segments.timelines import Timeline, timeline
 from r2p_edge.segments.windows import SecondsProgress
+from r2p_edge.video.named import NamedVideo, named_videos
 
 
 def add(verbs: Verbs) -> None:
