@@ -52,7 +52,7 @@ def measure_accuracy(
     Returns:
         {"runtime", "device", "clips", "held_out": whether the clips were not calibrated on,
         "outside": the number of clips whose videos the list does not name, "top1", "fp32_top1",
-         "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
+        "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
         "recommended"}, and "doubt" where the labels of the fp32 model are doubtful, see
         `label_order.doubt_of`.
 

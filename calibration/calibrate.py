@@ -30,8 +30,8 @@ from r2p_edge.export.targets.table import TABLE
 from r2p_edge.spec import ModelSpec
 
 ClipProgress = Callable[[str, int, int], None]
-"""Called with "calibrating" or "measuring", and how many of how many clips that has seen: at first
-with 0, and after each clip, of each pass where there are two."""
+"""Called with the task ("calibrating" or "measuring"), how many clips it has done, at first 0, and
+how many it has to do; a clip that it sees twice counts twice."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,6 @@ TOLERANCE: dict[str, tuple[str, float]] = {
 """Figure of `Agreement` that decides for each precision, and its limit: the largest `max_rel`, or
 the smallest `cosine`. INT8 has none: it is reported and never refused."""
 
-UNCHECKED = "not verified: this machine cannot run it"
-"""Text for an artifact without a record of parity."""
-
 _SOURCES = {"numpy": "its checkpoint, computed in NumPy", "onnx": "its ONNX file"}
 
 
@@ -100,12 +97,14 @@ def within_tolerance(found: Agreement, precision: str) -> bool:
     return value <= limit if figure == "max_rel" else value >= limit
 
 
-def parity_text(record: Mapping[str, Any]) -> str:
-    """Return how closely an artifact answers as its source, for people.
+def parity_text(record: Mapping[str, Any] | None) -> str:
+    """Return how closely an artifact that was made here answers as its source, for people.
 
     Args:
-        record: the `parity` of its spec.
+        record: the `parity` of its spec; None where nothing here runs it.
     """
+    if record is None:
+        return "not verified: this machine cannot run it"
     source = _SOURCES.get(record["reference"], record["reference"])
     return (
         f"verified against {source}: outputs differ by at most {record['max_rel']:.1e} of the "

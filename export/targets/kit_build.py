@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from r2p_edge.agreement import UNCHECKED, parity_text
+from r2p_edge.agreement import parity_text
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import ModelError, R2PError
@@ -124,7 +124,6 @@ def run_kit(folder: Path, arguments: list[str]) -> int:
     if options.json:
         print(json.dumps(report))
         return 0
-    parity = report["parity"]
-    verified = UNCHECKED if parity is None else parity_text(parity)
+    verified = parity_text(report["parity"])
     print(f"{report['path']}: {report['precision']} for {report['device']}, {verified}")
     return 0

@@ -83,7 +83,6 @@ def answered_rows(
         top: classes in each row.
         identity: see `identity_of`.
     """
-
     kind = score_kind(predictor.spec.output.kind)
 
     def best(scores: npt.NDArray[np.float64]) -> list[tuple[str, float]]:

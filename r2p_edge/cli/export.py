@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r2p_edge.agreement import UNCHECKED, parity_text
+from r2p_edge.agreement import parity_text
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.export_options import (
     add_checkpoint_options,
@@ -292,4 +292,4 @@ def _verdict(artifact: Built) -> str:
             advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"
         return f" {kit}, because {lacks}; {advice}"
     parity, form = artifact.spec.parity, f" {artifact.spec.graph}" if artifact.spec.graph else ""
-    return f"{form}, {UNCHECKED if parity is None else parity_text(parity)}"
+    return f"{form}, {parity_text(parity)}"

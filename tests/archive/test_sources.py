@@ -3,24 +3,20 @@
 import os
 
 import pytest
+from video_folders import touch
 
 from r2p_edge.archive.listed import Listed
 from r2p_edge.archive.sources import list_archive
 from r2p_edge.errors import UsageError, VideoNotFoundError
 
+FILES = ("b.mp4", "a/c.avi", "a/deep/d.mkv", "a/notes.txt", ".hidden/e.mp4")
+
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """A folder of empty files, which is the current folder."""
-    for name in ("b.mp4", "a/c.avi", "a/deep/d.mkv", "a/notes.txt", ".hidden/e.mp4"):
-        touch(tmp_path / name)
+    """A folder of videos and other files, which is the current folder."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def touch(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    return touch(tmp_path, *FILES)
 
 
 def names(listed):
@@ -38,7 +34,7 @@ def test_each_video_counts_once(archive, caplog):
 
 def test_shards_share_all_videos(archive):
     for number in range(20):
-        touch(archive / f"{number:02}.mp4")
+        touch(archive, f"{number:02}.mp4")
     every = names(list_archive(["."]))
     shards = [names(list_archive(["."], shard=(number, 3))) for number in (1, 2, 3)]
     assert sorted(name for shard in shards for name in shard) == every

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What belongs to this machine's way to the network, and to no image.
-_NETWORK = ("resolv.conf", "hosts", "pip.conf", "ssl/certs/ca-certificates.crt")
+_NETWORK = ("resolv.conf", "hosts", "pip.conf")
+_CERTIFICATES = Path("/etc/ssl/certs")
 _ENTER = """
 for folder in dev proc sys; do mount --rbind /$folder "$1/$folder"; done
 for pair in $3; do mount --rbind "${pair%%=*}" "$1${pair##*=}"; done
@@ -122,7 +123,9 @@ class Builder:
 
     def _run(self, text: str) -> None:
         assert self._image is not None
-        done = self._image.run("/bin/sh", "-c", text, variables=self._arguments)
+        variables = {**_network_variables(), **self._arguments}
+        shown = {_CERTIFICATES: "/run/certificates"} if _CERTIFICATES.is_dir() else {}
+        done = self._image.run("/bin/sh", "-c", text, shown=shown, variables=variables)
         if done.returncode != 0:
             raise RuntimeError(f"RUN {text} ended with {done.returncode}:\n{done.stderr[-4000:]}")
 
@@ -162,6 +165,18 @@ class Builder:
     def _cmd(self, text: str) -> None:
         assert self._image is not None
         self._image.command = tuple(json.loads(text))
+
+
+def _network_variables() -> dict[str, str]:
+    """Return the variables by which programs of this machine find the way to packages."""
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("PIP_") or name.lower().endswith("_proxy")
+    }
+    if "PIP_CERT" in found:  # installing ca-certificates in the image would replace the image's own
+        found["PIP_CERT"] = f"/run/certificates/{Path(found['PIP_CERT']).name}"
+    return found
 
 
 def size_of(root: Path) -> int:

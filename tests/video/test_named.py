@@ -3,29 +3,19 @@
 from pathlib import PurePath
 
 import pytest
+from video_folders import touch
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.video.named import named_videos, videos_of
 
+FILES = ("b.mp4", "a/c.avi", "a/deep/d.mkv", "a/notes.txt", ".hidden/e.mp4")
+
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """A folder of empty files, which is the current folder."""
-    for name in ("b.mp4", "a/c.avi", "a/deep/d.mkv", "a/notes.txt", ".hidden/e.mp4"):
-        touch(tmp_path / name)
+    """A folder of videos and other files, which is the current folder."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def touch(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-
-
-def files(folder, *names):
-    for name in names:
-        touch(folder / name)
-    return folder
+    return touch(tmp_path, *FILES)
 
 
 @pytest.mark.parametrize(
@@ -53,15 +43,15 @@ def test_sources(archive, source, expected):
 
 def test_a_name_that_looks_like_a_pattern_is_itself(archive):
     for name in ("[b].mp4", "a*.mp4", "new\nline ü = \udcff.mp4"):
-        touch(archive / name)
+        (archive / name).touch()
         assert videos_of(name) == [name]
     assert "new\nline ü = \udcff.mp4" in videos_of(archive / "*=*")[0]
 
 
 def test_a_folder_of_images_alone_is_one_video(archive):
     for number in range(3):
-        touch(archive / "frames" / f"{number}.jpg")
-    touch(archive / "frames" / "thumbs.db")
+        touch(archive, f"frames/{number}.jpg")
+    touch(archive, "frames/thumbs.db")
     assert videos_of("frames/") == ["frames/"]
     assert "frames" in videos_of(".")
     with pytest.raises(VideoError, match=r"fits 3 images, 0.jpg to 2.jpg, .* give their folder"):
@@ -69,11 +59,11 @@ def test_a_folder_of_images_alone_is_one_video(archive):
 
 
 def test_a_folder_of_both_is_refused(archive):
-    touch(archive / "a" / "c.jpg")  # the thumbnail of c.avi
-    touch(archive / "a" / "cover.jpg")
+    touch(archive, "a/c.jpg")  # the thumbnail of c.avi
+    touch(archive, "a/cover.jpg")
     assert videos_of("a") == ["a/c.avi", "a/deep/d.mkv"]
     for number in range(2):
-        touch(archive / "a" / f"frame{number}.png")
+        touch(archive, f"a/frame{number}.png")
     for source in ("a", "."):
         with pytest.raises(VideoError, match=r"^a has video files and the 2 images frame0.png to"):
             videos_of(source)
@@ -90,14 +80,14 @@ def names(*sources):
 
 
 def test_names_of_videos(tmp_path):
-    files(tmp_path, "day/a.mp4", "day/b.mp4", "day/in/a.mp4", "day/b.avi", "night/c.1.mp4")
+    touch(tmp_path, "day/a.mp4", "day/b.mp4", "day/in/a.mp4", "day/b.avi", "night/c.1.mp4")
     assert names(tmp_path / "day") == ["a", "b.avi", "b.mp4", "in/a"]
     assert names(tmp_path / "night/c.1.mp4", "http://u:p@h/x/y%20z.mp4?key=1") == ["c.1", "y%20z"]
     assert names("http://host/") == ["video"]
     odd = "a = \n\u732b.mp4"
-    files(tmp_path, odd)
+    touch(tmp_path, odd)
     assert names(tmp_path / odd, f"file://{tmp_path}/{odd}") == [odd, odd]
-    frames = files(tmp_path, "shots/1.png", "shots/2.png") / "shots"
+    frames = touch(tmp_path, "shots/1.png", "shots/2.png") / "shots"
     assert names(frames) == ["shots"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(VideoError, match="has no videos"):
@@ -116,5 +106,5 @@ def test_names_never_leave_the_folder():
 
 
 def test_names_of_a_pattern_that_goes_up_stay_below(tmp_path):
-    files(tmp_path, "a/b.mp4", "c.mp4")
+    touch(tmp_path, "a/b.mp4", "c.mp4")
     assert names(f"{tmp_path}/*/../c.mp4") == ["c"]
