@@ -27,7 +27,7 @@ from r2p_edge.spec import ClipSpec
 from r2p_edge.video.clip_reader import check_rate
 from r2p_edge.video.file import VideoFile
 from r2p_edge.video.folder_rate import warn_of_unknown_rate
-from r2p_edge.video.source import is_folder, is_path, path_of_uri
+from r2p_edge.video.source import is_folder, path_of_uri
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -154,7 +154,8 @@ def _check_rate(sources: Mapping[str, int | str | Path], fps: float | None, clip
     Raises:
         UsageError: it is no rate, or there is no folder.
     """
-    folders = [each for each in sources.values() if is_path(each) and is_folder(each)]
+    paths = [each for each in sources.values() if isinstance(each, (str, os.PathLike))]
+    folders = [path for path in paths if is_folder(path)]
     if fps is not None and not folders:
         raise UsageError(
             f"fps is the rate of a folder of images, and {', '.join(sources)} is none; leave it "
