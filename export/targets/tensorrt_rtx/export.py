@@ -99,8 +99,8 @@ def plan_rtx(source: Path, precision: str | None, chips: tuple[str, ...]) -> Mod
         target["chips"] = list(chips)
     if "sm75" in chips:
         # In fp32 it has convolutions of two axes and no dense layers.
-        return plan_engine(source, precision, target, _TURING, conv_from_dense)
-    return plan_engine(source, precision, target, _LIMITS)
+        return plan_engine("tensorrt-rtx", source, precision, target, _TURING, conv_from_dense)
+    return plan_engine("tensorrt-rtx", source, precision, target, _LIMITS)
 
 
 def _typed(source: Path, planned: ModelSpec, folder: Path) -> Path:
