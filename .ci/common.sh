@@ -110,6 +110,16 @@ fresh_gstreamer() {
     .venv/bin/pip install -e ".[export]" pytest "numpy<2"
 }
 
+# Make a root file system with the packages that Debian's smallest image has, from where apt has this
+# machine's; as root, which chroot needs too.
+bare_root() { # folder
+    mkdir "$work/mmdebstrap"
+    (cd "$work/mmdebstrap" && apt-get -qq -o APT::Sandbox::User=root download mmdebstrap)
+    dpkg-deb -x "$work"/mmdebstrap/*.deb "$work/mmdebstrap"
+    perl "$work/mmdebstrap/usr/bin/mmdebstrap" --quiet --mode=root --variant=minbase \
+        --format=directory bookworm "$1"
+}
+
 # What is installed above, and the tools that some tests call, as values of R2P_REQUIRE.
 # shellcheck disable=SC2034 # used by what sources this
 gstreamer_required=data,gstreamer,gst_rtsp,gst_python

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,12 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
 
 
 def measure_accuracy(
-    reference: Path, artifact: Path, spec: ModelSpec, runtime: str, clips: ClipSet
+    reference: Path,
+    artifact: Path,
+    spec: ModelSpec,
+    runtime: str,
+    clips: ClipSet,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Compare an int8 artifact with its fp32 one on a runtime of this machine.
 
@@ -42,10 +47,12 @@ def measure_accuracy(
         spec: spec of the int8 artifact.
         runtime: name of the runtime.
         clips: labelled clips to compare on.
+        progress: called at first and after each clip, with how many of how many were answered.
 
     Returns:
-        {"runtime", "device", "clips", "held_out": whether the clips were not calibrated on, "top1",
-        "fp32_top1", "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
+        {"runtime", "device", "clips", "held_out": whether the clips were not calibrated on,
+        "outside": the number of clips whose videos the list does not name, "top1", "fp32_top1",
+        "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
         "recommended"}, and "doubt" where the labels of the fp32 model are doubtful, see
         `label_order.doubt_of`.
 
@@ -53,6 +60,7 @@ def measure_accuracy(
         VideoError: there are no clips to compare on.
         ModelError, BackendError: one of the artifacts does not run.
     """
+    progress(0, clips.judged_count)
     with (
         Predictor(reference, runtime=runtime) as one,
         Predictor(artifact, runtime=runtime, spec=spec) as other,
@@ -68,6 +76,7 @@ def measure_accuracy(
                 scores = predictor.scores(pixels[None], timing=timing)
                 answers[which].append(predictor.spec.labels[int(scores[0].argmax())])
                 times[which].append(timing.inference)
+            progress(number + 1, clips.judged_count)
         device = other.device
     if not labels:
         raise VideoError(
@@ -82,6 +91,7 @@ def measure_accuracy(
         "device": device,
         "clips": len(labels),
         "held_out": clips.held_out,
+        "outside": clips.outside,
         "top1": round(float(right[1]), 4),
         "fp32_top1": round(float(right[0]), 4),
         "agreement": round(agreement, 4),

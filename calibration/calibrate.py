@@ -23,14 +23,15 @@ from r2p_edge.calibration.accuracy import is_measurement, measure_accuracy, obje
 from r2p_edge.calibration.clipset import ClipSet, clips_for
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.calibration.ranges import PASSES, RangeMethod
-from r2p_edge.errors import ParityError, UsageError, shown_as
+from r2p_edge.errors import ParityError, UsageError
 from r2p_edge.export.targets.base import StepProgress, Target, ToolClips
 from r2p_edge.export.targets.onnx import write_with_spec
 from r2p_edge.export.targets.table import TABLE
 from r2p_edge.spec import ModelSpec
 
-ClipProgress = Callable[[int, int], None]
-"""Called after each clip of each pass with the number of clips shown so far, and in all."""
+ClipProgress = Callable[[str, int, int], None]
+"""Called with the task ("calibrating" or "measuring"), how many clips it has done, at first 0, and
+how many it has to do; a clip that it sees twice counts twice."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ class Calibration:
     ) -> ClipQuantizer:
         """Return the maker of int8 for an export; see `Calibrator` in `export.targets.base`."""
 
-        def report(done: int, total: int) -> None:
+        def report(task: str, done: int, total: int) -> None:
             if progress is not None:
-                progress(f"calibrating, clip {done} of {total}")
+                progress(f"{task}, clip {done} of {total}")
 
         return ClipQuantizer(spec, self, targets, report)
 
@@ -98,7 +99,7 @@ class ClipQuantizer:
         spec: spec of the model.
         settings: clips, method, and the loss that is allowed.
         targets: targets that artifacts are made for.
-        progress: called after each clip.
+        progress: see `ClipProgress`.
 
     Raises:
         UsageError: `max_drop` is given for a target that is measured on the device only; or see
@@ -119,7 +120,8 @@ class ClipQuantizer:
                 f"the loss of int8 on {', '.join(unmeasured)} can only be measured on the device; "
                 "leave max_drop (--max-drop) out, and compare there"
             )
-        self._settings, self._progress = settings, progress
+        self._settings = settings
+        self._progress = progress or (lambda *_: None)
         counts = {
             t.name: min(settings.num_clips, t.max_clips or settings.num_clips) for t in targets
         }
@@ -135,12 +137,12 @@ class ClipQuantizer:
     def quantize(self, source: Path, path: Path, profile: str | None) -> ModelSpec:
         """Write the Q/DQ form of an fp32 artifact; see `quantize_onnx`."""
         total, done = self._clips.count * PASSES[self._settings.method], 0
+        self._progress("calibrating", done, total)
 
         def step() -> None:
             nonlocal done
             done += 1
-            if self._progress is not None:
-                self._progress(done, total)
+            self._progress("calibrating", done, total)
 
         return quantize_onnx(
             source,
@@ -158,7 +160,11 @@ class ClipQuantizer:
         Raises:
             ParityError: int8 loses more than `max_drop`.
         """
-        found = measure_accuracy(source, path, spec, runtime, self._clips)
+
+        def step(done: int, total: int) -> None:
+            self._progress("measuring", done, total)
+
+        found = measure_accuracy(source, path, spec, runtime, self._clips, step)
         drop, allowed = 100 * (found["fp32_top1"] - found["top1"]), self._settings.max_drop
         if allowed is not None and drop > allowed:
             raise ParityError(
@@ -202,7 +208,7 @@ def calibrate(
         out: the .onnx file to write.
         calibration: settings; by default the clips of the bundled model, for that model alone.
         profile: name in `qdq.PROFILES`; by default that of this machine's CPU.
-        progress: called after each clip of each pass with the number so far, and in all.
+        progress: see `ClipProgress`.
 
     Returns:
         The spec as it is in the file.
@@ -228,7 +234,7 @@ def calibrate(
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"{out} is to become an ONNX file, whose name must end in .onnx")
     quantizer = ClipQuantizer(spec, calibration or Calibration(), [TABLE["onnx"]], progress)
-    with scratch_folder() as folder, shown_as(folder, out):
+    with scratch_folder(out) as folder:
         draft = folder / "draft.onnx"
         spec = quantizer.quantize(model, draft, profile)
         spec = spec.replace(accuracy=quantizer.accuracy(model, draft, spec, "onnxruntime"))

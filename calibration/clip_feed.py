@@ -102,7 +102,7 @@ def _session(
     probe.graph.node.extend(_as_early_as_possible(model.graph.node, nodes))
     probe.graph.initializer.extend(constants)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    with scratch_folder() as folder:
+    with scratch_folder("the model") as folder:
         path = folder / "probe.onnx"
         onnx.save_model(probe, path)
         del probe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.blank import showing
 from r2p_edge.calibration.manifest import Manifest, named_clips, sample_clips, stratified
-from r2p_edge.calibration.ucf101 import list_videos
+from r2p_edge.calibration.matching import Video
+from r2p_edge.calibration.ucf101 import list_videos, videos_beside
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
@@ -31,10 +32,14 @@ class ClipSet(Protocol):
     Attributes:
         count: number of clips to calibrate on.
         held_out: whether the clips of `judged` are not those of `calibration`.
+        judged_count: number of clips to compare on, with those that cannot be read.
+        outside: number of these whose videos the list does not name.
     """
 
     count: int
     held_out: bool
+    judged_count: int
+    outside: int
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         """Return the clips to calibrate on, uint8 (T, H, W, 3), from the first one on."""
@@ -99,9 +104,12 @@ def clips_for(
         listing = list_videos(folder, spec.labels, split, subset="train", strict=strict)
         manifest = sample_clips(listing, num_clips=num_clips, seed=seed, force=force)
         sampled = {video.name for video in manifest.videos}
-        # The clips that a larger sample would take next.
-        others = [v for v in stratified(listing.videos, seed) if v.name not in sampled][:judged]
-        return _Sampled(Path(folder), spec, manifest, others, judged)
+        # The model has learnt from a train list, so what it does not name tells more. Then come the
+        # clips that a larger sample would take next.
+        outside = stratified(videos_beside(folder, spec.labels, listing), seed)[:judged]
+        unused = [v for v in stratified(listing.videos, seed) if v.name not in sampled]
+        others = [*outside, *unused][:judged]
+        return _Sampled(Path(folder), spec, manifest, others, judged, len(outside))
     if split is not None:
         raise UsageError("a split was given without the folder of its videos; give --videos too")
     if spec.labels != motion.CLASSES:
@@ -116,7 +124,13 @@ class _Sampled:
     """Clips of a folder of videos."""
 
     def __init__(
-        self, folder: Path, spec: ModelSpec, manifest: Manifest, others: Any, judged: int
+        self,
+        folder: Path,
+        spec: ModelSpec,
+        manifest: Manifest,
+        others: Sequence[Video],
+        judged: int,
+        outside: int,
     ) -> None:
         self._folder, self._spec, self._manifest = folder, spec, manifest
         self._unreadable: set[str] = set()
@@ -125,6 +139,7 @@ class _Sampled:
         self.count = manifest.clips
         self.held_out = bool(others)
         self._judged = others or manifest.videos[:judged]
+        self.judged_count, self.outside = len(self._judged), outside
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         failed: list[tuple[str, VideoError]] = []
@@ -166,17 +181,17 @@ class _Sampled:
 class _Drawn:
     """Clips drawn for the bundled model."""
 
-    held_out = True
+    held_out, outside = True, 0
 
     def __init__(self, spec: ModelSpec, count: int, judged: int) -> None:
         self._spec, self._reader = spec, ClipReader(spec)
-        self.count, self._judged = count, judged
+        self.count, self.judged_count = count, judged
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         return (self._clip(motion.scene("calibration", number)) for number in range(self.count))
 
     def judged(self) -> Labelled:
-        for number in range(self._judged):
+        for number in range(self.judged_count):
             scene = motion.scene("test", number)
             yield self._clip(scene), scene.label
 

@@ -8,19 +8,25 @@ from 0. Names are compared without case, because UCF101 itself spells one class 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from r2p_edge.calibration.catalogue import Catalogue
+from r2p_edge.calibration.catalogue import Catalogue, video_key
 from r2p_edge.calibration.lists.entries import Subset
 from r2p_edge.calibration.matching import Matched, Video, match_folder, match_list
 from r2p_edge.calibration.split_file import Split, read_split
-from r2p_edge.errors import VideoError, VideoNotFoundError
+from r2p_edge.errors import VideoError, VideoNotFoundError, similar_name
 from r2p_edge.spec.class_names import class_finder
 from r2p_edge.video.video_folder import entries_of, is_video, report_left_out
+
+_log = logging.getLogger(__name__)
+
+_MISSPELT = 0.85  # likeness, from 0 to 1, of a name to the class that it is meant for
+_MOST_HINTS = 3  # of a data set with many other classes
 
 MAX_UNREADABLE = 0.05
 """Largest share of damaged videos with which the figures of the others are taken for the whole."""
@@ -97,6 +103,7 @@ def list_videos(
     if not listing.videos:
         raise _nothing_left(folder, labels, wanted, listing)
     report_left_out(folder, listing.left_out)
+    _report_misspelt(listing.foreign, labels, wanted)
     if strict and listing.missing:
         raise VideoError(
             f"{folder} lacks {len(listing.missing)} of the videos of {listing.split}, the first "
@@ -104,6 +111,40 @@ def list_videos(
             "there (strict=False, no --complete)"
         )
     return listing
+
+
+def videos_beside(folder: str | Path, labels: Sequence[str], listing: Listing) -> list[Video]:
+    """Return the videos in the folders of classes that a list does not name.
+
+    Args:
+        folder, labels: see `list_videos`.
+        listing: what that gave for the list; of a whole folder nothing is left.
+    """
+    if listing.split is None:
+        return []
+    named = {video_key(video.name) for video in listing.videos}
+    try:
+        found = _match(Path(folder), labels, None)
+    except VideoError:  # of classes that the list alone knows
+        return []
+    return [video for video in found.videos if video_key(video.name) not in named]
+
+
+def _report_misspelt(foreign: Sequence[str], labels: Sequence[str], split: Split | None) -> None:
+    """Warn of classes that the model does not have where one of its own has almost that name.
+
+    Args:
+        foreign: see `Listing`.
+        labels: the model's classes.
+        split: the list that the names are from, if there is one.
+    """
+    entries = () if split is None else split.entries
+    told = {entry.name: entry.label for entry in entries if isinstance(entry.label, str)}
+    names = dict.fromkeys(told.get(name) or PurePosixPath(name).parent.name for name in foreign)
+    hints = {name: similar_name(name, labels, _MISSPELT).rstrip() for name in names}
+    for name in [name for name, hint in hints.items() if hint][:_MOST_HINTS]:
+        text = "%s is no class of the model, and its videos are left out; %s"
+        _log.warning(text, name, hints[name])
 
 
 def check_unreadable(failed: Sequence[tuple[str, object]], total: int) -> None:
@@ -153,9 +194,9 @@ def _nothing_left(
             whose = f"{split.name}, such as {first}, read as {split.form},"
         return VideoError(
             f"none of the {len(listing.foreign)} videos of {whose} is of a class that the model "
-            f"has ({known}), by the name of its folder or its label; if it is of another data set, "
-            "give the model's, and otherwise name its folders for classes, or give a list with a "
-            "label after each video (--split)"
+            f"has ({known}), by the name of its folder or its label; put the videos into folders "
+            "named for the model's classes, or give a list with a label after each video "
+            "(--split); if these are other classes, give videos of the model's"
         )
     if split is None:
         beside = f", but {flat} beside each other" if flat else ""

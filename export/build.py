@@ -100,7 +100,7 @@ def build(
     workspace: int | None = None,
     timing_cache: str | Path | None = None,
     chips: Sequence[str] = (),
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
     keep_going: bool = False,
     replace: bool = False,
     store: WeightsStore | None = None,
@@ -164,7 +164,8 @@ def build(
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
         chips: chips that TensorRT for RTX builds for; see `tensorrt_rtx_from_onnx`.
-        progress: called with the step that long work has reached.
+        progress: called with the step that long work has reached, and how many of how many targets
+            have been tried.
         keep_going: return the targets that failed in the report, as long as another one was built;
             by default the first error is raised once all were tried.
         replace: let the artifacts take the place of a model of other classes, or of another
@@ -180,6 +181,12 @@ def build(
         MissingDependencyError: a package that the source or target needs is not installed.
     """
     wanted = check_targets(targets, precision)
+    tried = 0
+
+    def step(text: str) -> None:
+        progress(text, tried, len(wanted))
+
+    step("reading the source")
     cache = check_engine_options(wanted, workspace, timing_cache)
     check_chips(wanted, chips)
     check_batch_axis(wanted, batch)
@@ -231,7 +238,7 @@ def build(
     if model.onnx and model.carried is None:
         doubts = [*doubts, *warnings_of(contract)]
     _check_strict(doubts, strict)
-    with _output_folder(Path(out)) as folder, scratch_folder() as scratch:
+    with _output_folder(Path(out)) as folder, scratch_folder(model.path) as scratch:
         traced = None
         if factory is not None:
             traced, contract, doubt = traced_source(
@@ -241,7 +248,7 @@ def build(
                 given=spec is not None,
                 batch=batch,
                 output=output,
-                progress=progress,
+                progress=step,
             )
             if doubt is not None:
                 doubts = [*doubts, doubt]
@@ -253,7 +260,7 @@ def build(
             contract = contract.replace(checks={**(contract.checks or {}), **checks})
         quantizer = None
         if calibrator is not None:
-            quantizer = calibrator.quantizer(contract, wanted, progress)
+            quantizer = calibrator.quantizer(contract, wanted, step)
         forms = OnnxForms(
             model.path,
             contract,
@@ -268,7 +275,9 @@ def build(
             feature_outputs=feature_outputs,
         )
         report = ExportReport([], [], doubts)
-        for target in wanted:
+        for number, target in enumerate(wanted):
+            tried = number
+            step(target.name)
             options = TargetOptions(
                 target.name,
                 precision,
@@ -276,13 +285,15 @@ def build(
                 workspace,
                 cache,
                 tuple(chips) if target.chips else (),
-                progress,
+                step,
             )
             try:
-                with shown_as(scratch, model.path):
+                with shown_as(scratch, model.path):  # as the report keeps the error
                     report.built.append(_build_one(forms, folder, options))
             except R2PError as error:
                 report.failed.append(Failure(target.name, error))
+        tried = len(wanted)
+        step("done")
         if report.failed and not (keep_going and report.built):
             raise report.failed[0].error
         return report
@@ -304,18 +315,17 @@ def _golden_record(
     """Compare the network with a golden pair; return what that proves."""
     folder = scratch / "golden"
     folder.mkdir()
-    with shown_as(scratch, model.path):
-        forms = OnnxForms(
-            model.path,
-            contract,
-            folder,
-            batch=batch,
-            weights=model.weights,
-            traced=traced,
-            output=model.output,
-        )
-        form = forms.own_input()
-        return check_golden(pair, form.path, form.spec)
+    forms = OnnxForms(
+        model.path,
+        contract,
+        folder,
+        batch=batch,
+        weights=model.weights,
+        traced=traced,
+        output=model.output,
+    )
+    form = forms.own_input()
+    return check_golden(pair, form.path, form.spec)
 
 
 def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:

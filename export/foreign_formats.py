@@ -75,7 +75,7 @@ _OPENSSL = "decrypt it first: openssl enc -d -aes-256-cbc -pbkdf2"
 _AS_MADE = "-in FILE -out model.pth, with the cipher and the options that it was encrypted with"
 _KERAS_WAY = "load it in Keras and write model.export('model.onnx', format='onnx')"
 _MADE_FROM = "give the checkpoint or the ONNX file that it was made from"
-_ITSELF = "download the file itself"
+_ITSELF = "download the file itself, and not a page or message about it"
 _MODEL_FIRST = "the model comes first and is a file of weights"
 _UNPACK = "unpack it, and give the file in it"
 

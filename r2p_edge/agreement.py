@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from r2p_edge.errors import ParityError
+from r2p_edge.errors import ParityError, count_of
 
 TOLERANCE: dict[str, tuple[str, float]] = {
     "fp32": ("max_rel", 1e-4),
@@ -15,6 +17,8 @@ TOLERANCE: dict[str, tuple[str, float]] = {
 }
 """Figure of `Agreement` that decides for each precision, and its limit: the largest `max_rel`, or
 the smallest `cosine`. INT8 has none: it is reported and never refused."""
+
+_SOURCES = {"numpy": "its checkpoint, computed in NumPy", "onnx": "its ONNX file"}
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,19 @@ def within_tolerance(found: Agreement, precision: str) -> bool:
     figure, limit = TOLERANCE[precision]
     value = float(getattr(found, figure))
     return value <= limit if figure == "max_rel" else value >= limit
+
+
+def parity_text(record: Mapping[str, Any] | None) -> str:
+    """Return how closely an artifact that was made here answers as its source, for people.
+
+    Args:
+        record: the `parity` of its spec; None where nothing here runs it.
+    """
+    if record is None:
+        return "not verified: this machine cannot run it"
+    source = _SOURCES.get(record["reference"], record["reference"])
+    return (
+        f"verified against {source}: outputs differ by at most {record['max_rel']:.1e} of the "
+        f"largest one, best class equal on {record['top1']:.0%} of "
+        f"{count_of(record['clips'], 'clip')}"
+    )

@@ -21,6 +21,7 @@ from r2p_edge.errors import (
     SpecError,
     UsageError,
     VideoError,
+    count_of,
 )
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
@@ -80,12 +81,12 @@ def compare(
     if isinstance(clips, (str, Path)) or len(clips) == 0:
         raise UsageError("clips must be video files or an array of clips, at least one")
     failed: dict[str, str] = {}
-    with scratch_folder() as folder:
+    with scratch_folder("the clips") as folder:
         if isinstance(clips, np.ndarray):
             file = folder / "clips.npy"
             try:
                 np.save(file, clips)
-            except OSError as error:
+            except OSError as error:  # NumPy's own, which does not tell the cause
                 raise OutputError(
                     f"{file} cannot be written ({error.strerror or error}); make room there, or "
                     "set TMPDIR to another folder"
@@ -213,12 +214,23 @@ def _compared(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
     }
 
 
+def _verdict(result: dict[str, Any]) -> str:
+    """Return whether the outputs are as close as the precision allows, for people."""
+    if result["tolerance"] is None:
+        return "no verdict, as int8 may differ by any amount; r2p-edge eval tells what it costs"
+    ((figure, limit),) = result["tolerance"].items()
+    wanted = f"{limit:g} of the largest or less" if figure == "max_rel" else f"{limit:g} or more"
+    name = "a difference" if figure == "max_rel" else "a cosine"
+    verdict = "close enough" if result["within"] else "NOT CLOSE ENOUGH"
+    return f"{verdict}: {name} of {wanted} is allowed"
+
+
 def print_comparison(report: dict[str, Any]) -> None:
     """Print the report of `compare` as text on stdout."""
     reference = report["reference"]
     print(
-        f"{report['clips']} clips, against {reference['path']} ({reference['runtime']} on "
-        f"{reference['device']}, {reference['precision']})"
+        f"{count_of(report['clips'], 'clip')}, against {reference['path']} "
+        f"({reference['runtime']} on {reference['device']}, {reference['precision']})"
     )
     for failure in report["failed"]:
         print(f"left out: {failure['error']}")
@@ -226,14 +238,12 @@ def print_comparison(report: dict[str, Any]) -> None:
         if "error" in result:
             print(f"{result['path']}\n  error: {result['error']}")
             continue
-        ((figure, limit),) = (result["tolerance"] or {"": None}).items()
-        verdict = "within" if result["within"] else "BEYOND"
-        same = "" if result["top1"] is None else f"top-1 equal {result['top1']:.1%}, "
-        allowed = f"{verdict} {figure} {limit:g}" if figure else "no limit for int8"
+        same = "" if result["top1"] is None else f"best class equal on {result['top1']:.1%}, "
         print(
             f"{result['path']} ({result['runtime']} on {result['device']}, {result['precision']})\n"
-            f"  {same}largest difference {result['max_abs']:.3g}, "
-            f"{result['max_rel']:.2e} of the largest, cosine {result['cosine']:.6f}: {allowed}"
+            f"  {same}outputs differ by at most {result['max_abs']:.3g}, "
+            f"{result['max_rel']:.2e} of the largest one; least cosine {result['cosine']:.6f}\n"
+            f"  {_verdict(result)}"
         )
         if result["differs"]:
             print(f"  its contract differs in {', '.join(result['differs'])}")

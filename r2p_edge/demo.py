@@ -6,6 +6,7 @@ written as video files, and each installed runtime reads the files and answers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,11 +31,15 @@ _TARGETS = {
     "mindspore": "mindspore",
 }
 _INT8 = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "mindspore_lite")
+DemoProgress = Callable[[str, int, int], None]
+"""Called with "exporting" and how many of how many artifacts there are, and then with "answering"
+and how many of how many videos were answered."""
+
 _CALIBRATED, _JUDGED = 24, 12  # clips; the accuracy of int8 is measured on all others, too
 
 
 def run_demo(
-    out: str | Path, num_clips: int, *, progress: Callable[[int, int], None] | None = None
+    out: str | Path, num_clips: int, *, progress: DemoProgress = lambda *_: None
 ) -> dict[str, Any]:
     """Export the bundled model into `out` and measure it on held-out videos.
 
@@ -43,7 +48,7 @@ def run_demo(
     Args:
         out: folder, made if it does not exist.
         num_clips: number of videos.
-        progress: called after each video with how many are done and how many there are.
+        progress: see `DemoProgress`.
 
     Returns:
         {"model", "clips", "classes", "kernel", "results": [{"runtime", "device", "precision",
@@ -63,15 +68,22 @@ def run_demo(
         raise UsageError(f"num_clips is {num_clips}; it must be 1 or more")
     # The clips are drawn with it, whichever kernel preprocesses them.
     import_library("cv2", f"the demo draws with it: {OPENCV}")
+    progress("exporting", 0, 1)  # looking for runtimes takes seconds
     usable, left_out = _usable_runtimes()
     made: list[_Made] = []
-    precisions: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")
-    for precision in precisions:
-        names = [name for name in usable if precision == "fp32" or name in _INT8]
+    wanted: dict[Literal["fp32", "int8"], list[str]] = {
+        "fp32": usable,
+        "int8": [name for name in usable if name in _INT8],
+    }
+    total, before = sum(map(len, wanted.values())), 0
+    for precision, names in wanted.items():
         if names:
-            built, refused = _build(names, Path(out), precision)
+            steps = functools.partial(_tell, progress, before, total)
+            built, refused = _build(names, Path(out), precision, steps)
             made += built
             left_out += refused
+            before += len(names)
+    progress("exporting", total, total)
     if not made:
         raise BackendError("; ".join(left["reason"] for left in left_out))
     with ExitStack() as stack:
@@ -113,8 +125,16 @@ def _usable_runtimes() -> tuple[list[str], list[dict[str, str]]]:
     return usable, left_out
 
 
+def _tell(progress: DemoProgress, before: int, total: int, _: str, done: int, __: int) -> None:
+    """Pass on how many artifacts are exported, `before` of them in an earlier export."""
+    progress("exporting", before + done, total)
+
+
 def _build(
-    names: list[str], out: Path, precision: Literal["fp32", "int8"]
+    names: list[str],
+    out: Path,
+    precision: Literal["fp32", "int8"],
+    progress: Callable[[str, int, int], None],
 ) -> tuple[list[_Made], list[dict[str, str]]]:
     """Return an artifact for each of these runtimes, and why the others are left out."""
     from r2p_edge.calibration.calibrate import Calibration
@@ -128,6 +148,7 @@ def _build(
         precision=None if precision == "fp32" else precision,
         calibration=Calibration(num_clips=_CALIBRATED, judged=_JUDGED),
         keep_going=True,
+        progress=progress,
     )
     made, left_out = [], []
     for artifact in report.built:
@@ -142,9 +163,7 @@ def _build(
     return made, left_out
 
 
-def _answer(
-    runs: list[_Run], folder: Path, num_clips: int, progress: Callable[[int, int], None] | None
-) -> None:
+def _answer(runs: list[_Run], folder: Path, num_clips: int, progress: DemoProgress) -> None:
     """Write one video after another into the folder, and let each artifact answer it."""
     from r2p_edge.calibration import motion
 
@@ -156,7 +175,7 @@ def _answer(
         raise OutputError(
             f"{folder} cannot be made ({error.strerror}); free it or choose another --out"
         ) from error
-    with scratch_folder() as scratch:
+    with scratch_folder("a held-out clip") as scratch:
         for number in range(num_clips):
             label = motion.CLASSES[number % len(motion.CLASSES)]
             first = number < len(motion.CLASSES)
@@ -164,8 +183,7 @@ def _answer(
             motion.write_video(motion.scene("test", number), video)
             for run in runs:
                 run.answer(video, label)
-            if progress is not None:
-                progress(number + 1, num_clips)
+            progress("answering", number + 1, num_clips)
 
 
 class _Run:

@@ -109,6 +109,9 @@ class CalibrationWarning(UserWarning):
     """The calibration clips leave out some of the model's classes, or some show nothing."""
 
 
+_TEMPORARY = "a temporary file in "
+
+
 def warn_caller(message: str, category: type[Warning]) -> None:
     """Issue a warning that points to the line outside this package that led to it."""
     frame, level = sys._getframe(), 1
@@ -122,16 +125,17 @@ def shown_as(folder: str | Path, path: str | Path) -> Iterator[None]:
     """Let the errors of this package name `path` where they would name a file in `folder`.
 
     The files of a temporary folder are gone when somebody reads of them. An `OutputError` names
-    the folder itself, in which there may be too little room.
+    the folder above it, in which there may be too little room.
     """
-    file = re.compile(re.escape(str(folder)) + r"(?:/[\w.+-]+)*(?![\w.+-])")
+    found = re.escape(str(folder)) + r"(?:/[\w.+-]+)*(?![\w.+-])"
+    file = re.compile(rf"(?:{_TEMPORARY})?{found}")
     try:
         yield
-    except OutputError:
-        raise
     except R2PError as error:
+        full = isinstance(error, OutputError)
+        shown = f"{_TEMPORARY}{Path(folder).parent}" if full else str(path)
         error.args = tuple(
-            file.sub(lambda _: str(path), each) if isinstance(each, str) else each
+            file.sub(lambda _: shown, each) if isinstance(each, str) else each
             for each in error.args
         )
         raise
@@ -142,18 +146,29 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 video", "2 videos".
+
+    Args:
+        number: how many.
+        noun: word for one of them, whose plural ends in s.
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """Return the question whether the nearest of the known names was meant; "" if none is near.
 
     Args:
         name: what was given.
         known: names that there are.
-        least: how similar they must be, from 0 to 1.
+        least: how similar they must be, from 0 to 1, without regard to case.
     """
     import difflib
 
-    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=least)
-    return f"did you mean {near[0]}? " if near else ""
+    folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name[:100].casefold(), folded, n=1, cutoff=least)
+    return f"did you mean {folded[near[0]]}? " if near else ""
 
 
 def unreadable_model(path: Path, error: OSError) -> ModelError:

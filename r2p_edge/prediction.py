@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,24 @@ ScoreKind = Literal["probabilities", "sigmoid", "values"]
 def score_kind(output: OutputKind) -> ScoreKind:
     """Return the kind of the scores of a model with such outputs: logits get a softmax."""
     return "probabilities" if output == "logits" else output
+
+
+def best_of(
+    labels: Sequence[str], scores: npt.NDArray[np.float32], kind: ScoreKind, k: int
+) -> list[tuple[str, float]]:
+    """Return the k most probable classes and their scores, best first; see `Prediction.top`.
+
+    Args:
+        labels: name of each class.
+        scores: float32 (classes,).
+        kind: meaning of the scores.
+        k: number of classes.
+    """
+    places: Iterable[int] = range(len(labels))
+    if kind != "values":
+        # Equal scores keep the order of the labels.
+        places = np.argsort(-scores, kind="stable").tolist()
+    return [(labels[place], float(scores[place])) for place in itertools.islice(places, k)]
 
 
 @dataclass
@@ -175,10 +194,7 @@ class Prediction:
 
         Of values it returns the first k, in the model's order.
         """
-        if self.kind == "values":
-            return [(name, float(score)) for name, score in zip(self.labels[:k], self.scores)]
-        best = np.argsort(-self.scores, kind="stable")[:k]
-        return [(self.labels[i], float(self.scores[i])) for i in best]
+        return best_of(self.labels, self.scores, self.kind, k)
 
     def frames(self) -> npt.NDArray[np.uint8]:
         """Return the frames that the model saw, after resize and crop: RGB, (clips, T, H, W, 3).
@@ -229,9 +245,8 @@ class Prediction:
             extra = {"time": round(self.span[1], 6), **self.live.to_dict()}
         if self.kind != "probabilities":
             extra["kind"] = self.kind
-        looked_at: dict[str, Any] = {}
+        looked_at: dict[str, Any] = {"span": [round(time, 6) for time in self.span]}
         if self.duration is not None:
-            looked_at["span"] = [round(time, 6) for time in self.span]
             looked_at["duration"] = round(self.duration, 6)
         return {
             **extra,

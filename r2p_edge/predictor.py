@@ -17,7 +17,7 @@ from r2p_edge.features import Features
 from r2p_edge.model_calls import ModelCalls
 from r2p_edge.model_checks import check_cpu, check_model
 from r2p_edge.prediction import Prediction, Timing, score_kind
-from r2p_edge.reopening import Opening, digests_of, open_again, stamps_of
+from r2p_edge.reopening import Opening, open_again, sha256_of_opened, stamps_of
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.scores import scores_of_outputs
@@ -241,6 +241,7 @@ class Predictor:
         self,
         source: int | str | Path,
         *,
+        fps: float | None = None,
         policy: Literal["latest", "all"] | None = None,
         timeout: float = 10.0,
         reconnect: float = 60.0,
@@ -262,7 +263,8 @@ class Predictor:
 
         Args:
             source: number or device of a camera; address (`rtsp://`, `http://`, `tcp://`, ...);
-                GStreamer pipeline that ends in `appsink`; or path of a video file.
+                GStreamer pipeline that ends in `appsink`; or path of a video or folder of images.
+            fps: frames per second of a folder of images; default: the rate of the training videos.
             policy: "latest" answers the newest window and skips those that it is too late for,
                 "all" answers all and lets the source wait. By default "all" for what has an end.
             timeout: seconds to wait for a connection or the next frame of a network stream. For
@@ -293,6 +295,7 @@ class Predictor:
         """
         return self.stream_many(
             {without_password(str(source)): source},
+            fps=fps,
             policy=policy,
             timeout=timeout,
             reconnect=reconnect,
@@ -311,6 +314,7 @@ class Predictor:
         self,
         sources: Mapping[str, int | str | Path],
         *,
+        fps: float | None = None,
         policy: Literal["latest", "all"] | None = None,
         timeout: float = 10.0,
         reconnect: float = 60.0,
@@ -327,7 +331,7 @@ class Predictor:
         """Return the predictions on several sources, each under a name of yours (`Live.source`).
 
         They take turns. A source that is lost for good is a `StreamWarning` while there are
-        others. All other arguments, and the errors, are those of `stream`.
+        others; `fps` is of the folders among them. The rest, and the errors, are as for `stream`.
         """
         # With all that reads live sources, which a predictor of videos needs none of.
         from r2p_edge.live.open import open_streams
@@ -347,6 +351,7 @@ class Predictor:
                 motion=motion,
                 name=name,
             ),
+            fps=fps,
             policy=policy,
             timeout=timeout,
             reconnect=reconnect,
@@ -377,9 +382,9 @@ class Predictor:
         return open_again, (Opening(type(self), *file, self.runtime, self._options, spec),)
 
     @functools.cached_property
-    def _sha256(self) -> tuple[str, ...]:
+    def _sha256(self) -> str:
         """Digests of the model's files, computed when it is pickled first."""
-        return digests_of(self._path, self._stamps)
+        return sha256_of_opened(self._path, self._stamps)
 
     def __enter__(self) -> Predictor:
         return self

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from r2p_edge.artifact.files import files_of, sha256_of_file
+from r2p_edge.artifact.files import files_of, sha256_of_model
 from r2p_edge.errors import ModelError, unreadable_model
 from r2p_edge.runtimes.base import Options
 from r2p_edge.spec import ModelSpec
@@ -31,7 +31,7 @@ class Opening(NamedTuple):
     Attributes:
         kind: class of the predictor.
         path: absolute path of the model.
-        sha256: of each of its files.
+        sha256: of its files, see `sha256_of_model`.
         runtime: library that runs it.
         options: device, threads and so on, as they were asked for.
         spec: JSON of the contract, if it was given and is not the file's own.
@@ -39,7 +39,7 @@ class Opening(NamedTuple):
 
     kind: type[Predictor]
     path: Path
-    sha256: tuple[str, ...]
+    sha256: str
     runtime: str
     options: Options
     spec: str | None
@@ -58,25 +58,22 @@ def stamps_of(path: Path) -> Stamps:
     return tuple((each.st_size, each.st_mtime_ns) for each in found)
 
 
-def digests_of(path: Path, stamps: Stamps | None = None) -> tuple[str, ...]:
-    """Return the sha256 of each file of the model at `path`.
+def sha256_of_opened(path: Path, stamps: Stamps) -> str:
+    """Return the sha256 of a model that is open, see `sha256_of_model`.
 
     Args:
         path: the model file.
-        stamps: what `stamps_of` gave when the model was opened, if it was in this process.
+        stamps: what `stamps_of` gave when the model was opened.
 
     Raises:
         ModelError: a file is gone, cannot be read, or has changed since.
     """
-    if stamps is not None and stamps_of(path) != stamps:
+    if stamps_of(path) != stamps:
         raise ModelError(
             f"{path} has changed since it was opened, so another process would open another "
             "model; open it again"
         )
-    try:
-        return tuple(sha256_of_file(file) for file in files_of(path))
-    except OSError as error:
-        raise unreadable_model(path, error) from error
+    return sha256_of_model(path)
 
 
 def open_again(opening: Opening) -> Predictor:
@@ -96,7 +93,7 @@ def open_again(opening: Opening) -> Predictor:
 @functools.lru_cache(_MODELS)
 def _open(opening: Opening, process: int) -> Predictor:
     """Open a model; `process` keeps one that was forked apart: its threads stayed behind."""
-    if digests_of(opening.path) != opening.sha256:
+    if sha256_of_model(opening.path) != opening.sha256:
         raise ModelError(
             f"{opening.path} is not the file that was opened before it was sent to this process; "
             "open and send it again"

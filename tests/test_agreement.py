@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from r2p_edge.agreement import Agreement, agreement, within_tolerance
+from r2p_edge.agreement import Agreement, agreement, parity_text, within_tolerance
 from r2p_edge.errors import ParityError
 
 
@@ -73,3 +73,14 @@ def test_what_each_precision_allows(precision, figures, within):
         **{"max_abs": 1.0, "max_rel": 0, "cosine": 1.0, "top1": 1, "clips": 1} | figures
     )
     assert within_tolerance(found, precision) is within
+
+
+def test_a_record_of_parity_in_words():
+    record = {"reference": "numpy", "max_rel": 3.21e-07, "top1": 1.0, "clips": 3}
+    assert parity_text(record) == (
+        "verified against its checkpoint, computed in NumPy: outputs differ by at most 3.2e-07 of "
+        "the largest one, best class equal on 100% of 3 clips"
+    )
+    other = parity_text({**record, "reference": "torch 2.13.0", "clips": 1})
+    assert other.startswith("verified against torch 2.13.0: ")
+    assert other.endswith("of 1 clip")

@@ -19,6 +19,7 @@ from r2p_edge.errors import (
     OutputError,
     R2PError,
     StreamWarning,
+    count_of,
     one_line,
     shown_as,
     unreadable_model,
@@ -71,8 +72,15 @@ def test_a_file_of_a_temporary_folder_is_shown_as_another(tmp_path):
     with pytest.raises(ModelError) as caught, shown_as(tmp_path, "net.ckpt"):
         raise ModelError(f"'{draft}' is int8 ({draft.with_suffix('.bin')}: bad); see {tmp_path}x")
     assert str(caught.value) == f"'net.ckpt' is int8 (net.ckpt: bad); see {tmp_path}x"
-    with pytest.raises(OutputError, match=str(tmp_path)), shown_as(tmp_path, "net.ckpt"):
-        raise OutputError(f"{draft} cannot be written; make room there")
+    inner = tmp_path / "inner"
+    with (
+        pytest.raises(OutputError) as caught,
+        shown_as(tmp_path, "net.ckpt"),
+        shown_as(inner, "x"),
+    ):
+        raise OutputError(f"{inner / 'draft'} cannot be written; make room there")
+    told = f"a temporary file in {tmp_path.parent} cannot be written; make room there"
+    assert str(caught.value) == told
 
 
 def test_no_error_and_no_warning_shows_a_password():
@@ -82,3 +90,7 @@ def test_no_error_and_no_warning_shows_a_password():
         assert str(pickle.loads(pickle.dumps(error))) == str(error)
     with pytest.warns(StreamWarning, match=r"rtsp://a:\*\*\*@h"):
         warn_caller("rtsp://a:secret@h is slow", StreamWarning)
+
+
+def test_one_of_them_has_no_plural():
+    assert [count_of(number, "clip") for number in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]

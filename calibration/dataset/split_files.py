@@ -55,7 +55,7 @@ def write_split(
         TEST_LIST: _lines(split.test, ()),
     }
     disk = Catalogue(report.folder, report.classes, any_suffix=True)
-    with scratch_folder() as scratch:
+    with scratch_folder(out) as scratch:
         for name, videos in ((TRAIN_LIST, split.train), (TEST_LIST, split.test)):
             _check(scratch / name, texts[name], videos, report, disk)
         texts[CLASS_INDEX] = _index(scratch / CLASS_INDEX, report.classes)

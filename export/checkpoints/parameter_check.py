@@ -56,7 +56,8 @@ def check_parameters(
     if problems:
         raise CheckpointError(
             f"these are not the parameters of an R(2+1)D network: {_shortened(problems)}; "
-            "give a checkpoint of one, or export another model from ONNX or PyTorch"
+            "give the checkpoint of an R(2+1)D network, or bring another network as an ONNX file "
+            "or, with its code, as --module FILE:FACTORY"
         )
     _check_dtypes({names.get(name, name): parameters[name] for name in expected})
     problems = [

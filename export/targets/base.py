@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import ModelError
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:  # it brings in the runtimes, and the command line lists the targets
@@ -236,19 +235,6 @@ def fresh_spec(original: ModelSpec, **changes: Any) -> ModelSpec:
     """
     spec = original.replace(**{"parity": None, "accuracy": None, "target": None, **changes})
     return spec if spec.precision == "int8" else spec.replace(calibration=None)
-
-
-def require_answer_alone(source: Path, spec: ModelSpec, target: str) -> None:
-    """Make sure that a source has no further outputs, for a target whose artifacts have none.
-
-    Raises:
-        ModelError: it has some.
-    """
-    if spec.feature_outputs is not None:
-        raise ModelError(
-            f"{source} has further outputs, which {target} cannot have; export it from the model "
-            "that it was made from, or with r2p-edge export, which leaves them out"
-        )
 
 
 def file_stem(spec: ModelSpec, chip: str = "") -> str:

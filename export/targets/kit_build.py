@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from r2p_edge.agreement import parity_text
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.errors import ModelError, R2PError
@@ -123,12 +124,6 @@ def run_kit(folder: Path, arguments: list[str]) -> int:
     if options.json:
         print(json.dumps(report))
         return 0
-    parity = report["parity"]
-    verified = "not verified: this machine cannot run it"
-    if parity is not None:
-        verified = (
-            f"largest difference {parity['max_rel']:.1e} of the largest logit, top-1 agreement "
-            f"{parity['top1']:.0%} over {parity['clips']} clips"
-        )
+    verified = parity_text(report["parity"])
     print(f"{report['path']}: {report['precision']} for {report['device']}, {verified}")
     return 0

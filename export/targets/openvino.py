@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r2p_edge.artifact.atomic import check_folder
-from r2p_edge.artifact.open import embedded_spec, open_artifact
+from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.artifact.openvino_ir import RT_INFO, weights_path
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.sidecar import sidecar_path
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import ModelError, OutputError, SpecError, UsageError, one_line, shown_as
+from r2p_edge.errors import ModelError, OutputError, SpecError, UsageError, one_line
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.base import Built, OnnxForm, TargetOptions, file_stem, fresh_spec
+from r2p_edge.export.targets.table import contract_for
 from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
@@ -79,7 +80,7 @@ def openvino_from_onnx(
     for file in (path, weights_path(path), sidecar_path(path)):
         check_folder(file)
     openvino = OpenVino.library()
-    original = open_artifact(source).spec
+    original = contract_for("openvino", source)
     require_ops(load_onnx(source), "openvino")
     if precision not in (None, original.precision) and (
         original.precision != "fp32" or precision not in _PRECISIONS
@@ -99,7 +100,7 @@ def openvino_from_onnx(
         # The ONNX file's metadata, with its own spec.
         del model.rt_info["framework"]
     model.set_friendly_name(spec.name)
-    with scratch_folder() as folder, shown_as(folder, path):
+    with scratch_folder(path) as folder:
         draft = folder / "draft.xml"
 
         def save() -> None:

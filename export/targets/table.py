@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.errors import ModelError
 from r2p_edge.export.targets.base import Kit, Target
+from r2p_edge.spec import ModelSpec
 
 _LITE_KIT = Kit("mindspore_lite or converter_lite", "mindspore_lite.build:build_lite_of_kit")
 
@@ -79,6 +83,25 @@ _ROWS = (
 
 TABLE: Mapping[str, Target] = {target.name: target for target in _ROWS}
 """The targets by name; listing them imports no library."""
+
+
+def contract_for(target: str, source: str | Path) -> ModelSpec:
+    """Return the contract of an ONNX artifact that a target is to be made from.
+
+    Args:
+        target: name in `TABLE`.
+        source: the ONNX file.
+
+    Raises:
+        ModelError, SpecError: see `open_artifact`; or it has further outputs, and the target none.
+    """
+    spec = open_artifact(source).spec
+    if spec.feature_outputs is not None and not TABLE[target].further:
+        raise ModelError(
+            f"{source} has further outputs, which {target} cannot have; export it from the model "
+            "that it was made from, or with r2p-edge export, which leaves them out"
+        )
+    return spec
 
 
 def kit_of_target(name: str) -> Kit:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from r2p_edge.agreement import TOLERANCE, Agreement, agreement, within_tolerance
 from r2p_edge.artifact.files import sha256_of_file
-from r2p_edge.errors import ModelError, ModelNotFoundError, ParityError, VideoError
+from r2p_edge.errors import ModelError, ModelNotFoundError, ParityError, VideoError, similar_name
 from r2p_edge.export.verify.golden_frames import FramesAgreement, compare_frames
 from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.preprocess import Preprocessor
@@ -250,10 +250,12 @@ def _proven_outputs(pair: GoldenPair, names: list[str], spec: ModelSpec) -> list
     for output, name in zip(best, names, strict=True):
         if (index := find(name)) == output:
             continue
-        where = "is none of them" if index is None else f"is their number {index}"
+        where = f"is their number {index}, so "
+        if index is None:
+            where = f"is none of them; {similar_name(name, spec.labels)}"
         raise ParityError(
             f"output {output} is the largest for a clip that {pair.path.name} calls {name!r}, and "
-            f"the labels call it {spec.labels[output]!r}; {name!r} {where}, so give the labels in "
-            "the order of the outputs"
+            f"the labels call it {spec.labels[output]!r}; {name!r} {where}give the labels in the "
+            "order of the outputs"
         )
     return sorted({int(output) for output in best})

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
 from r2p_edge.archive.listed import Listed
-from r2p_edge.prediction import Prediction, Timing, score_kind
+from r2p_edge.prediction import best_of, score_kind
 from r2p_edge.predictor import Predictor
 from r2p_edge.video.clip_reader import Clips
 from r2p_edge.video.frame_folder import images_in
@@ -83,24 +83,13 @@ def answered_rows(
         top: classes in each row.
         identity: see `identity_of`.
     """
+    kind = score_kind(predictor.spec.output.kind)
 
     def best(scores: npt.NDArray[np.float64]) -> list[tuple[str, float]]:
         """Return the classes that `Predictor.predict` would name first."""
-        return Prediction(
-            labels=predictor.spec.labels,
-            scores=scores.mean(axis=0).astype(np.float32),
-            clips=len(scores),
-            span=clips.span,
-            coverage=clips.coverage,
-            truncated=clips.truncated,
-            runtime=predictor.runtime,
-            device=predictor.device,
-            precision=predictor.precision,
-            timing=Timing(),
-            kind=kind,
-        ).top(top)
+        mean = scores.mean(axis=0).astype(np.float32)
+        return best_of(predictor.spec.labels, mean, kind, top)
 
-    kind = score_kind(predictor.spec.output.kind)
     whole: ArchiveRow = {**_begun(listed), "duration": round(clips.duration, _DIGITS)}
     whole |= {"truncated": clips.truncated, "kind": kind, **identity}
     if len(scores) > 1:

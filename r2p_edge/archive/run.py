@@ -18,9 +18,9 @@ from r2p_edge.archive.pool import WorkerPool
 from r2p_edge.archive.results import check_results_file, write_results
 from r2p_edge.archive.rows import ArchiveRow, columns_of, size_of
 from r2p_edge.archive.sources import list_archive
-from r2p_edge.artifact.files import files_of
+from r2p_edge.artifact.files import sha256_of_model
 from r2p_edge.artifact.open import Artifact, open_artifact
-from r2p_edge.errors import UsageError, unreadable_model
+from r2p_edge.errors import UsageError
 from r2p_edge.runtimes.base import Options, usable_cores
 from r2p_edge.spec import ModelSpec
 
@@ -110,7 +110,7 @@ def predict_archive(
     Options(device, threads, precision)
     check_results_file(out)
     artifact = open_artifact(model, spec)
-    digest = model_digest(artifact)
+    digest = sha256_of_model(artifact.path)
     listed = list_archive(sources, list_file, shard)
     top = min(top, len(artifact.spec.labels))
     processes, threads = _shares(workers, threads, device, artifact)
@@ -222,23 +222,6 @@ def _free_memory() -> int:
         line = next(line for line in lines if line.startswith("MemAvailable:"))
         return int(line.split()[1]) << 10
     return 1 << 60
-
-
-def model_digest(artifact: Artifact) -> str:
-    """Return the hexadecimal sha256 of a model's bytes, of all its files one after the other.
-
-    Raises:
-        ModelError: they cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        for path in files_of(artifact.path):
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-    except OSError as error:
-        raise unreadable_model(artifact.path, error) from error
-    return digest.hexdigest()
 
 
 def _digest_of(listed: Sequence[Listed]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from r2p_edge.artifact import openvino_ir
-from r2p_edge.errors import ModelError
+from r2p_edge.errors import ModelError, unreadable_model
 
 
 def files_of(path: Path) -> list[Path]:
@@ -33,12 +34,29 @@ def sha256_of_file(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
+    return _sha256([path])
+
+
+def sha256_of_model(path: Path) -> str:
+    """Return the hexadecimal sha256 of a model, of all its files one after the other.
+
+    Raises:
+        ModelError: a file is gone, or cannot be read.
+    """
+    try:
+        return _sha256(files_of(path))
+    except OSError as error:
+        raise unreadable_model(path, error) from error
+
+
+def _sha256(paths: Iterable[Path]) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 

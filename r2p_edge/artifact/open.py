@@ -80,8 +80,8 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
     if not embeds:
         raise ModelError(
             f"{path} is neither an ONNX nor an OpenVINO file and has no sidecar "
-            f"{sidecar_path(path).name}; give a model file with its sidecar, and export a "
-            "checkpoint first (r2p-edge export)"
+            f"{sidecar_path(path).name}, which export writes beside other models; keep the two "
+            "together, and turn a checkpoint into a model first (r2p-edge export)"
         )
     raise SpecError(
         f"{path} carries no r2p_edge spec, so its labels and preprocessing are unknown; give "

@@ -12,17 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from r2p_edge.artifact.abandoned import make_folder, make_locked, remove_abandoned
-from r2p_edge.errors import OutputError, R2PError
+from r2p_edge.errors import OutputError, R2PError, shown_as
 
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 _NAME = re.compile(r"r2p_edge-[0-9a-f]{16}")
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(shown: str | Path) -> Iterator[Path]:
     """Yield an empty folder below the system's folder for temporary files (TMPDIR); remove it.
 
     Those that killed processes of this package have left there are removed first.
+
+    Args:
+        shown: what errors of the block name in place of the files in the folder, see `shown_as`.
 
     Raises:
         OutputError: it cannot be made; or the system refused a file to the block itself, as on a
@@ -33,7 +36,8 @@ def scratch_folder() -> Iterator[Path]:
         parent = Path(tempfile.gettempdir())
         remove_abandoned(parent, _NAME)
         folder, descriptor = make_locked(lambda: make_folder(lambda: _new_path(parent), 0o700))
-        yield folder
+        with shown_as(folder, shown):
+            yield folder
     except R2PError:  # some are OSErrors too, and say themselves what happened
         raise
     except OSError as error:

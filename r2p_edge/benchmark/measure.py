@@ -90,7 +90,7 @@ def benchmark(
         raise UsageError(
             f"{model} is measured as it is, so leave out {named}; they are for what is exported"
         )
-    with scratch_folder() as scratch:
+    with scratch_folder(model) as scratch:
         maker = None
         if forms is None:
             out = scratch / "models" if keep is None else Path(keep)

@@ -12,9 +12,10 @@ from r2p_edge.cli.output import print_json
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
-from r2p_edge.segments.files import named_videos, output_paths
+from r2p_edge.segments.files import output_paths
 from r2p_edge.segments.film import FILMS, annotate, check_film
 from r2p_edge.segments.windows import SecondsProgress
+from r2p_edge.video.named import named_videos
 
 
 def add(verbs: Verbs) -> None:
@@ -40,6 +41,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the film of each video; return 0, or the exit code of the last failure."""
+    shared.check_order(options.model, options.videos)
     videos = named_videos(options.videos)
     if os.path.isdir(options.out) or not options.out.suffix:
         films = output_paths(videos, options.out, FILMS[0])

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
             options.out,
             calibration=Calibration(**shared.calibration_options(options)),
             profile=options.profile,
-            progress=lambda done, total: progress("calibrating", done, total),
+            progress=progress,
         )
     warn_of_int8(options.out, spec)
     if options.json:

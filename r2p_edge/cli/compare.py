@@ -50,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
     shared.check_counts(options, ["num_clips"])
     clips = _clips(options)
     with progress_bars() as progress:
+        for model in (options.reference, *options.artifacts):
+            progress(model.name, 0, len(clips))
         report = compare(
             options.reference,
             options.artifacts,

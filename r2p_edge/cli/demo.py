@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         report = run_demo(
             options.out,
             options.num_clips,
-            progress=lambda done, total: progress(f"{total} held-out clips", done, total),
+            progress=progress,
         )
     if options.json:
         print_json(report)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from r2p_edge.agreement import parity_text
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.export_options import (
     add_checkpoint_options,
@@ -193,19 +194,21 @@ def _check_out(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _status(options: argparse.Namespace) -> Iterator[Callable[[str], None] | None]:
+def _status(options: argparse.Namespace) -> Iterator[Callable[[str, int, int], None]]:
     """Show on a terminal what is being done; yield the function that takes each step."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal or options.json:
-        yield None
+        yield lambda *_: None
         return
     with console.status(_DOING) as status:
-        yield lambda step: status.update(f"{_DOING}: {step}")
+        yield lambda step, tried, targets: status.update(
+            f"{_DOING}, target {min(tried + 1, targets)} of {targets}: {step}"
+        )
 
 
-def _build(options: argparse.Namespace, progress: Callable[[str], None] | None) -> ExportReport:
+def _build(options: argparse.Namespace, progress: Callable[[str, int, int], None]) -> ExportReport:
     """Build what the options ask for, as far as it can be built."""
     from r2p_edge.export.build import build
 
@@ -289,9 +292,4 @@ def _verdict(artifact: Built) -> str:
             advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"
         return f" {kit}, because {lacks}; {advice}"
     parity, form = artifact.spec.parity, f" {artifact.spec.graph}" if artifact.spec.graph else ""
-    if parity is None:
-        return f"{form}, not verified: this machine cannot run it"
-    return (
-        f"{form}, largest difference to {parity['reference']} "
-        f"{parity['max_rel']:.1e} of the largest logit, top-1 agreement {parity['top1']:.0%}"
-    )
+    return f"{form}, {parity_text(parity)}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from r2p_edge.agreement import parity_text
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
 from r2p_edge.cli.int8 import int8_rows
 from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.verb import Verbs, add_verb
+from r2p_edge.errors import count_of
 from r2p_edge.spec import ModelSpec
 
 _SHOWN_LABELS = 4
@@ -30,7 +32,7 @@ def add(verbs: Verbs) -> None:
         verbs,
         "info",
         run,
-        "Show the contract that an artifact carries, and check its bytes.",
+        "Show the classes, clip and preprocessing that a model carries, and check it for damage.",
         "info model.onnx",
         "info models/ --json",
     )
@@ -66,14 +68,14 @@ def _run_on_folder(folder: Path, as_json: bool) -> int:
         if as_json:
             print_json({"path": str(kit), "status": "kit"})
         else:
-            print(f"{'kit':>9}  {kit}, built on its target with python {kit / 'build.py'}")
+            print(f"{'kit':>9}  {kit}: no model yet; copy it to its device and run build.py there")
     # Last, where it is seen.
     if report.damage is not None:
         raise report.damage
     if report.listed is not None and as_json:
         print_json({"path": str(folder), "files": report.listed})
     elif report.listed is not None:
-        print(f"{'bundle':>9}  {folder}, {report.listed} files as they were exported")
+        print(f"{'bundle':>9}  {folder}: {count_of(report.listed, 'file')} as exported")
     return code
 
 
@@ -109,13 +111,29 @@ def show(artifact: Artifact, as_json: bool) -> None:
         "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
         "output": _OUTPUTS[spec.output.kind],
         **_feature_rows(spec),
-        "source": json.dumps(spec.source),
-        "parity": json.dumps(spec.parity),
+        "source": _facts_text(spec.source),
+        "parity": _parity_row(spec),
         **_proof_rows(spec),
         **int8_rows(spec),
     }
     for name, value in rows.items():
         print(f"{name:>9}  {value}")
+
+
+def _facts_text(facts: Mapping[str, Any] | None) -> str:
+    """Return the fields of a record, which may be another tool's."""
+    rows = [f"{name} {value}" for name, value in (facts or {}).items() if value is not None]
+    return ", ".join(rows) or "unknown"
+
+
+def _parity_row(spec: ModelSpec) -> str:
+    """Return how the artifact was compared with its source, and what ran it."""
+    if spec.parity is None:
+        return "not compared with its source"
+    if not spec.parity.keys() >= {"reference", "max_rel", "top1", "clips"}:
+        return _facts_text(spec.parity)
+    ran = f" (run by {spec.parity['runtime']})" if "runtime" in spec.parity else ""
+    return parity_text(spec.parity) + ran
 
 
 def _feature_rows(spec: ModelSpec) -> dict[str, str]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from r2p_edge.cli.output import warn
+from r2p_edge.errors import count_of
 from r2p_edge.spec import ModelSpec
 
+_FLAWS = {
+    "missing": "of the list not in the folder",
+    "foreign": "of classes that the model does not have",
+    "unreadable": "left out as damaged",
+}
 _MEASURED = {"clips", "held_out", "top1", "fp32_top1", "agreement", "speedup", "runtime"}
 
 
@@ -18,23 +26,35 @@ def int8_rows(spec: ModelSpec) -> dict[str, str]:
     rows = {}
     found = spec.calibration or {}
     if found.keys() >= {"method", "clips"}:
-        text = f"{found['method']}, {found['clips']} clips"
+        text = f"{found['method']}, {count_of(found['clips'], 'clip')}"
         if "classes_covered" in found:
             text += f" of {found['classes_covered']} of {found['classes']} classes"
-        for flaw in ("missing", "foreign", "unreadable"):
+        for flaw, words in _FLAWS.items():
             if found.get(flaw):
-                text += f", {found[flaw]} videos {flaw}"
+                text += f", {count_of(found[flaw], 'video')} {words}"
         if found.get("float_layers"):
             text += f"; left float: {', '.join(found['float_layers'])}"
         rows["int8"] = text
     found = spec.accuracy or {}
     if found.keys() >= _MEASURED:
         rows["measured"] = (
-            f"on {found['clips']} clips {'not ' if found['held_out'] else ''}calibrated on: top-1 "
-            f"{found['top1']:.1%} (fp32 {found['fp32_top1']:.1%}), agrees on "
-            f"{found['agreement']:.1%}, {found['speedup']:g} times as fast on {found['runtime']}"
+            f"on {count_of(found['clips'], 'clip')} {_which(found)}: top-1 {found['top1']:.1%} "
+            f"(fp32 {found['fp32_top1']:.1%}), agrees on {found['agreement']:.1%}, "
+            f"{found['speedup']:g} times as fast on {found['runtime']}"
         )
     return rows
+
+
+def _which(measured: Mapping[str, Any]) -> str:
+    """Return what is special of the clips that an accuracy was measured on."""
+    if not measured["held_out"]:
+        return "that it was calibrated on, so that others may come out worse"
+    outside = measured.get("outside")
+    if not outside:
+        return "not calibrated on"
+    if outside >= measured["clips"]:
+        return "outside the list that it was calibrated on"
+    return f"not calibrated on, {outside} of them outside the list"
 
 
 def print_int8_rows(spec: ModelSpec) -> None:

@@ -18,6 +18,10 @@ from r2p_edge.video.video_folder import is_video_file
 # The successors of --clips.
 NUM_CLIPS = "--num-clips N, the number of clips in all"
 VIDEOS = "--videos DIR, the folder of videos"
+VIDEO_HELP = (
+    "video file, URL, folder of images or of videos, or a pattern in quotes, such as "
+    "'clips/**/*.mp4'"
+)
 VIEWS = "--views N, the number of clips per video"
 
 
@@ -33,13 +37,16 @@ def add_model(verb: VerbParser) -> None:
 
 
 def check_order(model: Path, videos: Sequence[str]) -> None:
-    """Raise UsageError where a model and a video are given in each other's place."""
+    """Raise UsageError where a video is given in the place of the model."""
     suffixes = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
     models = [video for video in videos if Path(video).suffix.lower() in suffixes]
-    if models and is_video_file(model):
-        others = [video for video in videos if video != models[0]]
-        order = shlex.join([models[0], str(model), *others])
-        raise UsageError(f"{model} is a video and {models[0]} a model; the model is first: {order}")
+    if not is_video_file(model):
+        return
+    if not models:
+        raise UsageError(f"{model} is a video; give the model before it, such as model.onnx")
+    others = [video for video in videos if video != models[0]]
+    order = shlex.join([models[0], str(model), *others])
+    raise UsageError(f"{model} is a video and {models[0]} a model; the model is first: {order}")
 
 
 def add_top(verb: VerbParser, text: str) -> None:
@@ -157,9 +164,9 @@ def names_in(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def add_fps(verb: VerbParser) -> None:
+def add_fps(group: Any) -> None:
     """Add `--fps`."""
-    verb.add_argument(
+    group.add_argument(
         "--fps",
         type=float,
         metavar="RATE",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
 
 from r2p_edge.addresses import json_without_password, without_password
-from r2p_edge.errors import LowFrameRateWarning, UnknownFrameRateWarning
+from r2p_edge.errors import LowFrameRateWarning, R2PError, UnknownFrameRateWarning
 
 BarProgress = Callable[[str, int, int], None]
 """Takes the name of a task, and how many of how many of its steps are done."""
@@ -117,6 +117,31 @@ def print_json(data: Any) -> None:
     except UnicodeEncodeError:
         text = json.dumps(data)
     print(text, flush=True)
+
+
+class VideoFailures:
+    """Failures at single videos, which are told at once, so that the others get their answer.
+
+    Args:
+        as_json: tell them as objects on stdout, too.
+
+    Attributes:
+        code: exit code of the last one; 0 while there is none.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.code, self._as_json = 0, as_json
+
+    @contextlib.contextmanager
+    def of(self, video: str) -> Iterator[None]:
+        """Tell an error of the block as that of a video."""
+        try:
+            yield
+        except R2PError as error:
+            self.code = error.exit_code
+            complain(error)
+            if self._as_json:
+                print_json({"video": video, "error": str(error)})
 
 
 @contextlib.contextmanager

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 
 from r2p_edge.addresses import without_password
-from r2p_edge.archive.sources import videos_of
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.archive import add_archive_options, check_no_archive, run_archive
-from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.output import VideoFailures, print_json
 from r2p_edge.cli.verb import Verbs, add_verb
-from r2p_edge.errors import R2PError, UsageError
+from r2p_edge.errors import UsageError
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
+from r2p_edge.video.named import videos_of
 
 _LITTLE = 3  # a video this many times as long as its clip has more to see
 
@@ -34,8 +33,7 @@ def add(verbs: Verbs) -> None:
         "videos",
         nargs="*",
         metavar="VIDEO",
-        help="video file, URL, folder of images or of videos, or a pattern in quotes, such as "
-        "'clips/**/*.mp4'",
+        help=shared.VIDEO_HELP,
     )
     shared.add_views(verb, "average over N clips per video (default: 1, the clip in the middle)")
     verb.add_former_clips(shared.VIEWS)
@@ -54,36 +52,18 @@ def run(options: argparse.Namespace) -> int:
     check_no_archive(options)
     if not options.videos:
         raise UsageError("there is no video to look at; give videos, or a folder of them")
-    code = 0
+    failures = VideoFailures(as_json=options.json)
     with Predictor(options.model, **shared.predictor_options(options)) as predictor:
-        for video, answer in _answers(predictor, options):
-            if isinstance(answer, R2PError):
-                code = answer.exit_code
-                complain(answer)
-                if options.json:
-                    print_json({"video": video, "error": str(answer)})
-            elif options.json:
-                print_json({"video": video, **answer.to_dict(options.top)})
-            else:
-                show(video, answer, options.top)
-    return code
-
-
-def _answers(
-    predictor: Predictor, options: argparse.Namespace
-) -> Iterator[tuple[str, Prediction | R2PError]]:
-    """Yield each video with its answer, or with why it has none; the others still get theirs."""
-    for source in options.videos:
-        try:
-            videos = videos_of(source)
-        except R2PError as error:
-            yield source, error
-            continue
-        for video in videos:
-            try:
-                yield video, predictor.predict(video, clips=options.views, fps=options.fps)
-            except R2PError as error:
-                yield video, error
+        for source in options.videos:
+            with failures.of(source):
+                for video in videos_of(source):
+                    with failures.of(video):
+                        answer = predictor.predict(video, clips=options.views, fps=options.fps)
+                        if options.json:
+                            print_json({"video": video, **answer.to_dict(options.top)})
+                        else:
+                            show(video, answer, options.top)
+    return failures.code
 
 
 def show(video: str, prediction: Prediction, top: int) -> None:

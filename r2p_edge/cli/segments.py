@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 from r2p_edge.cli import options as shared
-from r2p_edge.cli.output import complain, print_json, progress_bars
+from r2p_edge.cli.output import VideoFailures, progress_bars
 from r2p_edge.cli.verb import VerbParser
-from r2p_edge.errors import R2PError
+from r2p_edge.errors import count_of
 from r2p_edge.predictor import Predictor
-from r2p_edge.segments.files import NamedVideo
 from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE, Timeline
 from r2p_edge.segments.windows import SecondsProgress
+from r2p_edge.video.named import NamedVideo
 
 _STEPS = 1000  # of a video, on the progress bar
 
@@ -35,7 +35,7 @@ def add_options(verb: VerbParser) -> None:
         "videos",
         nargs="+",
         metavar="VIDEO",
-        help="video file, URL, folder of videos, or folder of images",
+        help=shared.VIDEO_HELP,
     )
     verb.add_argument(
         "--every",
@@ -83,8 +83,7 @@ def timeline_options(options: argparse.Namespace) -> TimelineOptions:
 
 def counted(found: Timeline) -> str:
     """Return the number of a timeline's segments with a label, with the word for them."""
-    count = sum(segment.label is not None for segment in found.segments)
-    return f"{count} segment" if count == 1 else f"{count} segments"
+    return count_of(sum(segment.label is not None for segment in found.segments), "segment")
 
 
 def each_video(
@@ -97,22 +96,18 @@ def each_video(
     Args:
         answer: takes the model, the number of a video, and a function to call with its progress.
     """
-    code = 0
+    failures = VideoFailures(as_json=options.json)
     with (
         Predictor(options.model, **shared.predictor_options(options)) as predictor,
         progress_bars() as bar,
     ):
+        bar("videos", 0, _STEPS * len(videos))
         for number, video in enumerate(videos):
 
             def progress(done: float, total: float, number: int = number) -> None:
                 steps = round(_STEPS * min(done / total, 1.0)) if total > 0 else _STEPS
                 bar("videos", _STEPS * number + steps, _STEPS * len(videos))
 
-            try:
+            with failures.of(video.source):
                 answer(predictor, number, progress)
-            except R2PError as error:  # the other videos still get their answer
-                code = error.exit_code
-                complain(error)
-                if options.json:
-                    print_json({"video": video.source, "error": str(error)})
-    return code
+    return failures.code

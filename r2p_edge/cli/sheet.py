@@ -51,6 +51,7 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Draw; return 0."""
     shared.check_counts(options, ["views"])
+    shared.check_order(options.model, [options.video])
     check_sheet_path(options.out)
     with Predictor(options.model, **shared.predictor_options(options)) as predictor:
         look = look_at(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
 from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
+from r2p_edge.errors import count_of
 from r2p_edge.live.motion_gate import MOTION
 from r2p_edge.prediction import Prediction
 from r2p_edge.predictor import Predictor
@@ -30,7 +31,8 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "source",
         metavar="SOURCE",
-        help="number of a camera, network address, GStreamer pipeline, or video file",
+        help="number of a camera, network address, GStreamer pipeline, video file, or folder of "
+        "images",
     )
     _add_answer_options(verb)
     _add_source_options(verb)
@@ -99,6 +101,7 @@ def _add_answer_options(verb: VerbParser) -> None:
 
 def _add_source_options(verb: VerbParser) -> None:
     group = verb.add_argument_group("source")
+    shared.add_fps(group)
     group.add_argument(
         "--timeout",
         type=float,
@@ -136,6 +139,7 @@ def run(options: argparse.Namespace) -> int:
         Predictor(options.model, **shared.predictor_options(options)) as predictor,
         predictor.stream(
             source,
+            fps=options.fps,
             policy=options.policy,
             timeout=options.timeout,
             reconnect=options.reconnect,
@@ -185,16 +189,15 @@ def show(answer: Prediction) -> None:
         label = "(nothing moves)"
     elif answer.kind == "values":
         label, score = answer.top(1)[0]
-    notes = [f"{live.age_ms:.0f} ms old"]
+    notes = [f"{live.age_ms:.0f} ms after the newest frame"]
     if answer.coverage < 1:
         notes.append(f"{answer.coverage:.0%} of the frames are real")
-    for count, name in (
-        (live.skipped, "skipped"),
-        (live.dropped, "dropped"),
-        (live.gaps, "gaps"),
-    ):
-        if count:
-            notes.append(f"{count} {name}")
+    if live.skipped:
+        notes.append(f"{count_of(live.skipped, 'answer')} skipped")
+    if live.dropped:
+        notes.append(f"{count_of(live.dropped, 'frame')} dropped")
+    if live.gaps:
+        notes.append(f"interrupted {count_of(live.gaps, 'time')}")
     print(
         f"{answer.span[1]:10.2f} s {answer.shown(score)}  {label}  ({', '.join(notes)})", flush=True
     )

@@ -14,16 +14,15 @@ from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.segments.files import (
     TIMELINE_FORMATS,
-    NamedVideo,
     check_format,
     check_output,
-    named_videos,
     output_paths,
     write_timelines,
 )
 from r2p_edge.segments.texts import caption, clock
 from r2p_edge.segments.timelines import Timeline, timeline
 from r2p_edge.segments.windows import SecondsProgress
+from r2p_edge.video.named import NamedVideo, named_videos
 
 
 def add(verbs: Verbs) -> None:
@@ -56,6 +55,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer each video; return 0, or the exit code of the last failure."""
+    shared.check_order(options.model, options.videos)
     videos = named_videos(options.videos)
     tables, singles = _planned(options, videos)
     done: list[Timeline] = []

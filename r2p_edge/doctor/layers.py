@@ -61,7 +61,7 @@ def _try_in(runtime: type[Runtime], path: Path, options: Options, layer: str) ->
     """Run a test model with these options and return "ok" or the reason of the failure."""
     batch, _, _, expected = case(layer)
     try:
-        with scratch_folder() as folder:
+        with scratch_folder(path) as folder:
             path = runtime.prepare(path, folder, options)
             with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
                 output = model.run(batch)

@@ -19,7 +19,7 @@ from r2p_edge.archive.listed import Listed
 from r2p_edge.archive.parquet import import_parquet
 from r2p_edge.archive.results import as_utf8, table_of
 from r2p_edge.archive.rows import ColumnType, columns_of, written_name
-from r2p_edge.archive.run import model_digest
+from r2p_edge.artifact.files import sha256_of_model
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import ModelError, OutputError, UsageError, one_line
 from r2p_edge.predictor import Predictor
@@ -161,7 +161,7 @@ def classify(
         num_gpus=num_gpus,
         fn_constructor_kwargs={
             "model": str(Path(model).resolve()),
-            "digest": model_digest(artifact),
+            "digest": sha256_of_model(artifact.path),
             "columns": columns_of(top, views),
             "options": options,
             "views": views,
@@ -184,7 +184,7 @@ class _Answers:
         **choices: Any,
     ) -> None:
         predictor = Predictor(model, **options)
-        found = model_digest(predictor.artifact)
+        found = sha256_of_model(predictor.artifact.path)
         if found != digest:
             raise ModelError(
                 f"{model} on this machine has the sha256 {found[:12]}... and not {digest[:12]}...; "

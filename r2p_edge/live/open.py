@@ -24,8 +24,10 @@ from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.live.systemd import Notifier
 from r2p_edge.spec import ClipSpec
+from r2p_edge.video.clip_reader import check_rate
 from r2p_edge.video.file import VideoFile
-from r2p_edge.video.source import path_of_uri
+from r2p_edge.video.folder_rate import warn_of_unknown_rate
+from r2p_edge.video.source import is_folder, path_of_uri
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -38,6 +40,7 @@ def open_streams(
     clip: ClipSpec,
     new_stream: Callable[[str], Stream],
     *,
+    fps: float | None,
     policy: Literal["latest", "all"] | None,
     timeout: float,
     reconnect: float,
@@ -49,7 +52,8 @@ def open_streams(
     Args:
         clip: how the model wants its frames.
         new_stream: returns the stream for a source's name.
-        policy, timeout, reconnect, transport, notify: see `Predictor.stream`, also for the errors.
+        fps, policy, timeout, reconnect, transport, notify: see `Predictor.stream`, also for the
+            errors.
     """
     if policy not in (None, "latest", "all"):
         raise UsageError(f"policy is {policy!r}; it must be 'latest' or 'all'")
@@ -59,6 +63,7 @@ def open_streams(
     check_number("reconnect", reconnect, lambda x: x >= 0, "a number of seconds from 0 on")
     if not sources:
         raise UsageError("there are no sources to stream; give at least one")
+    _check_rate(sources, fps, clip)
     feeds: list[Feed] = []
     try:
         for name, source in sources.items():
@@ -67,6 +72,7 @@ def open_streams(
                 source,
                 clip,
                 stream.buffer.tick,
+                fps=fps,
                 timeout=timeout,
                 reconnect=reconnect,
                 transport=transport,
@@ -92,6 +98,7 @@ def open_capture(
     clip: ClipSpec,
     tick: float,
     *,
+    fps: float | None = None,
     timeout: float,
     reconnect: float,
     transport: Literal["tcp", "udp"],
@@ -102,7 +109,7 @@ def open_capture(
     Args:
         clip: how the model wants its frames.
         tick: seconds from one frame that is wanted of a file to the next.
-        timeout, reconnect, transport: see `Predictor.stream`.
+        fps, timeout, reconnect, transport: see `Predictor.stream`.
         clock: returns seconds of a monotonic clock.
 
     Raises:
@@ -116,7 +123,7 @@ def open_capture(
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(
             f"{shortened(source)} cannot be streamed; give a camera's number, an address, a "
-            "pipeline or a file, or push frames of your own into a Stream"
+            "pipeline, a file or a folder of images, or push frames of your own into a Stream"
         )
     name = path_of_uri(os.fsdecode(source))
     if _ADDRESS.match(name):
@@ -138,7 +145,25 @@ def open_capture(
             return PipelineCapture(name, reconnect=reconnect, clock=clock)
         if name.startswith("/dev/"):
             return CameraCapture(name, reconnect=reconnect, clock=clock)
-    return FileCapture(name, clip, tick, clock=clock)
+    return FileCapture(name, clip, tick, fps=fps, clock=clock)
+
+
+def _check_rate(sources: Mapping[str, int | str | Path], fps: float | None, clip: ClipSpec) -> None:
+    """Check the rate of folders of images, and warn of those without one.
+
+    Raises:
+        UsageError: it is no rate, or there is no folder.
+    """
+    paths = [each for each in sources.values() if isinstance(each, (str, os.PathLike))]
+    folders = [path for path in paths if is_folder(path)]
+    if fps is not None and not folders:
+        raise UsageError(
+            f"fps is the rate of a folder of images, and {', '.join(sources)} is none; leave it "
+            "out (fps, --fps): cameras, streams and files know their own"
+        )
+    for folder in folders:
+        check_rate(folder, fps)
+        warn_of_unknown_rate(folder, fps, clip)
 
 
 def _is_video(name: str) -> bool:

@@ -103,8 +103,8 @@ class Feed:
                     break
             if not (capture.live or buffer.was_full or closed.is_set()):
                 raise VideoError(
-                    f"{capture.name} is shorter than a clip of the model, so no window of it is "
-                    "full; use predict, which repeats its last frame"
+                    f"{capture.name} is shorter than a clip of the model, {buffer.length:.3g} s, "
+                    "and a stream answers whole clips; use predict, which repeats the last frame"
                 )
         except BaseException as error:  # is raised again in the thread that waits for predictions
             self.error = error

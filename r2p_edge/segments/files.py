@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
-from typing import NamedTuple
+from pathlib import Path
 
 from r2p_edge.addresses import without_password
 from r2p_edge.artifact.atomic import atomic_write, check_folder
@@ -18,8 +16,7 @@ from r2p_edge.segments.png import png_of
 from r2p_edge.segments.svg import svg_of
 from r2p_edge.segments.texts import csv_of, json_of, jsonl_of, srt_of, vtt_of
 from r2p_edge.segments.timelines import Timeline
-from r2p_edge.video.source import is_folder, path_of_uri
-from r2p_edge.video.video_folder import videos_in
+from r2p_edge.video.named import NamedVideo
 
 TABLES: dict[str, Callable[[Sequence[Timeline]], bytes]] = {".csv": csv_of, ".jsonl": jsonl_of}
 """Formats of any number of videos, by suffix."""
@@ -96,46 +93,6 @@ def _link(video: str, path: Path) -> str | None:
     if not os.path.isfile(video):
         return None
     return os.path.relpath(os.path.realpath(video), os.path.realpath(path.parent))
-
-
-class NamedVideo(NamedTuple):
-    """A video, and the name of what is written about it.
-
-    Attributes:
-        source: path or URL.
-        name: relative path without a suffix.
-    """
-
-    source: str
-    name: PurePath
-
-
-def named_videos(sources: Sequence[str]) -> list[NamedVideo]:
-    """Return the videos behind paths, URLs and folders, each with a name of its own.
-
-    A name is that of the file without its suffix, with the folders below the one that was given;
-    where two would be the same, the suffix stays.
-
-    Raises:
-        VideoError: a folder cannot be read, or has no videos.
-    """
-    found: list[tuple[str, PurePath]] = []
-    for source in sources:
-        path = Path(path_of_uri(source))
-        if is_folder(source):
-            for video in videos_in(path):
-                name = video.relative_to(path)
-                found.append((str(video), name if name.parts else PurePath(path.resolve().name)))
-        else:
-            address = urllib.parse.urlsplit(source)
-            shown = address.path if "://" in source and address.scheme != "file" else str(path)
-            last = PurePath(shown).name
-            found.append((source, PurePath("video" if last in ("", "..") else last)))
-    bare = Counter(name.with_suffix("") for _, name in found)
-    return [
-        NamedVideo(source, name.with_suffix("") if bare[name.with_suffix("")] == 1 else name)
-        for source, name in found
-    ]
 
 
 def output_paths(videos: Sequence[NamedVideo], folder: Path, suffix: str) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from r2p_edge.errors import count_of
 from r2p_edge.segments.texts import caption, clock
 from r2p_edge.segments.timelines import Timeline
 
@@ -92,7 +93,7 @@ def draw_timeline(timeline: Timeline) -> Picture:
     """
     names = list(dict.fromkeys(each.label for each in timeline.segments if each.label is not None))
     count = sum(each.label is not None for each in timeline.segments)
-    counted = "1 segment" if count == 1 else f"{count} segments"
+    counted = count_of(count, "segment")
     picture = Picture(f"Timeline of {_base(timeline.video)}")
     add = picture.shapes.append
     bottom = _TOP + _ROW * max(len(names), 1)

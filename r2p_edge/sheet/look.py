@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.errors import BackendError, ModelError, UsageError, VideoError
+from r2p_edge.errors import BackendError, ModelError, UsageError, VideoError, similar_name
 from r2p_edge.features import Features
 from r2p_edge.frame import Image, Planes
 from r2p_edge.predictor import Predictor
@@ -152,9 +151,10 @@ def _check_label(spec: ModelSpec, label: str | None, *, cam: bool) -> None:
     if label is not None and not cam:
         raise UsageError("a label is that of a class activation; ask for that too (cam, --cam)")
     if label is not None and label not in spec.labels:
-        near = difflib.get_close_matches(label, spec.labels, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "r2p-edge info --json lists its classes"
-        raise UsageError(f"{spec.name} has no class {label!r}; {hint}")
+        hint = similar_name(label, spec.labels)
+        raise UsageError(
+            f"{spec.name} has no class {label!r}; {hint}r2p-edge info --json lists its classes"
+        )
 
 
 def _check_activation(predictor: Predictor) -> None:

@@ -8,9 +8,8 @@ import sys
 import pytest
 
 from r2p_edge.archive import run as module
-from r2p_edge.archive.run import model_digest, predict_archive
+from r2p_edge.archive.run import predict_archive
 from r2p_edge.archive.sources import list_archive
-from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.errors import OutputError, UsageError, VideoError
@@ -140,10 +139,6 @@ def test_shares_of_the_machine(
     monkeypatch.setattr(module, "usable_cores", lambda: cores)
     monkeypatch.setattr(module, "_free_memory", lambda: megabytes << 20)
     assert module._shares(workers, threads, device, open_artifact(model)) == expected
-
-
-def test_the_digest_is_that_of_the_file(model):
-    assert model_digest(open_artifact(model)) == sha256_of_file(model)
 
 
 KILLED = """

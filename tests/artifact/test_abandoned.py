@@ -59,7 +59,7 @@ def test_a_file_that_is_being_written_stays(tmp_path, kind):
     assert [file.name for file in tmp_path.iterdir()] == ["one"]
 
 
-@pytest.mark.parametrize("make", [atomic_folder, lambda path: scratch_folder()])
+@pytest.mark.parametrize("make", [atomic_folder, scratch_folder])
 def test_another_process_may_take_a_new_folder_for_abandoned(tmp_path, monkeypatch, make):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     opened = []

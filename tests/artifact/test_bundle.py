@@ -53,7 +53,7 @@ def test_info(run, copy):
     code, output, errors = run("info", copy)
     assert (code, errors) == (0, "")
     count = len(bundle.listed(copy))
-    assert output.endswith(f"   bundle  {copy}, {count} files as they were exported\n")
+    assert output.endswith(f"   bundle  {copy}: {count} files as exported\n")
     kit = copy / "motion-fp16-conv2d-ascend310b-kit"
     assert f"{kit / 'build.py'}\n" in output
     assert output.count("    model  ") == 2

@@ -19,14 +19,19 @@ def test_measure_accuracy(tmp_path, monkeypatch):
     other = brightness_model(tmp_path / "other.onnx", swapped)
 
     class Clips:
-        held_out = True
+        held_out, outside, judged_count = True, 3, 8
 
         def judged(self):
             for brightest in (0, 1, 2, 3, 0, 1, 2, 3):
                 frames = grey_frames([90 * (n == brightest) for n in range(4)], 8, 8)
                 yield frames, spec.labels[brightest]
 
-    found = measure_accuracy(one, other, swapped, "onnxruntime", Clips())
+    steps = []
+    found = measure_accuracy(
+        one, other, swapped, "onnxruntime", Clips(), lambda *step: steps.append(step)
+    )
+    assert steps == [(done, 8) for done in range(9)]
+    assert (found["held_out"], found["outside"]) == (True, 3)
     assert (found["fp32_top1"], found["top1"], found["agreement"]) == (1.0, 0.5, 0.5)
     assert found["recommended"] is False
     warning = warning_of(swapped.replace(accuracy=found))

@@ -348,7 +348,10 @@ def test_progress_counts_the_clips_of_every_pass(small_motion_model, tmp_path):
         small_motion_model,
         tmp_path / "int8.onnx",
         calibration=Calibration(num_clips=4, judged=2, method="percentile"),
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda *counts: seen.append(counts),
     )
     total = 4 * PASSES["percentile"]
-    assert seen == [(done, total) for done in range(1, total + 1)]
+    assert seen == [
+        *(("calibrating", done, total) for done in range(total + 1)),
+        *(("measuring", done, 2) for done in range(3)),
+    ]

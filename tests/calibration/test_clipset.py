@@ -34,6 +34,25 @@ def test_clips_of_a_folder(motion_model, videos):
     assert (every.count, every.held_out, len(list(every.judged()))) == (30, False, 6)
 
 
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
+@pytest.mark.parametrize(("num_clips", "unused"), [(4, 4), (8, 0)], ids=["some", "all"])
+def test_videos_outside_the_list_are_measured_on_first(
+    motion_model, videos, tmp_path, num_clips, unused
+):
+    spec = open_artifact(motion_model).spec
+    every = [video.name for video in list_videos(videos, spec.labels).videos]
+    split = tmp_path / "trainlist.txt"
+    split.write_text("".join(f"{name} {name.partition('/')[0]}\n" for name in every[:8]))
+    outside = len(every) - 8
+    for wanted in (2, outside, 1000):
+        chosen = clips_for(spec, videos, split, num_clips=num_clips, judged=wanted)
+        expected = min(wanted, outside + unused)
+        assert (chosen.held_out, chosen.judged_count) == (True, expected)
+        assert chosen.outside == min(wanted, outside)
+        assert len(list(chosen.judged())) == expected
+    assert clips_for(spec, videos, num_clips=num_clips).outside == 0
+
+
 @pytest.mark.slow
 def test_videos_that_cannot_be_read_are_counted(motion_model, videos, tmp_path):
     """All passes count, as the last one need not have read every clip."""

@@ -134,6 +134,19 @@ def test_what_is_missing_and_what_is_foreign(ucf101_folder, split):
     assert list_videos(ucf101_folder, LABELS).foreign == ("Archery/v_Archery_g01_c01.avi",)
 
 
+@pytest.mark.parametrize("listed", [False, True], ids=["folder", "list"])
+def test_a_class_that_is_misspelt(tmp_path, split, caplog, listed):
+    """Another class is no misspelt one, and neither is a name of other case."""
+    folder = touch(tmp_path / "data", "yoyo/a.avi", "Archery/b.avi", "Divng/c.avi")
+    chosen = split("yoyo/a.avi YoYo\nArchery/b.avi Archery\nDivng/c.avi Divng\n")
+    listing = list_videos(folder, LABELS, chosen if listed else None)
+    assert listing.foreign == ("Archery/b.avi", "Divng/c.avi")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert (
+        said == "Divng is no class of the model, and its videos are left out; did you mean Diving?"
+    )
+
+
 @pytest.mark.parametrize("frames", [False, True], ids=["files", "frame folders"])
 @pytest.mark.parametrize("listed", [False, True], ids=["folder", "list"])
 def test_one_level_too_high_or_too_deep(tmp_path, split, frames, listed):
@@ -155,7 +168,7 @@ def test_folders_without_videos(tmp_path):
         with pytest.raises(VideoNotFoundError, match="there is no folder"):
             list_videos(absent, LABELS)
     touch(tmp_path, "Archery/a.avi")
-    with pytest.raises(VideoError, match=r"none of the 1 videos of .* it is of another data set"):
+    with pytest.raises(VideoError, match=r"none of the 1 videos of .* if these are other classes"):
         list_videos(tmp_path, LABELS)
 
 

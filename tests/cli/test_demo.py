@@ -1,5 +1,6 @@
 """`r2p-edge demo`: its report."""
 
+import contextlib
 import json
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 from requirements import needs
 
 from r2p_edge.calibration import motion
-from r2p_edge.demo import _usable_runtimes
+from r2p_edge.demo import _Made, _usable_runtimes, run_demo
 from r2p_edge.runtimes import RUNTIMES
 
 
@@ -22,6 +23,32 @@ def test_demo(demo):
     assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p90"]
     videos = folder / "videos"
     assert len(list(videos.iterdir())) == len(motion.CLASSES)  # one of each class, to play with
+
+
+def test_the_demo_counts_from_its_first_moment_on(tmp_path, monkeypatch):
+    """Runtimes are looked for, which takes seconds, and artifacts of both precisions made."""
+    seen = []
+
+    def look():
+        seen.append("runtimes")
+        return ["onnxruntime", "openvino", "mindspore"], []
+
+    def build(names, out, precision, progress):
+        for number, name in enumerate(names):
+            progress(f"calibrating for {name}", number, len(names))
+        return [_Made(name, out / precision) for name in names], []
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("r2p_edge.demo._usable_runtimes", look)
+    monkeypatch.setattr("r2p_edge.demo._build", build)
+    monkeypatch.setattr("r2p_edge.demo._Run", stop)
+    monkeypatch.setattr("r2p_edge.demo.Predictor", lambda *_, **__: contextlib.nullcontext())
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, 24, progress=lambda *step: seen.append(step))
+    steps = [("exporting", done, 5) for done in range(6)]
+    assert seen == [("exporting", 0, 1), "runtimes", *steps]
 
 
 @pytest.mark.slow

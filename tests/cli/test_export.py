@@ -57,7 +57,7 @@ def test_export_and_info(run, tmp_path):
     assert "r2plus1d_18" in output
     code, output, _ = run("export", "motion", "--out", out)
     assert code == 0
-    assert "top-1 agreement 100%" in output
+    assert "best class equal on 100% of" in output
 
 
 @pytest.mark.slow

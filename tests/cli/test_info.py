@@ -4,6 +4,7 @@ import json
 
 import pytest
 from exit_codes import MODEL
+from models import brightness_model, spec_of_brightness
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.sidecar import write_sidecar
@@ -27,6 +28,31 @@ def test_info_of_a_few_labels(run, model, motion_model):
     assert "classes  4: frame 0, frame 1, frame 2, frame 3\n" in run("info", model)[1]
     shown = ", ".join(motion.CLASSES[:4])
     assert f"classes  {len(motion.CLASSES)}: {shown}, ...\n" in run("info", motion_model)[1]
+
+
+def test_parity_and_source_are_words_for_people(run, motion_model, tmp_path):
+    output = run("info", motion_model)[1]
+    assert (
+        "   parity  verified against its checkpoint, computed in NumPy: outputs differ by" in output
+    )
+    assert "{" not in output
+    for parity, words in (
+        ({"psnr": 40, "by": None}, "psnr 40"),
+        (None, "not compared with its source"),
+    ):
+        path = brightness_model(tmp_path / "other.onnx", spec=spec_of_brightness(parity=parity))
+        assert f"   parity  {words}\n" in run("info", path)[1]
+
+
+def test_kits_and_a_whole_folder_are_words_for_people(run, model):
+    (model.parent / "kit").mkdir()
+    (model.parent / "kit" / "kit.json").write_text("{}")
+    write_sidecar(model, spec_of_brightness())
+    bundle.record(model.parent, [model])
+    output = run("info", model.parent)[1]
+    kit = model.parent / "kit"
+    assert f"      kit  {kit}: no model yet; copy it to its device and run" in output
+    assert output.endswith(f"   bundle  {model.parent}: 2 files as exported\n")
 
 
 def test_a_folder_for_python_users(model, tmp_path):

@@ -115,7 +115,10 @@ def test_strict_is_not_content_with_a_kit(run, export, neither, network, tmp_pat
     )
     assert (code, errors) == (KIT, "")
     one, other = output.splitlines()
-    assert "net-fp32.onnx: onnx fp32 conv3d, largest difference to numpy " in one
+    assert (
+        "net-fp32.onnx: onnx fp32 conv3d, verified against its checkpoint, computed in NumPy: "
+        in one
+    )
     assert "-kit: mindspore fp32 kit" in other
     assert other.endswith("run build.py there")
     # ATC takes the kit, too, and a 310B has no other way.

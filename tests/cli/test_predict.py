@@ -83,7 +83,13 @@ def test_a_model_and_a_video_that_are_exchanged(run, fails, model, clip, tmp_pat
     other.write_bytes(clip.read_bytes())
     expected = f"the model is first: {model} {clip} '{other}'"
     fails(USAGE, expected, "predict", clip, other, model)
-    fails(USAGE, f"the model is first: {model} {clip}", "stream", clip, model)
+    for verb, *more in (
+        ["stream"],
+        ["timeline"],
+        ["annotate", "--out", tmp_path / "film.mp4"],
+        ["sheet", "--out", tmp_path / "sheet.svg"],
+    ):
+        fails(USAGE, f"the model is first: {model} {clip}", verb, clip, model, *more)
     assert run("predict", model, clip)[0] == 0
 
 
@@ -174,8 +180,8 @@ def test_bad_videos(fails, model, tmp_path, data):
 def test_what_is_no_model_at_all(fails, clip, tmp_path):
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"weights")
-    fails(MODEL, "export a checkpoint first", "predict", weights, clip)
-    fails(MODEL, "is neither an ONNX nor an OpenVINO file", "predict", clip, clip)
+    fails(MODEL, "turn a checkpoint into a model first", "predict", weights, clip)
+    fails(USAGE, "is a video; give the model before it", "predict", clip, clip)
 
 
 @pytest.mark.slow

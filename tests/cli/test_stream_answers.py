@@ -1,12 +1,19 @@
 """`r2p-edge stream`: what it prints, and how it ends."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 
+import av
+import cv2
 import pytest
+from exit_codes import USAGE
 from live import free_port, senders
 from models import brightness_model
+
+from r2p_edge.cli.stream import show
+from r2p_edge.predictor import Predictor
 
 
 def test_json(run, tmp_path, clip):
@@ -20,6 +27,51 @@ def test_json(run, tmp_path, clip):
     }  # fmt: skip
     assert len(events[0]["top"]) == 2
     assert events[0]["age_ms"] > 0
+
+
+def test_a_folder_of_images_has_the_rate_that_is_given(run, fails, tmp_path, clip):
+    model = brightness_model(tmp_path / "model.onnx")
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    with av.open(str(clip)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            cv2.imwrite(str(folder / f"{number}.png"), frame.to_ndarray(format="bgr24"))
+
+    def answers(source, *options):
+        code, output, errors = run("stream", model, source, "--json", *options)
+        assert code == 0
+        events = [json.loads(line) for line in output.splitlines()]
+        return [e["time"] for e in events], [e["score"] for e in events], errors
+
+    times, scores, _ = answers(clip)
+    # Pictures are in RGB, and the file's frames are not.
+    same = [pytest.approx(times), pytest.approx(scores, abs=0.02)]
+    assert list(answers(folder, "--fps", 25)) == [*same, ""]
+    assert answers(folder, "--fps", 12.5)[0][-1] > 1.5 * times[-1]
+    *unsaid, errors = answers(folder)
+    assert unsaid == same
+    assert errors.startswith("r2p-edge: warning: a folder of images is taken at 25 frames a second")
+    for source in (clip, "0", "rtsp://camera/1"):
+        fails(USAGE, f"fps is the rate of a folder of images, and {source} is none; leave it out",
+              "stream", model, source, "--fps", 25)  # fmt: skip
+    fails(USAGE, "fps is 0.0", "stream", model, folder, "--fps", 0)
+
+
+def test_the_notes_of_an_answer_for_people(tmp_path, clip, capsys):
+    with (
+        Predictor(brightness_model(tmp_path / "model.onnx")) as predictor,
+        predictor.stream(clip) as answers,
+    ):
+        answer = next(answers)
+    for counts, notes in (
+        ((0, 0, 0), ""),
+        ((1, 1, 1), ", 1 answer skipped, 1 frame dropped, interrupted 1 time"),
+        ((2, 3, 4), ", 2 answers skipped, 3 frames dropped, interrupted 4 times"),
+    ):
+        named = dict(zip(("skipped", "dropped", "gaps"), counts))
+        live = dataclasses.replace(answer.live, age_ms=49.2, **named)
+        show(dataclasses.replace(answer, live=live))
+        assert capsys.readouterr().out.endswith(f"  (49 ms after the newest frame{notes})\n")
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def test_options_of_the_build(run, fails, ten, made, tmp_path):
     )
     assert (code, errors) == (0, "")
     path = out / "net-fp16.engine"
-    assert output.startswith(f"{path}: tensorrt fp16 conv3d, largest difference to onnx ")
+    assert output.startswith(f"{path}: tensorrt fp16 conv3d, verified against its ONNX file: ")
     assert plan_of(path)["workspace"] == 3 << 19
     assert [file.suffix for file in cache.iterdir() if file.name[0] != "."] == [".timing"]
 
@@ -398,7 +398,7 @@ def test_trtexec_alone(run, made, clip, tmp_path, monkeypatch, version):
                 "--precision", "fp16", "--workspace", 3, "--timing-cache", cache,
             )  # fmt: skip
         assert (code, errors) == (0, "")
-        assert output.startswith(f"{path}: tensorrt fp16 conv3d, largest difference to onnx ")
+        assert output.startswith(f"{path}: tensorrt fp16 conv3d, verified against its ONNX file: ")
         assert open_artifact(path).spec.target["tool"] == "trtexec"
         assert plan_of(path)["workspace"] == 3 << 20
         assert ("FP16" in plan_of(path)["flags"]) is (version != "11.4")

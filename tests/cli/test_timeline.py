@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from exit_codes import DATA, MODEL, USAGE
+from exit_codes import DATA, USAGE
 from tides import FALLING, RISING, tide, write_levels
 
 QUICK = ("--hysteresis", 0.2, "--every", 0.08)
@@ -124,7 +124,7 @@ def test_refusals(fails, model, video, folder, out, clip):
     fails(DATA, "there is no video", *start, out / "absent.mp4")
     fails(DATA, "has no videos", *start, out)
     fails(DATA, "is a live stream", *start, "rtsp://camera/1")
-    fails(MODEL, "is neither an ONNX nor an OpenVINO file", "timeline", clip, video)
+    fails(USAGE, "is a video; give the model before it", "timeline", clip, video)
     assert list(out.iterdir()) == []
 
 

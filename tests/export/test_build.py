@@ -69,9 +69,22 @@ def test_an_interruption_leaves_a_folder_that_is_whole(small_checkpoint, tmp_pat
 
 
 def test_keep_going(small_checkpoint, tmp_path, no_openvino):
+    steps = []
     report = build(
-        small_checkpoint, spec=SPEC, targets=["openvino", "onnx"], out=tmp_path, keep_going=True
+        small_checkpoint,
+        spec=SPEC,
+        targets=["openvino", "onnx"],
+        out=tmp_path,
+        keep_going=True,
+        progress=lambda *step: steps.append(step),
     )
+    # From the first moment on, and also past a target that fails.
+    assert steps == [
+        ("reading the source", 0, 2),
+        ("openvino", 0, 2),
+        ("onnx", 1, 2),
+        ("done", 2, 2),
+    ]
     assert [artifact.target for artifact in report.built] == ["onnx"]
     ((target, error),) = report.failed
     assert (target, str(error)) == ("openvino", "this machine is wrong")

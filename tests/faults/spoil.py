@@ -159,6 +159,8 @@ class Sweep:
         lines = [line for line in done.errors.splitlines() if line.strip()]
         if "Traceback" in done.errors:
             found.append(f"a traceback: {lines[-1]}")
+        if str(self._scratch / "r2p_edge-") in done.errors:
+            found.append(f"it names a temporary file: {' '.join(lines)[-300:]}")
         if action in _KILLS and done.code != -signal.SIGKILL:
             found.append(f"it was not killed but ended with {done.code}")
         named = {name: digest for name, digest in self._tree().items() if digest is not None}

@@ -68,7 +68,13 @@ def has_strace() -> bool:
     return False
 
 
+def has_bare_root() -> bool:
+    """Return whether R2P_BARE_ROOT names a root file system of Debian's, and chroot is allowed."""
+    return bool(os.environ.get("R2P_BARE_ROOT")) and os.geteuid() == 0
+
+
 PROBES = {
+    "bare_root": has_bare_root,
     "gstreamer": has_gstreamer,
     "gst_rtsp": has_rtsp_server,
     "gst_python": has_gst_python,

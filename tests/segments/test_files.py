@@ -1,7 +1,6 @@
 """Files of timelines: which formats there are, and which name the file of each video has."""
 
 import json
-from pathlib import PurePath
 
 import pytest
 from requirements import needs
@@ -9,14 +8,14 @@ from timelines import two_labels
 from video_folders import touch
 
 from r2p_edge import write_timelines
-from r2p_edge.errors import OutputError, UsageError, VideoError
+from r2p_edge.errors import OutputError, UsageError
 from r2p_edge.segments.files import (
     TABLES,
     TIMELINE_FORMATS,
     check_output,
-    named_videos,
     output_paths,
 )
+from r2p_edge.video.named import named_videos
 
 STARTS = {
     ".csv": b"video,start,", ".jsonl": b'{"video"', ".json": b"{\n", ".srt": b"1\n",
@@ -61,25 +60,6 @@ def test_a_picture_leads_to_its_video(tmp_path):
     assert "href" not in (tmp_path / "out/x.svg").read_text()
 
 
-def names(*sources):
-    return [str(video.name) for video in named_videos([str(source) for source in sources])]
-
-
-def test_names_of_videos(tmp_path):
-    touch(tmp_path, "day/a.mp4", "day/b.mp4", "day/in/a.mp4", "day/b.avi", "night/c.1.mp4")
-    assert names(tmp_path / "day") == ["a", "b.avi", "b.mp4", "in/a"]
-    assert names(tmp_path / "night/c.1.mp4", "http://u:p@h/x/y%20z.mp4?key=1") == ["c.1", "y%20z"]
-    assert names("http://host/") == ["video"]
-    odd = "a = \n\u732b.mp4"
-    touch(tmp_path, odd)
-    assert names(tmp_path / odd, f"file://{tmp_path}/{odd}") == [odd, odd]
-    frames = touch(tmp_path, "shots/1.png", "shots/2.png") / "shots"
-    assert names(frames) == ["shots"]
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(VideoError, match="has no videos"):
-        names(tmp_path / "empty")
-
-
 def test_paths_of_outputs(tmp_path):
     touch(tmp_path, "day/a.mp4", "day/in/a.mp4", "night/a.mp4")
     videos = named_videos([str(tmp_path / "day")])
@@ -93,12 +73,6 @@ def test_paths_of_outputs(tmp_path):
     touch(tmp_path, "taken")
     with pytest.raises(OutputError, match="taken cannot be made"):
         output_paths(videos, tmp_path / "taken", ".srt")
-
-
-def test_names_never_leave_the_folder():
-    for name in names("http://host/..", "http://host/../../x.mp4", "http://host/%2e%2e"):
-        assert not PurePath(name).is_absolute()
-        assert ".." not in PurePath(name).parts
 
 
 def test_json_is_of_one_video(tmp_path):

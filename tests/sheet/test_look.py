@@ -97,9 +97,9 @@ def test_refusals(motion_model, further_model, clip, tmp_path):
             look_at(predictor, clip, label="grow")
         with pytest.raises(VideoError, match="there is no video"):
             look_at(predictor, tmp_path / "absent.mp4")
-    says = pytest.raises(UsageError, match="no class 'gro'; did you mean 'grow'")
+    says = pytest.raises(UsageError, match=r"no class 'Gro'; did you mean grow\? r2p-edge info")
     with Predictor(further_model) as predictor, says:
-        look_at(predictor, clip, cam=True, label="gro")
+        look_at(predictor, clip, cam=True, label="Gro")
 
 
 def test_a_head_of_more_than_a_layer_is_refused(further_model, clip):

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from r2p_edge.artifact.atomic import check_folder
-from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import ModelError, OutputError, UsageError, shown_as
+from r2p_edge.errors import ModelError, OutputError, UsageError
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
 from r2p_edge.export.packages import built_with
@@ -22,8 +21,8 @@ from r2p_edge.export.targets.base import (
     TargetOptions,
     file_stem,
     fresh_spec,
-    require_answer_alone,
 )
+from r2p_edge.export.targets.table import contract_for
 from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.mindspore import TARGET, MindSpore, reason
 from r2p_edge.spec import ModelSpec
@@ -64,18 +63,17 @@ def mindspore_from_onnx(source: str | Path, path: str | Path) -> ModelSpec:
         raise UsageError(f"{path} is to become a MindIR file, whose name must end in .mindir")
     check_folder(path)
     mindspore = MindSpore.library()
-    original = open_artifact(source).spec
+    original = contract_for("mindspore", source)
     if original.precision != "fp32":
         raise UsageError(
             f"{source} is {original.precision}, and a MindIR file is made from fp32; give the "
             "fp32 model"
         )
-    require_answer_alone(source, original, "MindSpore")
     model = load_onnx(source)
     require_ops(model, "mindspore")
     spec = fresh_spec(original, target=TARGET, built_with=built_with("mindspore"))
     reference = parity_reference(source)
-    with scratch_folder() as folder, shown_as(folder, path):
+    with scratch_folder(path) as folder:
         draft = _export(mindspore, model, reference.inputs.dtype, folder)
         spec = spec.replace(
             parity=check_parity(draft, spec, reference, MindSpore, artifact="the MindIR model")

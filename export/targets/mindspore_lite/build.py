@@ -13,7 +13,7 @@ import numpy as np
 
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError, shown_as
+from r2p_edge.errors import BackendError, MissingDependencyError, OutputError, UsageError
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.mindspore_lite.config import converter_config, full_quant_config
 from r2p_edge.export.targets.mindspore_lite.converter import (
@@ -93,7 +93,7 @@ def build_lite(
         built_with={**(planned.built_with or {}), **_built_with(converter)},
         parity=None,
     )
-    with scratch_folder() as folder, shown_as(folder, path):
+    with scratch_folder(path) as folder:
         if calibration is not None:
             _write_clips(calibration, spec, folder / CLIP_FOLDER)
         draft = run_converter(converter, model, folder, device, settings, timeout)

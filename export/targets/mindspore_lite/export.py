@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from r2p_edge.artifact.atomic import check_folder
-from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import MissingDependencyError, ModelError, UsageError
 from r2p_edge.export.graph.model import load_onnx, network_input
 from r2p_edge.export.graph.operators import require_ops
@@ -20,7 +19,6 @@ from r2p_edge.export.targets.base import (
     TargetOptions,
     file_stem,
     fresh_spec,
-    require_answer_alone,
 )
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.mindspore_lite.build import (
@@ -30,6 +28,7 @@ from r2p_edge.export.targets.mindspore_lite.build import (
 )
 from r2p_edge.export.targets.mindspore_lite.config import full_quant_config
 from r2p_edge.export.targets.second_form import SecondForm, build_either
+from r2p_edge.export.targets.table import contract_for
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.spec import ModelSpec
 
@@ -168,7 +167,8 @@ def plan_lite(
     """
     if device != "cpu" and device not in CHIPS:
         raise UsageError(f"device is {device!r}; it must be one of cpu, {', '.join(CHIPS)}")
-    original = open_artifact(source).spec
+    target = _target_for(device)
+    original = contract_for(target, source)
     if original.precision != "fp32":
         raise UsageError(f"{source} is {original.precision}; Lite converts fp32, so export it so")
     has = ("fp32", "int8") if device == "cpu" else ("fp16",)
@@ -177,8 +177,6 @@ def plan_lite(
         raise UsageError(
             f"MindSpore Lite has no precision {becomes} on {device}; it has {', '.join(has)}"
         )
-    target = _target_for(device)
-    require_answer_alone(Path(source), original, "MindSpore Lite")
     model = load_onnx(source)
     require_ops(model, target, precision=becomes)
     runs_on = {"runtime": "mindspore_lite", "device": device}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, shown_as, warn_caller
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, warn_caller
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.targets.tensorrt.power_mode import power_mode
 from r2p_edge.export.targets.tensorrt.tools import Tool, find_tool
@@ -112,7 +112,7 @@ def build_engine(
         cache=None if cache is None else cache / _cache_name(tool, chip, cuda.versions()[0]),
         progress=progress,
     )
-    with scratch_folder() as folder, shown_as(folder, path):
+    with scratch_folder(path) as folder:
         draft = folder / "draft.engine"
         skipped = tool.build(model, draft, options)
         version = read_plan(draft).version

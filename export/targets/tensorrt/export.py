@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from r2p_edge._optional import missing
 from r2p_edge.artifact.atomic import atomic_write, check_folder
-from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.export.graph.float16 import half_from_float
@@ -21,9 +20,9 @@ from r2p_edge.export.targets.base import (
     TargetOptions,
     file_stem,
     fresh_spec,
-    require_answer_alone,
 )
 from r2p_edge.export.targets.kit import write_kit
+from r2p_edge.export.targets.table import contract_for
 from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine, can_build
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
@@ -43,7 +42,7 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
     planned = plan_tensorrt(source.path, options.precision)
     path = out / f"{file_stem(planned)}.engine"
     reference = parity_reference(source.path)
-    with scratch_folder() as scratch:
+    with scratch_folder(source.path) as scratch:
         models = models_for(source.path, planned, scratch)
         if can_build():
             spec = build_engine(
@@ -102,7 +101,7 @@ def tensorrt_from_onnx(
     check_folder(path)
     planned = plan_tensorrt(source, precision)
     reference = parity_reference(source)
-    with scratch_folder() as folder:
+    with scratch_folder(source) as folder:
         return build_engine(
             models_for(source, planned, folder),
             path,
@@ -132,10 +131,11 @@ def plan_tensorrt(source: Path, precision: str | None) -> ModelSpec:
         ModelError: `source` has an operator that no TensorRT runs.
     """
     target = {"runtime": "tensorrt", "device": "cuda"}
-    return plan_engine(source, precision, target, _limits())
+    return plan_engine("tensorrt", source, precision, target, _limits())
 
 
 def plan_engine(
+    name: str,
     source: Path,
     precision: str | None,
     target: Mapping[str, Any],
@@ -145,6 +145,7 @@ def plan_engine(
     """Return the spec that an engine of an ONNX artifact is to have.
 
     Args:
+        name: of the target.
         source: the ONNX file.
         precision: of the engine; None for that of `source`.
         target: record of what the engine is for.
@@ -155,7 +156,7 @@ def plan_engine(
         UsageError: `source` cannot become that precision.
         ModelError: `source` has an operator that does not run there.
     """
-    original = open_artifact(source).spec
+    original = contract_for(name, source)
     wanted = precision or original.precision
     becomes = {"fp32": ("fp32", "fp16"), "int8": ("int8",)}.get(original.precision, ())
     if wanted not in becomes:
@@ -163,7 +164,6 @@ def plan_engine(
             f"{source} is {original.precision} and cannot become {wanted}; export it in fp32, "
             "which can become fp32 or fp16, or calibrate it for int8"
         )
-    require_answer_alone(Path(source), original, "TensorRT")
     model = load_onnx(source)
     if change is not None and wanted == "fp32":
         model = change(model)

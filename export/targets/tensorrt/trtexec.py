@@ -208,7 +208,7 @@ class Trtexec:
         """Return the named output for one batch, (batch, classes)."""
         # Without the folder, in whose name the tool would look for colons and commas.
         files = [f"--loadInputs={_checked(name)}:input.bin", "--exportOutput=output.json"]
-        with scratch_folder() as folder:
+        with scratch_folder(plan) as folder:
             batch.tofile(folder / "input.bin")
             done = self._run([*command, *files], command, folder)
             answer = folder / "output.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.write import write_artifact
-from r2p_edge.errors import MissingDependencyError, shown_as
+from r2p_edge.errors import MissingDependencyError
 from r2p_edge.export.packages import built_with
 from r2p_edge.export.verify.parity import ParityReference, check_parity
 from r2p_edge.runtimes.tensorrt import cudart
@@ -60,7 +60,7 @@ def build_rtx(
         chips=tuple(RTX_CHIPS[name] for name in planned.target.get("chips", ())),
         progress=progress,
     )
-    with scratch_folder() as folder, shown_as(folder, path):
+    with scratch_folder(path) as folder:
         draft = folder / "draft.engine"
         draft.write_bytes(plan_from_onnx(model, options, module))
         plan = read_plan(draft)

@@ -30,7 +30,7 @@ def rtx_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     stem = file_stem(planned, "-".join(("-rtx", *options.chips)))
     path = out / f"{stem}.engine"
     reference = parity_reference(source.path)
-    with scratch_folder() as scratch:
+    with scratch_folder(source.path) as scratch:
         model = _typed(source.path, planned, scratch)
         try:
             spec = build_rtx(model, path, planned, reference, progress=options.progress)
@@ -82,7 +82,7 @@ def tensorrt_rtx_from_onnx(
     planned = plan_rtx(source, precision, tuple(chips))
     import_rtx()
     reference = parity_reference(source)
-    with scratch_folder() as folder:
+    with scratch_folder(source) as folder:
         model = _typed(source, planned, folder)
         return build_rtx(model, path, planned, reference, progress=progress)
 
@@ -99,8 +99,8 @@ def plan_rtx(source: Path, precision: str | None, chips: tuple[str, ...]) -> Mod
         target["chips"] = list(chips)
     if "sm75" in chips:
         # In fp32 it has convolutions of two axes and no dense layers.
-        return plan_engine(source, precision, target, _TURING, conv_from_dense)
-    return plan_engine(source, precision, target, _LIMITS)
+        return plan_engine("tensorrt-rtx", source, precision, target, _TURING, conv_from_dense)
+    return plan_engine("tensorrt-rtx", source, precision, target, _LIMITS)
 
 
 def _typed(source: Path, planned: ModelSpec, folder: Path) -> Path:

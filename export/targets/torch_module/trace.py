@@ -140,7 +140,7 @@ class _Work(NamedTuple):
 
     def result(self) -> TracedModule:
         """Return the module as an ONNX file that answers as it does."""
-        with scratch_folder() as folder:
+        with scratch_folder(self.name) as folder:
             ended = run_in_child(lambda: self._in_child(folder))
             found = self._found(folder, ended)
         outputs = self._answers(found)

@@ -28,6 +28,7 @@ class FileCapture:
         name: path of a file, or of a folder of images.
         clip: how the model wants its frames.
         tick: seconds from one frame that is wanted to the next.
+        fps: frames per second of a folder; by default the rate of the training videos.
         clock: returns seconds of a monotonic clock.
         video: the source where it is open already; by default `name` is opened.
     """
@@ -41,6 +42,7 @@ class FileCapture:
         clip: ClipSpec,
         tick: float,
         *,
+        fps: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         video: Source | None = None,
     ) -> None:
@@ -48,7 +50,7 @@ class FileCapture:
         self._clip, self._tick, self._clock = clip, tick, clock
         self._stopped = False
         # True times, of long files too: all of it is going to be read anyway.
-        self._video = video or open_source(name, clip.fps, count="packets", planes=True)
+        self._video = video or open_source(name, fps or clip.fps, count="packets", planes=True)
 
     @property
     def truncated(self) -> bool:

@@ -68,7 +68,7 @@ def test_the_builder_is_found_when_it_is_needed():
 
 
 @needs("onnx")
-@pytest.mark.parametrize("target", ["TensorRT", "MindSpore Lite"])
+@pytest.mark.parametrize("target", ["tensorrt", "mindspore-lite"])
 def test_a_source_with_further_outputs_is_refused_where_there_can_be_none(tmp_path, target):
     from r2p_edge.export.targets.mindspore_lite.export import plan_lite
     from r2p_edge.export.targets.tensorrt.export import plan_tensorrt
@@ -76,8 +76,8 @@ def test_a_source_with_further_outputs_is_refused_where_there_can_be_none(tmp_pa
     shapes = {"features": [4], "feature_map": [4, 1, 1, 1]}
     source = brightness_model(tmp_path / "m.onnx", spec_of_brightness(feature_outputs=shapes))
     plan = {
-        "TensorRT": lambda: plan_tensorrt(source, None),
-        "MindSpore Lite": lambda: plan_lite(source, "cpu"),
+        "tensorrt": lambda: plan_tensorrt(source, None),
+        "mindspore-lite": lambda: plan_lite(source, "cpu"),
     }
     with pytest.raises(ModelError, match=f"has further outputs, which {target} cannot have"):
         plan[target]()

@@ -175,7 +175,9 @@ def test_what_it_says(kit, run_kit):
     folder = kit()
     code, output, errors = run_kit(folder, "tensorrt")
     assert (code, errors) == (0, "")
-    assert output.startswith(f"{folder / 'net-fp16.engine'}: fp16 for cuda, largest difference ")
+    assert output.startswith(
+        f"{folder / 'net-fp16.engine'}: fp16 for cuda, verified against its ONNX file: "
+    )
 
 
 @pytest.mark.parametrize("form", ["tensorrt", "trtexec"])
