@@ -14,7 +14,7 @@ def test_the_options_become_arguments(run, monkeypatch, tmp_path):
 
     def calibrate(*paths, calibration, progress, **options):
         calls.append((paths, calibration, options))
-        progress(1, 2)
+        progress("calibrating", 1, 2)
         return spec_of_brightness(calibration=record)
 
     monkeypatch.setattr("r2p_edge.calibration.calibrate.calibrate", calibrate)
