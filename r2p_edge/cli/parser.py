@@ -19,6 +19,7 @@ from r2p_edge.cli import (
     export,
     info,
     predict,
+    report,
     sheet,
     stream,
     timeline,
@@ -28,7 +29,7 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (
-    *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, benchmark),
+    *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, report, benchmark),
     *(doctor, info, export, calibrate, weights),
 )
 
