@@ -75,7 +75,7 @@ def answered_video(rows: Sequence[ArchiveRow]) -> AnsweredVideo:
         rows: one row, or one for each of several windows.
 
     Raises:
-        TypeError, ValueError: a column has another kind of value.
+        KeyError, TypeError, ValueError: a column is not there or has another kind of value.
     """
     first: dict[str, Any] = dict(rows[0])
     start, end = first.get("start"), first.get("end")

@@ -46,8 +46,21 @@ class Group:
         return next((value for value in rows if value is not None), None)
 
     def answers(self) -> list[AnsweredVideo]:
-        """Return the answer to each video."""
-        return [answered_video(list(windows.values())) for windows in self.videos.values()]
+        """Return the answer to each video.
+
+        Raises:
+            VideoError: a row lacks a part of one.
+        """
+        found = []
+        for (video, *_), windows in self.videos.items():
+            try:
+                found.append(answered_video(list(windows.values())))
+            except (KeyError, TypeError, ValueError) as error:
+                raise VideoError(
+                    f"the row of {video} in {self.results} is not as predict or eval writes it "
+                    f"({error!r:.100}); make the results again"
+                ) from error
+        return found
 
     def take(self, videos: _Videos) -> int:
         """Add the rows of videos; return how many of these were there before.

@@ -14,14 +14,14 @@ from r2p_edge.pictures.encoding import png_of_pixels
 
 _MOST = 30  # classes of a table of numbers
 _SHADES = 10
-_STRONGEST = 0.6  # opacity of a cell with all videos of its class, through which text is read
+_FAINTEST, _DEEPER = 0.1, 0.05  # opacity of a cell, through which text is read, and of a shade
 _RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)  # M. Okabe and K. Ito's blue and vermilion
-_CELL, _NAME, _LETTERS = 9, 150, 24  # in pixels: a cell of a picture, the room for names
+_CELL, _NAME, _LETTERS = 9, 160, 32  # in pixels: a cell of a picture, the room for names
 _PAIRS = 30
 
 MATRIX_STYLE = "".join(
-    f".{kind}{shade} {{ background: rgb(var(--{name}) / {_STRONGEST * shade / _SHADES:.2f}) }}\n"
-    for kind, name in (("r", "right"), ("w", "wrong"))
+    f".{kind}{shade} {{ background: rgba{(*colour, round(_FAINTEST + _DEEPER * shade, 2))} }}\n"
+    for kind, colour in (("r", _RIGHT), ("w", _WRONG))
     for shade in range(1, _SHADES + 1)
 )
 """Colours of the cells, the stronger the larger their share of a class's videos."""
@@ -39,11 +39,11 @@ def matrix_of(labels: Sequence[str], counts: npt.NDArray[np.int64]) -> Html:
 
 
 def _numbers(labels: Sequence[str], counts: npt.NDArray[np.int64]) -> Html:
-    columns = "".join(f'<th scope="col">{text(label, 60)}</th>' for label in labels)
+    columns = "".join(f'<th scope="col">{text(label, _LETTERS)}</th>' for label in labels)
     lines = [
         '<div class="wide"><table class="matrix">'
-        "<caption>Videos by their class (rows) and by the answer (columns); the darker, the "
-        "larger a share of the class.</caption>",
+        "<caption>Videos by their class (rows) and by the answer (columns); the stronger "
+        "the colour, the larger a share of the class.</caption>",
         f'<thead><tr><td></td>{columns}<th scope="col">videos</th></tr></thead>',
         "<tbody>",
     ]

@@ -24,6 +24,7 @@ _TOLD = {
     "number": "a number",
     "truth": "true or false",
 }
+_LOWEST = {"rank": 1, "views": 1}
 _NEEDED = ("video", "label", "score", "model", "error")
 
 
@@ -107,7 +108,7 @@ def _check(row: ArchiveRow, path: Path, number: int) -> None:
         kind = _kind_of(name)
         right = {
             "text": isinstance(value, str),
-            "whole": type(value) is int,
+            "whole": type(value) is int and value >= _LOWEST.get(name, 0),
             "number": is_number(value),
             "truth": isinstance(value, bool),
         }

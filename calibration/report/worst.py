@@ -20,6 +20,7 @@ from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.source import is_url, path_of_uri
 
 _CLOSE = 1e-3  # seconds by which the frames that are read again may differ from those of then
+_MOST_FRAMES = 4096  # that are read for one picture, some 150 MB
 _OTHERS = 3  # classes besides the answer
 
 
@@ -36,9 +37,11 @@ def frames_seen(answer: AnsweredVideo, spec: ModelSpec) -> Image:
 
     Raises:
         VideoNotFoundError: it is not there any longer.
-        VideoError: it is an address, which is not asked again; has changed since; or cannot be
-            read.
+        VideoError: it is an address, which is not asked again; has changed since; cannot be read;
+            or the answer is the mean of too many clips for a picture.
     """
+    if answer.views * spec.clip.frames > _MOST_FRAMES:
+        raise VideoError(f"the answer is of {answer.views} clips, which are too many for a picture")
     if is_url(answer.video):
         raise VideoError("the video is at an address, which is not asked again")
     path = path_of_uri(answer.video)

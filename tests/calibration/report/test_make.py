@@ -187,6 +187,12 @@ def test_what_is_refused(tmp_path, change, error, message):
     assert not out.exists()
 
 
+def test_a_row_that_lacks_a_part(page):
+    for change in ({"score_2": None}, {"clip_ranks": "1 x"}):
+        with pytest.raises(VideoError, match=r"row of set/run/0.mp4 in .* is not as predict or ev"):
+            page([{**of_pairs(PAIRS)[0], **change}])
+
+
 def test_no_answer_at_all(page):
     with pytest.raises(VideoError, match=r"no video in .* has an answer; .* is: damag"):
         page([failed("a.mp4", "damaged")])

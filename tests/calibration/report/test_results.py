@@ -41,6 +41,11 @@ def test_rows_are_what_was_written(tmp_path, suffix):
         ("r.jsonl", b'{"video": 5, "label": "a"', "no JSON object"),
         ("r.jsonl", b'{"video":5,"label":"a","score":1,"model":"m","error":null}', "5 in column v"),
         ("r.parquet", b"PAR1", "cannot be read as Parquet"),
+        (
+            "r.csv",
+            b"video,label,score,model,error,views\na,b,1,m,,0\n",
+            "'?0'? in column views, whi",
+        ),
     ],
 )
 def test_a_damaged_file(tmp_path, name, content, message):

@@ -60,6 +60,8 @@ def test_a_video_that_is_not_what_it_was_is_told(seen, tmp_path):
     damaged = figure_of(changed(answer, video=str(tmp_path / "damaged.mp4"), size=None), spec)
     assert "No frames: " in damaged
     assert "cannot be read as a video" in damaged
+    many = figure_of(changed(answer, views=5000), spec)
+    assert "the answer is of 5000 clips, which are too many for a picture" in many
     address = figure_of(changed(answer, video="http://u:secret@localhost:9/a.mp4"), spec)
     assert "at an address, which is not asked again" in address
     assert "secret" not in address
