@@ -12,7 +12,7 @@ from r2p_edge.calibration.answered import answered_video
 from r2p_edge.calibration.evaluation_text import print_evaluation
 from r2p_edge.calibration.one_pass import answer_videos, open_models
 from r2p_edge.calibration.report.model_answers import ModelAnswers
-from r2p_edge.calibration.report.write import WORST, check_report_path, write_report
+from r2p_edge.calibration.report.write import WORST, check_report, write_report
 from r2p_edge.calibration.tally import wilson_interval
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import UsageError, VideoError
@@ -89,16 +89,16 @@ def evaluate(
     if out is not None:
         check_results_file(Path(out))
     if report is not None:
-        check_report_path(Path(report))
+        check_report(Path(report), worst)
     with ExitStack() as stack:
-        models_of, refused = open_models(
+        opened, refused = open_models(
             models, stack, runtime=runtime, device=device, threads=threads, precision=precision
         )
-        labels = next(iter(models_of.values())).labels
+        labels = next(iter(opened.values())).labels
         listing = list_videos(folder, labels, split)
         rows = answer_videos(
             listing,
-            models_of,
+            opened,
             views=views,
             out=None if out is None else Path(out),
             resume=resume,
@@ -119,7 +119,7 @@ def evaluate(
             spec=model.spec,
             answers=[answered_video([row]) for row in own],
         )
-        for own, model in zip(zip(*rows), models_of.values())
+        for own, model in zip(zip(*rows), opened.values())
     ]
     if report is not None:
         notes = [f"{models[number]} has no answers: {why}" for number, why in refused.items()]

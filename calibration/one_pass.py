@@ -143,10 +143,13 @@ def _facts(listing: Listing, models: Examined, views: int) -> dict[str, Any]:
     """Return what makes a run what it is, by its names in messages."""
     videos = "".join(f"{json.dumps((v.name, v.label, v.part))}\n" for v in listing.videos)
     digest = hashlib.sha256(videos.encode()).hexdigest()[:16]
-    run: dict[str, Any] = {"models": len(models), "views": views}
+    run: dict[str, Any] = {"number of models": len(models), "views": views}
     for number, model in enumerate(models.values(), 1):
-        of_which = f" of model {number}" if len(models) > 1 else ""
-        run |= {f"{name}{of_which}": value for name, value in model.facts.items()}
+        if len(models) == 1:
+            run |= model.facts
+            continue
+        for name, value in model.facts.items():
+            run[f"model {number}" if name == "model" else f"{name} of model {number}"] = value
     return {**run, "list": f"{len(listing.videos)} videos, sha256 {digest}"}
 
 

@@ -12,8 +12,8 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.answered import AnsweredVideo
 from r2p_edge.calibration.report.groups import Group, groups_in
 from r2p_edge.calibration.report.model_answers import ModelAnswers
-from r2p_edge.calibration.report.truth import truth_of_folders, truth_of_list
-from r2p_edge.calibration.report.write import WORST, check_report_path, write_report
+from r2p_edge.calibration.report.truth import Truth, truth_of_folders, truth_of_list
+from r2p_edge.calibration.report.write import WORST, check_report, write_report
 from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import class_finder
@@ -56,12 +56,9 @@ def make_report(
         MissingDependencyError: Parquet needs pyarrow.
     """
     out = Path(out)
-    check_report_path(out)
-    if not results or worst < 0:
-        raise UsageError(
-            f"there are {len(results)} files of results and {worst} videos to show; give at least "
-            "one file, and 0 or more videos"
-        )
+    check_report(out, worst)
+    if not results:
+        raise UsageError("there are no results to report; give a file of them")
     groups, again = groups_in(results)
     notes = [f"{again} rows repeat a video of the same model, and count once"] if again else []
     specs = _specs(groups, models, notes)
@@ -202,13 +199,14 @@ def _judged(
 ) -> _Judged:
     """Return the answers with the classes of the videos, by the first of the ways that says any."""
     every = [each for own in answers for each in own]
-    if truth is None and any(each.truth is not None for each in every):
-        return _Judged(answers, labels, "the results")
     videos = list(dict.fromkeys(each.video for each in every))
-    if truth is None:
-        found = truth_of_folders(videos, labels)
-    else:
+    said = {(each.video, each.part): each.truth for each in every if each.truth is not None}
+    if truth is not None:
         found = truth_of_list(Path(truth), videos, labels, all_known=known)
+    elif said:  # by some rows, perhaps not by all
+        found = Truth(said, labels, "the results")
+    else:
+        found = truth_of_folders(videos, labels)
     judged = [[each.with_truth(found.of(each)) for each in own] for own in answers]
     unknown = {each.video for own in judged for each in own if each.truth is None}
     if len(unknown) == len(videos):

@@ -45,7 +45,7 @@ def frames_seen(answer: AnsweredVideo, spec: ModelSpec) -> Image:
     if is_url(answer.video):
         raise VideoError("the video is at an address, which is not asked again")
     path = path_of_uri(answer.video)
-    if not os.path.exists(path):
+    if not os.path.isfile(path) and not os.path.isdir(path):
         raise VideoNotFoundError("the video is not there any longer")
     reader = ClipReader(spec)
     clips = reader.read(path, clips=answer.views, part=answer.part)

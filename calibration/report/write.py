@@ -30,11 +30,15 @@ WORST = 12
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def check_report_path(path: Path) -> None:
-    """Make sure, before any work, that a report can be written at `path`.
+def check_report(path: Path, worst: int) -> None:
+    """Make sure, before any work, that a report can be written.
+
+    Args:
+        path: the page.
+        worst: number of videos of each model that are shown.
 
     Raises:
-        UsageError: its suffix is another than .html.
+        UsageError: the suffix is another than .html, or the number is negative.
         OutputError: it cannot be written there.
     """
     if path.suffix.lower() not in (".html", ".htm"):
@@ -42,6 +46,8 @@ def check_report_path(path: Path) -> None:
             f"{path} ends in {path.suffix or 'no suffix'}; a report is an .html file, which every "
             "browser opens and prints"
         )
+    if worst < 0:
+        raise UsageError(f"there are {worst} videos to show; give 0 or more (worst, --worst)")
     check_folder(path)
 
 

@@ -86,6 +86,9 @@ def run(options: argparse.Namespace) -> int:
         print_json(report)
     else:
         show(report)
+        for what, path in (("answers", options.out), ("report", options.report)):
+            if path is not None:
+                print(f"{what}: {path}")
     failed = [(each["video"], each["error"]) for each in report["failed"]]
     check_unreadable(failed, report["videos"] + len(failed))
     return max((result.get("exit_code", 0) for result in report["results"]), default=0)

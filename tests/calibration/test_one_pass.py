@@ -60,7 +60,9 @@ def test_a_row_for_each_video_and_model(run, videos, model, tmp_path):
     reverse = spec_of_brightness().labels[::-1]
     other = brightness_model(tmp_path / "other.onnx", spec_of_brightness().replace(labels=reverse))
     out = tmp_path / "rows.csv"
-    assert run("eval", model, other, "--videos", videos, "--out", out)[0] == 0
+    code, output, _ = run("eval", model, other, "--videos", videos, "--out", out)
+    assert code == 0
+    assert output.endswith(f"\nanswers: {out}\n")
     rows = rows_of(out)
     assert [row["file"] for row in rows] == [str(model), str(other)] * 6
     first, second = rows[-2:]
@@ -110,10 +112,16 @@ def test_another_run_is_refused_and_says_what_differs(fails, videos, model, tmp_
     fails(USAGE, "exists; choose another file, or go on with an earlier", "eval", model, *given)
     given = (*given, "--resume")
     fails(USAGE, "of a run with another model, ", "eval", other, *given)
-    fails(USAGE, "of a run with another models, 1, and not 2", "eval", model, other, *given)
+    fails(
+        USAGE, "of a run with another number of models, 1, and not 2", "eval", model, other, *given
+    )
     fails(USAGE, "of a run with another views, 1, and not 3", "eval", model, *given, "--views", 3)
     shutil.rmtree(videos / "frame_2")
     fails(USAGE, "of a run with another list, 6 videos, sha256 ", "eval", model, *given)
+    pair = tmp_path / "pair.csv"
+    evaluate([model, model], tmp_path / "set", out=pair)
+    given = ("--videos", videos, "--out", pair, "--resume")
+    fails(USAGE, "of a run with another model 2, ", "eval", model, other, *given)
     fails(USAGE, "give out (--out) too", "eval", model, "--videos", videos, "--resume")
     fails(USAGE, "ends in .txt", "eval", model, "--videos", videos, "--out", tmp_path / "a.txt")
     absent = tmp_path / "absent" / "a.csv"

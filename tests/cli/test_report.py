@@ -48,6 +48,8 @@ def test_what_is_wrong(fails, rows, model, tmp_path):
     fails(USAGE, "for --truth", "report", rows, *out, "--truth", tmp_path / "absent.txt")
     fails(MODEL, "give the file that answered", "report", rows, *out, "--model", model)
     fails(USAGE, "-1 videos to show", "report", rows, *out, "--worst", -1)
+    eval_ = ("eval", model, "--videos", tmp_path, "--report")
+    fails(USAGE, "-1 videos to show", *eval_, tmp_path / "a.html", "--worst", -1)
     report = ("--report", tmp_path / "a.txt")
     fails(USAGE, "a report is an .html file", "eval", model, "--videos", tmp_path, *report)
     assert not (tmp_path / "report.html").exists()

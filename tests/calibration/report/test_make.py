@@ -126,6 +126,21 @@ def test_several_models_are_beside_each_other(page):
     assert "m.onnx [2]" in found.text
 
 
+def test_results_of_predict_take_the_classes_of_those_of_eval(page):
+    later = [
+        {**answered(f"set/{truth}/{n}.mp4", truth, model="1" * 64)}
+        for n, (truth, _) in enumerate(PAIRS)
+    ]
+    report, _ = page(later, of_pairs(PAIRS))
+    assert [each["top1"] for each in report["results"]] == [1.0, 0.6]
+    assert not any("count for no accuracy" in note for note in report["notes"])
+    moved = [{**row, "video": f"moved/{n}.mp4"} for n, row in enumerate(later)]
+    report, found = page(moved, of_pairs(PAIRS))
+    assert ["top1" in each for each in report["results"]] == [False, True]
+    assert "5 of 10 videos count for no accuracy" in found.text
+    assert "60.0%" in found.text.partition("Classes")[0]
+
+
 def test_rows_of_several_files_belong_together(page):
     rows = of_pairs(PAIRS)
     late = [failed("set/run/7.mp4", "cannot be read"), rows[0], failed("set/run/1.mp4", "no")]
@@ -172,8 +187,8 @@ def test_the_contract_of_the_model_tells_its_classes(page, tmp_path):
     [
         ({"out": "report.pdf"}, UsageError, "ends in .pdf; a report is an .html file"),
         ({"out": "absent/report.html"}, OutputError, "there is no folder"),
-        ({"worst": -1}, UsageError, "0 or more videos"),
-        ({"results": []}, UsageError, "there are 0 files"),
+        ({"worst": -1}, UsageError, "there are -1 videos to show; give 0 or more"),
+        ({"results": []}, UsageError, "there are no results"),
         ({"results": ["rows.xml"]}, UsageError, "ends in .xml; results are .csv, .jsonl"),
         ({"results": ["absent.csv"]}, VideoError, "absent.csv cannot be read"),
     ],
