@@ -48,6 +48,8 @@ figure { margin: 1.2rem 0; break-inside: avoid } img { max-width: 100%; height: 
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 34rem), 1fr)) }
 figcaption { overflow-wrap: anywhere } tr { break-inside: avoid }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); color: var(--faint) }
+@media print { :root { font-size: 68% } body { max-width: none } .wide { overflow: visible }
+  svg { max-width: 100%; height: auto } th, td { padding: .1rem .4rem } }
 """
 
 

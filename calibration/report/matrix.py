@@ -70,7 +70,8 @@ def _picture(labels: Sequence[str], counts: npt.NDArray[np.int64]) -> Html:
     content = base64.b64encode(png_of_pixels(_pixels(counts))).decode("ascii")
     lines = [
         f'<div class="wide" tabindex="0" role="region" aria-label="confusion matrix">'
-        f'<svg width="{_NAME + side}" height="{_NAME + side}" font-size="{_CELL - 1}" role="img" '
+        f'<svg viewBox="0 0 {_NAME + side} {_NAME + side}" '
+        f'width="{_NAME + side}" height="{_NAME + side}" font-size="{_CELL - 1}" role="img" '
         f'aria-label="Confusion matrix of {len(labels)} classes; the tables have its numbers">',
         f'<image x="{_NAME}" y="{_NAME}" width="{side}" height="{side}" '
         f'style="image-rendering:pixelated" href="data:image/png;base64,{content}"/>',
