@@ -50,16 +50,32 @@ class Catalogue:
     """
 
     def __init__(self, folder: Path, labels: Sequence[str], *, any_suffix: bool = False) -> None:
-        self.left_out: list[str] = []
-        self._find = class_finder(labels)
-        self._by_key: dict[tuple[int | None, str], FoundVideo] = {}
-        self._by_stem: dict[str, list[tuple[int | None, str]]] = {}
+        self._begin(labels)
         entries = entries_of(folder)
         self._add_folders(entries, most=2 if any_suffix else 1)
         # Videos beside each other in the folder of one class are not a data set.
         if self._find(folder.resolve().name) is None:
             for path in filter(is_video, entries):
                 self._add(FoundVideo(path, path.name))
+
+    @classmethod
+    def of_videos(cls, videos: Iterable[FoundVideo], labels: Sequence[str]) -> Catalogue:
+        """Return the catalogue of videos that need not be there any longer.
+
+        Args:
+            videos: in `left_out` are those that have the name of one before.
+            labels: the model's classes.
+        """
+        catalogue = cls.__new__(cls)
+        catalogue._begin(labels)
+        catalogue.left_out += [each.name for each in videos if not catalogue._add(each)]
+        return catalogue
+
+    def _begin(self, labels: Sequence[str]) -> None:
+        self.left_out: list[str] = []
+        self._find = class_finder(labels)
+        self._by_key: dict[tuple[int | None, str], FoundVideo] = {}
+        self._by_stem: dict[str, list[tuple[int | None, str]]] = {}
 
     def _add_folders(self, folders: Iterable[Path], most: int) -> None:
         """Add what is in folders up to a rank (see `_rank`), video files first."""

@@ -15,7 +15,8 @@ from r2p_edge.runtimes import RUNTIMES
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors orientation < spec"
-    " frame _optional < pictures < prediction < artifact preprocess agreement scores _isolated"
+    " frame _optional text_table < pictures < prediction"
+    " < artifact preprocess agreement scores _isolated"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
     " < segments sheet compare demo info archive < integrations benchmark __init__ < cli"
     " < __main__",
@@ -23,9 +24,10 @@ RANKS = {
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"
     " < module_source onnx_forms replacing target_checks < build __init__",
-    "calibration": "blank histograms label_order motion_look placement __init__ < lists catalogue"
-    " < split_file < matching < ucf101 motion_scene clip_feed qdq qdq_rules"
-    " < manifest tally motion ranges sensitivity"
+    "calibration": "blank evaluation_text histograms label_order motion_look placement __init__"
+    " < lists catalogue < answered split_file < matching tally"
+    " < examined ucf101 motion_scene clip_feed qdq qdq_rules"
+    " < manifest motion one_pass ranges sensitivity report"
     " < dataset clipset evaluate quantize < accuracy < calibrate",
     "training": "__init__ network state < files recipe rounding sets < views < tune",
 }

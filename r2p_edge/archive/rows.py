@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -37,8 +37,8 @@ def columns_of(top: int, views: int) -> dict[str, ColumnType]:
     columns |= {"size": "whole", "duration": "number", "window": "whole"}
     columns |= {"span_start": "number", "span_end": "number"}
     for rank in range(1, top + 1):
-        columns[_ranked("label", rank)] = "text"
-        columns[_ranked("score", rank)] = "number"
+        columns[ranked_column("label", rank)] = "text"
+        columns[ranked_column("score", rank)] = "number"
     if views > 1:
         columns |= {"video_label": "text", "video_score": "number"}
     columns |= {"coverage": "number", "truncated": "truth", "kind": "text"}
@@ -46,7 +46,8 @@ def columns_of(top: int, views: int) -> dict[str, ColumnType]:
     return {**columns, "error": "text"}
 
 
-def _ranked(name: str, rank: int) -> str:
+def ranked_column(name: str, rank: int) -> str:
+    """Return the name of a column for the class of this rank, from 1 on."""
     return name if rank == 1 else f"{name}_{rank}"
 
 
@@ -83,27 +84,68 @@ def answered_rows(
         top: classes in each row.
         identity: see `identity_of`.
     """
-    kind = score_kind(predictor.spec.output.kind)
-
-    def best(scores: npt.NDArray[np.float64]) -> list[tuple[str, float]]:
-        """Return the classes that `Predictor.predict` would name first."""
-        mean = scores.mean(axis=0).astype(np.float32)
-        return best_of(predictor.spec.labels, mean, kind, top)
-
-    whole: ArchiveRow = {**_begun(listed), "duration": round(clips.duration, _DIGITS)}
-    whole |= {"truncated": clips.truncated, "kind": kind, **identity}
+    whole = _answered(listed, clips, predictor, identity)
     if len(scores) > 1:
-        whole["video_label"], whole["video_score"] = best(scores)[0]
+        whole["video_label"], whole["video_score"] = _best(scores, predictor, 1)[0]
     rows = []
     for number, plan in enumerate(clips.plans):
         row = {**whole, "window": number, "coverage": plan.coverage}
-        row["span_start"] = round(float(plan.times.min()) + clips.offset, _DIGITS)
-        row["span_end"] = round(float(plan.times.max()) + clips.offset, _DIGITS)
-        for rank, (label, score) in enumerate(best(scores[number : number + 1]), 1):
-            row[_ranked("label", rank)] = label
-            row[_ranked("score", rank)] = score
+        span = float(plan.times.min()), float(plan.times.max())
+        row |= _span_columns(span, clips.offset)
+        row |= _top_columns(_best(scores[number : number + 1], predictor, top))
         rows.append(row)
     return rows
+
+
+def video_row(
+    listed: Listed,
+    clips: Clips,
+    scores: npt.NDArray[np.float64],
+    predictor: Predictor,
+    top: int,
+    identity: Mapping[str, str],
+) -> ArchiveRow:
+    """Return one row for all windows of a video, with the classes that `predict` says of it.
+
+    Args:
+        listed, clips, scores, predictor, top, identity: see `answered_rows`.
+    """
+    row = {**_answered(listed, clips, predictor, identity), "coverage": clips.coverage}
+    row |= _span_columns(clips.span, clips.offset)
+    return row | _top_columns(_best(scores, predictor, top))
+
+
+def _answered(
+    listed: Listed, clips: Clips, predictor: Predictor, identity: Mapping[str, str]
+) -> ArchiveRow:
+    return {
+        **_begun(listed),
+        "duration": round(clips.duration, _DIGITS),
+        "truncated": clips.truncated,
+        "kind": score_kind(predictor.spec.output.kind),
+        **identity,
+    }
+
+
+def _span_columns(span: tuple[float, float], offset: float) -> ArchiveRow:
+    first, last = (round(moment + offset, _DIGITS) for moment in span)
+    return {"span_start": first, "span_end": last}
+
+
+def _top_columns(best: Iterable[tuple[str, float]]) -> ArchiveRow:
+    row: ArchiveRow = {}
+    for rank, (label, score) in enumerate(best, 1):
+        row[ranked_column("label", rank)] = label
+        row[ranked_column("score", rank)] = score
+    return row
+
+
+def _best(
+    scores: npt.NDArray[np.float64], predictor: Predictor, top: int
+) -> list[tuple[str, float]]:
+    """Return the classes that `Predictor.predict` would name first for some windows."""
+    mean = scores.mean(axis=0).astype(np.float32)
+    return best_of(predictor.spec.labels, mean, score_kind(predictor.spec.output.kind), top)
 
 
 def _begun(listed: Listed) -> ArchiveRow:

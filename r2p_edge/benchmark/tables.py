@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from r2p_edge.addresses import json_without_password
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.benchmark.results import name_of
 from r2p_edge.errors import UsageError
+from r2p_edge.text_table import table_lines, terminal_width
 
-_WIDTH = 200  # of the output where it is no terminal, in columns
 _MIB = 2**20
 _KEYS = 2  # columns that name a row
 
@@ -74,8 +73,7 @@ _COLUMNS: Mapping[str, Callable[[_Row], str]] = {
 
 def print_benchmark(report: Mapping[str, Any]) -> None:
     """Print the report of `benchmark` on stdout, in blocks as wide as the terminal."""
-    width = shutil.get_terminal_size((_WIDTH, 24)).columns
-    print("\n".join(_text(report, width)))
+    print("\n".join(_text(report, terminal_width())))
 
 
 def write_benchmark(report: Mapping[str, Any], path: str | Path) -> None:
@@ -158,48 +156,13 @@ def _cells(report: Mapping[str, Any]) -> list[list[str]]:
             written = [*(write(row) for write in writers[:_KEYS]), f"failed: {row['error']}"]
         else:
             written = [write(row) for write in writers]
-        cells.append([" ".join(cell.split()) for cell in written])
+        cells.append(written)
     return cells
 
 
 def _text(report: Mapping[str, Any], width: int) -> list[str]:
-    cells, names = _cells(report), list(_COLUMNS)
-    widths = [
-        max(
-            len(name),
-            *(len(row[place]) for row in cells if len(row) == len(names) or place < _KEYS),
-        )
-        for place, name in enumerate(names)
-    ]
-    lines = [_head(report)]
-    for number, block in enumerate(_blocks(widths, width)):
-        lines += ["", _line(names, widths, block)]
-        for row in cells:
-            if len(row) == len(names):
-                lines.append(_line(row, widths, block))
-            elif number == 0:
-                lines.append(f"{_line(row, widths, list(range(_KEYS)))}  {row[-1]}")
-    return [*lines, "", *_foot(report)]
-
-
-def _blocks(widths: Sequence[int], most: int) -> list[list[int]]:
-    """Return the columns of each block, as many as fit into a line; each begins with the names."""
-    keys = list(range(_KEYS))
-    blocks = [keys[:]]
-    for place in range(_KEYS, len(widths)):
-        length = sum(widths[each] + 2 for each in blocks[-1])
-        if length + widths[place] > most and len(blocks[-1]) > _KEYS:
-            blocks.append(keys[:1])
-        blocks[-1].append(place)
-    return blocks
-
-
-def _line(row: Sequence[str], widths: Sequence[int], block: Sequence[int]) -> str:
-    cells = [
-        row[place].ljust(widths[place]) if place < _KEYS else row[place].rjust(widths[place])
-        for place in block
-    ]
-    return "  ".join(cells).rstrip()
+    table = table_lines(list(_COLUMNS), _cells(report), keys=_KEYS, width=width)
+    return [_head(report), *table, "", *_foot(report)]
 
 
 def _markdown(report: Mapping[str, Any]) -> str:

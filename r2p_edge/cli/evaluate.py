@@ -20,6 +20,7 @@ def add(verbs: Verbs) -> None:
         "Measure the accuracy and latency of models on a data set.",
         "eval model.onnx --videos UCF-101/ --split testlist01.txt",
         "eval model-fp32.onnx model-int8.xml --videos videos/ --views 10 --per-class",
+        "eval model.onnx --videos videos/ --out answers.csv --resume --report report.html",
     )
     verb.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model file")
     shared.add_videos(verb, "folder of videos, with a folder for each class", required=True)
@@ -33,6 +34,25 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "--per-class", action="store_true", help="show the top-1 accuracy of each class too"
     )
+    verb.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write a row for each video and model into FILE: .csv, .jsonl or .parquet (default: "
+        "keep none)",
+    )
+    verb.add_argument(
+        "--resume",
+        action="store_true",
+        help="with --out, go on where an earlier run of the same models, options and videos ended",
+    )
+    verb.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write a page about the answers into FILE, .html (default: none)",
+    )
+    shared.add_worst(verb)
     shared.add_runtime_options(verb, "the models")
 
 
@@ -52,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
             options.split,
             views=options.views,
             per_class=options.per_class,
+            out=options.out,
+            resume=options.resume,
+            report=options.report,
+            worst=options.worst,
             **shared.runtime_options(options),
             progress=lambda done, total: progress("evaluating", done, total),
         )
@@ -62,6 +86,9 @@ def run(options: argparse.Namespace) -> int:
         print_json(report)
     else:
         show(report)
+        for what, path in (("answers", options.out), ("report", options.report)):
+            if path is not None:
+                print(f"{what}: {path}")
     failed = [(each["video"], each["error"]) for each in report["failed"]]
     check_unreadable(failed, report["videos"] + len(failed))
     return max((result.get("exit_code", 0) for result in report["results"]), default=0)

@@ -159,6 +159,18 @@ def add_views(verb: VerbParser, text: str) -> None:
     verb.add_argument("--views", type=int, default=1, metavar="N", help=text)
 
 
+def add_worst(verb: VerbParser) -> None:
+    """Add `--worst`."""
+    verb.add_argument(
+        "--worst",
+        type=int,
+        default=12,
+        metavar="N",
+        help="show N videos of each model in the report, those answered wrongly with the highest "
+        "score (default: 12)",
+    )
+
+
 def names_in(text: str | None) -> list[str]:
     """Return the names in an option that has commas between them."""
     return [name.strip() for name in (text or "").split(",") if name.strip()]
@@ -262,7 +274,7 @@ def check_no_calibration(options: argparse.Namespace) -> None:
 
 def check_files(options: argparse.Namespace) -> None:
     """Raise UsageError where a file that an option names does not exist."""
-    for option in ("spec", "labels", "split"):
+    for option in ("spec", "labels", "split", "truth"):
         path: Path | None = getattr(options, option, None)
         if path is not None and not os.path.exists(path):
             if option == "labels" and "," in str(path):

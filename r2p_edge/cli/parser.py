@@ -20,6 +20,7 @@ from r2p_edge.cli import (
     export,
     info,
     predict,
+    report,
     sheet,
     stream,
     timeline,
@@ -29,7 +30,7 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (
-    *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, benchmark),
+    *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, report, benchmark),
     *(doctor, info, dataset, export, calibrate, weights),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -70,12 +71,14 @@ def test_shares_are_counted(run, videos, model):
     assert (result["top1"], result["top5"], result["agreement"]) == (0.7, 1.0, 1.0)
     assert (result["clip_top1"], result["clip_top5"]) == (0.7, 1.0)
     assert result["top1_interval"] == pytest.approx([0.3968, 0.8922], abs=1e-4)
-    assert result["per_class"] == [
-        {"label": "frame 0", "videos": 3, "top1": pytest.approx(2 / 3)},
-        {"label": "frame 1", "videos": 2, "top1": 0.5},
-        {"label": "frame 2", "videos": 3, "top1": 1.0},
-        {"label": "frame 3", "videos": 2, "top1": 0.5},
+    shown = ("label", "videos", "top1", "instead")
+    assert [tuple(row[name] for name in shown) for row in result["per_class"]] == [
+        ("frame 0", 3, pytest.approx(2 / 3), "frame 3"),
+        ("frame 1", 2, 0.5, "frame 2"),
+        ("frame 2", 3, 1.0, None),
+        ("frame 3", 2, 0.5, "frame 0"),
     ]
+    assert result["per_class"][1]["top1_interval"] == pytest.approx([0.0945, 0.9055], abs=1e-4)
     assert (result["path"], result["runtime"], result["device"], result["precision"]) == (
         str(model), "onnxruntime", "cpu", "fp32"
     )  # fmt: skip
@@ -188,14 +191,18 @@ def test_for_people(run, videos, model, tmp_path):
         "2 videos of testlist.txt",
         "left out: 1 that the folder does not have",
         "left out: 1 of classes that the model does not have",
-        f"{model} (onnxruntime on cpu, fp32)",
-        "  top-1 50.0% (95 % interval 9.5% to 90.5%)",
-        "     2   50.0%  frame 0",
+        "class    videos  top-1  95 % interval  most often instead",
+        "frame 0       2  50.0%  9.5% to 90.5%             frame 3",
     ):
         assert line in output.splitlines()
+    row = r"model.onnx  onnxruntime on cpu, fp32  50.0%  9.5% to 90.5%  100.0%  +\d+\.\d%"
+    row += r"( +\d+\.\d){4}"
+    assert re.search(rf"^{row}$", output, re.MULTILINE)
     assert "agrees" not in output
     twice = run("eval", model, model, *arguments)[1]
-    assert twice.count("agrees with the first model on 100.0%") == 1
+    assert twice.count("reference") == 1
+    assert re.search(r"^model.onnx .* 100\.0%  +100\.0%  +", twice, re.MULTILINE)
+    assert re.search(r"^frame 0 +2 +50\.0% +50\.0%$", twice, re.MULTILINE)
     assert "3 clips of each" in run("eval", model, *arguments, "--views", 3)[1]
 
 
@@ -223,7 +230,8 @@ def test_a_model_that_an_option_is_not_for(run, fails, videos, model, tmp_path):
     assert (measured["top1"], measured["agreement"]) == (0.7, 1.0)
     code, output, _ = run("eval", model, half, *arguments, "--per-class")
     assert code == USAGE
-    assert f"{model}\n  error: onnxruntime computes in the artifact's own precision" in output
+    assert "model.onnx  -" in output
+    assert "error: onnxruntime computes in the artifact's own precision" in output
     assert "agrees" not in output
     fails(USAGE, "own precision, fp32", "eval", model, model, *arguments)
 
@@ -233,7 +241,7 @@ def test_the_precision_of_the_file_is_named_where_it_differs(capsys, run, videos
     assert report["results"][0]["weights"] == "fp32"
     report["results"][0]["weights"] = "fp16"
     print_evaluation(report)
-    assert "(onnxruntime on cpu, fp32 from fp16 weights)" in capsys.readouterr().out
+    assert "  onnxruntime on cpu, fp32 from fp16 weights  " in capsys.readouterr().out
 
 
 def test_a_flat_folder(run, fails, model, tmp_path):

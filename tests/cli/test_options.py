@@ -85,7 +85,7 @@ def test_a_verb_that_is_spelt_wrong_is_told_the_right_one(capsys, command, near)
 def test_verbs():
     assert list(VERBS) == [
         *("demo", "predict", "timeline", "annotate", "sheet", "stream", "compare", "eval"),
-        "benchmark",
+        *("report", "benchmark"),
         *("doctor", "info", "dataset", "export", "calibrate", "weights"),
     ]
 

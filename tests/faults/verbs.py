@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -242,6 +243,41 @@ def without_journal(file: Path) -> str:
     return only_name(file) if file.suffix == ".journal" else sha256(file)
 
 
+def models_and_labelled_videos(inputs: Path) -> None:
+    """Write the models, and a data set of two videos."""
+    two_models(inputs)
+    for label in ("frame 0", "frame 3"):
+        (inputs / "set" / label).mkdir(parents=True)
+        written(inputs / "set" / label / "clip.mp4", np.arange(20) / 25)
+
+
+def evaluation(inputs: Path, out: Path, which: str) -> int:
+    """Evaluate a model, and keep its answers and a page about them."""
+    files = ("--out", out / f"{which}.csv", "--resume", "--report", out / f"{which}.html")
+    return command("eval", inputs / f"{which}.onnx", "--videos", inputs / "set", *files)
+
+
+def content_without_times(file: Path) -> str:
+    """Return what tells a file of an evaluation from others, whose times are never the same."""
+    if file.suffix == ".journal":
+        return only_name(file)
+    numbers = re.sub(rb"\d+\.\d+", b"", file.read_bytes())
+    return hashlib.sha256(numbers).hexdigest()
+
+
+def results_of_two_models(inputs: Path) -> None:
+    """Write the results of two models."""
+    models_and_labelled_videos(inputs)
+    for which in (OLD, NEW):
+        rows = ("--out", inputs / f"{which}.csv")
+        assert command("eval", inputs / f"{which}.onnx", "--videos", inputs / "set", *rows) == 0
+
+
+def report(inputs: Path, out: Path, which: str) -> int:
+    """Make a page about results."""
+    return command("report", inputs / f"{which}.csv", "--out", out / "report.html")
+
+
 _WEIGHTS = weights_bytes(2000)  # so few that each answer is one write
 _SERVERS: list[WeightsServer] = []
 
@@ -367,6 +403,19 @@ VERBS = {
         labelled_videos,
         split_dataset,
         ("av", "r2p_edge.calibration.dataset.inspection", "r2p_edge.cli.parser"),
+        make_folder,
+    ),
+    "eval": Verb(
+        models_and_labelled_videos,
+        evaluation,
+        ("av", "onnxruntime", "r2p_edge.calibration.evaluate", "r2p_edge.cli.parser"),
+        make_folder,
+        content_without_times,
+    ),
+    "report": Verb(
+        results_of_two_models,
+        report,
+        ("av", "onnxruntime", "r2p_edge.calibration.report", "r2p_edge.cli.parser"),
         make_folder,
     ),
     "weights-get": Verb(

@@ -239,6 +239,23 @@ def archive_files(folder: Path) -> list[Path]:
     return [folder / name for name in ("list.txt", "list.csv", "results.csv.journal")]
 
 
+def results(folder: Path) -> list[Path]:
+    """Write results as `predict` and `eval` do, the former with two windows of a video."""
+    from answers_of_models import answered, failed, of_pairs, write_rows
+
+    windows = [
+        answered("run/a.mp4", "run", window=number, video_label="run", video_score=0.5)
+        for number in (0, 1)
+    ]
+    judged = of_pairs([("run", "walk"), ("walk", "walk")], clip_ranks="1 2")
+    files = {"windows": [*windows, failed("b.mp4", "damaged")], "judged": judged}
+    return [
+        write_rows(folder / f"{name}{suffix}", rows)
+        for name, rows in files.items()
+        for suffix in (".csv", ".jsonl")
+    ]
+
+
 def labels(folder: Path) -> list[Path]:
     """Write lists of labels in each form."""
     files = {

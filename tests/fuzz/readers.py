@@ -202,6 +202,12 @@ def _archive_file(path: Path) -> None:
         assert len(list(journal.rows())) >= len(journal.places)
 
 
+def _results(path: Path) -> None:
+    from r2p_edge.calibration.report import make_report
+
+    make_report([path], path.with_name("report.html"))
+
+
 def _labels(path: Path) -> None:
     from r2p_edge.export.labels import read_labels
 
@@ -298,6 +304,9 @@ READERS: Mapping[str, Reader] = {
     "split": Reader(corpus.splits, _split, _LISTS),
     "archive": Reader(
         corpus.archive_files, _archive_file, _without_errors("VideoError", "archive.list_file")
+    ),
+    "results": Reader(
+        corpus.results, _results, _without_errors("VideoError", "calibration.report.results")
     ),
     "labels": Reader(corpus.labels, _labels, _without_errors("SpecError", "export.labels")),
 }
