@@ -21,6 +21,7 @@ from r2p_edge.cli import (
     predict,
     sheet,
     stream,
+    teach,
     timeline,
     weights,
 )
@@ -29,7 +30,7 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 # In the order in which the help lists them.
 _VERBS = (
     *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, benchmark),
-    *(doctor, info, export, calibrate, weights),
+    *(doctor, info, export, calibrate, teach, weights),
 )
 
 

@@ -86,7 +86,7 @@ def test_verbs():
     assert list(VERBS) == [
         *("demo", "predict", "timeline", "annotate", "sheet", "stream", "compare", "eval"),
         "benchmark",
-        *("doctor", "info", "export", "calibrate", "weights"),
+        *("doctor", "info", "export", "calibrate", "teach", "weights"),
     ]
 
 

@@ -241,6 +241,21 @@ def server_of_weights() -> Iterator[None]:
         yield
 
 
+def model_and_classes(inputs: Path) -> None:
+    """Write the models, and a folder of videos for each of two classes."""
+    from graded import graded_folder
+
+    two_models(inputs)
+    graded_folder(inputs / "mine", {"rising": 2, "falling": 2})
+
+
+def teach(inputs: Path, out: Path, which: str) -> int:
+    """Teach a model two classes, and keep their features."""
+    kept = ("--save-features", out / "kept.npz")
+    videos = ("--videos", inputs / "mine", *kept)
+    return command("teach", inputs / f"{which}.onnx", *videos, "--out", out / "mine.onnx")
+
+
 class _BrokenOffError(Exception):
     """The earlier run ends where its connection breaks off."""
 
@@ -347,6 +362,12 @@ VERBS = {
         ("av", "onnxruntime", "r2p_edge.archive.run"),
         make_folder,
         without_journal,
+    ),
+    "teach": Verb(
+        model_and_classes,
+        teach,
+        (*_EXPORT, "av", "r2p_edge.export.taught", "r2p_edge.teaching.from_videos"),
+        make_folder,
     ),
     "weights-get": Verb(
         lambda inputs: None,

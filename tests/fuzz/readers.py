@@ -202,6 +202,12 @@ def _archive_file(path: Path) -> None:
         assert len(list(journal.rows())) >= len(journal.places)
 
 
+def _features(path: Path) -> None:
+    from r2p_edge.teaching.feature_file import load_features
+
+    load_features(path)
+
+
 def _labels(path: Path) -> None:
     from r2p_edge.export.labels import read_labels
 
@@ -298,6 +304,9 @@ READERS: Mapping[str, Reader] = {
     "split": Reader(corpus.splits, _split, _LISTS),
     "archive": Reader(
         corpus.archive_files, _archive_file, _without_errors("VideoError", "archive.list_file")
+    ),
+    "features": Reader(
+        corpus.features, _features, _without_errors("UsageError", "teaching.feature_file")
     ),
     "labels": Reader(corpus.labels, _labels, _without_errors("SpecError", "export.labels")),
 }
