@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.artifact.atomic import atomic_file
-from r2p_edge.errors import SpecError, UsageError, VideoError, one_line
+from r2p_edge.errors import UsageError, VideoError, one_line
 from r2p_edge.spec.checks import plain
 from r2p_edge.spec.parsing import parse_json
 
@@ -104,8 +104,6 @@ def load_features(path: Path) -> FeatureSet:
     Raises:
         UsageError: there is no such file, or it is none of these.
     """
-    from zipfile import BadZipFile
-
     try:
         # Opened here, as NumPy leaves a file open that is no archive.
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
@@ -127,8 +125,8 @@ def load_features(path: Path) -> FeatureSet:
             f"features {path} cannot be read ({error.strerror or one_line(error)}); give the file "
             "that --save-features wrote"
         ) from error
-    # Of NumPy, zipfile and of the record's fields, whatever is damaged.
-    except (ValueError, LookupError, TypeError, EOFError, BadZipFile, SpecError) as error:
+    # Of a damaged file NumPy, zipfile and Python's tokenizer raise whatever they stumble over.
+    except Exception as error:
         raise _no_features(path, one_line(error)) from error
     if not right:
         raise _no_features(path, "its fields do not fit each other")

@@ -55,7 +55,9 @@ def test_some_faults_of_a_verb(verb):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("verb", ["export-openvino", "export-kits", "calibrate", "kit", "archive"])
+@pytest.mark.parametrize(
+    "verb", ["export-openvino", "export-kits", "calibrate", "teach", "kit", "archive"]
+)
 def test_more_verbs(verb):
     done = run("run.py", verb, "--every", 5)
     assert done.returncode == 0, done.stdout + done.stderr
