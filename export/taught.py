@@ -108,7 +108,7 @@ class Network(ABC):
             ParityError: the two differ by more than the precision allows.
         """
         inputs = input_from_clips(verification_clips(self._spec, _CLIPS), self._spec)
-        alone = draft.with_name(f"features{self.suffix}")
+        alone = draft.with_name(f"parent-{draft.name}")
         features = self._run(alone, self.write_features(alone), inputs)
         found = agreement(head.logits(features), self._run(draft, spec, inputs))
         # Of int8 too the head is in float.
