@@ -58,19 +58,19 @@ DURATION = 1.6
 BACKGROUND_CONTRAST = (0.05, 0.5)
 """Range of the background's contrast: 0 is flat, 1 as strong as the patch can be."""
 
-_MOTION = {
-    "slide left": ("x", -1.0),
-    "slide right": ("x", 1.0),
-    "slide up": ("y", -1.0),
-    "slide down": ("y", 1.0),
-    "rotate clockwise": ("angle", 1.0),
-    "rotate counter-clockwise": ("angle", -1.0),
-    "grow": ("log_scale", 1.0),
-    "shrink": ("log_scale", -1.0),
-    "shake": ("shake", 1.0),
-    "nod": ("nod", 1.0),
-    "blink": ("opacity", 1.0),
-    "still": ("", 0.0),
+_MOTION: dict[str, dict[str, float]] = {
+    "slide left": {"x": -1.0},
+    "slide right": {"x": 1.0},
+    "slide up": {"y": -1.0},
+    "slide down": {"y": 1.0},
+    "rotate clockwise": {"angle": 1.0},
+    "rotate counter-clockwise": {"angle": -1.0},
+    "grow": {"log_scale": 1.0},
+    "shrink": {"log_scale": -1.0},
+    "shake": {"shake": 1.0},
+    "nod": {"nod": 1.0},
+    "blink": {"opacity": 1.0},
+    "still": {},
 }
 _CHANNELS = ("x", "y", "angle", "log_scale", "shake", "nod", "opacity")
 _BACKGROUND_SPAN = 3.0  # side of the background's texture in frame heights
@@ -111,7 +111,7 @@ class Scene:
             )
         self.label = label
         rng = np.random.default_rng(seed)
-        self._moving, self._sign = _MOTION[label]
+        self._signs = _MOTION[label]
 
         self._home = rng.uniform(-0.06, 0.06, 2)
         self._turn = rng.uniform(-math.pi, math.pi)
@@ -152,9 +152,9 @@ class Scene:
         )
 
     def _channel(self, name: str, time: float) -> float:
-        moving = name == self._moving
+        moving = name in self._signs
         time = time if moving else self._moment[name]
-        sign = self._sign if moving else self._side[name]
+        sign = self._signs[name] if moving else self._side[name]
         wave = math.sin(2 * math.pi * self._frequency * time + self._phase)
         if name == "shake":
             return float(self._amplitude[0] * wave)

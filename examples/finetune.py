@@ -31,7 +31,7 @@ from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.training.files import Trainable, open_trainable, save_trainable
 from r2p_edge.training.network import SECTIONS
 from r2p_edge.training.recipe import Recipe
-from r2p_edge.training.sets import classes_of, held_out_videos, labelled_videos, soft_labels
+from r2p_edge.training.sets import classes_of, held_out_videos, soft_labels, videos_of_classes
 from r2p_edge.training.state import TrainingState, digest_of
 from r2p_edge.training.tune import Epoch, Judged, Sets, fine_tune, judged
 from r2p_edge.training.views import Augmentation, ViewMaker
@@ -72,7 +72,7 @@ def train(options: argparse.Namespace, recipe: Recipe) -> None:
     """Fine-tune a checkpoint as the options say, and write the result."""
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     classes = classes_of(options.videos)
-    videos = labelled_videos(options.videos, classes, options.split, "train")
+    videos = videos_of_classes(options.videos, classes, options.split, "train")
     trained = open_trainable(
         options.checkpoint,
         preset=options.preset,
@@ -133,7 +133,7 @@ def test(
     maker: ViewMaker,
 ) -> None:
     """Print the accuracy on the test videos."""
-    videos = labelled_videos(options.test or options.videos, classes, options.test_split, "test")
+    videos = videos_of_classes(options.test or options.videos, classes, options.test_split, "test")
     device = next(trained.network.parameters()).device
 
     def run(x: torch.Tensor) -> torch.Tensor:

@@ -21,9 +21,11 @@ __all__ = [
     "ResizeSpec",
     "Segment",
     "Stream",
+    "Taught",
     "Timeline",
     "__version__",
     "annotate",
+    "teach",
     "timeline",
     "write_timelines",
 ]
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from r2p_edge.predictor import Predictor
     from r2p_edge.segments import Segment, Timeline, annotate, timeline, write_timelines
     from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, OutputSpec, ResizeSpec
+    from r2p_edge.teaching import Taught, teach
 else:  # out of sight of type checkers, which would take every misspelt name for one of these
     _HOMES = {
         "ClipSpec": "spec",
@@ -49,8 +52,10 @@ else:  # out of sight of type checkers, which would take every misspelt name for
         "ResizeSpec": "spec",
         "Segment": "segments",
         "Stream": "live",
+        "Taught": "teaching",
         "Timeline": "segments",
         "annotate": "segments",
+        "teach": "teaching",
         "timeline": "segments",
         "write_timelines": "segments",
     }

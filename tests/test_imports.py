@@ -18,12 +18,13 @@ RANKS = {
     " frame _optional text_table < pictures < prediction"
     " < artifact preprocess agreement scores _isolated"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
-    " < segments sheet compare demo info archive < integrations benchmark __init__ < cli"
+    " < segments sheet compare demo info archive < integrations benchmark teaching __init__"
+    " < cli"
     " < __main__",
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"
-    " < module_source onnx_forms replacing target_checks < build __init__",
+    " < module_source onnx_forms replacing target_checks taught < build __init__",
     "calibration": "blank evaluation_text histograms label_order motion_look placement __init__"
     " < lists catalogue < answered split_file < matching tally"
     " < examined ucf101 motion_scene clip_feed qdq qdq_rules"
@@ -95,7 +96,7 @@ def test_a_room_imports_from_below(module):
         if PACKAGES.index(other) > PACKAGES.index(package):
             assert inside, f"{module} imports {name} outside a function"
             assert package == "r2p_edge"
-            assert room in {"cli", "demo", "benchmark"}
+            assert room in {"cli", "demo", "benchmark", "teaching"}
         elif other == package:
             assert RANK[other, below] < RANK[package, room], f"{module} imports {name}"
 

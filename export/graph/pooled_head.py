@@ -53,13 +53,21 @@ class PooledHead(NamedTuple):
     linear: LinearHead | None
 
 
+REJECT_NODE = "reject"
+"""Name of the node that puts the answer "none of these" beside the classes of a head."""
+
+LEAVE_OUT = "leave feature_outputs (--feature-output) out"
+"""Advice for an export of a network without features."""
+
+
 @malformed_is_error()
-def pooled_head(model: onnx.ModelProto, output: str) -> PooledHead:
+def pooled_head(model: onnx.ModelProto, output: str, advice: str = LEAVE_OUT) -> PooledHead:
     """Find the average pool of a network and what stands behind it.
 
     Args:
         model: an ONNX model, in float or quantised, with 3-D convolutions or without.
         output: name of the tensor of its answer.
+        advice: what to do where there is no such end.
 
     Raises:
         ModelError: behind its last features stands something else than an average and layers.
@@ -79,13 +87,14 @@ def pooled_head(model: onnx.ModelProto, output: str) -> PooledHead:
             last_bias = numpy_helper.to_array(weights[constant])
             name = next(each for each in node.input if each != constant)
             continue
-        if operator in _FUNCTIONS:
+        if operator in _FUNCTIONS or (operator == "Concat" and node.name == REJECT_NODE):
             layers.append(None)
         elif operator not in _PASSING:
-            raise _no_pool(operator)
+            raise no_pool(operator, advice)
         name = node.input[0]
     if node is None or not pooled:
-        raise _no_pool("nothing" if node is None else f"{node.op_type} with no layer behind it")
+        found = "nothing" if node is None else f"{node.op_type} with no layer behind it"
+        raise no_pool(found, advice)
     feature_map = name
     while (node := makers.get(name)) is not None and node.op_type in _AVERAGES | REGROUPING:
         name = node.input[0]
@@ -122,8 +131,14 @@ def _constant_of(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> 
     return next((name for name in node.input if name in weights), None)
 
 
-def _no_pool(found: str) -> ModelError:
+def no_pool(found: str, advice: str) -> ModelError:
+    """Return the error to raise where a network does not end in an average pool and layers.
+
+    Args:
+        found: what it ends in.
+        advice: what to do.
+    """
     return ModelError(
         f"the network has no average pool and layers behind it at its end, but {found}, so that "
-        "it has no features to put out; leave feature_outputs (--feature-output) out"
+        f"it has no features to put out; {advice}"
     )

@@ -334,11 +334,11 @@ def write_verified(
     check_scores(spec, logits)
     require_ops(model, "onnx")
     found = verify_onnx(
-        _bytes(model), spec, clips, logits, reference=reference, activations=activations
+        onnx_bytes(model), spec, clips, logits, reference=reference, activations=activations
     )
     spec = spec.replace(parity=found)
     embed_spec(model, spec)
-    write_artifact(Path(path), spec, _bytes(model))
+    write_artifact(Path(path), spec, onnx_bytes(model))
     return spec
 
 
@@ -353,7 +353,7 @@ def write_with_spec(draft: Path, spec: ModelSpec, path: Path) -> None:
     else:
         model = load_onnx(draft)
         embed_spec(model, spec)
-        content = _bytes(model)
+        content = onnx_bytes(model)
     write_artifact(path, spec, content)
 
 
@@ -367,11 +367,16 @@ def write_with_features(draft: Path, spec: ModelSpec, path: Path) -> ModelSpec:
     model = load_onnx(draft)
     spec = with_feature_outputs(model, spec)
     embed_spec(model, spec)
-    write_artifact(path, spec, _bytes(model))
+    write_artifact(path, spec, onnx_bytes(model))
     return spec
 
 
-def _bytes(model: onnx.ModelProto) -> bytes:
+def onnx_bytes(model: onnx.ModelProto) -> bytes:
+    """Return the content of an ONNX file; the same model gives the same bytes.
+
+    Raises:
+        ModelError: it does not fit into one file.
+    """
     try:
         return bytes(model.SerializeToString(deterministic=True))
     except Exception as error:  # ValueError, or protobuf's own, by its version

@@ -100,37 +100,69 @@ def openvino_from_onnx(
         # The ONNX file's metadata, with its own spec.
         del model.rt_info["framework"]
     model.set_friendly_name(spec.name)
+    half = spec.precision == "fp16"
     with scratch_folder(path) as folder:
         draft = folder / "draft.xml"
-
-        def save() -> None:
-            try:
-                openvino.save_model(model, draft, compress_to_fp16=spec.precision == "fp16")
-            except RuntimeError as error:
-                if _CANNOT_WRITE.search(str(error)):
-                    raise _no_room(folder, one_line(error)) from error
-                raise ModelError(
-                    f"openvino cannot write {source} as IR ({one_line(error)}); run the .onnx "
-                    "file on it instead"
-                ) from error
-            if not draft.read_bytes().rstrip().endswith(b"</net>"):  # it notices no full disk
-                raise _no_room(folder, "its file is cut off")
-
-        save()
+        save_ir(model, draft, source=source, half=half)
         spec = spec.replace(
             parity=check_parity(draft, spec, reference, OpenVino, artifact="the OpenVINO model")
         )
         if accuracy is not None:
             spec = spec.replace(accuracy=accuracy(draft, spec))
-        model.set_rt_info(spec.to_json(), list(RT_INFO))
-        save()
-        if embedded_spec(draft) != spec:
-            raise SpecError(
-                f"the spec of {source} does not come back from an OpenVINO file; give it labels "
-                "of characters that XML allows"
-            )
-        write_artifact(path, spec, draft.read_bytes(), weights_path(draft).read_bytes())
+        write_ir(model, spec, path, draft=draft, source=source, half=half)
     return spec
+
+
+def save_ir(model: Any, draft: Path, *, source: Path, half: bool) -> None:
+    """Save an `openvino.Model` as a temporary file.
+
+    Args:
+        model: the model.
+        draft: the .xml file.
+        source: the file that it is made from, for errors.
+        half: whether to halve the weights to fp16.
+
+    Raises:
+        ModelError: OpenVINO cannot write it.
+        OutputError: there is too little room.
+    """
+    openvino, folder = OpenVino.library(), draft.parent
+    try:
+        openvino.save_model(model, draft, compress_to_fp16=half)
+    except RuntimeError as error:
+        if _CANNOT_WRITE.search(str(error)):
+            raise _no_room(folder, one_line(error)) from error
+        raise ModelError(
+            f"openvino cannot write {source} as IR ({one_line(error)}); run the .onnx file on it "
+            "instead"
+        ) from error
+    if not draft.read_bytes().rstrip().endswith(b"</net>"):  # it notices no full disk
+        raise _no_room(folder, "its file is cut off")
+
+
+def write_ir(
+    model: Any, spec: ModelSpec, path: Path, *, draft: Path, source: Path, half: bool
+) -> None:
+    """Write an `openvino.Model` with its spec, and a sidecar.
+
+    Args:
+        model, source, half: see `save_ir`.
+        spec: its contract.
+        path: the .xml file to write.
+        draft: a temporary .xml file.
+
+    Raises:
+        SpecError: the spec has characters that XML does not keep.
+        ModelError, OutputError: see `save_ir`.
+    """
+    model.set_rt_info(spec.to_json(), list(RT_INFO))
+    save_ir(model, draft, source=source, half=half)
+    if embedded_spec(draft) != spec:
+        raise SpecError(
+            f"the spec of {source} does not come back from an OpenVINO file; give it labels of "
+            "characters that XML allows"
+        )
+    write_artifact(path, spec, draft.read_bytes(), weights_path(draft).read_bytes())
 
 
 def _no_room(folder: Path, reason: str) -> OutputError:

@@ -23,6 +23,7 @@ from r2p_edge.cli import (
     report,
     sheet,
     stream,
+    teach,
     timeline,
     weights,
 )
@@ -31,7 +32,7 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 # In the order in which the help lists them.
 _VERBS = (
     *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, report, benchmark),
-    *(doctor, info, dataset, export, calibrate, weights),
+    *(doctor, info, dataset, export, calibrate, teach, weights),
 )
 
 

@@ -34,7 +34,7 @@ def classes_of(folder: str | Path) -> tuple[str, ...]:
     return names
 
 
-def labelled_videos(
+def videos_of_classes(
     folder: str | Path,
     classes: Sequence[str],
     split: str | Path | None,

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from checkpoints import mindspore_names, write_mindspore_ckpt
+from graded import graded_video
 from networks import random_parameters
 from paths import ROOT
 from requirements import is_required
@@ -155,6 +156,12 @@ def _data_sets(folder: Path) -> None:
         train.append(f"{label}/{names[1]} {1 + UCF101.index(label)}")
     (folder / "testlist01.txt").write_text("\n".join(test), encoding="utf-8")
     (folder / "trainlist01.txt").write_text("\n".join(train), encoding="utf-8")
+    for name, first, count in (("mine", 0, 3), ("others", 10, 2), ("later", 20, 2)):
+        classes = ("sit down",) if name == "later" else ("point", "wave")
+        for label in classes:
+            for seed in range(first, first + count):
+                levels = (40, 160) * 8 if label == "wave" else (seed,) * 16
+                graded_video(folder / name / label / f"{seed}.mp4", levels, seed)
     for number, label in enumerate(MINE):
         (folder / "videos" / label).mkdir(parents=True)
         motion.write_video(motion.scene("test", number), folder / "videos" / label / "0.mp4")

@@ -56,7 +56,8 @@ def test_some_faults_of_a_verb(verb):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "verb", ["export-openvino", "export-kits", "calibrate", "kit", "archive", "eval", "report"]
+    "verb",
+    ["export-openvino", "export-kits", "calibrate", "teach", "kit", "archive", "eval", "report"],
 )
 def test_more_verbs(verb):
     done = run("run.py", verb, "--every", 5)

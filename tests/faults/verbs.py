@@ -292,6 +292,21 @@ def server_of_weights() -> Iterator[None]:
         yield
 
 
+def model_and_classes(inputs: Path) -> None:
+    """Write the models, and a folder of videos for each of two classes."""
+    from graded import graded_folder
+
+    two_models(inputs)
+    graded_folder(inputs / "mine", {"rising": 2, "falling": 2})
+
+
+def teach(inputs: Path, out: Path, which: str) -> int:
+    """Teach a model two classes, and keep their features."""
+    kept = ("--save-features", out / "kept.npz")
+    videos = ("--videos", inputs / "mine", *kept)
+    return command("teach", inputs / f"{which}.onnx", *videos, "--out", out / "mine.onnx")
+
+
 class _BrokenOffError(Exception):
     """The earlier run ends where its connection breaks off."""
 
@@ -416,6 +431,12 @@ VERBS = {
         results_of_two_models,
         report,
         ("av", "onnxruntime", "r2p_edge.calibration.report", "r2p_edge.cli.parser"),
+        make_folder,
+    ),
+    "teach": Verb(
+        model_and_classes,
+        teach,
+        (*_EXPORT, "av", "r2p_edge.export.taught", "r2p_edge.teaching.from_videos"),
         make_folder,
     ),
     "weights-get": Verb(

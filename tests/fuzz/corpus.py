@@ -201,6 +201,17 @@ def golden_pairs(folder: Path) -> list[Path]:
     return [one, two]
 
 
+def features(folder: Path) -> list[Path]:
+    """Write the features of a few videos, as `teach` keeps them."""
+    from r2p_edge.teaching.feature_file import FeatureSet, record_of_video
+
+    videos = tuple(record_of_video(f"{n}.mp4", "ab"[n % 2], str(n), str(n)) for n in range(4))
+    rows = np.arange(12, dtype=np.float32).reshape(4, 1, 3)
+    model = {"file": "model.onnx", "sha256": "0" * 64}
+    FeatureSet(("a", "b"), np.arange(4) % 2, rows, videos, model).save(folder / "kept.npz")
+    return [folder / "kept.npz"]
+
+
 def manifests(folder: Path) -> list[Path]:
     """Write an exported folder's manifest; the files that it lists lie beside it."""
     model = brightness_model(folder / "model.onnx")

@@ -208,6 +208,12 @@ def _results(path: Path) -> None:
     make_report([path], path.with_name("report.html"))
 
 
+def _features(path: Path) -> None:
+    from r2p_edge.teaching.feature_file import load_features
+
+    load_features(path)
+
+
 def _labels(path: Path) -> None:
     from r2p_edge.export.labels import read_labels
 
@@ -307,6 +313,9 @@ READERS: Mapping[str, Reader] = {
     ),
     "results": Reader(
         corpus.results, _results, _without_errors("VideoError", "calibration.report.results")
+    ),
+    "features": Reader(
+        corpus.features, _features, _without_errors("UsageError", "teaching.feature_file")
     ),
     "labels": Reader(corpus.labels, _labels, _without_errors("SpecError", "export.labels")),
 }

@@ -1,0 +1,48 @@
+"""Classes of two motions at once, which the bundled model was not trained on.
+
+A generator of clips for `teach.py`: `CLASSES`, and `draw`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from r2p_edge.calibration import motion
+
+_SIGNS = {
+    "left and grow": {"x": -1.0, "log_scale": 1.0},
+    "right and shrink": {"x": 1.0, "log_scale": -1.0},
+    "up and clockwise": {"y": -1.0, "angle": 1.0},
+    "down and counter-clockwise": {"y": 1.0, "angle": -1.0},
+    "left and up": {"x": -1.0, "y": -1.0},
+    "right and down": {"x": 1.0, "y": 1.0},
+    "grow and clockwise": {"log_scale": 1.0, "angle": 1.0},
+    "shrink and blink": {"log_scale": -1.0, "opacity": 1.0},
+    "left and blink": {"x": -1.0, "opacity": 1.0},
+    "nod and grow": {"nod": 1.0, "log_scale": 1.0},
+}
+CLASSES = tuple(_SIGNS)
+"""The labels."""
+
+
+class CompoundScene(motion.Scene):
+    """A scene of the bundled generator in which two channels move.
+
+    Everything else is drawn from the seed as there: texture, size, rates, background.
+    """
+
+    def __init__(self, label: str, seed: int | list[int]) -> None:
+        super().__init__("still", seed)
+        self.label, self._signs = label, _SIGNS[label]
+
+
+def draw(label: str, seed: list[int]) -> np.ndarray:
+    """Return a clip: uint8 RGB (16, height, width, 3), 80 ms from frame to frame."""
+    return frames_of(CompoundScene(label, seed))
+
+
+def frames_of(scene: motion.Scene) -> np.ndarray:
+    """Return the frames of a scene that the bundled model looks at."""
+    first = (motion.DURATION - motion.SPAN) / 2
+    times = first + np.arange(motion.FRAMES) * motion.INTERVAL / motion.FPS
+    return np.stack([scene.draw(float(time)) for time in times])
