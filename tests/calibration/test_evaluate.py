@@ -181,7 +181,8 @@ def test_real_clips(run, data, tmp_path):
     assert report["results"][0]["top1"] <= 1 / 11
 
 
-def test_for_people(run, videos, model, tmp_path):
+def test_for_people(run, videos, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     split = tmp_path / "testlist.txt"
     split.write_text("frame_0/v_0\nframe_0/v_2\nframe_1/v_99\nframe_9/v_1\n")
     arguments = ("--videos", videos, "--split", split, "--per-class")

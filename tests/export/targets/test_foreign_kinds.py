@@ -100,7 +100,7 @@ def test_an_int8_model_is_called_what_it_is(tmp_path, how, capsys):
     assert built.spec.precision == "int8"
     assert built.path.name == "theirs-int8.onnx"
     show([built])
-    form = "onnx int8 conv3d, largest" if how == "static" else "onnx int8, largest"
+    form = "onnx int8 conv3d, verified" if how == "static" else "onnx int8, verified"
     assert form in capsys.readouterr().out
     assert "tolerance" not in built.spec.parity
     clip = verification_clips(built.spec, 1, seed=4)
