@@ -15,12 +15,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from r2p_edge import Predictor
@@ -34,7 +32,7 @@ from r2p_edge.training.recipe import Recipe
 from r2p_edge.training.sets import classes_of, held_out_videos, soft_labels, videos_of_classes
 from r2p_edge.training.state import TrainingState, digest_of
 from r2p_edge.training.tune import Epoch, Judged, Sets, fine_tune, judged
-from r2p_edge.training.views import Augmentation, ViewMaker
+from r2p_edge.training.views import Augmentation, ViewMaker, remove_views
 
 
 def shown(found: Judged) -> str:
@@ -122,7 +120,7 @@ def train(options: argparse.Namespace, recipe: Recipe) -> None:
     if options.test or options.test_split:
         test(trained, options, recipe, classes, maker("test"))
     if not options.keep_views:
-        shutil.rmtree(work)
+        remove_views(work)
 
 
 def test(
@@ -206,5 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    np.seterr(all="raise", under="ignore")
     main()

@@ -7,6 +7,7 @@ and kept in a file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,3 +219,12 @@ class ViewMaker:
         sha256 = self._trained.parent["sha256"]
         said = (sha256, self._sections, spec, files, count, augmentation, seed)
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def remove_views(folder: Path) -> None:
+    """Remove the views that are kept in a folder, and the folder if it is empty then."""
+    for pattern in ("views-*.npy", "views-*.json"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it may have files of others
+        folder.rmdir()

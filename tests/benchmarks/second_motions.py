@@ -2,7 +2,7 @@
 
     python tests/benchmarks/second_motions.py FOLDER [--seed 0]
 
-writes a sheet of each class to look at. `clip` draws one clip: an outlined figure of vector art
+writes a sheet of each class to look at. `draw` draws one clip: an outlined figure of vector art
 over stripes, tiles, blobs or a gradient, seen by a camera that may shake, with two motions at once.
 It shares no code with the bundled generator. No model had answered its clips when it was written,
 and it is not to be tuned to answers: only then does it mean something that a head learns from it.
@@ -38,19 +38,24 @@ COMPOUND: dict[str, tuple[str, str]] = {
 }
 """The two motions of each class."""
 
+CLASSES = tuple(COMPOUND)
+"""The classes, as `teach.py --generator` looks for them."""
+
 _SCALE = 3  # pictures are drawn larger and made smaller, for smooth edges
 _SECONDS = 0.08 * (FRAMES - 1)
 
 
-def clip(label: str, rng: np.random.Generator) -> Image:
+def draw(label: str, seed: int | list[int]) -> Image:
     """Return the frames of one clip, uint8 RGB (16, 112, 112, 3).
 
-    The same state of the generator gives the same clip.
+    Args:
+        label: one of `CLASSES`.
+        seed: of `numpy.random.default_rng`; the same one gives the same clip.
 
     Raises:
-        KeyError: the label is none of `COMPOUND`.
+        KeyError: the label is none of them.
     """
-    motions = COMPOUND[label]
+    motions, rng = COMPOUND[label], np.random.default_rng(seed)
     pose = _poses(motions, rng)
     figure, background = _figure(rng), _background(rng)
     shadow = rng.random() < 0.4
@@ -252,7 +257,7 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for number, label in enumerate(COMPOUND):
-        drawn = [clip(label, np.random.default_rng([options.seed, number, k])) for k in range(4)]
+        drawn = [draw(label, [options.seed, number, k]) for k in range(4)]
         sheet = np.concatenate([np.concatenate(list(each[::3]), 1) for each in drawn])
         cv2.imwrite(str(options.folder / f"{label}.png"), sheet[:, :, ::-1])
 

@@ -5,9 +5,9 @@
                                      [--videos 5] [--cache DIR]
 
 The bundled model, or those given, made for the same pixels, are taught classes that they were not
-trained on: by default the ten of `compound_scenes.py`. `--generator` takes another file with
-`CLASSES`, ten names, and `draw(label, seed)`, which gives a clip of uint8 RGB
-(16, height, width, 3) with 80 ms from frame to frame; any list of numbers is a seed. Clips are
+trained on: by default the ten of `compound_scenes.py`. `--generator` takes another file, such as
+`second_motions.py`, with `CLASSES`, ten names, and `draw(label, seed)`, which gives a clip of uint8
+RGB (16, height, width, 3) with 80 ms from frame to frame; any list of numbers is a seed. Clips are
 taken from 60 of each class (seed [100, number]) by `numpy.random.default_rng([shots, draw])`, and
 measured on 400 others (seed [102, number]). A second model shows what int8 changes.
 

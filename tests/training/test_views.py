@@ -149,3 +149,15 @@ def test_an_epoch_takes_each_video_once(maker, videos):
     assert sorted(np.concatenate(batches)) == [0, 1, 2, 3]
     every = [numbers for _, numbers in views.every_view(5)]
     assert np.concatenate(every).tolist() == sorted([0, 1, 2, 3] * 3)
+
+
+def test_what_others_have_put_beside_the_views_stays(maker, videos, tmp_path):
+    from r2p_edge.training.views import remove_views
+
+    maker().views(videos)
+    (tmp_path / "kept/notes.txt").touch()
+    remove_views(tmp_path / "kept")
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["notes.txt"]
+    (tmp_path / "kept/notes.txt").unlink()
+    remove_views(tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
