@@ -36,7 +36,8 @@ def test_rows_are_what_was_written(tmp_path, suffix):
         ),
         ("r.csv", b"video,label,score,model,error\na,b,nan,m,\n", "nan in column score, which is"),
         ("r.csv", b"video,label,score,model,error\na,,0.5,m,\n", "nothing in column label"),
-        ("r.csv", b"\xff\xfe\x00\n\x00", "no column video"),
+        # Before 3.11, Python reads no NUL.
+        ("r.csv", b"\xff\xfe\x00\n\x00", "no column video|is not CSV .*NUL"),
         ("r.jsonl", b"[1]\n", "row 1 of .* has no JSON object"),
         ("r.jsonl", b'{"video": 5, "label": "a"', "no JSON object"),
         ("r.jsonl", b'{"video":5,"label":"a","score":1,"model":"m","error":null}', "5 in column v"),
