@@ -55,7 +55,8 @@ def test_info(run, copy):
     count = len(bundle.listed(copy))
     assert output.endswith(f"   bundle  {copy}: {count} files as exported\n")
     kit = copy / "motion-fp16-conv2d-ascend310b-kit"
-    assert f"{kit / 'build.py'}\n" in output
+    told = f"      kit  {kit}: no model yet; copy it to its device and run build.py there"
+    assert told in output.splitlines()
     assert output.count("    model  ") == 2
 
     code, output, _ = run("info", copy, "--json")
@@ -66,7 +67,7 @@ def test_info(run, copy):
 
     code, output, _ = run("info", kit)
     assert code == 0
-    assert output.splitlines()[-1].endswith(f" python {kit / 'build.py'}")
+    assert output.splitlines()[-1] == told
 
 
 def spoil(file):

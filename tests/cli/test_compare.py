@@ -83,7 +83,7 @@ def test_a_bad_clip_among_good_ones(run, exported, clip, tmp_path):
     assert code == DATA
     assert "left out: " in output
     assert "1 clip, against" in output
-    assert "within max_rel" in output
+    assert "close enough: a difference of" in output
 
 
 @pytest.mark.slow
