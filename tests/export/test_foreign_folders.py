@@ -67,6 +67,7 @@ def command_in(message):
     return re.search(r"(\(cd .*\)), and give", message)[1]
 
 
+@pytest.mark.long
 @needs("safetensors")
 @needs("torch")
 def test_shards_are_joined_by_the_command(tmp_path):

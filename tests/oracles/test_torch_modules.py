@@ -92,6 +92,7 @@ def check(tmp_path):
     return check
 
 
+@pytest.mark.long
 def test_a_swin_and_its_form_without_conv3d(check):
     check(small_swin, ["conv2d"], frames=4, size=64)
 

@@ -71,7 +71,7 @@ def test_what_mindspore_cannot_compile_is_told(tmp_path, monkeypatch):
 
 @needs("torch")
 @needs("torchvision")
-@pytest.mark.parametrize("graph", ["conv3d", "conv2d"])
+@pytest.mark.parametrize("graph", ["conv3d", pytest.param("conv2d", marks=pytest.mark.long)])
 def test_torchvision_networks(tmp_path, torchvision, graph):
     import torch
     from conv3d_networks import exported, random_statistics
