@@ -31,7 +31,7 @@ from r2p_edge.training.network import SECTIONS
 from r2p_edge.training.recipe import Recipe
 from r2p_edge.training.sets import classes_of, held_out_videos, soft_labels, videos_of_classes
 from r2p_edge.training.state import TrainingState, digest_of
-from r2p_edge.training.tune import Epoch, Judged, Sets, fine_tune, judged
+from r2p_edge.training.tune import Epoch, Judged, Sets, best_epoch, fine_tune, judged
 from r2p_edge.training.views import Augmentation, ViewMaker, remove_views
 
 
@@ -110,7 +110,7 @@ def train(options: argparse.Namespace, recipe: Recipe) -> None:
             soft = soft_labels(teacher, views.videos, classes, Bar("teacher"))
     sets = Sets(views, judge, classes, soft)
     epochs = fine_tune(trained, sets, recipe, device=device, state=state, report=tell)
-    best = min(epochs, key=lambda epoch: epoch.judged.loss if epoch.judged else -epoch.number)
+    best = best_epoch(epochs)
     record = {"recipe": recipe.to_dict(), "epoch": best.number, "videos": len(views.videos)}
     if best.judged is not None:
         record["held_out"] = {"right": best.judged.right, "total": best.judged.total}

@@ -76,6 +76,11 @@ class Epoch(NamedTuple):
     seconds_left: float
 
 
+def best_epoch(epochs: Sequence[Epoch]) -> Epoch:
+    """Return the epoch of the least loss on the held-out videos; the newest one without these."""
+    return min(epochs, key=lambda each: each.judged.loss if each.judged else -each.number)
+
+
 def fine_tune(
     trained: Trainable,
     sets: Sets,
@@ -113,7 +118,7 @@ def fine_tune(
     tuning = _Tuning(upper, sets, recipe, device)
     if found is None:
         epochs = [Epoch(0, loss, tuning.judge(), math.nan)]
-        tuning.keep_if_best(epochs[-1])
+        tuning.keep()
         report(epochs[-1])
     else:
         epochs = [
@@ -122,15 +127,21 @@ def fine_tune(
         ]
         tuning.restore(found)
     begun, before = time.monotonic(), len(epochs) - 1
-    while len(epochs) <= recipe.epochs and not tuning.is_over(len(epochs)):
+    while len(epochs) <= recipe.epochs and not _is_over(epochs, recipe):
         loss, number = tuning.epoch(), len(epochs)
         seconds = (time.monotonic() - begun) / (number - before) * (recipe.epochs - number)
         epochs.append(Epoch(number, loss, tuning.judge(), seconds))
-        tuning.keep_if_best(epochs[-1])
+        if best_epoch(epochs) is epochs[-1]:
+            tuning.keep()
         state.save({"epochs": [_plain(epoch) for epoch in epochs], **tuning.kept()})
         report(epochs[-1])
     trained.network.load_state_dict(tuning.best)
     return epochs
+
+
+def _is_over(epochs: Sequence[Epoch], recipe: Recipe) -> bool:
+    """Tell whether no epoch was better for as long as the recipe waits."""
+    return epochs[-1].number - best_epoch(epochs).number >= recipe.patience
 
 
 def _plain(epoch: Epoch) -> list[Any]:
@@ -164,7 +175,6 @@ class _Tuning:
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, max(1, steps))
         self._scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
         self.best: dict[str, Tensor] = {}
-        self._best_epoch, self._best_loss = 0, math.inf
 
     def epoch(self) -> float:
         """Train on one view of each video; return the mean loss."""
@@ -206,25 +216,15 @@ class _Tuning:
             return None
         return judged(self._upper, views, self._sets.classes, self._recipe.batch, self._device)
 
-    def is_over(self, number: int) -> bool:
-        """Tell whether no epoch was better for as long as the recipe waits."""
-        waited = number - 1 - self._best_epoch
-        return self._sets.held_out is not None and waited >= self._recipe.patience
-
-    def keep_if_best(self, epoch: Epoch) -> None:
-        """Keep the weights of the best epoch, or of the newest where nothing tells which is."""
-        if epoch.judged is None or epoch.judged.loss < self._best_loss:
-            self.best = copy.deepcopy(self._network.state_dict())
-            self._best_epoch = epoch.number
-            self._best_loss = math.inf if epoch.judged is None else epoch.judged.loss
+    def keep(self) -> None:
+        """Keep the weights as they are now, as those of the best epoch so far."""
+        self.best = copy.deepcopy(self._network.state_dict())
 
     def kept(self) -> dict[str, Any]:
         """Return all that the next epoch depends on."""
         return {
             "upper": self._upper.state_dict(),
             "best": self.best,
-            "best_epoch": self._best_epoch,
-            "best_loss": self._best_loss,
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -235,8 +235,7 @@ class _Tuning:
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Go on from what `kept` returned."""
         self._upper.load_state_dict(kept["upper"])
-        self.best, self._best_epoch = kept["best"], kept["best_epoch"]
-        self._best_loss = kept["best_loss"]
+        self.best = kept["best"]
         self._optimizer.load_state_dict(kept["optimizer"])
         self._schedule.load_state_dict(kept["schedule"])
         self._scaler.load_state_dict(kept["scaler"])
