@@ -27,5 +27,5 @@ def with_rounding(sections: UpperSections, inputs: Sequence[Tensor]) -> UpperSec
     """
     nncf = import_library("nncf", "run: pip install nncf")
     with torch.no_grad():
-        rounded: UpperSections = nncf.quantize(sections, nncf.Dataset(inputs))
-    return rounded.eval()
+        rounded: UpperSections = nncf.quantize(sections, nncf.Dataset(inputs)).eval()
+    return rounded
