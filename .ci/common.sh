@@ -85,6 +85,20 @@ enter_oracles() { # name
     export R2P_TENSORRT_BINDINGS=$work/tensorrt R2P_LITE_PYTHON=$work/lite37/bin/python
 }
 
+# Build the wheel and install it into $work/installed: where no runtime is there, doctor says so; then
+# with what the demo needs, and a type checker.
+fresh_wheel() {
+    fresh wheel "$(python3_of 11)"
+    python3 -m venv "$work/installed"
+    local pip=$work/installed/bin/pip code=0
+    "$pip" wheel --no-deps --wheel-dir "$work/dist" .
+    "$pip" install "$work"/dist/*.whl
+    "$work/installed/bin/r2p-edge" doctor >"$work/doctor.log" || code=$?
+    test $code = 5
+    grep -q "Not ready: no runtime runs a model here" "$work/doctor.log"
+    "$pip" install "r2p_edge[demo] @ file://$(echo "$work"/dist/*.whl)" mypy
+}
+
 # Install GStreamer, an OpenCV that has it, and its RTSP server, which Debian has for the system's
 # Python, and enter a clone with a .venv of that.
 fresh_gstreamer() {
