@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -37,13 +38,12 @@ class Connection:
 
     def gone(self) -> bool:
         """Return True if the client has closed the connection."""
-        # Not the methods of an SSLSocket, which have no such look at what has come.
-        flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
         try:
-            return not socket.socket.recv(self.sock, 1, flags)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
+            poll = select.poll()  # a socket with a timeout would wait for something to read
+            poll.register(self.sock, select.POLLIN)
+            # Not the method of an SSLSocket, which has no such look at what has come.
+            return bool(poll.poll(0)) and not socket.socket.recv(self.sock, 1, socket.MSG_PEEK)
+        except (OSError, ValueError):  # it is closed
             return True
 
     def cut(self) -> None:

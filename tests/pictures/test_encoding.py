@@ -1,15 +1,10 @@
 import av
 import numpy as np
 import pytest
+from feeding import decoded_jpeg
 
 from r2p_edge.frame import picture_of
 from r2p_edge.pictures.encoding import reduced_jpeg_of
-
-
-def decoded(jpeg):
-    decoder = av.CodecContext.create("mjpeg", "r")
-    (frame,) = [*decoder.decode(av.Packet(jpeg)), *decoder.decode(None)]
-    return frame.to_ndarray(format="rgb24")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +19,7 @@ def decoded(jpeg):
     ],
 )
 def test_the_longer_side_is_limited(size, found):
-    assert decoded(reduced_jpeg_of(np.zeros((*size, 3), np.uint8), 640)).shape == (*found, 3)
+    assert decoded_jpeg(reduced_jpeg_of(np.zeros((*size, 3), np.uint8), 640)).shape == (*found, 3)
 
 
 @pytest.mark.parametrize("colour", [(200, 30, 0), (30, 200, 60), (20, 40, 220), (255, 255, 255)])
@@ -38,6 +33,6 @@ def test_planes_keep_their_colours(colour, matrix, full):
     )
     frame.colorspace = {"itu601": 5, "itu709": 1}[matrix]
     frame.color_range = 2 if full else 1
-    shown = decoded(reduced_jpeg_of(picture_of(frame), 640))
+    shown = decoded_jpeg(reduced_jpeg_of(picture_of(frame), 640))
     assert np.abs(shown[8, 8].astype(int) - picture_of(frame).rgb()[8, 8]).max() <= 4
     assert np.abs(shown[8, 8].astype(int) - colour).max() <= 6

@@ -64,6 +64,7 @@ def test_a_few_are_told_that_there_are_too_many_and_the_others_are_dropped(socke
 def test_a_client_that_left_is_seen_and_what_it_sent_is_not_taken(sockets):
     connections = Connections(1, Clock())
     server, client = sockets()
+    server.settimeout(60)
     connection = connections.admit(server)
     assert not connection.gone()
     client.send(b"x")
