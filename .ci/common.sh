@@ -61,6 +61,8 @@ fresh_oracles() { # name
     .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord \
         pyarrow
     .venv/bin/pip install --no-deps torchvision==0.28.0
+    # A driver of browsers, and Prometheus' own reader, for the live page.
+    .venv/bin/pip install playwright==1.65.2 prometheus-client
     # NVIDIA's parser and builder, which need no GPU: 90 MB, and 220 MB unpacked.
     .venv/bin/pip install tensorrt-rtx-cu12==1.7.1.116
     # The real Python modules of TensorRT, without its libraries; see tests/helpers/tensorrt_wheels.py.
@@ -102,26 +104,34 @@ fresh_wheel() {
 # Install GStreamer, an OpenCV that has it, and its RTSP server, which Debian has for the system's
 # Python, and enter a clone with a .venv of that.
 fresh_gstreamer() {
-    local as_root=() packages=(
-        python3-venv python3-opencv python3-gi python3-gst-1.0 gir1.2-gst-rtsp-server-1.0
-        gstreamer1.0-tools gstreamer1.0-python3-plugin-loader
-        gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+    debian_packages python3-venv python3-opencv python3-gi python3-gst-1.0 \
+        gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-python3-plugin-loader \
+        gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
         gstreamer1.0-plugins-ugly
-    )
-    if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
-    for program in apt-get "${as_root[@]}"; do
-        command -v "$program" >/dev/null ||
-            { echo "GStreamer comes from Debian 12: there is no $program here" >&2; return 1; }
-    done
-    if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
-        "${as_root[@]}" apt-get -qq update
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
-    fi
     fresh gstreamer /usr/bin/python3
     python3 -m venv --system-site-packages .venv
     # Not the extra opencv, whose OpenCV has no GStreamer; and Debian's was built for NumPy 1.
     .venv/bin/pip install -e ".[export]" pytest "numpy<2"
+}
+
+# Install packages of Debian 12 that are not there yet.
+debian_packages() { # name...
+    local as_root=()
+    if dpkg --status "$@" >/dev/null 2>&1; then return; fi
+    if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
+    for program in apt-get "${as_root[@]}"; do
+        command -v "$program" >/dev/null ||
+            { echo "$* are of Debian 12: there is no $program here" >&2; return 1; }
+    done
+    "${as_root[@]}" apt-get -qq update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+# Install a Chromium for the live page's tests, unless R2P_CHROMIUM names one. Playwright's own download
+# comes from no registry.
+chromium_package() {
+    if [ -z "${R2P_CHROMIUM:-}" ]; then debian_packages chromium-headless-shell; fi
 }
 
 # Make a root file system with the packages that Debian's smallest image has, from where apt has this
@@ -139,3 +149,4 @@ bare_root() { # folder
 gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
 all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow
+all_required+=,chromium,playwright,prometheus_client

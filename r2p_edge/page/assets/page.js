@@ -66,7 +66,6 @@ async function showPicture(card, blob) {
 const percent = (score) => `${(100 * score).toFixed(1)} %`;
 
 function duration(seconds) {
-  if (seconds < 0.95) return `${(1000 * seconds).toFixed(0)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 100) return `${seconds.toFixed(0)} s`;
   if (seconds < 6000) return `${(seconds / 60).toFixed(0)} min`;
@@ -115,7 +114,7 @@ function showFacts(card) {
   const answer = row.answer ?? {};
   const facts = [
     age === null ? "no frame yet" : `frame ${duration(age)} old`,
-    ...(answer.lag === undefined ? [] : [`answer after ${duration(answer.lag)}`]),
+    ...(answer.lag === undefined ? [] : [`answer after ${(1000 * answer.lag).toFixed(0)} ms`]),
     ...count(answer.gaps, "gap", "gaps"),
     ...count(answer.dropped, "frame dropped", "frames dropped"),
     ...count(answer.skipped, "answer skipped", "answers skipped"),
