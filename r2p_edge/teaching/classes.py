@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from r2p_edge.errors import VideoError
 from r2p_edge.spec.checks import plain, some_of
-from r2p_edge.video.class_folders import check_names, class_folders, folders_in, videos_in
+from r2p_edge.video.class_folders import check_names, class_folders, folders_in, flat_videos
 
 if TYPE_CHECKING:
     from r2p_edge.calibration.matching import Video
@@ -52,7 +52,7 @@ def labelled_videos(
     names: Sequence[str]
     if split is not None:
         names = _classes_of_list(split)
-    elif flat and (beside := videos_in(folder)) and not folders_in(folder).names:
+    elif flat and (beside := flat_videos(folder)) and not folders_in(folder).names:
         return _one_class(folder.resolve().name, beside)
     else:
         names = class_folders(folder).names

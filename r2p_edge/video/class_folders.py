@@ -60,11 +60,11 @@ def folders_in(folder: Path) -> ClassFolders:
     names: list[str] = []
     empty: list[str] = []
     for inside in filter(os.path.isdir, entries_of(folder)):
-        (names if videos_in(inside) else empty).append(inside.name)
+        (names if flat_videos(inside) else empty).append(inside.name)
     return ClassFolders(tuple(names), tuple(empty))
 
 
-def videos_in(folder: Path) -> list[Path]:
+def flat_videos(folder: Path) -> list[Path]:
     """Return the videos that lie in a folder, beside each other."""
     return [path for path in entries_of(folder) if is_video(path)]
 
@@ -124,7 +124,7 @@ def told_alike(names: Sequence[str]) -> str:
 
 def _no_class(folder: Path) -> VideoError:
     """Return an error that says where videos lie instead."""
-    if beside := videos_in(folder):
+    if beside := flat_videos(folder):
         begins = Counter(_NUMBER_AT_END.sub("", path.stem) for path in beside)
         classes = sorted(name for name, count in begins.items() if name and count > 1)
         has = (
