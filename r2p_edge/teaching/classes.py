@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from r2p_edge.errors import VideoError
 from r2p_edge.spec.checks import plain, some_of
-from r2p_edge.video.class_folders import check_names, class_folders, folders_in, flat_videos
+from r2p_edge.video.class_folders import check_names, class_folders, flat_videos, folders_in
 
 if TYPE_CHECKING:
     from r2p_edge.calibration.matching import Video
