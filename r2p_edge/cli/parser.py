@@ -21,6 +21,7 @@ from r2p_edge.cli import (
     info,
     predict,
     report,
+    serve_export,
     sheet,
     stream,
     teach,
@@ -32,7 +33,7 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 # In the order in which the help lists them.
 _VERBS = (
     *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, report, benchmark),
-    *(doctor, info, dataset, export, calibrate, teach, weights),
+    *(doctor, info, dataset, export, calibrate, serve_export, teach, weights),
 )
 
 

@@ -86,7 +86,7 @@ def test_verbs():
     assert list(VERBS) == [
         *("demo", "predict", "timeline", "annotate", "sheet", "stream", "compare", "eval"),
         *("report", "benchmark"),
-        *("doctor", "info", "dataset", "export", "calibrate", "teach", "weights"),
+        *("doctor", "info", "dataset", "export", "calibrate", "serve-export", "teach", "weights"),
     ]
 
 
