@@ -58,6 +58,7 @@ setup(
         *find_packages(include=["r2p_edge*"]),
         "r2p_edge.assets",
         "r2p_edge.assets.labels",
+        "r2p_edge.page.assets",
     ],
     ext_modules=[
         Pybind11Extension(

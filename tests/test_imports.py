@@ -16,7 +16,7 @@ from r2p_edge.runtimes import RUNTIMES
 RANKS = {
     "r2p_edge": "_version _telemetry addresses < errors orientation < spec web"
     " frame _optional text_table < pictures < prediction"
-    " < artifact preprocess agreement scores _isolated"
+    " < artifact preprocess agreement scores _isolated page"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
     " < segments sheet compare demo info archive serve serve_export"
     " < integrations benchmark teaching __init__"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Literal
 
-PATIENCE = 1.0
+IDLE_SECONDS = 1.0
 """Seconds after which a connection that only waits for its client gives way to a new one."""
 
 
@@ -37,13 +38,12 @@ class Connection:
 
     def gone(self) -> bool:
         """Return True if the client has closed the connection."""
-        # Not the methods of an SSLSocket, which have no such look at what has come.
-        flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
         try:
-            return not socket.socket.recv(self.sock, 1, flags)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
+            poll = select.poll()  # a socket with a timeout would wait for something to read
+            poll.register(self.sock, select.POLLIN)
+            # Not the method of an SSLSocket, which has no such look at what has come.
+            return bool(poll.poll(0)) and not socket.socket.recv(self.sock, 1, socket.MSG_PEEK)
+        except (OSError, ValueError):  # it is closed
             return True
 
     def cut(self) -> None:
@@ -86,7 +86,7 @@ class Connections:
 
     def _most_idle(self) -> Connection | None:
         """Return the connection that has waited longest for its client; None if none waits."""
-        late = self._clock() - PATIENCE
+        late = self._clock() - IDLE_SECONDS
         waiting = [
             each
             for each, kind in self._open.items()
