@@ -7,18 +7,17 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
+from r2p_edge.cli.server_options import add_server_options, server_options
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.serve.model import ServedPredictor
 from r2p_edge.serve.server import MOST_BYTES, ModelServer
-from r2p_edge.web import parse_listen, read_token, tls_context
-from r2p_edge.web.access import AUTO
 
+_LISTEN = "127.0.0.1:8000"
 _MIB = 1 << 20
 _LOOK_SECONDS = 3600.0
 
@@ -34,25 +33,7 @@ def add(verbs: Verbs) -> None:
         "serve model.onnx --listen 0.0.0.0:8000 --token-file token.txt --queue 8",
     )
     shared.add_model(verb)
-    group = verb.add_argument_group("server")
-    group.add_argument(
-        "--listen",
-        default="127.0.0.1:8000",
-        metavar="HOST:PORT",
-        help="address to listen on (default: 127.0.0.1:8000)",
-    )
-    group.add_argument(
-        "--token-file",
-        metavar="FILE",
-        help=f"file whose first line is the token that requests need; '{AUTO}' makes one and "
-        "prints it (default: none, which is allowed on this machine's own addresses alone)",
-    )
-    group.add_argument(
-        "--tls-cert", type=Path, metavar="FILE", help="PEM file of a certificate, for HTTPS"
-    )
-    group.add_argument(
-        "--tls-key", type=Path, metavar="FILE", help="PEM file of the certificate's private key"
-    )
+    group = add_server_options(verb, f"address to listen on (default is {_LISTEN})")
     group.add_argument(
         "--queue",
         type=int,
@@ -79,24 +60,24 @@ def run(options: argparse.Namespace) -> int:
     """Serve until the process is stopped; return 0."""
     shared.check_counts(options, ["queue", "max_body"])
     if options.name is not None and "/" in options.name:
-        raise UsageError(f"the name {options.name!r} has a slash, which ends a part of an address")
-    listen, token = parse_listen(options.listen), read_token(options.token_file)
-    tls = tls_context(options.tls_cert, options.tls_key)
+        raise UsageError(
+            f"the name {options.name!r} has a slash, which divides addresses; give one without"
+        )
+    how = server_options(options, _LISTEN)
     with (
         _until_terminated() as ended,
         Predictor(options.model, **shared.predictor_options(options)) as predictor,
     ):
         model = ServedPredictor(predictor, name=options.name, queue=options.queue)
-        server = ModelServer(
+        with ModelServer(
             model,
-            listen,
-            token=token,
-            tls=tls,
+            how.listen,
+            token=how.token,
+            tls=how.tls,
             queue=options.queue,
             most_bytes=options.max_body * _MIB,
-        )
-        with server:
-            made = token if options.token_file == AUTO else None
+        ) as server:
+            made = how.token if how.made else None
             if options.json:
                 print_json({"url": server.url, "model": model.name, "token": made})
             else:

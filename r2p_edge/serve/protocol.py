@@ -115,9 +115,9 @@ def parse_request(body: bytes, json_length: str | None, longest_json: int) -> In
             f"{len(tail) - used} bytes are left after the last tensor; let binary_data_size of "
             "the inputs add up to what follows the JSON"
         )
-    outputs = data.get("outputs")
-    if outputs is not None:
-        outputs = [_output(each, binary) for each in _array(outputs, "outputs")]
+    outputs = None
+    if "outputs" in data:
+        outputs = [_output(each, binary) for each in _array(data["outputs"], "outputs")]
         if len({each.name for each in outputs}) < len(outputs):
             raise ProtocolError("an output is asked for twice; name each once")
     number = data.get("id", "")

@@ -23,7 +23,7 @@ from r2p_edge.serve_export.text_format import Enum, protobuf_text
 _IMAGE = "nvcr.io/nvidia/tritonserver:24.10-py3"
 """Container of the release of Triton that the tests run, 2.51.0."""
 
-IDLE_SECONDS = 60
+FORGOTTEN_SECONDS = 60
 """Seconds after which a stream whose frames have ended is forgotten."""
 
 STREAMS = 64
@@ -198,7 +198,7 @@ def stream_config(model: ServedModel) -> dict[str, Any]:
         ],
     )
     config["sequence_batching"] = {
-        "max_sequence_idle_microseconds": IDLE_SECONDS * 1_000_000,
+        "max_sequence_idle_microseconds": FORGOTTEN_SECONDS * 1_000_000,
         "oldest": {"max_candidate_sequences": STREAMS},
         "control_input": [
             {"name": name, "control": [{"kind": Enum(kind), **more}]}

@@ -9,7 +9,7 @@ from requirements import needs
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.errors import ModelError
 from r2p_edge.serve_export import write_repository
-from r2p_edge.serve_export.triton import IDLE_SECONDS, STREAMS
+from r2p_edge.serve_export.triton import FORGOTTEN_SECONDS, STREAMS
 from r2p_edge.spec import ClipSpec, ModelSpec
 
 
@@ -86,7 +86,7 @@ def test_the_configurations_of_all_formats(model, openvino_model, engine, tmp_pa
 def test_the_stream_is_a_sequence(model, tmp_path):
     write_repository(model, "triton", tmp_path / "out")
     batching = parsed(tmp_path / "out" / "brightness_stream").sequence_batching
-    assert batching.max_sequence_idle_microseconds == IDLE_SECONDS * 1_000_000
+    assert batching.max_sequence_idle_microseconds == FORGOTTEN_SECONDS * 1_000_000
     assert batching.oldest.max_candidate_sequences == STREAMS
     assert [each.name for each in batching.control_input] == ["START", "END", "CORRID"]
 
