@@ -76,13 +76,28 @@ fresh_oracles() { # name
     # tests/helpers/real_mindspore_lite.
     "$(python3_of 7)" -m venv "$work/lite37"
     "$work/lite37/bin/pip" install "numpy<1.22" mindspore-lite==2.0.0
+    # Triton's clients, whose bound on protobuf is below MindSpore's; with the newer one they work too.
+    .venv/bin/pip install --no-deps tritonclient==2.73.0
+    .venv/bin/pip install aiohttp geventhttpclient "greenlet<3.4" grpcio python-rapidjson
+    fresh_triton
     enter_oracles "$1"
+}
+
+# Install the real Triton server into $work/triton, with what its Python backend runs here; see
+# tests/helpers/triton_server.py. Its clients, which it would bring along, are in the oracles.
+fresh_triton() {
+    debian_packages libpython3.11
+    "$(python3_of 11)" -m venv "$work/triton"
+    "$work/triton/bin/pip" install --no-deps nvidia-pytriton==0.7.0
+    # Said to be in conflict with the wheel, which lacks packages that the server itself does not need.
+    "$work/triton/bin/pip" install "numpy<2" onnxruntime av
 }
 
 # Enter a folder that `fresh_oracles` made, also in the background.
 enter_oracles() { # name
     enter "$1"
     export R2P_TENSORRT_BINDINGS=$work/tensorrt R2P_LITE_PYTHON=$work/lite37/bin/python
+    export R2P_TRITON=$work/triton
 }
 
 # Build the wheel and install it into $work/installed: where no runtime is there, doctor says so; then
@@ -102,26 +117,28 @@ fresh_wheel() {
 # Install GStreamer, an OpenCV that has it, and its RTSP server, which Debian has for the system's
 # Python, and enter a clone with a .venv of that.
 fresh_gstreamer() {
-    local as_root=() packages=(
-        python3-venv python3-opencv python3-gi python3-gst-1.0 gir1.2-gst-rtsp-server-1.0
-        gstreamer1.0-tools gstreamer1.0-python3-plugin-loader
-        gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+    debian_packages python3-venv python3-opencv python3-gi python3-gst-1.0 \
+        gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-python3-plugin-loader \
+        gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
         gstreamer1.0-plugins-ugly
-    )
-    if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
-    for program in apt-get "${as_root[@]}"; do
-        command -v "$program" >/dev/null ||
-            { echo "GStreamer comes from Debian 12: there is no $program here" >&2; return 1; }
-    done
-    if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
-        "${as_root[@]}" apt-get -qq update
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get -qq install -y --no-install-recommends "${packages[@]}" >/dev/null
-    fi
     fresh gstreamer /usr/bin/python3
     python3 -m venv --system-site-packages .venv
     # Not the extra opencv, whose OpenCV has no GStreamer; and Debian's was built for NumPy 1.
     .venv/bin/pip install -e ".[export]" pytest "numpy<2"
+}
+
+# Install packages of Debian 12 that are not there yet.
+debian_packages() { # name...
+    local as_root=()
+    if dpkg --status "$@" >/dev/null 2>&1; then return; fi
+    if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
+    for program in apt-get "${as_root[@]}"; do
+        command -v "$program" >/dev/null ||
+            { echo "$* are of Debian 12: there is no $program here" >&2; return 1; }
+    done
+    "${as_root[@]}" apt-get -qq update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
 # Make a root file system with the packages that Debian's smallest image has, from where apt has this
@@ -138,4 +155,4 @@ bare_root() { # folder
 # shellcheck disable=SC2034 # used by what sources this
 gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
-all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow
+all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow,tritonclient,triton

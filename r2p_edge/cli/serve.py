@@ -69,6 +69,14 @@ def run(options: argparse.Namespace) -> int:
         Predictor(options.model, **shared.predictor_options(options)) as predictor,
     ):
         model = ServedPredictor(predictor, name=options.name, queue=options.queue)
+
+        def announce(server: ModelServer) -> None:
+            made = how.token if how.made else None
+            if options.json:
+                print_json({"url": server.url, "model": model.name, "token": made})
+            else:
+                show(server, model, made)
+
         with ModelServer(
             model,
             how.listen,
@@ -76,12 +84,8 @@ def run(options: argparse.Namespace) -> int:
             tls=how.tls,
             queue=options.queue,
             most_bytes=options.max_body * _MIB,
-        ) as server:
-            made = how.token if how.made else None
-            if options.json:
-                print_json({"url": server.url, "model": model.name, "token": made})
-            else:
-                show(server, model, made)
+            announce=announce,
+        ):
             while not ended.wait(_LOOK_SECONDS):
                 pass
     return 0

@@ -34,6 +34,7 @@ class ModelServer:
         tls: TLS of `tls_context`; None for plain HTTP.
         queue: requests that may wait, for the number of connections.
         most_bytes: most bytes of the body of a request.
+        announce: called with the server once the model is ready, before the first answer.
 
     Raises:
         UsageError: see `WebServer`.
@@ -48,8 +49,9 @@ class ModelServer:
         tls: ssl.SSLContext | None = None,
         queue: int = 16,
         most_bytes: int = MOST_BYTES,
+        announce: Callable[[ModelServer], None] = lambda _: None,
     ) -> None:
-        self._model, self._most_bytes = model, most_bytes
+        self._model, self._most_bytes, self._announce = model, most_bytes, announce
         self._routes = self._all_routes()
         # A connection for each that waits, and some for those who look at metrics and health.
         limit = max(_FEWEST_CONNECTIONS, queue + _FEWEST_CONNECTIONS // 2)
@@ -71,6 +73,7 @@ class ModelServer:
     def __enter__(self) -> ModelServer:
         try:
             self._model.start()
+            self._announce(self)
         except BaseException:
             self._web.stop()
             raise

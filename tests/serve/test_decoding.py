@@ -120,6 +120,14 @@ def test_threads_share_it(decoder, clip):
     assert len(found) == 4
 
 
+def test_nothing_is_said_of_strangers_videos(decoder, tmp_path, caplog, recwarn):
+    slow = tmp_path / "slow.mp4"
+    motion.write_video(motion.scene("test", 0), slow, np.arange(4.0))
+    assert decoder.decode(slow.read_bytes()).coverage < 1
+    assert not caplog.records
+    assert not recwarn.list
+
+
 def test_closing_twice_is_allowed(clip):
     decoder = IsolatedDecoder(SPEC)
     decoder.start()
