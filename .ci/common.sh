@@ -61,6 +61,8 @@ fresh_oracles() { # name
     .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord \
         pyarrow
     .venv/bin/pip install --no-deps torchvision==0.28.0
+    # A driver of browsers, and Prometheus' own reader, for the live page.
+    .venv/bin/pip install playwright==1.65.2 prometheus-client
     # NVIDIA's parser and builder, which need no GPU: 90 MB, and 220 MB unpacked.
     .venv/bin/pip install tensorrt-rtx-cu12==1.7.1.116
     # The real Python modules of TensorRT, without its libraries; see tests/helpers/tensorrt_wheels.py.
@@ -141,6 +143,12 @@ debian_packages() { # name...
         apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
+# Install a Chromium for the live page's tests, unless R2P_CHROMIUM names one. Playwright's own download
+# comes from no registry.
+chromium_package() {
+    if [ -z "${R2P_CHROMIUM:-}" ]; then debian_packages chromium-headless-shell; fi
+}
+
 # Make a root file system with the packages that Debian's smallest image has, from where apt has this
 # machine's; as root, which chroot needs too.
 bare_root() { # folder
@@ -155,4 +163,5 @@ bare_root() { # folder
 # shellcheck disable=SC2034 # used by what sources this
 gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
-all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow,tritonclient,triton
+all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow
+all_required+=,chromium,playwright,prometheus_client,tritonclient,triton

@@ -197,6 +197,11 @@ FORMATS = (
         rb"\s*<(.*<)?PMML\b",
         _suffixes("pmml"),
     ),
+    ForeignFormat(
+        "a model of scikit-learn or the like, which sees no videos",
+        "give the checkpoint of an R(2+1)D",
+        rb"\x80[\x02-\x05].{0,24}(sklearn|joblib|xgboost|lightgbm)\.",
+    ),
     ForeignFormat("ONNX Runtime's own format", _MADE_FROM, rb".{4}ORTM", _suffixes("ort")),
     ForeignFormat(
         "an ONNX model as text",
@@ -377,9 +382,7 @@ FORMATS = (
         rb".{12,40}brain\.Event:",
         r"events\.out\.tfevents\..*",
     ),
-    ForeignFormat(
-        "one array of NumPy's", "save all weights by name as .safetensors", rb"\x93NUMPY"
-    ),
+    ForeignFormat("one array of NumPy's", "save all weights by name (.safetensors)", rb"\x93NUMPY"),
     ForeignFormat("a document in PDF", "give the file of weights", rb"%PDF"),
     ForeignFormat("a database", "give the file of weights", rb"SQLite format 3\0|PAR1|ARROW1"),
     ForeignFormat(

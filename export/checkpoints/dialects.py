@@ -16,7 +16,7 @@ from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.folding import folded
 from r2p_edge.export.checkpoints.forwards import Forward, forward_of
-from r2p_edge.export.checkpoints.heads import Head, HeadActivation, find_head
+from r2p_edge.export.checkpoints.heads import Head, HeadActivation, bias_doubt, find_head
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
 from r2p_edge.export.checkpoints.matching import (
     best_fit,
@@ -35,6 +35,7 @@ from r2p_edge.export.checkpoints.others import (
     refuse_several,
     unknown_network,
 )
+from r2p_edge.export.checkpoints.time_kernels import other_lengths
 from r2p_edge.spec.checks import plain, some_of
 
 _FEW = 0.1  # of a network's tensors; where more are missing, it is another one
@@ -56,7 +57,8 @@ class NamedParameters:
         left_out: names of what stands beside the network and is not used; without matrices that
             could be classifiers, which `head` has.
         doubts: what speaks against reading the network as the family's, a sentence each.
-        differs: in what its own code differs from the family's, as a sentence; "" for nothing.
+        differs: in what the network differs from the family's that weights do not say, as a
+            sentence; "" for nothing.
         file: name of the file, for errors; "" if it is not known.
     """
 
@@ -137,9 +139,9 @@ def canonical_parameters(
         raise UsageError(
             f"bn_eps is {bn_eps}; it must be between 0 and 1, such as 1e-5 (PyTorch) or 1e-3"
         )
-    refuse_no_network(parameters)
     fits = fits_of(parameters)
     fit = best_fit(fits)
+    refuse_no_network(parameters, whole=fit is not None and not fit.missing)
     if fit is None or len(fit.missing) > _FEW * (len(fit.names) + len(fit.missing)):
         raise unknown_network(parameters, fit)
     refuse_several(parameters, fits)
@@ -188,7 +190,13 @@ def canonical_parameters(
     if layers:
         network = network_of(found, chosen, names, known)
         forward = forward_of(layers, fit, chosen, network, names, classifier)
-    doubts = [*forward.doubts, beside_doubt(rest)]
+    lengths = other_lengths(found, chosen, names, known)
+    doubts = [
+        *forward.doubts,
+        lengths.blocks,
+        bias_doubt(classifier, parameters, layers),
+        beside_doubt(rest),
+    ]
     return NamedParameters(
         chosen,
         found,
@@ -199,7 +207,7 @@ def canonical_parameters(
         classifier,
         tuple(rest.left_out),
         tuple(doubt for doubt in doubts if doubt is not None),
-        forward.differs,
+        forward.differs or lengths.stem,
     )
 
 

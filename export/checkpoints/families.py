@@ -57,6 +57,8 @@ class NetworkLayout:
         time_first: True if the half in time of a (2+1)D convolution comes first.
         strides: of each stage's first block, in time and space.
         idle: names of pools that a module of the family has and does not use.
+        stem_lengths: moments of the stem's kernel in time, of those that the family's code makes;
+            empty where it makes any, and pads by half of it.
     """
 
     stem: str
@@ -68,6 +70,7 @@ class NetworkLayout:
     time_first: bool = False
     strides: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
     idle: tuple[str, ...] = ()
+    stem_lengths: tuple[int, ...] = (3,)
 
     def block_name(self, stage: int, index: int) -> str:
         """Return the name of a block."""
@@ -150,6 +153,7 @@ _KENSHOHARA = NetworkLayout(
     stem="conv1_s bn1_s conv1_t bn1_t",
     convs=("conv1_s bn1_s conv1_t bn1_t", "conv2_s bn2_s conv2_t bn2_t"),
     shortcut="downsample.0 downsample.1",
+    stem_lengths=(),  # --conv1_t_size
 )
 _KENSHOHARA_BOTTLENECK = replace(
     _KENSHOHARA, convs=("conv1 bn1", "conv2_s bn2_s conv2_t bn2_t", "conv3 bn3")
@@ -180,6 +184,7 @@ _JFZHANG = replace(
         "downsampleconv.spatial_conv downsampleconv.bn1 "
         "downsampleconv.temporal_conv downsampleconv.bn2 downsamplebn"
     ),
+    stem_lengths=(1, 3),
 )
 _MMACTION = NetworkLayout(
     stem="conv1.conv.conv_s conv1.conv.bn_s conv1.conv.conv_t conv1.bn",

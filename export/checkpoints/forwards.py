@@ -157,7 +157,7 @@ def forward_of(
     doubts = _doubts(layers, fit, family.name)
     sentence = f"its own code {other.does}, which that of {family.name} does not"
     if other.certain:
-        return Forward([], sentence)
+        return Forward([], f"{sentence}, and with the weights alone it would be left out")
     return Forward(
         doubts
         or [

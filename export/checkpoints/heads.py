@@ -29,6 +29,8 @@ LEAVES = ("weight", "bias")
 _BETWEEN = re.compile(r"Dropout|AlphaDropout|Identity|Flatten")
 _QUANTISED = re.compile(r"\.(_packed_params|zero_point)\b")
 _RECURRENT = re.compile(r"(.*\.)?[\w]+\.(weight_hh_l\d+\w*|in_proj_weight)")
+# Not "proj" alone, which is what pytorchvideo calls its classifier.
+_PROJECTION = re.compile(r"(.*[._])?(projection|projector|proj[._]?(head|mlp))([._\d].*)?")
 _SHOWN = 6
 
 
@@ -140,6 +142,24 @@ def find_head(
     return Head(tuple(modules), between, tuple(others))
 
 
+def bias_doubt(head: Head, parameters: Arrays, layers: Layers) -> str | None:
+    """Return what speaks against a classifier without a bias, as a sentence; None for nothing.
+
+    Args:
+        head: the classifier.
+        parameters: all of the file.
+        layers: what the file says of its modules, which then have all that they compute with.
+    """
+    module = head.modules[-1]
+    if f"{module}.bias" in parameters or module in layers:
+        return None
+    return (
+        f"the classifier {plain(module)} has no bias in the file, and is taken to have none: if it "
+        "was trained with one the answers will be wrong; save the whole network again "
+        "(model.state_dict()), or settle it with --golden FILE.npz"
+    )
+
+
 def _modules(matrices: Mapping[str, tuple[int, ...]], features: int) -> list[str]:
     """Return the layers of the one classifier."""
     takers = [name for name, shape in matrices.items() if shape[1] == features]
@@ -163,6 +183,12 @@ def _modules(matrices: Mapping[str, tuple[int, ...]], features: int) -> list[str
         raise CheckpointError(
             f"the network has no classifier: it ends at {features} features; give the file that "
             f"was saved after training, with its last layer (classes x {features})"
+        )
+    if all(map(_PROJECTION.fullmatch, takers)):
+        raise CheckpointError(
+            f"the network has no classifier that is named as one: {_listed(takers, matrices)} is a "
+            "projection, as of self-supervised pre-training; train a classifier on the network "
+            "and give that file, or, if this is the classifier, name it with --head"
         )
     # What is in one module of numbered layers is one classifier.
     rows = {name.rpartition(".")[0] for name in takers if name.rpartition(".")[2].isdecimal()}

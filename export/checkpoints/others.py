@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
-from r2p_edge.export.checkpoints.matching import Arrays, Fit, families_of, nearest_family
+from r2p_edge.export.checkpoints.matching import (
+    Arrays,
+    Fit,
+    families_of,
+    features_of,
+    nearest_family,
+)
 from r2p_edge.export.checkpoints.training_state import is_training_state
 from r2p_edge.spec.checks import plain, some_of
 
@@ -18,6 +24,8 @@ _TWO_DIMENSIONS = (
     f"is read; {ADVICE}"
 )
 
+_LORA = r".*\.lora_[AB](\..*)?"
+
 # Files that are no whole network, by a name: what each is, and the way out.
 _NO_NETWORK = (
     (
@@ -26,7 +34,7 @@ _NO_NETWORK = (
         "merge them in PEFT (model.merge_and_unload()), and save the state_dict of what it returns",
     ),
     (
-        r".*\.lora_[AB](\..*)?",
+        _LORA,
         "is a LoRA adapter, and no network without the one that it was trained on",
         "load both in PEFT, merge them (model.merge_and_unload()), and save the state_dict of what "
         "it returns",
@@ -59,12 +67,23 @@ _OTHERS_OF_2D = (
 _TEXT = re.compile(r"(.*\.)?(word_embeddings|embed_tokens|wte|token_embd|tok_embeddings)\b.*")
 
 
-def refuse_no_network(parameters: Arrays) -> None:
-    """Make sure that parameters are those of a network, whole and for classes.
+def refuse_no_network(parameters: Arrays, *, whole: bool) -> None:
+    """Make sure that parameters are those of a network, for classes and with nothing to merge.
+
+    Args:
+        parameters: all of the file.
+        whole: whether all tensors of a family's network are there.
 
     Raises:
-        CheckpointError: they are an adapter, an optimiser's state, or of pre-training.
+        CheckpointError: they are an adapter, an optimiser's state, of pre-training, or a network
+            with an adapter beside it.
     """
+    if whole and (name := _named(parameters, _LORA)):
+        raise CheckpointError(
+            f"the file has a network and LoRA adapters beside its weights ({plain(name)}), which "
+            f"are not merged into them; merge them (in PEFT: model.merge_and_unload()), and save "
+            "the state_dict again"
+        )
     for pattern, what, way in _NO_NETWORK:
         if name := _named(parameters, pattern):
             raise CheckpointError(f"the file {what} ({plain(name)}); {way}")
@@ -85,11 +104,37 @@ def refuse_several(parameters: Arrays, fits: Sequence[Fit]) -> None:
     if len(prefixes) < 2:
         return
     keys = [plain(prefix) for prefix in prefixes if prefix]
+    meeting = _fused(parameters, [fit for fit in fits if not fit.missing])
+    if meeting is not None:
+        rows, columns = parameters[meeting].shape
+        raise CheckpointError(
+            f"the file has {len(prefixes)} networks (under {', '.join(keys)}) whose features meet "
+            f"in {plain(meeting.removesuffix('.weight'))} ({rows}x{columns}), and one of them "
+            f"alone gives no answer; {ADVICE}"
+        )
     raise CheckpointError(
         f"the file has {len(prefixes)} whole networks (under "
         f"{', '.join(plain(prefix) or 'no name' for prefix in prefixes)}); choose one with "
         f"--weights-key {' or '.join(keys)}, or, where the answer is made of several, {ADVICE}"
     )
+
+
+def _fused(parameters: Arrays, fits: Sequence[Fit]) -> str | None:
+    """Return the name of a matrix that takes the features of several networks together."""
+    counts = {fit.prefix: features_of(fit, parameters) for fit in fits}
+    total = sum(counts.values())
+    return next(
+        (
+            name
+            for name, array in parameters.items()
+            if array.ndim == 2 and array.shape[1] == total and _outside(name, counts)
+        ),
+        None,
+    )
+
+
+def _outside(name: str, prefixes: Collection[str]) -> bool:
+    return all(not prefix or not name.startswith(prefix) for prefix in prefixes)
 
 
 def unknown_network(parameters: Arrays, fit: Fit | None) -> CheckpointError:

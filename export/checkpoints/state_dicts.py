@@ -23,6 +23,7 @@ StateDict = dict[str, Tensor]
 WHOLE = "."
 """Key of parameters that the file holds directly."""
 
+_OPTIMISER = {"state", "param_groups"}  # keys of its state_dict
 _SCRIPTED = "__torch__"  # where TorchScript's classes are
 _SHOWN = 8  # keys in a message
 _DEPTH = 64  # the most containers or layers, one in another
@@ -67,6 +68,11 @@ def find_weights(content: Any, key: str | None = None) -> Weights:
     found = _without_copies(
         {path: each for path, each in found.items() if _axes(each.tensors) == most}
     )
+    if not found and isinstance(content, Mapping) and content.keys() >= _OPTIMISER:
+        raise CheckpointError(
+            "the file is the state of an optimiser (state, param_groups), without the weights of "
+            "a network; give the file of weights that was saved beside it"
+        )
     if not found:
         raise CheckpointError(
             f"the file contains {_described(content)} and no parameters by name; save "

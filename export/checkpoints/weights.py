@@ -26,7 +26,7 @@ class WeightsOptions(NamedTuple):
         head: module of the classifier, where there are several; its layers, with commas.
         head_activation: function between the layers of a classifier.
         id: ID of published weights.
-        settled: whether a golden pair is compared, which settles what the file's code does besides.
+        settled: whether a golden pair is compared, which settles in what the network differs.
     """
 
     key: str | None = None
@@ -42,8 +42,8 @@ class WeightsOptions(NamedTuple):
         """Return a checkpoint's parameters under canonical names; see `canonical_parameters`.
 
         Raises:
-            CheckpointError: besides, its own code does what its family's does not, and no golden
-                pair settles it.
+            CheckpointError: besides, the network differs from its family's in what weights do not
+                say, and no golden pair settles it.
         """
         record = (checkpoint.recorded and checkpoint.recorded.source) or {}
         try:
@@ -58,8 +58,7 @@ class WeightsOptions(NamedTuple):
             )
             if named.differs and not self.settled:
                 raise CheckpointError(
-                    f"{named.differs}, and with the weights alone it would be left out; {ADVICE}, "
-                    "or settle it with --golden FILE.npz"
+                    f"{named.differs}; {ADVICE}, or settle it with --golden FILE.npz"
                 )
         except CheckpointError as error:
             reason = str(error)

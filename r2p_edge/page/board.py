@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from r2p_edge.addresses import json_without_password, without_password
@@ -59,6 +61,7 @@ class Board:
         self.counts = BoardCounts(self.about)
         self.counts.metrics.before_reading(self._count_ages)
         self._longest, self._clock = longest, clock
+        self._encoder = ThreadPoolExecutor(1, "r2p_edge pictures")
         self._changed = threading.Condition()
         self._number = 0
         self._sources: dict[str, Shown] = {}
@@ -238,7 +241,8 @@ class Board:
         """Return a source, which is new if nobody has heard of it."""
         if (found := self._sources.get(source)) is None:
             name = without_password(source)
-            cell = JpegCell(self._longest, lambda: self.counts.pictures.add(1, name))
+            count = functools.partial(self.counts.pictures.add, 1, name)
+            cell = JpegCell(self._longest, self._encoder, count)
             found = self._sources[source] = self._by_name[name] = Shown(name, cell)
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 from r2p_edge.frame import Image, Planes
 from r2p_edge.pictures.encoding import reduced_jpeg_of
@@ -14,11 +15,13 @@ class JpegCell:
 
     Args:
         longest: greatest number of pixels of its longer side.
+        encoder: runs the encodings. In the short lives of viewers' threads, FFmpeg's memory would
+            be spread over as many of the C library's arenas, which keep it.
         count: is called after each encoding.
     """
 
-    def __init__(self, longest: int, count: Callable[[], None]) -> None:
-        self._longest, self._count = longest, count
+    def __init__(self, longest: int, encoder: Executor, count: Callable[[], None]) -> None:
+        self._longest, self._encoder, self._count = longest, encoder, count
         self._encoding, self._lock = threading.Lock(), threading.Lock()
         self._picture: Image | Planes | None = None
         self._jpeg: bytes | None = None
@@ -39,7 +42,7 @@ class JpegCell:
                 picture, jpeg = self._picture, self._jpeg
             if picture is None:
                 return jpeg
-            jpeg = reduced_jpeg_of(picture, self._longest)
+            jpeg = self._encoder.submit(reduced_jpeg_of, picture, self._longest).result()
             self._count()
             with self._lock:
                 if self._picture is picture:  # whose full size is large

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from r2p_edge.errors import VideoError, VideoNotFoundError
+from r2p_edge.errors import VideoError
 from r2p_edge.spec.checks import plain, some_of
-from r2p_edge.video.video_folder import entries_of, is_video
+from r2p_edge.video.class_folders import check_names, class_folders, flat_videos, folders_in
 
 if TYPE_CHECKING:
     from r2p_edge.calibration.matching import Video
 
 _log = logging.getLogger(__name__)
-
-_NUMBER_AT_END = re.compile(r"[\W_]*\d+$")
 
 
 class LabelledVideo(NamedTuple):
@@ -55,14 +49,13 @@ def labelled_videos(
     """
     from r2p_edge.calibration.ucf101 import list_videos
 
-    if not os.path.isdir(folder):
-        raise VideoNotFoundError(f"there is no folder {folder}; give one with a folder per class")
+    names: Sequence[str]
     if split is not None:
         names = _classes_of_list(split)
-    elif not (names := _classes_of_folder(folder)):
-        if flat and (beside := _videos_beside(folder)):
-            return _one_class(folder.resolve().name, beside)
-        raise _no_classes(folder)
+    elif flat and (beside := flat_videos(folder)) and not folders_in(folder).names:
+        return _one_class(folder.resolve().name, beside)
+    else:
+        names = class_folders(folder).names
     check_names(names, str(folder))
     listing = list_videos(folder, names, split, subset="train")
     found = [_labelled(video) for video in listing.videos]
@@ -88,23 +81,6 @@ def videos_to_measure(
     from r2p_edge.calibration.ucf101 import list_videos
 
     return [_labelled(video) for video in list_videos(folder, labels, split).videos]
-
-
-def check_names(names: Iterable[str], where: str) -> None:
-    """Raise VideoError if two names of classes differ in case alone.
-
-    Args:
-        names: of the classes.
-        where: what has them, for the error.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(_folded(name), name)
-        if other != name:
-            raise VideoError(
-                f"{where} has the classes {plain(other)} and {plain(name)}, which differ in case "
-                "alone; make them one, or give one another name"
-            )
 
 
 def check_enough(labels: Sequence[str], groups: dict[str, set[str]], *, measured: bool) -> None:
@@ -135,20 +111,6 @@ def check_enough(labels: Sequence[str], groups: dict[str, set[str]], *, measured
         )
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold().strip()
-
-
-def _classes_of_folder(folder: Path) -> list[str]:
-    return [
-        path.name for path in entries_of(folder) if os.path.isdir(path) and _videos_beside(path)
-    ]
-
-
-def _videos_beside(folder: Path) -> list[Path]:
-    return [path for path in entries_of(folder) if is_video(path)]
-
-
 def _classes_of_list(split: Path) -> list[str]:
     """Return the classes that a list names: by label, by folder, or by number beside their names.
 
@@ -169,24 +131,6 @@ def _classes_of_list(split: Path) -> list[str]:
             "of its class after each video"
         )
     return sorted(names)
-
-
-def _no_classes(folder: Path) -> VideoError:
-    """Return the error to raise where a folder has no folder of videos."""
-    beside = _videos_beside(folder)
-    if not beside:
-        return VideoError(
-            f"{folder} has no folder with videos; put the videos of each class into a folder of "
-            f"its name, such as {folder / 'wave' / 'one.mp4'}"
-        )
-    begins = Counter(_NUMBER_AT_END.sub("", path.stem) for path in beside)
-    named = [plain(name) for name, count in begins.most_common() if name and count > 1]
-    said = f", whose names begin with {some_of(sorted(named), 3)}" if len(named) > 1 else ""
-    return VideoError(
-        f"{folder} has {len(beside)} videos beside each other{said}, and no folder per class; "
-        "move those of each class into a folder of its name, or write a list with the class after "
-        "each video (--split)"
-    )
 
 
 def _labelled(video: Video) -> LabelledVideo:

@@ -13,13 +13,14 @@ from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.predictor import Predictor
 from r2p_edge.spec import ModelSpec, OutputSpec
 from r2p_edge.spec.checks import plain
-from r2p_edge.teaching.classes import check_enough, check_names, videos_to_measure
+from r2p_edge.teaching.classes import check_enough, videos_to_measure
 from r2p_edge.teaching.fitting import STRENGTHS, Method
 from r2p_edge.teaching.head import NONE_OF_THESE, TaughtHead
 from r2p_edge.teaching.lesson import learn
 from r2p_edge.teaching.material import material_of
 from r2p_edge.teaching.reading import read_features
 from r2p_edge.teaching.report import Taught
+from r2p_edge.video.class_folders import check_names
 
 if TYPE_CHECKING:
     from r2p_edge.export.taught import Network

@@ -12,9 +12,10 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import Artifact
 from r2p_edge.errors import UsageError, VideoError
 from r2p_edge.spec.checks import plain
-from r2p_edge.teaching.classes import LabelledVideo, check_enough, check_names, labelled_videos
+from r2p_edge.teaching.classes import LabelledVideo, check_enough, labelled_videos
 from r2p_edge.teaching.feature_file import FeatureSet, load_features, record_of_video
 from r2p_edge.teaching.reading import Read
+from r2p_edge.video.class_folders import check_names
 
 _LONGEST_NAME = 200  # of a file in a record
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.spec.checks import some_of
+from r2p_edge.spec.checks import plain, some_of
 from r2p_edge.video.video_folder import entries_of, is_video, looking_up
 
 _LISTED = 5  # names in a message
+_NUMBER_AT_END = re.compile(r"[\W_]*\d+$")
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,29 @@ def class_folders(folder: str | Path) -> ClassFolders:
             raise VideoNotFoundError(
                 f"there is no folder {folder}; give one with a folder of videos for each class"
             )
+    found = folders_in(folder)
+    if not found.names:
+        raise _no_class(folder)
+    return found
+
+
+def folders_in(folder: Path) -> ClassFolders:
+    """Return the folders in a folder, which may have none.
+
+    Raises:
+        VideoNotFoundError: there is no such folder.
+        VideoError: it cannot be read.
+    """
     names: list[str] = []
     empty: list[str] = []
     for inside in filter(os.path.isdir, entries_of(folder)):
-        (names if _has_videos(inside) else empty).append(inside.name)
-    if not names:
-        raise _no_class(folder)
+        (names if flat_videos(inside) else empty).append(inside.name)
     return ClassFolders(tuple(names), tuple(empty))
+
+
+def flat_videos(folder: Path) -> list[Path]:
+    """Return the videos that lie in a folder, beside each other."""
+    return [path for path in entries_of(folder) if is_video(path)]
 
 
 def class_names(folder: str | Path) -> tuple[str, ...]:
@@ -68,9 +87,19 @@ def class_names(folder: str | Path) -> tuple[str, ...]:
             f"{folder} has folders without a video in them: {listed}; move them elsewhere, or put "
             "videos into those that are classes"
         )
-    for names in alike(found.names):
-        raise VideoError(f"{folder} has {told_alike(names)}")
+    check_names(found.names, str(folder))
     return found.names
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Raise VideoError if classes are alike, see `alike`.
+
+    Args:
+        names: of the classes; one that stands twice is one class.
+        where: what has them, for the error.
+    """
+    for same in alike(list(dict.fromkeys(names))):
+        raise VideoError(f"{where} has {told_alike(same)}")
 
 
 def alike(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -93,21 +122,27 @@ def told_alike(names: Sequence[str]) -> str:
     )
 
 
-def _has_videos(folder: Path) -> bool:
-    return any(map(is_video, entries_of(folder)))
-
-
 def _no_class(folder: Path) -> VideoError:
     """Return an error that says where videos lie instead."""
-    entries = entries_of(folder)
-    if beside := [path.name for path in entries if is_video(path)]:
-        return VideoError(
+    if beside := flat_videos(folder):
+        begins = Counter(_NUMBER_AT_END.sub("", path.stem) for path in beside)
+        classes = sorted(name for name, count in begins.items() if name and count > 1)
+        has = (
             f"{folder} has no folder for each class, but {len(beside)} videos beside each other, "
-            f"such as {beside[0]!r}; put each into a folder that is named for its class, or, if "
-            f"this is the folder of one class, give the one above it, {folder.resolve().parent}"
+            f"such as {beside[0].name!r}"
         )
-    for child in filter(os.path.isdir, entries):
-        if any(os.path.isdir(below) and _has_videos(below) for below in entries_of(child)):
+        if len(classes) > 1:
+            return VideoError(
+                f"{has}, whose names begin with {some_of(list(map(plain, classes)), _LISTED)}; put "
+                "each into a folder that is named for its class, or write a list with the class "
+                "after each video"
+            )
+        return VideoError(
+            f"{has}; put each into a folder that is named for its class, or, if this is the folder "
+            f"of one class, give the one above it, {folder.resolve().parent}"
+        )
+    for child in filter(os.path.isdir, entries_of(folder)):
+        if folders_in(child).names:
             return VideoError(f"{folder} has no folder for each class, but {child} has; give that")
     return VideoError(
         f"{folder} has no video in a folder of a class; expected files such as "

@@ -29,7 +29,7 @@ _WITHOUT_BODY = (204, 304)  # statuses
 _SAFETY = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' blob:; script-src 'self'; style-src 'self'; "
+        "default-src 'none'; img-src 'self'; script-src 'self'; style-src 'self'; "
         "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     ),
     "Cross-Origin-Resource-Policy": "same-origin",

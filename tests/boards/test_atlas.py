@@ -568,7 +568,7 @@ def test_a_camera_needs_no_npu_smi(board, bundle):
 
 
 @pytest.mark.parametrize("package", ["cann", "ascend-toolkit", "nnrt"])
-@pytest.mark.parametrize("place", ["usr/local", "home"])
+@pytest.mark.parametrize("place", [pytest.param("usr/local", marks=pytest.mark.long), "home"])
 def test_where_cann_may_be(board, package, place):
     board.cann(package)
     if place == "home":
@@ -629,7 +629,7 @@ def test_tables_of_the_card(board, shown):
 # The real thing.
 
 
-@pytest.mark.parametrize("name", ["310P3", "310B4"])
+@pytest.mark.parametrize("name", ["310P3", pytest.param("310B4", marks=pytest.mark.long)])
 @pytest.mark.parametrize("runtime", ["acl", "ais_bench"])
 def test_an_offline_model_is_built_and_verified(tmp_path, bundle, name, runtime):
     board = Atlas(tmp_path, name)
@@ -684,7 +684,9 @@ def test_an_offline_model_for_another_chip(board, model):
     assert open_artifact(path).spec.target["chip"] == "Ascend310B1"
 
 
-@pytest.mark.parametrize("name", ["310P3", "310B1", "310B4"])
+@pytest.mark.parametrize(
+    "name", ["310P3", *(pytest.param(name, marks=pytest.mark.long) for name in ("310B1", "310B4"))]
+)
 def test_a_mindir_of_a_bundle(tmp_path, bundle, name):
     board = Atlas(tmp_path, name)
     done = board.run("build_mindir.sh", bundle, "--out", "out")

@@ -1,8 +1,9 @@
 """Spoil every write of a verb: kill the program at it, fill the disk, forbid the folder.
 
-    python tests/faults/run.py [VERB ...] [--every N] [--actions NAME,...] [--new | --over]
+    python tests/faults/run.py [VERB ...] [--every N] [--actions NAME,...] [--new | --over] [--all]
 
-`--jobs N` sets how many verbs are swept at the same time.
+`--jobs N` sets how many verbs are swept at the same time. Of calls that are alike, such as those
+that write one video after the other, the first and the last are spoilt; `--all` spoils each.
 
 The calls that change files are listed by a trace of an undisturbed run, with a library that is
 preloaded into it and its children (shim.c). The program then runs once for each fault, and once
@@ -27,7 +28,7 @@ for folder in ("helpers", "standins"):
 
 import shim  # noqa: E402
 from spoil import ACTIONS, counted, spoil  # noqa: E402
-from verbs import PROBES, VERBS  # noqa: E402
+from verbs import PROBES, SLOW, VERBS  # noqa: E402
 
 
 def main() -> int:
@@ -35,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("verbs", nargs="*", choices=[*VERBS, *PROBES, []], metavar="VERB")
     parser.add_argument("--every", type=int, default=1, help="spoil every Nth call (default: 1)")
+    parser.add_argument("--all", action="store_true", help="spoil calls that are alike, too")
     parser.add_argument("--actions", default=",".join(ACTIONS), help="of: %(default)s")
     parser.add_argument("--new", action="store_true", help="into a new folder only")
     parser.add_argument("--over", action="store_true", help="over earlier results only")
@@ -44,7 +46,8 @@ def main() -> int:
     options = parser.parse_args()
     if "LD_PRELOAD" not in os.environ:
         with ThreadPoolExecutor(options.jobs) as pool:
-            return sum(pool.map(preloaded, options.verbs or VERBS)) and 1
+            names = sorted(options.verbs or VERBS, key=lambda name: name not in SLOW)
+            return sum(pool.map(preloaded, names)) and 1
     (name,) = options.verbs
     over = tuple(
         earlier for earlier, others in ((False, options.over), (True, options.new)) if not others
@@ -52,7 +55,9 @@ def main() -> int:
     begun, faults, wrong = time.monotonic(), [], 0
     control, work = Path(os.environ["R2P_FAULTS"]), Path(os.environ["R2P_FAULTS"]).parent / "work"
     work.mkdir()
-    for fault, what in spoil(name, control, work, options.every, over, options.actions.split(",")):
+    for fault, what in spoil(
+        name, control, work, options.every, over, options.actions.split(","), options.all
+    ):
         faults.append(fault)
         if what:
             wrong += 1

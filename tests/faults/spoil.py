@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import shim
 from checks import Tree, complaints, leftovers, tree
-from verbs import NEW, OLD, PROBES, VERBS, Verb
+from verbs import NEW, OLD, PROBES, SLOW, VERBS, Verb
 
 ACTIONS = {
     "killed before": shim.KILL_BEFORE,
@@ -29,6 +30,34 @@ ACTIONS = {
 }
 _KILLS = ("killed before", "killed after")
 _ERRORS = ("disk full", "read-only", "forbidden", "broken")
+_RANDOM = re.compile(r"[0-9a-f]{8,}")  # in the names of temporary files and folders
+
+
+def alike(step: str) -> str:
+    """Return a call without what tells its file from others that the same lines write."""
+    folder, _, name = _RANDOM.sub("*", step).rpartition("/")
+    return f"{folder}/{re.sub('[^.]+', '*', name, count=1)}"
+
+
+def in_turn(turn: int, over: bool, actions: tuple[str, ...]) -> list[str]:
+    """Return the actions for a call of a slow verb: kills, or, over earlier results, one other.
+
+    The others take turns, and every second call meets one.
+    """
+    if not over:
+        return [action for action in actions if action in _KILLS]
+    others = [action for action in actions if action not in _KILLS]
+    return [others[turn // 2 % len(others)]] if others and turn % 2 == 0 else []
+
+
+def chosen(steps: list[str]) -> list[int]:
+    """Return the places of the calls to spoil: of those that are alike the first and the last."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for number, step in enumerate(steps):
+        first.setdefault(alike(step), number)
+        last[alike(step)] = number
+    return sorted({*first.values(), *last.values()})
 
 
 class Run(NamedTuple):
@@ -45,10 +74,11 @@ class Sweep:
         verb: the program.
         control: the control block of the preloaded library.
         work: an empty folder.
+        slow: True for a verb whose runs take several seconds; see `in_turn`.
     """
 
-    def __init__(self, verb: Verb, control: shim.Control, work: Path) -> None:
-        self._verb, self._control = verb, control
+    def __init__(self, verb: Verb, control: shim.Control, work: Path, *, slow: bool) -> None:
+        self._verb, self._control, self._slow = verb, control, slow
         self._inputs, self._out, self._scratch, self._kept = (
             work / name for name in ("inputs", "out", "scratch", "kept")
         )
@@ -123,21 +153,25 @@ class Sweep:
         assert done.code == 0, done.errors
         shutil.copytree(self._out, self._kept, dirs_exist_ok=True)
 
-    def sweep(self, over: bool, every: int, actions: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        """Spoil every `every`th call in each way; yield the fault and what was wrong, if anything.
+    def sweep(
+        self, over: bool, every: int, actions: tuple[str, ...], whole: bool
+    ) -> Iterator[tuple[str, str]]:
+        """Spoil calls in each way; yield the fault and what was wrong, if anything.
 
         Args:
             over: begin with the results of an earlier run in the folder.
-            every: leave out the calls between.
+            every: spoil every `every`th of the calls that are `chosen`.
             actions: names of `ACTIONS`.
+            whole: choose all calls.
         """
         self.begin(over)
         undisturbed = self.run()
         assert undisturbed.code == 0, undisturbed.errors
         steps, wanted = self._control.trace(), self._tree()
         assert not leftovers(self._out, self._scratch), leftovers(self._out, self._scratch)
-        for number in range(0, len(steps), every):
-            for action in actions:
+        numbers = range(len(steps)) if whole else chosen(steps)
+        for turn, number in enumerate(numbers[::every]):
+            for action in actions if whole or not self._slow else in_turn(turn, over, actions):
                 before = self.begin(over)
                 done = self.run(ACTIONS[action], number)
                 found = self._look(action, done, before, wanted)
@@ -174,19 +208,25 @@ class Sweep:
 
 
 def spoil(
-    name: str, control: Path, work: Path, every: int, over: tuple[bool, ...], actions: list[str]
+    name: str,
+    control: Path,
+    work: Path,
+    every: int,
+    over: tuple[bool, ...],
+    actions: list[str],
+    whole: bool,
 ) -> Iterator[tuple[str, str]]:
     """Sweep a verb, in a process with the library preloaded; see `Sweep.sweep`."""
     verb = {**VERBS, **PROBES}[name]
     for module in verb.imports:
         importlib.import_module(module)
-    sweep = Sweep(verb, shim.open_control(control), work)
+    sweep = Sweep(verb, shim.open_control(control), work, slow=name in SLOW)
     sweep.prepare()
     with verb.around():
         sweep.run_before()
         for earlier in over:
             where = "over" if earlier else "new"
-            for fault, wrong in sweep.sweep(earlier, every, tuple(actions)):
+            for fault, wrong in sweep.sweep(earlier, every, tuple(actions), whole):
                 yield f"{name} ({where}) {fault}", wrong
 
 

@@ -453,3 +453,6 @@ VERBS = {
 
 PROBES = {"careless": Verb(lambda inputs: None, careless, (), make_folder)}
 """Programs in which the harness has to find something."""
+
+SLOW = frozenset({"demo"})
+"""Rows whose runs take several seconds; see `Sweep.sweep`."""

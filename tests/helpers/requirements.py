@@ -81,8 +81,28 @@ def has_real_triton() -> bool:
     return importlib.util.find_spec("tritonclient") is not None and has_triton()
 
 
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""Names of Chromium's programs on the PATH."""
+
+
+def chromium() -> str | None:
+    """Return the path of a Chromium: R2P_CHROMIUM, or one on the PATH; None if there is none.
+
+    Playwright's own download comes from no registry, so it is not used.
+    """
+    if named := os.environ.get("R2P_CHROMIUM"):
+        return named
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def has_chromium() -> bool:
+    """Return whether a Chromium is here, with Playwright to drive it."""
+    return chromium() is not None and importlib.util.find_spec("playwright") is not None
+
+
 PROBES = {
     "bare_root": has_bare_root,
+    "chromium": has_chromium,
     "gstreamer": has_gstreamer,
     "gst_rtsp": has_rtsp_server,
     "gst_python": has_gst_python,

@@ -154,11 +154,14 @@ def save_whole(net: Any, path: Path) -> None:
     torch.save(net, path)
 
 
+SAVES = [save_traced, pytest.param(save_exported, marks=pytest.mark.long)]
+
+
 def doubts_of_file(path: Path) -> tuple[str, ...]:
     return WeightsOptions().named(read_checkpoint(path)).doubts
 
 
-@pytest.mark.parametrize("save", [save_traced, save_exported])
+@pytest.mark.parametrize("save", SAVES)
 @pytest.mark.parametrize("own", OTHERS)
 def test_code_that_does_otherwise_is_refused(network, tmp_path, own, save):
     path = tmp_path / "net.pt2"
@@ -170,7 +173,7 @@ def test_code_that_does_otherwise_is_refused(network, tmp_path, own, save):
     assert WeightsOptions(settled=True).named(read_checkpoint(path)).differs
 
 
-@pytest.mark.parametrize("save", [save_traced, save_exported])
+@pytest.mark.parametrize("save", SAVES)
 def test_what_may_come_to_the_same_is_doubted(network, tmp_path, save):
     path = tmp_path / "net.pt2"
     save(network(last_step), path)
@@ -186,14 +189,14 @@ def test_torchvision_s_own_is_not(network, tmp_path, save):
     assert doubts_of_file(path) == ()
 
 
-@pytest.mark.parametrize("save", [save_traced, save_exported])
+@pytest.mark.parametrize("save", SAVES)
 def test_code_that_calls_the_same_layers_is_not(network, tmp_path, save):
     path = tmp_path / "net.pt2"
     save(network(as_it_is), path)
     assert doubts_of_file(path) == ()
 
 
-@pytest.mark.parametrize("save", [save_traced, save_exported])
+@pytest.mark.parametrize("save", SAVES)
 def test_another_activation_in_the_code_is_refused(network, tmp_path, save):
     path = tmp_path / "net.pt2"
     save(network(squashed), path)

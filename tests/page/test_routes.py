@@ -133,7 +133,7 @@ def test_the_newest_picture(page):
 
 
 def test_which_source_is_asked_for():
-    with page_of("door", "yard") as (board, server):
+    with page_of("door", "yard") as (_, server):
         assert ask(server, "/frame.jpg?source=yard")[0] == 404  # it has shown nothing
         status, _, body = ask(server, "/frame.jpg")
         assert status == 404

@@ -63,11 +63,30 @@ def test_a_matrix_that_has_no_place_is_recorded():
         ({"fc": (7, FEATURES + 1)}, r"24 features and .* classes x 24 \(there are fc 7x25\); give"),
         ({"fc": (FEATURES, 7), "a": (2, 3)}, r"classes x 24 \(there are fc 24x7, a 2x3\); give"),
         ({}, "has no classifier: it ends at 24 features; give"),
+        (
+            {"projector_0": (48, FEATURES), "projector_2": (8, 48)},
+            r"projector\.0 48x24 is a projection, .* name it with --head",
+        ),
     ],
 )
 def test_what_is_not_guessed(shapes, message):
     with pytest.raises(CheckpointError, match=message):
         canonical_parameters(with_head(**shapes))
+
+
+def test_a_projection_that_is_named_is_taken():
+    named = canonical_parameters(with_head(projector=(7, FEATURES)), head="projector")
+    assert named.head.modules == ("projector",)
+
+
+def test_a_classifier_without_bias_is_doubted():
+    parameters = with_head(fc=(7, FEATURES))
+    assert canonical_parameters(parameters).doubts == ()
+    del parameters["fc.bias"]
+    (doubt,) = canonical_parameters(parameters).doubts
+    assert "the classifier fc has no bias in the file" in doubt
+    layers = {"fc": Layer("torch.nn.modules.linear.Linear", {})}
+    assert canonical_parameters(parameters, layers=layers).doubts == ()
 
 
 @pytest.mark.parametrize("leaf", ["zero_point", "_packed_params._packed_params.0"])

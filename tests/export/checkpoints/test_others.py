@@ -85,6 +85,10 @@ def adapter(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
             "is a LoRA adapter, and no network",
         ),
         (
+            lambda p: p | {"layer2.lora_A": np.zeros((4, 12), np.float32)},
+            r"a network and LoRA adapters beside its weights \(layer2\.lora_A\)",
+        ),
+        (
             lambda p: {f"moments.{n}": a for n, a in p.items()} | {"learning_rate": p["fc.bias"]},
             "the state of an optimiser",
         ),
@@ -121,7 +125,8 @@ def adapter(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
         ),
     ],
     ids=[
-        "peft", "lora", "moments", "statistics", "folded", "resnet_d", "a_part", "old", "moco",
+        "peft", "lora", "lora_beside", "moments", "statistics", "folded", "resnet_d", "a_part",
+        "old", "moco",
     ],
 )  # fmt: skip
 def test_files_that_are_no_whole_network(change: Any, message: str) -> None:
@@ -189,6 +194,19 @@ def saved(path: Path, parameters: dict[str, np.ndarray]) -> Path:
     torch = pytest.importorskip("torch")
     torch.save({"state_dict": {n: torch.from_numpy(a) for n, a in parameters.items()}}, path)
     return path
+
+
+def test_two_networks_whose_features_meet() -> None:
+    streams = {
+        name: array
+        for name, array in (network("rgb.") | network("flow.")).items()
+        if ".fc." not in name
+    }
+    streams |= zeros(fusion__weight=(7, 2 * FEATURES), fusion__bias=(7,))
+    with pytest.raises(
+        CheckpointError, match=r"2 networks \(under rgb, flow\).* in fusion \(7x48\)"
+    ):
+        canonical_parameters(streams)
 
 
 @needs("torch")

@@ -103,6 +103,14 @@ def npy_file():
             'is text that begins with "import torch", and a checkpoint of MindSpore.* was expected',
         ),
         (pickle.dumps([1], 2), "contains a list and no parameters"),
+        (
+            pickle.dumps({"state": {}, "param_groups": []}, 2),
+            "is the state of an optimiser .*; give the file of weights that was saved beside it",
+        ),
+        (
+            b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x18sklearn.ensemble._forest",
+            "a model of scikit-learn",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "content",
 )
