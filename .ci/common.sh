@@ -78,13 +78,28 @@ fresh_oracles() { # name
     # tests/helpers/real_mindspore_lite.
     "$(python3_of 7)" -m venv "$work/lite37"
     "$work/lite37/bin/pip" install "numpy<1.22" mindspore-lite==2.0.0
+    # Triton's clients, whose bound on protobuf is below MindSpore's; with the newer one they work too.
+    .venv/bin/pip install --no-deps tritonclient==2.73.0
+    .venv/bin/pip install aiohttp geventhttpclient "greenlet<3.4" grpcio python-rapidjson
+    fresh_triton
     enter_oracles "$1"
+}
+
+# Install the real Triton server into $work/triton, with what its Python backend runs here; see
+# tests/helpers/triton_server.py. Its clients, which it would bring along, are in the oracles.
+fresh_triton() {
+    debian_packages libpython3.11
+    "$(python3_of 11)" -m venv "$work/triton"
+    "$work/triton/bin/pip" install --no-deps nvidia-pytriton==0.7.0
+    # Said to be in conflict with the wheel, which lacks packages that the server itself does not need.
+    "$work/triton/bin/pip" install "numpy<2" onnxruntime av
 }
 
 # Enter a folder that `fresh_oracles` made, also in the background.
 enter_oracles() { # name
     enter "$1"
     export R2P_TENSORRT_BINDINGS=$work/tensorrt R2P_LITE_PYTHON=$work/lite37/bin/python
+    export R2P_TRITON=$work/triton
 }
 
 # Build the wheel and install it into $work/installed: where no runtime is there, doctor says so; then
@@ -149,4 +164,4 @@ bare_root() { # folder
 gstreamer_required=data,gstreamer,gst_rtsp,gst_python
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
 all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow
-all_required+=,chromium,playwright,prometheus_client
+all_required+=,chromium,playwright,prometheus_client,tritonclient,triton

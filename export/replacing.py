@@ -9,6 +9,7 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import R2PError, UsageError
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.difference import difference_of_models
 
 
 def check_replaced(folder: Path, contract: ModelSpec) -> None:
@@ -34,20 +35,9 @@ def check_replaced(folder: Path, contract: ModelSpec) -> None:
             continue
         if found.name != contract.name:
             continue
-        differs = _difference(found, contract)
+        differs = difference_of_models(found, contract)
         if differs:
             raise UsageError(
                 f"{path} is another model of the name {contract.name} ({differs}); give another "
                 "--name or --out, or replace it (--replace)"
             )
-
-
-def _difference(found: ModelSpec, contract: ModelSpec) -> str:
-    """Return in what a model is another one; "" if it may be an older one of the same kind."""
-    if len(found.labels) != len(contract.labels):
-        return f"{len(found.labels)} classes, and not {len(contract.labels)}"
-    if set(found.labels) != set(contract.labels):
-        return "of other classes"
-    if found.arch and contract.arch and found.arch != contract.arch:
-        return f"{found.arch}, and not {contract.arch}"
-    return ""

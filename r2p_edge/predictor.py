@@ -167,11 +167,11 @@ class Predictor:
         fps: float | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
     ) -> npt.NDArray[Any]:
-        """Return the model's own outputs, (clips, classes): `predict` before any softmax.
+        """Return the model's outputs, (clips, classes), before any softmax; see `predict`."""
+        return self.outputs_of(self.pixels(source, clips=clips, fps=fps, color=color))
 
-        Arguments and errors are those of `predict`.
-        """
-        pixels = self.pixels(source, clips=clips, fps=fps, color=color)
+    def outputs_of(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """Return the outputs for clips as `pixels` gives them; errors are those of `scores`."""
         return self._calls.outputs(pixels, Timing())
 
     def features(

@@ -18,7 +18,8 @@ RANKS = {
     " frame _optional text_table < pictures < prediction"
     " < artifact preprocess agreement scores _isolated page"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
-    " < segments sheet compare demo info archive < integrations benchmark teaching __init__"
+    " < segments sheet compare demo info archive serve serve_export"
+    " < integrations benchmark teaching __init__"
     " < cli"
     " < __main__",
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"

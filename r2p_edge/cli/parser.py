@@ -21,6 +21,8 @@ from r2p_edge.cli import (
     info,
     predict,
     report,
+    serve,
+    serve_export,
     sheet,
     stream,
     teach,
@@ -31,8 +33,8 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (
-    *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, report, benchmark),
-    *(doctor, info, dataset, export, calibrate, teach, weights),
+    *(demo, predict, timeline, annotate, sheet, stream, serve, compare, evaluate),
+    *(report, benchmark, doctor, info, dataset, export, calibrate, serve_export, teach, weights),
 )
 
 

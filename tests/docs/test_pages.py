@@ -47,10 +47,14 @@ def test_the_picture_is_what_its_script_draws(theme):
 
 
 def commands() -> list[str]:
-    """Return every `r2p-edge` line in the blocks of the pages, of the boards' pages too."""
+    """Return every `r2p-edge` line in the blocks of the pages, of the boards' pages too.
+
+    A server's line ends in an ampersand, so that the lines after it can ask the server.
+    """
     boards = [block for board in BOARDS for block in blocks_of(board)]
     text = "".join(block.code for block in [*COMMANDS, *boards]).replace("\\\n", " ")
-    return [line for line in text.splitlines() if line.startswith("r2p-edge ")]
+    lines = [line for line in text.splitlines() if line.startswith("r2p-edge ")]
+    return [line.removesuffix(" &") for line in lines]
 
 
 @pytest.mark.parametrize("command", commands())

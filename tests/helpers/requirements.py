@@ -73,6 +73,14 @@ def has_bare_root() -> bool:
     return bool(os.environ.get("R2P_BARE_ROOT")) and os.geteuid() == 0
 
 
+@functools.cache
+def has_real_triton() -> bool:
+    """Return whether a Triton server is here, and its clients."""
+    from triton_server import has_triton
+
+    return importlib.util.find_spec("tritonclient") is not None and has_triton()
+
+
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """Names of Chromium's programs on the PATH."""
 
@@ -100,6 +108,7 @@ PROBES = {
     "gst_python": has_gst_python,
     "sanitizers": has_sanitizers,
     "strace": has_strace,
+    "triton": has_real_triton,
 }
 """Functions that find out whether something is here that is no module."""
 

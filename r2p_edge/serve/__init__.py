@@ -1,0 +1,1 @@
+"""A server that answers clips and video files over HTTP, in the KServe v2 protocol."""
