@@ -80,7 +80,7 @@ class Camera:
         on_stall: is called, in the reader's thread, when there is nothing to show.
     """
 
-    live, truncated, timeout = True, False, 10.0
+    live, truncated, lost, timeout = True, False, False, 10.0
 
     def __init__(self, frames=range(10**6), name="camera", on_stall=lambda: None, **more):
         self.name, self._frames, self._on_stall, self._more = name, frames, on_stall, more

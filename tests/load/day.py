@@ -41,7 +41,8 @@ class Camera:
     some frames.
     """
 
-    name, live, truncated, timeout = "camera", True, False, 10.0
+    live, truncated, lost, timeout = True, False, False, 10.0
+    name = "camera"
 
     def __init__(self, ticks: int, clock: Clock) -> None:
         self._ticks, self._clock, self._stopped = ticks, clock, False
