@@ -14,7 +14,7 @@ from r2p_edge.runtimes import RUNTIMES
 
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
-    "r2p_edge": "_version _telemetry addresses < errors orientation < spec"
+    "r2p_edge": "_version _telemetry addresses < errors orientation < spec web"
     " frame _optional text_table < pictures < prediction"
     " < artifact preprocess agreement scores _isolated"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
