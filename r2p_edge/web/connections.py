@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-PATIENCE = 1.0
+IDLE_SECONDS = 1.0
 """Seconds after which a connection that only waits for its client gives way to a new one."""
 
 
@@ -86,7 +86,7 @@ class Connections:
 
     def _most_idle(self) -> Connection | None:
         """Return the connection that has waited longest for its client; None if none waits."""
-        late = self._clock() - PATIENCE
+        late = self._clock() - IDLE_SECONDS
         waiting = [
             each
             for each, kind in self._open.items()

@@ -3,7 +3,7 @@ import socket
 import pytest
 from live import Clock
 
-from r2p_edge.web.connections import PATIENCE, Connections
+from r2p_edge.web.connections import IDLE_SECONDS, Connections
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_connection_that_waited_longest_gives_way(sockets):
     old = connections.admit(first)
     clock.now = 0.1
     connections.admit(second)
-    clock.now = PATIENCE + 0.2
+    clock.now = IDLE_SECONDS + 0.2
     third = connections.admit(sockets()[0])
     assert not third.refused
     assert first_client.recv(1) == b""
@@ -47,7 +47,7 @@ def test_one_that_works_or_has_just_come_does_not_give_way(sockets):
     connections.admit(sockets()[0])
     assert connections.admit(sockets()[0]).refused
     busy.wait()
-    clock.now += PATIENCE
+    clock.now += IDLE_SECONDS
     assert not connections.admit(sockets()[0]).refused
 
 
