@@ -260,7 +260,7 @@ class Predictor:
 
         A thread of its own reads the source and preprocesses what the model will look at. A
         source that is lost is opened again. Missing frames are never made up: they empty the
-        window and are counted (`Live.gaps`).
+        window and are counted (`Live.gaps`). `with` or `close` frees the source.
 
         Args:
             source: number or device of a camera; address (`rtsp://`, `http://`, `tcp://`, ...);
@@ -271,8 +271,7 @@ class Predictor:
             timeout: seconds to wait for a connection or the next frame of a network stream. For
                 cameras and pipelines OpenCV has fixed times, 10 and 30 s.
             reconnect: seconds without a frame after which a live source is lost for good; with 0
-                its first interruption is its end, and with `math.inf` it is waited for even if
-                it was never there.
+                its first interruption is its end, with `math.inf` it is waited for without end.
             transport: transport of RTSP.
             notify: send systemd READY when frames come, and WATCHDOG while all goes well.
             stride: ticks (`spec.clip.tick` seconds) from one prediction to the next; by default
@@ -284,9 +283,6 @@ class Predictor:
             min_score: a window whose best score is lower has no label.
             motion: ask the model only where something moves by this many grey levels; 15 does
                 well. By default always ask. See `Stream`.
-
-        Returns:
-            An iterator of predictions with `Prediction.live`; `with` or `close` frees the source.
 
         Raises:
             VideoNotFoundError: there is no such camera or file.
@@ -335,13 +331,12 @@ class Predictor:
         """Return the predictions on several sources, each under a name of yours (`Live.source`).
 
         They take turns, the one first that was answered longest ago; a model of a fixed batch
-        answers as many of them in one call as are due. A source that is lost for good is a
+        answers as many in one call as are due. A source that is lost for good is a
         `StreamWarning` while there are others; `fps` is of the folders among them. The rest, and
         the errors, are as for `stream`.
 
         Args:
-            options: options of single sources, which take the place of those of all, such as
-                `{"door": {"stride": 4}}`; an unknown one is a UsageError.
+            options: options of single sources in place of those of all: `{"door": {"stride": 4}}`.
             on_frame: is called with the name of a source and each of its frames, a `LiveFrame`,
                 in the thread that reads it, which it must not keep waiting.
         """

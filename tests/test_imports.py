@@ -18,7 +18,7 @@ RANKS = {
     " frame _optional text_table < pictures < prediction"
     " < artifact preprocess agreement scores _isolated"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
-    " < segments sheet compare demo info archive < integrations benchmark teaching __init__"
+    " < segments sheet watch compare demo info archive < integrations benchmark teaching __init__"
     " < cli"
     " < __main__",
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"

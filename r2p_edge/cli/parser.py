@@ -25,13 +25,26 @@ from r2p_edge.cli import (
     stream,
     teach,
     timeline,
+    watch,
     weights,
 )
 from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (
-    *(demo, predict, timeline, annotate, sheet, stream, compare, evaluate, report, benchmark),
+    *(
+        demo,
+        predict,
+        timeline,
+        annotate,
+        sheet,
+        stream,
+        watch,
+        compare,
+        evaluate,
+        report,
+        benchmark,
+    ),
     *(doctor, info, dataset, export, calibrate, teach, weights),
 )
 

@@ -44,8 +44,8 @@ def options_of_each(
     """
     names = list(names)
     for name, options in own.items():
-        check_names(name, [name], names, "sources")
-        check_names(f"the options of {name}", options, STREAM_OPTIONS, "options")
+        check_known(name, [name], names, "sources")
+        check_known(f"the options of {name}", options, STREAM_OPTIONS, "options")
     return {name: _merged(common, own.get(name, {})) for name in names}
 
 
@@ -58,7 +58,7 @@ def _merged(common: StreamOptions, own: StreamOptions) -> StreamOptions:
     return cast(StreamOptions, {**rest, **own})
 
 
-def check_names(where: str, given: Iterable[str], known: Iterable[str], what: str) -> None:
+def check_known(where: str, given: Iterable[str], known: Iterable[str], what: str) -> None:
     """Check that all names are known.
 
     Args:

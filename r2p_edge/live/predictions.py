@@ -97,6 +97,8 @@ class Feed:
         """How the source does."""
         name = self.stream.name or self.capture.name
         age = 0.0 if self._waiting else self._clock() - self._seen
+        if self.ended and self.stream.buffer.due:  # its last answers are still to come
+            return FeedState(name, "live", 0.0, "")
         if self.error is not None:
             return FeedState(name, "failed", age, str(self.error))
         if self.ended:
@@ -237,7 +239,12 @@ class PredictionStream(Iterator[Prediction]):
 
     def states(self) -> list[FeedState]:
         """Return how each source does, in the order in which they were given."""
-        return [feed.state for feed in self._all]
+        with self._changed:
+            answered = {answer.live.source for answer in self._answered if answer.live}
+        return [
+            state._replace(state="live") if state.name in answered else state
+            for state in (feed.state for feed in self._all)
+        ]
 
     def _take_due(self) -> list[tuple[Stream, ClipWindow]]:
         """Take the windows that are due, in turn, as many as one call of the model answers."""

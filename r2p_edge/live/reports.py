@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class DropReport:
-    """What a source or receiver lost, logged at most once a minute.
+    """Losses of a source or receiver, logged at most once a minute.
 
     Args:
         name: its name.
