@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -140,8 +141,13 @@ def senders(port):
 
 
 @contextlib.contextmanager
-def rtsp_servers(codec):
-    """Yield an address, and a function that starts its server anew, from a frame on."""
+def rtsp_servers(codec, login=None):
+    """Yield an address, and a function that starts its server anew, from a frame on.
+
+    Args:
+        codec: of the picture.
+        login: USER:PASSWORD that it demands.
+    """
     port, running = free_port(), []
 
     def stop():
@@ -153,7 +159,9 @@ def rtsp_servers(codec):
     def serve(first):
         stop()
         server = [SYSTEM_PYTHON, HELPERS / "rtsp_server.py", str(port), str(first), codec]
-        running.append(subprocess.Popen(server, stdout=subprocess.PIPE, text=True))
+        more = {"R2P_RTSP_LOGIN": login} if login else {}
+        environment = {**os.environ, **more}
+        running.append(subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=environment))
         assert running[0].stdout.readline() == "ready\n"
 
     try:
