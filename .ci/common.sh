@@ -58,7 +58,7 @@ enter() { # name
 fresh_oracles() { # name
     fresh "$1" "$(python3_of 11)"
     python3 -m venv .venv
-    .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord \
+    .venv/bin/pip install -e ".[dev,mqtt,yaml]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord \
         pyarrow
     .venv/bin/pip install --no-deps torchvision==0.28.0
     # NVIDIA's parser and builder, which need no GPU: 90 MB, and 220 MB unpacked.
@@ -107,6 +107,8 @@ fresh_gstreamer() {
         gstreamer1.0-tools gstreamer1.0-python3-plugin-loader
         gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
         gstreamer1.0-plugins-ugly
+        # The broker of MQTT that events are told to.
+        mosquitto
     )
     if [ "$(id -u)" != 0 ]; then as_root=(sudo); fi
     for program in apt-get "${as_root[@]}"; do
@@ -121,7 +123,7 @@ fresh_gstreamer() {
     fresh gstreamer /usr/bin/python3
     python3 -m venv --system-site-packages .venv
     # Not the extra opencv, whose OpenCV has no GStreamer; and Debian's was built for NumPy 1.
-    .venv/bin/pip install -e ".[export]" pytest "numpy<2"
+    .venv/bin/pip install -e ".[export,mqtt]" pytest "numpy<2"
 }
 
 # Make a root file system with the packages that Debian's smallest image has, from where apt has this
@@ -136,6 +138,6 @@ bare_root() { # folder
 
 # What is installed above, and the tools that some tests call, as values of R2P_REQUIRE.
 # shellcheck disable=SC2034 # used by what sources this
-gstreamer_required=data,gstreamer,gst_rtsp,gst_python
+gstreamer_required=data,gstreamer,gst_rtsp,gst_python,paho,mosquitto
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
-all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow
+all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow,paho,yaml

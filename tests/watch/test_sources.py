@@ -1,6 +1,7 @@
 """Sources with names, and the file that lists them."""
 
 import pytest
+from requirements import require
 
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.live import settings
@@ -78,7 +79,7 @@ events:
 @pytest.mark.parametrize(("suffix", "text"), [("toml", TOML), ("yaml", YAML), ("yml", YAML)])
 def test_a_file_of_sources_and_events(tmp_path, suffix, text):
     if suffix != "toml":
-        pytest.importorskip("yaml")
+        require("yaml")
     path = tmp_path / f"doors.{suffix}"
     path.write_text(text)
     sources, rules = read_watch_file(path)
@@ -137,7 +138,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
 
 
 def test_yaml_that_is_broken_is_not_repeated(tmp_path):
-    pytest.importorskip("yaml")
+    require("yaml")
     (tmp_path / "doors.yaml").write_text(f"a: 1\nb: 'rtsp://a:{SECRET}@h\n")
     with pytest.raises(UsageError, match=r"is not YAML \(line \d\); correct") as caught:
         read_watch_file(tmp_path / "doors.yaml")
