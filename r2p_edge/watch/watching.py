@@ -134,10 +134,11 @@ class Watch(Iterator[Prediction]):
                 self._look()
                 self._end_all("ended")
                 raise
+            if answer is not None:
+                self._take(answer)  # first: its source may have ended meanwhile
             if self._clock() - self._looked >= LOOK_SECONDS:
                 self._look()
             if answer is not None:
-                self._take(answer)
                 return answer
 
     def _take(self, answer: Prediction) -> None:

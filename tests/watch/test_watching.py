@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from live import Camera, Clock, Shown
+from live import Camera, Clock, Shown, wait_for
 
 from r2p_edge.errors import UsageError
 from r2p_edge.live.predictions import Feed, PredictionStream
@@ -28,11 +28,13 @@ class Scripted(Shown):
         super().__init__()
         self._cameras, self._scores = cameras, list(scores)
         self.clock, self.asked = Clock(), {}
+        self.asked_for = lambda: None
 
     def wall(self):
         return 1e9 + self.clock.now
 
     def scores(self, pixels, *, timing):
+        self.asked_for()
         score = self._scores.pop(0) if len(self._scores) > 1 else self._scores[0]
         rest = (1 - score) / 3
         return np.array([[rest, rest, rest, score]])
@@ -139,6 +141,25 @@ def test_answers_become_events(watch):
     first, second = kept.messages[:2]
     assert first["id"] == second["id"] != kept.messages[2]["id"]
     assert found.counts == {"kept": (4, 0, 0, 0)}
+
+
+def test_a_source_that_ends_while_its_last_answer_is_made(watch):
+    camera = Camera(range(9))
+    found, predictor, kept = watch([camera], [0.9])
+    (feed,) = predictor.feeds
+
+    def ended():
+        predictor.clock.now += watching.LOOK_SECONDS
+        if len(predictor.windows) == 1:
+            wait_for(found._stream, lambda: feed.ended)
+        predictor.windows.append(None)
+
+    predictor.asked_for = ended
+    camera.show(10)
+    assert len(list(found)) == 2
+    found.close()
+    assert kept.told() == [("door", "begin", None), ("door", "end", "ended")]
+    assert kept.messages[1]["end"] == pytest.approx(8 / 25)
 
 
 @pytest.mark.parametrize("change", ["lost", "silent"])
