@@ -174,6 +174,8 @@ def run(options: argparse.Namespace) -> int:
             for answer in watch:
                 if options.answers:
                     printed.put({"type": "answer", **answer.to_dict(options.top)})
+        if printed.error is not None:  # of its last lines
+            raise printed.error
     return 0
 
 
