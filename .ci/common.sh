@@ -58,8 +58,8 @@ enter() { # name
 fresh_oracles() { # name
     fresh "$1" "$(python3_of 11)"
     python3 -m venv .venv
-    .venv/bin/pip install -e ".[dev]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow matplotlib decord \
-        pyarrow
+    .venv/bin/pip install -e ".[dev,mqtt,yaml]" torch==2.13.0 mindspore==2.10.0 onnxscript pillow \
+        matplotlib decord pyarrow
     .venv/bin/pip install --no-deps torchvision==0.28.0
     # A driver of browsers, and Prometheus' own reader, for the live page.
     .venv/bin/pip install playwright==1.65.2 prometheus-client
@@ -122,11 +122,11 @@ fresh_gstreamer() {
     debian_packages python3-venv python3-opencv python3-gi python3-gst-1.0 \
         gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-python3-plugin-loader \
         gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad \
-        gstreamer1.0-plugins-ugly
+        gstreamer1.0-plugins-ugly mosquitto  # the broker of MQTT that events are told to
     fresh gstreamer /usr/bin/python3
     python3 -m venv --system-site-packages .venv
     # Not the extra opencv, whose OpenCV has no GStreamer; and Debian's was built for NumPy 1.
-    .venv/bin/pip install -e ".[export]" pytest "numpy<2"
+    .venv/bin/pip install -e ".[export,mqtt]" pytest "numpy<2"
 }
 
 # Install packages of Debian 12 that are not there yet.
@@ -138,9 +138,13 @@ debian_packages() { # name...
         command -v "$program" >/dev/null ||
             { echo "$* are of Debian 12: there is no $program here" >&2; return 1; }
     done
-    "${as_root[@]}" apt-get -qq update
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+    # One at a time, as some are installed in the background.
+    (
+        flock 9
+        "${as_root[@]}" apt-get -qq update
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get -qq install -y --no-install-recommends "$@" >/dev/null
+    ) 9>"$work/apt.lock"
 }
 
 # Install a Chromium for the live page's tests, unless R2P_CHROMIUM names one. Playwright's own download
@@ -161,7 +165,7 @@ bare_root() { # folder
 
 # What is installed above, and the tools that some tests call, as values of R2P_REQUIRE.
 # shellcheck disable=SC2034 # used by what sources this
-gstreamer_required=data,gstreamer,gst_rtsp,gst_python
+gstreamer_required=data,gstreamer,gst_rtsp,gst_python,paho,mosquitto
 all_required=data,onnxruntime,openvino,torch,torchvision,onnxscript,mindspore,cc,mypy
 all_required+=,sanitizers,mindspore_lite_real,tensorrt_bindings,tensorrt_rtx,shellcheck,systemd-analyze,mkdocs,openssl,pyarrow
-all_required+=,chromium,playwright,prometheus_client,tritonclient,triton
+all_required+=,chromium,playwright,prometheus_client,tritonclient,triton,paho,yaml

@@ -11,20 +11,23 @@ _LONGEST = 2000  # of a password; it bounds the time that a text takes which is 
 # "rtsp:/" and "rtsp//" are typing errors, and their messages are read by others too.
 _SCHEME = r"(?:://|\b(?:rtsps?|rtmp[st]?|https?|s?ftp|srt|rtp|udp|tcp|tls|mms[ht]?)(?::/{0,2}|//))"
 _ADDRESS = re.compile(_SCHEME, re.IGNORECASE)
-_USER = rf"{_SCHEME}(?!\[)[^\s/?#:@\"']{{0,{_LONGEST}}}(?::|%3A)"  # "[" begins an address of IPv6
+_USER = rf"(?!\[)[^\s/?#:@\"']{{0,{_LONGEST}}}(?::|%3A)"  # "[" begins an address of IPv6
 _PORT = r"\d{1,5}(?=[/?#\s\"']|$)"  # in place of a password
-_PASSWORDS = [
+_LOGINS = [
     # As FFmpeg reads it, the last "@" before the path ends the password. One that has "/", "?" or
     # "#" in it, which FFmpeg does not understand, ends at the last "@" of all.
-    rf"({_USER})(?!{_PORT})(?:[^\s/?#]{{0,{_LONGEST}}}|\S{{0,{_LONGEST}}})(@)",
+    rf"({_SCHEME}){_USER}(?!{_PORT})(?:[^\s/?#]{{0,{_LONGEST}}}|\S{{0,{_LONGEST}}})(@)",
     # With spaces in it, where the address begins a text or a quotation.
-    rf"((?:^|[\"'])[\w+.-]*{_USER})(?!{_PORT})[^/?#\"'\n]*(@)",
+    rf"((?:^|[\"'])[\w+.-]*{_SCHEME}){_USER}(?!{_PORT})[^/?#\"'\n]*(@)",
     # In an address that is a parameter of another.
-    rf"(%3A%2F%2F(?:(?!%3A|%2F|%40)[^\s&/@:]){{0,{_LONGEST}}}(?:%3A|:))"
+    rf"(%3A%2F%2F)(?:(?!%3A|%2F|%40)[^\s&/@:]){{0,{_LONGEST}}}(?:%3A|:)"
     rf"(?:(?!%2F)[^\s&]){{0,{_LONGEST}}}(%40|@)",
+    # A user alone; a multicast address has none before its "@".
+    rf"(://)[^\s/?#:@\"'*]{{1,{_LONGEST}}}(@)",
 ]
 _WORD = r"(?:passw(?:or)?d|passphrase|passcode|pwd|pswd?|secret|token|signature|credentials?)"
-_SHORT = r"(?:pass?|pw|auth(?:orization)?|sig|key|jwt|hmac|streamid)"
+_USER_NAME = r"(?:user(?:[-_]?(?:name|id))?|usr|login(?:use)?)"
+_SHORT = rf"(?:{_USER_NAME}|pass?|pw|auth(?:orization)?|sig|key|jwt|hmac|streamid)"
 _NAME = (
     rf"(?:[\w.-]*{_WORD}[\w-]*|(?:[\w.-]*[-_.])?(?:login|user|api|access|secret|stream)?{_SHORT})"
 )
@@ -35,14 +38,14 @@ _VALUE = (
 )
 # The values of parameters of addresses, and of properties of GStreamer's elements.
 _SETTING = rf"(?<![\w.-])({_NAME}(?:\s*=\s*|%3D)){_VALUE}()"
-_SECRETS = [re.compile(pattern, re.IGNORECASE) for pattern in [*_PASSWORDS, _SETTING]]
+_SECRETS = [re.compile(pattern, re.IGNORECASE) for pattern in [*_LOGINS, _SETTING]]
 
 
 def without_password(text: str) -> str:
-    """Return a text with `***` for the passwords of the addresses and pipelines in it.
+    """Return a text with `***` for users and passwords of the addresses and pipelines in it.
 
-    So are the values of parameters that by their name hold a password, a key or a token. Names of
-    users stay, and so does a text without an address or pipeline.
+    So are the values of parameters that by their name hold a user, a password, a key or a token. A
+    text without an address or pipeline stays as it is.
     """
     if _ADDRESS.search(text) or " ! " in text or "%3a%2f%2f" in text.lower():
         for secret in _SECRETS:

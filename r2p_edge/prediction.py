@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import itertools
 import time
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 ScoreKind = Literal["probabilities", "sigmoid", "values"]
 """Meaning of scores, see `Prediction.kind`."""
+
+
+def utc_text(seconds: float) -> str:
+    """Return a moment in ISO 8601 with milliseconds, such as "2026-01-31T12:00:00.250Z".
+
+    Args:
+        seconds: since 1970 in UTC.
+    """
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def score_kind(output: OutputKind) -> ScoreKind:
@@ -90,6 +101,8 @@ class Live:
             slow or they were damaged.
         gaps: times since the stream began that the window was emptied, because frames were
             missing, time jumped, or the frame size changed.
+        wall: when the clip's newest frame was captured, in seconds since 1970 in UTC; of a file,
+            when it was read.
     """
 
     source: str | None
@@ -99,6 +112,7 @@ class Live:
     skipped: int
     dropped: int
     gaps: int
+    wall: float
     _image: Callable[[], npt.NDArray[np.uint8]] = field(repr=False, compare=False)
 
     @property
@@ -118,6 +132,7 @@ class Live:
             "skipped": self.skipped,
             "dropped": self.dropped,
             "gaps": self.gaps,
+            "wall": utc_text(self.wall),
         }
 
     def __repr__(self) -> str:
@@ -242,7 +257,8 @@ class Prediction:
         """Return the answer in plain JSON types, times rounded to microseconds."""
         extra: dict[str, Any] = {}
         if self.live is not None:
-            extra = {"time": round(self.span[1], 6), **self.live.to_dict()}
+            start, end = (round(time, 6) for time in self.span)
+            extra = {"time": end, "start": start, "end": end, **self.live.to_dict()}
         if self.kind != "probabilities":
             extra["kind"] = self.kind
         looked_at: dict[str, Any] = {"span": [round(time, 6) for time in self.span]}

@@ -27,7 +27,8 @@ from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.seen import frames_to_show
 
 if TYPE_CHECKING:
-    from r2p_edge.live.predictions import PredictionStream
+    from r2p_edge.live.options import StreamOptions
+    from r2p_edge.live.predictions import FrameHook, PredictionStream
 
 
 class Predictor:
@@ -259,7 +260,7 @@ class Predictor:
 
         A thread of its own reads the source and preprocesses what the model will look at. A
         source that is lost is opened again. Missing frames are never made up: they empty the
-        window and are counted (`Live.gaps`).
+        window and are counted (`Live.gaps`). `with` or `close` frees the source.
 
         Args:
             source: number or device of a camera; address (`rtsp://`, `http://`, `tcp://`, ...);
@@ -270,7 +271,7 @@ class Predictor:
             timeout: seconds to wait for a connection or the next frame of a network stream. For
                 cameras and pipelines OpenCV has fixed times, 10 and 30 s.
             reconnect: seconds without a frame after which a live source is lost for good; with 0
-                its first interruption is its end.
+                its first interruption is its end, with `math.inf` it is waited for without end.
             transport: transport of RTSP.
             notify: send systemd READY when frames come, and WATCHDOG while all goes well.
             stride: ticks (`spec.clip.tick` seconds) from one prediction to the next; by default
@@ -282,9 +283,6 @@ class Predictor:
             min_score: a window whose best score is lower has no label.
             motion: ask the model only where something moves by this many grey levels; 15 does
                 well. By default always ask. See `Stream`.
-
-        Returns:
-            An iterator of predictions with `Prediction.live`; `with` or `close` frees the source.
 
         Raises:
             VideoNotFoundError: there is no such camera or file.
@@ -327,37 +325,41 @@ class Predictor:
         hysteresis: float = 0.0,
         min_score: float = 0.0,
         motion: float | None = None,
+        options: Mapping[str, StreamOptions] | None = None,
+        on_frame: FrameHook | None = None,
     ) -> PredictionStream:
         """Return the predictions on several sources, each under a name of yours (`Live.source`).
 
-        They take turns. A source that is lost for good is a `StreamWarning` while there are
-        others; `fps` is of the folders among them. The rest, and the errors, are as for `stream`.
+        They take turns, the one first that was answered longest ago; a model of a fixed batch
+        answers as many in one call as are due. A source that is lost for good is a
+        `StreamWarning` while there are others; `fps` is of the folders among them. The rest, and
+        the errors, are as for `stream`.
+
+        Args:
+            options: options of single sources in place of those of all: `{"door": {"stride": 4}}`.
+            on_frame: is called with the name of a source and each of its frames, a `LiveFrame`,
+                in the thread that reads it, which it must not keep waiting.
         """
         # With all that reads live sources, which a predictor of videos needs none of.
         from r2p_edge.live.open import open_streams
-        from r2p_edge.live.stream import Stream
+        from r2p_edge.live.options import options_of_each
 
-        return open_streams(
-            sources,
-            self.spec.clip,
-            lambda name: Stream(
-                self,
-                stride=stride,
-                every=every,
-                smoothing=smoothing,
-                majority=majority,
-                hysteresis=hysteresis,
-                min_score=min_score,
-                motion=motion,
-                name=name,
-            ),
-            fps=fps,
-            policy=policy,
-            timeout=timeout,
-            reconnect=reconnect,
-            transport=transport,
-            notify=notify,
-        )
+        common: StreamOptions = {
+            "fps": fps,
+            "policy": policy,
+            "timeout": timeout,
+            "reconnect": reconnect,
+            "transport": transport,
+            "stride": stride,
+            "every": every,
+            "smoothing": smoothing,
+            "majority": majority,
+            "hysteresis": hysteresis,
+            "min_score": min_score,
+            "motion": motion,
+        }
+        each = options_of_each(sources, common, options or {})
+        return open_streams(self, sources, each, notify=notify, on_frame=on_frame)
 
     def warmup(self) -> None:
         """Run the model once on grey clips, so that the first real one is as fast as the next."""

@@ -18,7 +18,7 @@ RANKS = {
     " frame _optional text_table < pictures < prediction"
     " < artifact preprocess agreement scores _isolated page"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
-    " < segments sheet compare demo info archive serve serve_export"
+    " < segments sheet watch compare demo info archive serve serve_export"
     " < integrations benchmark teaching __init__"
     " < cli"
     " < __main__",

@@ -13,7 +13,9 @@ from r2p_edge.prediction import Live, Timing
 
 
 def live(label):
-    return Live("door", label, False, 12.34567, 1, 2, 3, lambda: np.zeros((2, 2, 3), np.uint8))
+    return Live(
+        "door", label, False, 12.34567, 1, 2, 3, 1.25, lambda: np.zeros((2, 2, 3), np.uint8)
+    )
 
 
 def test_the_label_of_a_video_is_its_most_probable_class():
@@ -45,6 +47,8 @@ def test_plain_types():
     report = json.loads(json.dumps(prediction(live(None)).to_dict()))
     assert (report["label"], report["time"], report["source"]) == (None, 1.25, "door")
     assert (report["age_ms"], report["skipped"], report["gaps"]) == (12.346, 1, 3)
+    assert (report["start"], report["end"]) == (0.5, 1.25)
+    assert report["wall"] == "1970-01-01T00:00:01.250Z"
 
 
 def test_a_stage_that_fails_is_timed_too():

@@ -11,8 +11,9 @@ soc=
 # Copies lines with *** for passwords in addresses and pipelines: systemd keeps what is printed. It
 # hides rather too much; r2p-edge itself has r2p_edge/addresses.py for its own output.
 hidden() {
-    sed -E -e 's#(://[^[:space:]/@:]*(:|%3A))[^[:space:]]*@#\1***@#Ig' \
-        -e "/:\/\//s#((pass?|pwd?|token|key|secret|auth|sig)[a-z_-]*=)[^&[:space:]\"']*#\\1***#Ig"
+    sed -E -e 's#(://)[^[:space:]/@:]*(:|%3A)[^[:space:]]*@#\1***@#Ig' \
+        -e 's#(://)[^[:space:]/@:?]+@#\1***@#Ig' \
+        -e "/:\/\//s#((user|usr|pass?|pwd?|token|key|secret|auth|sig)[a-z_-]*=)[^&[:space:]\"']*#\\1***#Ig"
 }
 
 die() {

@@ -8,9 +8,9 @@ source "$here/common.sh"
 usage() {
     cat <<END
 Usage: $PROGRAM MODEL (--csi N | --usb DEVICE | --rtsp URL) [--size WxH] [--fps N]
-           [--codec h264|h265] [--dry-run] [-- OPTION...]
+           [--codec h264|h265] [--watch NAME] [--dry-run] [-- OPTION...]
 
-Runs r2p-edge stream on a camera.
+Runs r2p-edge stream on a camera, or r2p-edge watch.
 
   --csi N         camera N on the board's ribbon connector
   --usb DEVICE    camera with MJPEG, such as /dev/video0
@@ -19,12 +19,17 @@ Runs r2p-edge stream on a camera.
                   comes, and without it scaling is left to the CPU.
   --fps N         pictures a second of --csi and --usb (default 30)
   --codec NAME    of --rtsp, h264 (default) or h265
+  --watch NAME    run r2p-edge watch, in which the camera has this name
   --dry-run       print the command and do nothing
-  -- OPTION...    for r2p-edge stream, such as --json, --notify or --min-score 0.6
+  -- OPTION...    for r2p-edge stream or watch, such as --json, --notify or --min-score 0.6; for
+                  watch also more cameras, such as yard=rtsp://192.168.0.9/stream
+
+With R2P_CREDENTIALS=USER:PASSWORD the address of --rtsp needs none; its pipeline is then not tried
+before it is taken, since others could read the password meanwhile.
 END
 }
 
-model='' kind='' camera='' size='' fps=30 codec=h264
+model='' kind='' camera='' size='' fps=30 codec=h264 name=''
 while [[ $# -gt 0 ]]; do
     case $1 in
         --csi | --usb | --rtsp)
@@ -36,6 +41,11 @@ while [[ $# -gt 0 ]]; do
         --size) size=$(value "$@"); shift 2 ;;
         --fps) fps=$(value "$@"); shift 2 ;;
         --codec) codec=$(value "$@"); shift 2 ;;
+        --watch)
+            name=$(value "$@")
+            [[ $name =~ ^[[:alnum:]][[:alnum:]_.-]*$ ]] || die "--watch $name is not a name such as door"
+            shift 2
+            ;;
         --dry-run) DRY_RUN=1; shift ;;
         --help) usage; exit ;;
         --) shift; break ;;
@@ -71,6 +81,7 @@ if [[ $kind != --rtsp ]]; then size=${size:-1280x720}; fi
 
 # Seconds that a camera's first frame may take; less in tests.
 PATIENCE=${R2P_PATIENCE:-20}
+R2P_CREDENTIALS=${R2P_CREDENTIALS:-}
 
 has() { gst-inspect-1.0 --exists "$1"; }
 
@@ -159,7 +170,8 @@ case $kind in
 esac
 source=
 for each in "${sources[@]}"; do
-    if [[ $DRY_RUN || $each != *" ! "* ]] || gives_a_frame "$each"; then
+    if [[ $DRY_RUN || $each != *" ! "* || $kind$R2P_CREDENTIALS == --rtsp?* ]] ||
+        gives_a_frame "$each"; then
         source=$each
         break
     fi
@@ -173,6 +185,7 @@ fi
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.rtld.optional_static_tls=2048}
 # This process becomes r2p-edge, whom systemd listens to.
 command=(r2p-edge stream "$model" "$source" "$@")
+if [[ $name ]]; then command=(r2p-edge watch "$model" "$name=$source" "$@"); fi
 if [[ $DRY_RUN ]]; then
     show "${command[@]}"
 else

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from r2p_edge.cli.options import check_files
 from r2p_edge.cli.output import StdoutError, complain, guarded_stdout, shown_messages
 from r2p_edge.cli.parser import build_parser
+from r2p_edge.cli.title import hide_arguments
 from r2p_edge.errors import OutputError, R2PError, one_line
 
 _OTHER = 1
@@ -22,6 +23,8 @@ _OTHER = 1
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command; see `main`, which also hears signals."""
+    if arguments is None:
+        hide_arguments()
     for stream in (sys.stdout, sys.stderr):
         # A file name may have bytes, and a label letters, that the terminal's encoding lacks.
         if isinstance(stream, io.TextIOWrapper):

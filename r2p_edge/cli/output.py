@@ -109,14 +109,19 @@ def _print_message(kind: str, message: object) -> None:
 
 
 def print_json(data: Any) -> None:
-    """Print plain JSON types as one line, in ASCII where stdout's encoding lacks a letter."""
+    """Print plain JSON types as one line; see `json_line`."""
+    print(json_line(data), flush=True)
+
+
+def json_line(data: Any) -> str:
+    """Return plain JSON types as a line, in ASCII where stdout's encoding lacks a letter."""
     data = json_without_password(data)
     text = json.dumps(data, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(data)
-    print(text, flush=True)
+    return text
 
 
 class VideoFailures:

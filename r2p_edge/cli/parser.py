@@ -27,13 +27,14 @@ from r2p_edge.cli import (
     stream,
     teach,
     timeline,
+    watch,
     weights,
 )
 from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 
 # In the order in which the help lists them.
 _VERBS = (
-    *(demo, predict, timeline, annotate, sheet, stream, serve, compare, evaluate),
+    *(demo, predict, timeline, annotate, sheet, stream, watch, serve, compare, evaluate),
     *(report, benchmark, doctor, info, dataset, export, calibrate, serve_export, teach, weights),
 )
 

@@ -49,11 +49,13 @@ class Capture(Protocol):
         name: name for messages.
         live: True if the source goes on whether or not its frames are read.
         timeout: seconds that a live source may take to give the next frame.
+        lost: True while a live source that broke off, or never came, is opened again.
     """
 
     name: str
     live: bool
     timeout: float
+    lost: bool
 
     @property
     def truncated(self) -> bool:

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge.addresses import shortened
 from r2p_edge.errors import UsageError
@@ -20,7 +20,8 @@ from r2p_edge.live.capture.file import FileCapture
 from r2p_edge.live.capture.network import AddressCapture
 from r2p_edge.live.capture.opencv import CameraCapture, PipelineCapture
 from r2p_edge.live.frame import Capture
-from r2p_edge.live.predictions import Feed, PredictionStream
+from r2p_edge.live.options import StreamOptions
+from r2p_edge.live.predictions import Feed, FrameHook, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.live.systemd import Notifier
 from r2p_edge.spec import ClipSpec
@@ -29,68 +30,99 @@ from r2p_edge.video.file import VideoFile
 from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.source import is_folder, path_of_uri
 
+if TYPE_CHECKING:
+    from r2p_edge.predictor import Predictor
+
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+_OF_READING = ("fps", "policy", "timeout", "reconnect", "transport")
+"""Options of how a source is read; the others are those of `Stream`."""
 
 _GRACE_SECONDS = 1.0
 """Time for a reader that gives up by itself, and then says why, before it counts as hung."""
 
 
 def open_streams(
+    predictor: Predictor,
     sources: Mapping[str, int | str | Path],
-    clip: ClipSpec,
-    new_stream: Callable[[str], Stream],
+    options: Mapping[str, StreamOptions],
     *,
-    fps: float | None,
-    policy: Literal["latest", "all"] | None,
-    timeout: float,
-    reconnect: float,
-    transport: Literal["tcp", "udp"],
     notify: bool,
+    on_frame: FrameHook | None = None,
 ) -> PredictionStream:
     """Open sources by name and start to read them.
 
     Args:
-        clip: how the model wants its frames.
-        new_stream: returns the stream for a source's name.
-        fps, policy, timeout, reconnect, transport, notify: see `Predictor.stream`, also for the
-            errors.
+        predictor: the model.
+        options: options of each source; see `Predictor.stream`, also for the errors.
+        notify: see `Predictor.stream`.
+        on_frame: is called with each frame and the name of its source, in the reader's thread.
     """
-    if policy not in (None, "latest", "all"):
-        raise UsageError(f"policy is {policy!r}; it must be 'latest' or 'all'")
-    if transport not in ("tcp", "udp"):
-        raise UsageError(f"transport is {transport!r}; it must be 'tcp' or 'udp'")
-    check_number("timeout", timeout, lambda x: x > 0, "a number of seconds above 0")
-    check_number("reconnect", reconnect, lambda x: x >= 0, "a number of seconds from 0 on")
     if not sources:
         raise UsageError("there are no sources to stream; give at least one")
-    _check_rate(sources, fps, clip)
+    for name in sources:
+        _check_options(options[name])
+    _check_rates(sources, options, predictor.spec.clip)
     feeds: list[Feed] = []
     try:
         for name, source in sources.items():
-            stream = new_stream(name)
-            capture = open_capture(
-                source,
-                clip,
-                stream.buffer.tick,
-                fps=fps,
-                timeout=timeout,
-                reconnect=reconnect,
-                transport=transport,
-            )
-            if policy == "latest" and not capture.live:
-                capture.close()
-                raise UsageError(
-                    f"{name} has an end and waits to be read, so no answer need be skipped; leave "
-                    "out policy"
-                )
-            wanted = policy or ("latest" if capture.live else "all")
-            patience = capture.timeout + reconnect + _GRACE_SECONDS
-            feeds.append(Feed(stream, capture, wanted, patience))
+            feeds.append(_open_feed(predictor, name, source, options[name], on_frame))
     except BaseException:
         for feed in feeds:
             feed.capture.close()
         raise
-    return PredictionStream(feeds, notifier=Notifier() if notify else None)
+    notifier = Notifier() if notify else None
+    return PredictionStream(feeds, notifier=notifier, batch=predictor.batch)
+
+
+def _check_options(options: StreamOptions) -> None:
+    """Check the options that say how a source is read.
+
+    Raises:
+        UsageError: one is out of its range.
+    """
+    policy, transport = options.get("policy"), options.get("transport", "tcp")
+    if policy not in (None, "latest", "all"):
+        raise UsageError(f"policy is {policy!r}; it must be 'latest' or 'all'")
+    if transport not in ("tcp", "udp"):
+        raise UsageError(f"transport is {transport!r}; it must be 'tcp' or 'udp'")
+    check_number("timeout", options["timeout"], lambda x: x > 0, "a number of seconds above 0")
+    check_number(
+        "reconnect", options["reconnect"], lambda x: x >= 0, "a number of seconds from 0 on"
+    )
+
+
+def _open_feed(
+    predictor: Predictor,
+    name: str,
+    source: int | str | Path,
+    options: StreamOptions,
+    on_frame: FrameHook | None,
+) -> Feed:
+    """Open one source; errors are those of `Predictor.stream`."""
+    answers: dict[str, Any] = {
+        option: value for option, value in options.items() if option not in _OF_READING
+    }
+    stream = Stream(predictor, name=name, **answers)
+    capture = open_capture(
+        source,
+        predictor.spec.clip,
+        stream.buffer.tick,
+        fps=options.get("fps"),
+        timeout=options["timeout"],
+        reconnect=options["reconnect"],
+        transport=options.get("transport", "tcp"),
+    )
+    policy = options.get("policy")
+    if policy == "latest" and not capture.live:
+        capture.close()
+        raise UsageError(
+            f"{name} has an end and waits to be read, so no answer need be skipped; leave "
+            "out policy"
+        )
+    wanted = policy or ("latest" if capture.live else "all")
+    patience = capture.timeout + options["reconnect"] + _GRACE_SECONDS
+    return Feed(stream, capture, wanted, patience, on_frame=on_frame)
 
 
 def open_capture(
@@ -148,22 +180,28 @@ def open_capture(
     return FileCapture(name, clip, tick, fps=fps, clock=clock)
 
 
-def _check_rate(sources: Mapping[str, int | str | Path], fps: float | None, clip: ClipSpec) -> None:
-    """Check the rate of folders of images, and warn of those without one.
+def _check_rates(
+    sources: Mapping[str, int | str | Path], options: Mapping[str, StreamOptions], clip: ClipSpec
+) -> None:
+    """Check the rates of folders of images, and warn of those without one.
 
     Raises:
-        UsageError: it is no rate, or there is no folder.
+        UsageError: one is no rate, or is given and there is no folder.
     """
-    paths = [each for each in sources.values() if isinstance(each, (str, os.PathLike))]
-    folders = [path for path in paths if is_folder(path)]
-    if fps is not None and not folders:
+    folders = {
+        name: path
+        for name, path in sources.items()
+        if isinstance(path, (str, os.PathLike)) and is_folder(path)
+    }
+    rated = [name for name in sources if options[name].get("fps") is not None]
+    if rated and not folders.keys() & set(rated):
         raise UsageError(
-            f"fps is the rate of a folder of images, and {', '.join(sources)} is none; leave it "
+            f"fps is the rate of a folder of images, and {', '.join(rated)} is none; leave it "
             "out (fps, --fps): cameras, streams and files know their own"
         )
-    for folder in folders:
-        check_rate(folder, fps)
-        warn_of_unknown_rate(folder, fps, clip)
+    for name, folder in folders.items():
+        check_rate(folder, options[name].get("fps"))
+        warn_of_unknown_rate(folder, options[name].get("fps"), clip)
 
 
 def _is_video(name: str) -> bool:

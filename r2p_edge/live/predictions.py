@@ -7,16 +7,18 @@ import math
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from r2p_edge.errors import R2PError, StreamWarning, VideoError, warn_caller
-from r2p_edge.live.frame import Capture
+from r2p_edge.live.frame import Capture, LiveFrame
 from r2p_edge.live.reports import DropReport
-from r2p_edge.live.stream import Stream
+from r2p_edge.live.stream import Stream, predict_windows
 from r2p_edge.prediction import Prediction
 
 if TYPE_CHECKING:
+    from r2p_edge.live.buffer import ClipWindow
     from r2p_edge.live.systemd import Notifier
 
 CLOSE_SECONDS = 2.0
@@ -25,7 +27,27 @@ CLOSE_SECONDS = 2.0
 POLL_SECONDS = 0.5
 """How often a consumer that waits looks for a source that hangs."""
 
+FrameHook = Callable[[str, LiveFrame], object]
+"""A function that is shown each frame, and the name of its source."""
+
 _log = logging.getLogger(__name__)
+
+
+class FeedState(NamedTuple):
+    """How a source of a `PredictionStream` does.
+
+    Attributes:
+        name: its name.
+        state: "opening" before its first frame, "live", "lost" while it is opened again, "ended"
+            after its last frame, or "failed" if it is given up.
+        age: seconds since its newest frame, or since it was opened; 0 while it has to wait.
+        note: what went wrong, without passwords; "" if nothing did.
+    """
+
+    name: str
+    state: Literal["opening", "live", "lost", "ended", "failed"]
+    age: float
+    note: str
 
 
 class Feed:
@@ -35,6 +57,7 @@ class Feed:
         policy: "latest" skips windows that nobody asked for in time; "all" lets the source wait.
         patience: seconds without a frame after which a live source counts as hung.
         clock: returns seconds of a monotonic clock.
+        on_frame: is called with the name of the stream and each frame, in the reader's thread.
 
     Attributes:
         patience: as given; endless for a source that is not live.
@@ -51,7 +74,9 @@ class Feed:
         patience: float,
         *,
         clock: Callable[[], float] = time.monotonic,
+        on_frame: FrameHook | None = None,
     ) -> None:
+        self._on_frame = on_frame
         self.stream, self.capture = stream, capture
         self.patience = patience if capture.live else math.inf
         self._waits = policy == "all"
@@ -66,6 +91,23 @@ class Feed:
     def hung(self) -> bool:
         """True if the source has given no frame for too long, and not because it has to wait."""
         return not self._waiting and self._clock() - self._seen > self.patience
+
+    @property
+    def state(self) -> FeedState:
+        """How the source does."""
+        name = self.stream.name or self.capture.name
+        age = 0.0 if self._waiting else self._clock() - self._seen
+        if self.ended and self.stream.buffer.due:  # its last answers are still to come
+            return FeedState(name, "live", 0.0, "")
+        if self.error is not None:
+            return FeedState(name, "failed", age, str(self.error))
+        if self.ended:
+            return FeedState(name, "ended", age, "")
+        if self.capture.lost:
+            return FeedState(name, "lost", age, "it is opened again")
+        if self.hung:
+            return FeedState(name, "failed", age, f"no frame has come for {age:.0f} s")
+        return FeedState(name, "live" if self.started else "opening", age, "")
 
     def begin(self) -> None:
         """Count the source's patience from now on: others took their time to open."""
@@ -91,6 +133,8 @@ class Feed:
                         type(capture).__name__,
                         *reversed(frame.size),
                     )
+                if self._on_frame is not None:
+                    self._on_frame(self.stream.name or capture.name, frame)
                 for _ in buffer.add(frame):
                     with changed:
                         changed.notify_all()
@@ -125,6 +169,7 @@ class PredictionStream(Iterator[Prediction]):
     Args:
         feeds: the sources with their streams, which take turns.
         notifier: tells systemd that the service is ready and alive.
+        batch: answer up to so many of them in one call of their model.
 
     Raises:
         VideoError: a source is lost for good, or a file ends before one clip is full. Where other
@@ -132,8 +177,12 @@ class PredictionStream(Iterator[Prediction]):
         ModelError, BackendError: see `Predictor.predict`.
     """
 
-    def __init__(self, feeds: Sequence[Feed], *, notifier: Notifier | None = None) -> None:
-        self._feeds = list(feeds)
+    def __init__(
+        self, feeds: Sequence[Feed], *, notifier: Notifier | None = None, batch: int = 1
+    ) -> None:
+        self._all, self._feeds = list(feeds), list(feeds)
+        self._batch = batch
+        self._answered: deque[Prediction] = deque()  # together with one that was given already
         self._notifier = notifier
         self._changed = threading.Condition()
         self._closed = threading.Event()
@@ -156,17 +205,61 @@ class PredictionStream(Iterator[Prediction]):
 
     def __next__(self) -> Prediction:
         while True:
+            prediction = self.next_within(POLL_SECONDS)
+            if prediction is not None:
+                return prediction
+
+    def next_within(self, seconds: float) -> Prediction | None:
+        """Return the next prediction; None if there is none within so many seconds.
+
+        Raises:
+            StopIteration: all sources have ended.
+            VideoError, ModelError, BackendError: as for the iterator.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
             with self._changed:
-                feed = self._next_feed()
-                window = None if feed is None else feed.stream.buffer.take()
-                if window is None:
-                    self._wait()
+                if self._answered and not self._closed.is_set():
+                    return self._answered.popleft()
+                due = self._take_due()
+                if not due:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return None
+                    self._wait(left)
                     continue
                 self._changed.notify_all()
-            assert feed is not None
-            prediction = feed.stream.predict_window(window)
+            first, *others = predict_windows(due)
             self._notify()
-            return prediction
+            if others:
+                with self._changed:
+                    self._answered.extend(others)
+                    self._changed.notify_all()
+            return first
+
+    def states(self) -> list[FeedState]:
+        """Return how each source does, in the order in which they were given."""
+        with self._changed:
+            answered = {answer.live.source for answer in self._answered if answer.live}
+        return [
+            state._replace(state="live") if state.name in answered else state
+            for state in (feed.state for feed in self._all)
+        ]
+
+    def _take_due(self) -> list[tuple[Stream, ClipWindow]]:
+        """Take the windows that are due, in turn, as many as one call of the model answers."""
+        taken: list[tuple[Stream, ClipWindow]] = []
+        while len(taken) < self._batch:
+            # Once there is one, the errors of other sources can wait.
+            if taken and not any(feed.stream.buffer.due for feed in self._feeds):
+                break
+            feed = self._next_feed()
+            if feed is None:
+                break
+            window = feed.stream.buffer.take()
+            if window is not None:
+                taken.append((feed.stream, window))
+        return taken
 
     def _next_feed(self) -> Feed | None:
         """Return a feed with a window that is due, in turn; None if there is none."""
@@ -207,8 +300,8 @@ class PredictionStream(Iterator[Prediction]):
             raise error
         warn_caller(f"{error}; the other streams go on", StreamWarning)
 
-    def _wait(self) -> None:
-        interval = POLL_SECONDS
+    def _wait(self, seconds: float) -> None:
+        interval = min(POLL_SECONDS, seconds)
         if self._notifier is not None and self._notifier.interval is not None:
             interval = min(interval, self._notifier.interval)
         self._notify()

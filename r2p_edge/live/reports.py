@@ -1,4 +1,4 @@
-"""The log of a stream's dropped frames."""
+"""The log of what is lost again and again, such as a stream's dropped frames."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ import math
 DROPPED_SECONDS = 60.0
 """Least time from one log message about dropped frames to the next."""
 
+_FRAMES = "%s: %d frames were dropped: they were damaged or came faster than they were read"
+
 _log = logging.getLogger(__name__)
 
 
 class DropReport:
-    """The frames that a source dropped, logged at most once a minute.
+    """Losses of a source or receiver, logged at most once a minute.
 
     Args:
-        name: name of the source.
+        name: its name.
+        text: the message, of the name, the number that was lost, and the details of `add`.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, text: str = _FRAMES) -> None:
+        self._name, self._text = name, text
         self._count, self._reported = 0, -math.inf
+        self._details: tuple[object, ...] = ()
 
-    def add(self, count: int, now: float) -> None:
-        """Count dropped frames, and log those since the last message if it is time to.
+    def add(self, count: int, now: float, *details: object) -> None:
+        """Count what was lost, and log it with what was lost since the last message if it is time.
 
         Args:
             now: seconds of a monotonic clock.
+            details: what else the message says.
         """
         self._count += count
+        self._details = details
         if self._count and now - self._reported >= DROPPED_SECONDS:
             self._reported = now
             self.finish()
 
     def finish(self) -> None:
-        """Log the dropped frames that no message has named yet."""
+        """Log what no message has named yet."""
         if self._count:
-            _log.warning(
-                "%s: %d frames were dropped: they were damaged or came faster than they were read",
-                self._name,
-                self._count,
-            )
+            _log.warning(self._text, self._name, self._count, *self._details)
             self._count = 0

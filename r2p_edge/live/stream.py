@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time as clocks
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from r2p_edge.live.arguments import check_count, check_number
 from r2p_edge.live.buffer import MANY_BREAKS, ClipBuffer, ClipWindow
 from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.live.smoothing import Decision
-from r2p_edge.prediction import Live, Prediction, score_kind
+from r2p_edge.prediction import Live, Prediction, Timing, score_kind
 from r2p_edge.video.arrays import frame_from_item
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ class Stream:
         color: channel order of the frames.
         name: name of the stream, for its predictions.
         clock: returns seconds of a monotonic clock.
+        wall: returns seconds since 1970.
 
     Attributes:
-        name: as given.
+        name, predictor: as given.
         buffer: the newest frames, and the windows that are due.
 
     Raises:
@@ -76,6 +77,7 @@ class Stream:
         color: Literal["RGB", "BGR"] = "RGB",
         name: str | None = None,
         clock: Callable[[], float] = clocks.monotonic,
+        wall: Callable[[], float] = clocks.time,
     ) -> None:
         if stride is not None and every is not None:
             raise UsageError("stride and every exclude each other; choose one")
@@ -87,7 +89,8 @@ class Stream:
             raise UsageError(f"color is {color!r}; it must be 'RGB' or 'BGR'")
         self.name = name
         self._shown_name = without_password(name or "the stream")
-        self._predictor, self._clock, self._color = predictor, clock, color
+        self.predictor, self._color = predictor, color
+        self._clock, self._wall = clock, wall
         self._kind = score_kind(predictor.spec.output.kind)
         self._decision = Decision(
             smoothing, majority, hysteresis, min_score, classes=self._kind != "values"
@@ -141,17 +144,29 @@ class Stream:
 
     def predict_window(self, window: ClipWindow) -> Prediction:
         """Return the prediction on a window of the buffer; errors are those of `answer`."""
-        predictor, spec, timing = self._predictor, self._predictor.spec, window.timing
         self.check_rate(window)
-        scores, best = np.zeros(len(spec.labels)), None
+        raw = None
         if window.pixels is not None:
-            raw = predictor.scores(window.pixels[np.newaxis], timing=timing)[0]
+            raw = self.predictor.scores(window.pixels[np.newaxis], timing=window.timing)[0]
+        return self.decided(window, raw)
+
+    def decided(self, window: ClipWindow, raw: npt.NDArray[np.float64] | None) -> Prediction:
+        """Return the prediction on a window whose scores are known.
+
+        Args:
+            window: a window of the buffer, each in its turn.
+            raw: float64 (classes,), as the predictor gives them; None where nothing moves.
+        """
+        predictor, spec = self.predictor, self.predictor.spec
+        scores, best = np.zeros(len(spec.labels)), None
+        if raw is not None:
             with self._deciding:
                 scores, best = self._decision.decide(raw, window.gaps)
         else:  # what moves next is another event
             with self._deciding:
                 self._decision.forget()
         newest = window.newest
+        age = self._clock() - newest.captured
         return Prediction(
             labels=spec.labels,
             scores=scores.astype(np.float32),
@@ -162,16 +177,17 @@ class Stream:
             runtime=predictor.runtime,
             device=predictor.device,
             precision=predictor.precision,
-            timing=timing,
+            timing=window.timing,
             kind=self._kind,
             live=Live(
                 source=self.name,
                 label=None if best is None else spec.labels[best],
                 still=window.pixels is None,
-                age_ms=(self._clock() - newest.captured) * 1e3,
+                age_ms=age * 1e3,
                 skipped=window.skipped,
                 dropped=window.dropped,
                 gaps=window.gaps,
+                wall=self._wall() - age,
                 _image=newest.image,
             ),
         )
@@ -190,7 +206,7 @@ class Stream:
 
     def check_rate(self, window: ClipWindow) -> None:
         """Warn, once, of a stream with fewer frames a second than the model looks at."""
-        tick = self._predictor.spec.clip.tick
+        tick = self.predictor.spec.clip.tick
         slow = window.coverage < 1 and window.step > 1.01 * tick
         if slow and LowFrameRateWarning not in self._warned:
             self._warned.add(LowFrameRateWarning)
@@ -199,3 +215,29 @@ class Stream:
                 f"model looks at {1 / tick:.3g}; frames are repeated and the answer may suffer",
                 LowFrameRateWarning,
             )
+
+
+def predict_windows(due: Sequence[tuple[Stream, ClipWindow]]) -> list[Prediction]:
+    """Return the predictions on windows of streams over one model, in one call of it.
+
+    Args:
+        due: the streams, each with a window of its buffer.
+
+    Raises:
+        ModelError, BackendError: see `Stream.answer`.
+    """
+    asked = [window for _, window in due if window.pixels is not None]
+    if len(asked) < 2:
+        return [stream.predict_window(window) for stream, window in due]
+    spent = Timing()
+    pixels = np.stack([window.pixels for window in asked if window.pixels is not None])
+    scores = iter(due[0][0].predictor.scores(pixels, timing=spent))
+    found = []
+    for stream, window in due:
+        stream.check_rate(window)
+        raw = None
+        if window.pixels is not None:
+            window.timing.add(spent)
+            raw = next(scores)
+        found.append(stream.decided(window, raw))
+    return found

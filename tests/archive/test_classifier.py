@@ -141,5 +141,5 @@ def test_a_folder_of_images_has_the_rate_that_is_given(model, clips, tmp_path):
 def test_passwords_are_not_written(model):
     with Predictor(model) as predictor:
         ((row,),) = rows_of(predictor, [Listed("http://me:secret@127.0.0.1:1/x.mp4")])
-    assert row["video"] == "http://me:***@127.0.0.1:1/x.mp4"
+    assert row["video"] == "http://***@127.0.0.1:1/x.mp4"
     assert "secret" not in str(row)

@@ -125,7 +125,7 @@ def cost(predictor: Predictor, height: int, width: int, rounds: int) -> dict[str
 class Paced:
     """A camera of 30 fps in real time."""
 
-    name, live, truncated, timeout = "30 fps", True, False, 10.0
+    name, live, truncated, lost, timeout = "30 fps", True, False, False, 10.0
 
     def __init__(self, seconds: float) -> None:
         scene = motion.scene("test", 4)

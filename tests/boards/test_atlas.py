@@ -355,8 +355,9 @@ _R2P_EDGE = """\
 #!{python}
 import os, sys
 arguments = sys.argv[1:]
-if arguments[0] == "stream":  # the camera shows a film
-    arguments = [os.environ["FAKE_CAMERA"] if word == "0" else word for word in arguments]
+if arguments[0] in ("stream", "watch"):  # the camera shows a film
+    film = os.environ.get("FAKE_CAMERA", "")
+    arguments = [{{"0": film, "camera=0": "camera=" + film}}.get(word, word) for word in arguments]
 if arguments == ["doctor"] and "FAKE_DOCTOR" in os.environ:
     sys.exit(int(os.environ["FAKE_DOCTOR"]))
 os.environ["PYTHONPATH"] = {path!r}
@@ -550,6 +551,20 @@ def test_the_plan_of_a_camera(each, bundle):
             *("exec", f"{HERE}/venv/bin/r2p-edge", "stream", "/home/net.om", source),
             *("--json", "--min-score", "0.5"),
         ]
+
+
+def test_the_plan_of_a_camera_that_is_watched(board, bundle):
+    path = board.home / "net.onnx"
+    shutil.copyfile(bundle / "net-fp32.onnx", path)
+    words = ("--dry-run", "--watch", "door", path, "rtsp://camera/1", "--json")
+    done = board.run("run_camera.sh", *words)
+    assert done.returncode == 0, done.stderr
+    command = shlex.split(done.stdout.replace(str(board.root), "").splitlines()[-1])
+    assert command[1:] == [
+        *(f"{HERE}/venv/bin/r2p-edge", "watch", "/home/net.onnx", "door=rtsp://camera/1", "--json")
+    ]
+    done = board.run("run_camera.sh", "--watch", "a b", path, "0")
+    assert "--watch a b is not a name such as door" in done.stderr
 
 
 def test_a_camera_needs_no_npu_smi(board, bundle):
@@ -1337,7 +1352,9 @@ def test_a_strangers_walk(tmp_path, chip, memory):
     settings = dict(
         line.split("=", 1) for line in (board.root / "etc/r2p-edge.conf").read_text().splitlines()
     )
-    command = [re.sub(r"\$\{(\w+)\}", lambda m: settings[m[1]], word) for word in start.split()]
+    assert start.endswith(" $R2P_OPTIONS")  # which are words, or none
+    words = start.removesuffix(" $R2P_OPTIONS").split()
+    command = [re.sub(r"\$\{(\w+)\}", lambda m: settings[m[1]], word) for word in words]
     command = [f"{board.root}{word}" if word.startswith("/opt/") else word for word in command]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))

@@ -269,7 +269,7 @@ exec {python} "$@"
 _R2P_EDGE = """#!{python}
 import json, sys
 from r2p_edge import cli
-if sys.argv[1] in ("stream", "doctor") or sys.argv[1:3] == ["export", "motion"]:
+if sys.argv[1] in ("stream", "watch", "doctor") or sys.argv[1:3] == ["export", "motion"]:
     cli.build_parser().parse_args(sys.argv[1:])
     with open({log!r}, "a") as log:
         print(json.dumps(["r2p-edge", *sys.argv[1:]]), file=log)
@@ -885,6 +885,26 @@ def test_the_dry_run_shows_what_is_run(board, camera):
     assert len([call for call in board.calls if call[1] == "stream"]) == 1
 
 
+def test_a_camera_is_watched_under_its_name(board, camera):
+    source, _, _ = camera("--csi", "0")
+    model = board.calls[-1][2]
+    more = ["--", "yard=rtsp://camera/2", "--json"]
+    done = board.run(CAMERA, model, "--csi", "0", "--watch", "door", *more)
+    assert done.returncode == 0, done.stderr
+    assert board.calls[-1] == ["r2p-edge", "watch", model, f"door={source}", *more[1:]]
+    refused(board.run(CAMERA, model, "--csi", "0", "--watch", "a b"), "is not a name", CAMERA)
+
+
+def test_a_pipeline_is_not_tried_with_a_password_that_others_could_read(board, camera, monkeypatch):
+    monkeypatch.setenv("R2P_CREDENTIALS", "admin:S3cret")
+    source, _, said = camera("--rtsp", "rtsp://camera/1")
+    assert source.startswith("rtspsrc ")
+    assert not [call for call in board.calls if call[0] == "gst-launch-1.0"]
+    assert "S3cret" not in f"{board.calls} {said}"
+    camera("--csi", "0")
+    assert [call for call in board.calls if call[0] == "gst-launch-1.0"]
+
+
 def test_a_container_does_not_tell_the_board(board, camera):
     shutil.rmtree(board.root / "proc")
     for kind, number in CAMERAS.items():
@@ -970,7 +990,10 @@ def test_the_service_starts_a_camera(board, camera, opt):
     script, *arguments = settings["ExecStart"].replace("model.engine", "model.onnx").split()
     done = board.run(Path(script), *arguments)
     assert done.returncode == 0, done.stderr
-    assert board.calls[-1][4:] == ["--json", "--notify"]
+    assert board.calls[-1][1] == "watch"
+    assert board.calls[-1][3].startswith("camera=nvarguscamerasrc ")
+    options = ["--json", "--answers", "--notify", "--reconnect", "60"]
+    assert board.calls[-1][4:] == options
     # No watchdog while the program itself still waits for a lost camera, 60 s unless told.
     assert (settings["Type"], settings["Restart"]) == ("notify", "on-failure")
     assert int(settings["WatchdogSec"]) > 60

@@ -150,7 +150,7 @@ def test_what_the_package_logs(run, tmp_path, monkeypatch, verbose, before):
     handlers, level = list(logger.handlers), logger.level
     code, _, errors = run(*command)
     warning = "r2p-edge: warning: frames are dropped\n"
-    info = "r2p-edge: info: opened rtsp://me:***@camera/1\n"
+    info = "r2p-edge: info: opened rtsp://***@camera/1\n"
     assert (code, errors) == (0, warning + info if verbose else warning)
     assert (logger.handlers, logger.level) == (handlers, level)
 

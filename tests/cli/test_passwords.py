@@ -81,7 +81,7 @@ def test_arguments_that_are_wrong(capsys, run, arguments):
     with pytest.raises(SystemExit):
         run(*arguments, SOURCES[0])
     printed = "".join(capsys.readouterr())
-    assert "rtsp://admin:***@" in printed
+    assert "rtsp://***@" in printed
     assert SECRET not in printed
 
 
@@ -100,7 +100,7 @@ def test_answers_show_none(run, motion_model, served):
     for verb, field in (("predict", "video"), ("stream", "source")):
         code, output, errors = run(verb, motion_model, served, "--json", "--verbose")
         assert code == 0
-        assert json.loads(output.splitlines()[0])[field].startswith("http://admin:***@127.0.0.1:")
+        assert json.loads(output.splitlines()[0])[field].startswith("http://***@127.0.0.1:")
         assert SECRET not in output + errors
         code, output, errors = run(verb, motion_model, served)
         assert (code, SECRET in output + errors) == (0, False)
@@ -112,7 +112,7 @@ def test_answers_in_python_show_none_but_a_name_that_was_given(motion_model, ser
         with predictor.stream(served) as answers:
             live = next(answers).live
             names = [thread.name for thread in threading.enumerate()]
-        assert any("http://admin:***@" in name for name in names)
+        assert any("http://***@" in name for name in names)
         assert SECRET not in repr([live, live.source, live.to_dict(), *names])
         with predictor.stream_many({served: served}) as answers:
             live = next(answers).live
@@ -140,7 +140,7 @@ def test_webcam_answers(motion_model, served):
     command = [sys.executable, EXAMPLES / "webcam.py", motion_model, served]
     done = subprocess.run([*command, "--no-window", "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "http://admin:***@" in done.stdout
+    assert "http://***@" in done.stdout
     assert SECRET not in done.stdout + done.stderr
 
 

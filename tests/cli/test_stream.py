@@ -44,6 +44,16 @@ def test_motion_takes_its_level_after_an_equals_sign_only(asked, words, level):
     assert (source, options["motion"]) == (0, level)
 
 
+def test_a_login_comes_from_a_file_or_the_environment(asked, tmp_path, monkeypatch):
+    file = tmp_path / "secrets.toml"
+    file.write_text('user = "me"\npassword = "a/b"\n')
+    file.chmod(0o600)
+    assert asked("MODEL", "rtsp://h/1", "--credentials", file)[0] == "rtsp://me:a%2Fb@h/1"
+    monkeypatch.setenv("R2P_CREDENTIALS", "you:c")
+    assert asked("MODEL", "rtsp://h/1")[0] == "rtsp://you:c@h/1"
+    assert asked("MODEL", "0")[0] == 0
+
+
 def test_sources(asked):
     assert asked("MODEL", "0")[0] == 0
     assert asked("MODEL", "rtsp://camera/1")[0] == "rtsp://camera/1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -80,7 +81,7 @@ class Camera:
         on_stall: is called, in the reader's thread, when there is nothing to show.
     """
 
-    live, truncated, timeout = True, False, 10.0
+    live, truncated, lost, timeout = True, False, False, 10.0
 
     def __init__(self, frames=range(10**6), name="camera", on_stall=lambda: None, **more):
         self.name, self._frames, self._on_stall, self._more = name, frames, on_stall, more
@@ -140,8 +141,13 @@ def senders(port):
 
 
 @contextlib.contextmanager
-def rtsp_servers(codec):
-    """Yield an address, and a function that starts its server anew, from a frame on."""
+def rtsp_servers(codec, login=None):
+    """Yield an address, and a function that starts its server anew, from a frame on.
+
+    Args:
+        codec: of the picture.
+        login: USER:PASSWORD that it demands.
+    """
     port, running = free_port(), []
 
     def stop():
@@ -153,7 +159,9 @@ def rtsp_servers(codec):
     def serve(first):
         stop()
         server = [SYSTEM_PYTHON, HELPERS / "rtsp_server.py", str(port), str(first), codec]
-        running.append(subprocess.Popen(server, stdout=subprocess.PIPE, text=True))
+        more = {"R2P_RTSP_LOGIN": login} if login else {}
+        environment = {**os.environ, **more}
+        running.append(subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=environment))
         assert running[0].stdout.readline() == "ready\n"
 
     try:

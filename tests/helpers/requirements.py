@@ -68,6 +68,11 @@ def has_strace() -> bool:
     return False
 
 
+def has_mosquitto() -> bool:
+    """Return True if Mosquitto is here, the broker of MQTT, which Debian puts beside /usr/bin."""
+    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
+
+
 def has_bare_root() -> bool:
     """Return whether R2P_BARE_ROOT names a root file system of Debian's, and chroot is allowed."""
     return bool(os.environ.get("R2P_BARE_ROOT")) and os.geteuid() == 0
@@ -106,6 +111,7 @@ PROBES = {
     "gstreamer": has_gstreamer,
     "gst_rtsp": has_rtsp_server,
     "gst_python": has_gst_python,
+    "mosquitto": has_mosquitto,
     "sanitizers": has_sanitizers,
     "strace": has_strace,
     "triton": has_real_triton,

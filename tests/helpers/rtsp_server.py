@@ -2,9 +2,11 @@
 
 rtsp://127.0.0.1:PORT/camera has a picture and a sound. Frame k is all of the grey `swing(k)`; each
 client gets them from FIRST on. Without arguments it only looks whether it could serve. It runs in
-the system's Python, which has the distribution's GObject bindings.
+the system's Python, which has the distribution's GObject bindings. With R2P_RTSP_LOGIN, which is
+USER:PASSWORD, it lets in nobody else.
 """
 
+import os
 import sys
 
 import gi
@@ -55,11 +57,27 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         return element
 
 
+def protect(server, camera, user, password):
+    """Demand a user and a password of whoever comes."""
+    auth = GstRtspServer.RTSPAuth()
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    server.set_auth(auth)
+    permissions = GstRtspServer.RTSPPermissions()
+    permissions.add_permission_for_role("user", "media.factory.access", True)
+    permissions.add_permission_for_role("user", "media.factory.construct", True)
+    camera.set_permissions(permissions)
+
+
 def serve(port, first, codec):
     """Serve until it is killed; say so once clients can come."""
     server = GstRtspServer.RTSPServer()
     server.set_service(port)
-    server.get_mount_points().add_factory("/camera", Camera(int(first), codec))
+    camera = Camera(int(first), codec)
+    if login := os.environ.get("R2P_RTSP_LOGIN"):
+        protect(server, camera, *login.split(":"))
+    server.get_mount_points().add_factory("/camera", camera)
     if not server.attach(None):
         sys.exit(f"port {port} is taken")
     print("ready", flush=True)

@@ -129,7 +129,7 @@ def test_what_is_written_is_left_out(tmp_path, caplog):
     every.append(Listed("c.mp4"))
     assert remaining(tmp_path / "list.csv", out) == every
     out.mkdir()
-    done = {"video": ["a.mp4", "http://me:***@host/b.mp4"], "end": [None, None], "n": [1, 2]}
+    done = {"video": ["a.mp4", "http://***@host/b.mp4"], "end": [None, None], "n": [1, 2]}
     parquet.write_table(pyarrow.table({**done, "start": [1.5, None]}), out / "1.parquet")
     (out / "2.parquet").write_bytes((out / "1.parquet").read_bytes()[:-7])
     assert remaining(tmp_path / "list.csv", out) == [every[0], every[3]]

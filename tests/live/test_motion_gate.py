@@ -83,7 +83,7 @@ def test_a_small_thing_that_moves_is_motion(motion_predictor, data, name):
 def test_the_gate_sees_the_whole_window():
     clip = dataclasses.replace(spec_of_brightness().clip, offsets="linspace", frames=8)
     stream = Stream(Shown(spec_of_brightness(clip=clip)), stride=1, motion=MOTION)
-    stream._predictor.scores = lambda pixels, timing: np.full((1, FRAMES), 1 / FRAMES)
+    stream.predictor.scores = lambda pixels, timing: np.full((1, FRAMES), 1 / FRAMES)
     found = [stream.push(block(8 if k == 3 else 0), k / 25) for k in range(17)]
     (answer, *_) = (answer for answer in found if answer is not None)
     assert not answer.live.still

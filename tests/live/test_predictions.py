@@ -158,7 +158,7 @@ def test_sources_that_have_ended_are_not_waited_for(predictor, clip, monkeypatch
     with predictor.stream_many({str(number): clip for number in range(8)}, stride=17) as answers:
         assert len([next(answers) for _ in range(8)]) == 8
         wait_for(answers, lambda: all(feed.ended for feed in answers._feeds))
-        monkeypatch.setattr(answers, "_wait", lambda: pytest.fail("nothing more can come"))
+        monkeypatch.setattr(answers, "_wait", lambda _: pytest.fail("nothing more can come"))
         assert not list(answers)
 
 
@@ -222,3 +222,68 @@ def test_the_log_counts_dropped_frames(predictor, caplog):
     found = [record for record in caplog.records if record.levelname == "WARNING"]
     assert ["frames were dropped" in record.getMessage() for record in found] == [True, True]
     assert [record.args[1] for record in found] == [2, 18]  # at once, and the rest at the end
+
+
+@pytest.mark.slow
+def test_a_model_of_a_batch_answers_several_sources_in_one_call(tmp_path, predictor, clip):
+    sources = {str(number): clip for number in range(3)}
+    wanted = [(answer.span, answer.label) for answer in predictor.stream(clip, stride=1)]
+    with (
+        Predictor(brightness_model(tmp_path / "three.onnx", batch=3)) as batched,
+        batched.stream_many(sources, stride=1) as answers,
+    ):
+        calls, scores = [], batched.scores
+
+        def counted(pixels, *, timing):
+            calls.append(len(pixels))
+            return scores(pixels, timing=timing)
+
+        batched.scores = counted
+        found = {name: [] for name in sources}
+        for answer in answers:
+            found[answer.live.source].append((answer.span, answer.label))
+            if not answers._answered:
+                wait_for(answers, lambda: all(f.ended or f.stream.buffer.due for f in answers._all))
+    assert found == dict.fromkeys(sources, wanted)
+    assert calls.count(3) >= len(wanted) - 1  # the first may find only some of them ready
+    assert sum(calls) == 3 * len(wanted)
+
+
+def test_a_consumer_may_wait_for_a_while(predictor):
+    camera = Camera(range(9))
+    with watch(predictor, camera, stride=1, policy="all") as answers:
+        assert answers.next_within(0.0) is None
+        camera.show(10)
+        assert answers.next_within(60.0).span[1] == pytest.approx(6 / 25)
+        assert answers.next_within(60.0) is not None
+        wait_for(answers, lambda: answers._all[0].ended)
+        with pytest.raises(StopIteration):
+            answers.next_within(60.0)
+
+
+def test_each_frame_is_shown_and_each_state_told(predictor):
+    clock, shown = Clock(), []
+    camera = Camera(range(3))
+    feed = Feed(
+        Stream(predictor, name="door"),
+        camera,
+        "latest",
+        60.0,
+        clock=clock,
+        on_frame=lambda name, frame: shown.append((name, frame.time)),
+    )
+    with PredictionStream([feed]) as answers:
+        assert answers.states() == [("door", "opening", 0.0, "")]
+        camera.show(2)
+        wait_for(answers, lambda: feed.stream.buffer._tick >= 0)
+        clock.now += 4.0
+        assert answers.states() == [("door", "live", 4.0, "")]
+        camera.lost = True
+        assert answers.states()[0].state == "lost"
+        camera.lost = False
+        clock.now += 60.0
+        assert answers.states()[0].state == "failed"
+        camera.show(2)
+        wait_for(answers, lambda: feed.ended)
+        assert answers.states()[0].state == "ended"
+    assert shown == [("door", number / 25) for number in range(3)]

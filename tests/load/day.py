@@ -37,14 +37,16 @@ class Clock:
 class Camera:
     """A camera of 25 fps, whose frames come as fast as they are read.
 
-    Each hour it is lost for ten seconds, comes back with a clock that begins anew, and has dropped
-    some frames.
+    Each hour, or after other numbers of ticks, it is lost for ten seconds, comes back with a clock
+    that begins anew, and has dropped some frames.
     """
 
-    name, live, truncated, timeout = "camera", True, False, 10.0
+    live, truncated, lost, timeout = True, False, False, 10.0
+    name = "camera"
 
-    def __init__(self, ticks: int, clock: Clock) -> None:
+    def __init__(self, ticks: int, clock: Clock, whole: int = _HOUR) -> None:
         self._ticks, self._clock, self._stopped = ticks, clock, False
+        self._whole = whole
         self._images = grey_frames(range(0, 250, 25), 48, 64)
 
     def frames(self) -> Iterator[LiveFrame]:
@@ -53,7 +55,7 @@ class Camera:
         for number in range(2 * self._ticks):
             if self._stopped:
                 return
-            lost = number % (2 * _HOUR) == 2 * _HOUR - 1
+            lost = number % (2 * self._whole) == 2 * self._whole - 1
             if lost:
                 self._clock.now += 10
                 begun = self._clock.now

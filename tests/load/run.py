@@ -1,11 +1,12 @@
 """Load a model for long: a day of stream, many answers, many openings, many threads.
 
-    python tests/load/run.py day|answers|reopen|threads [--count N] [--runtime NAME]
+    python tests/load/run.py day|watch|answers|reopen|threads [--count N] [--runtime NAME]
 
 `day` streams N ticks (default: 1,080,000) through the whole live path over a runtime that answers
-zeros. `answers` gives N answers on a real runtime (default: 10,000), `reopen` opens and closes it N
-times (default: 10,000), and `threads` answers N clips (default: 640) in 16 threads. Growth is the
-slope of the memory after the first tenth.
+zeros; `watch` does so with three cameras, each of which is cut 200 times, and their events.
+`answers` gives N answers on a real runtime (default: 10,000), `reopen` opens and closes it N times
+(default: 10,000), and `threads` answers N clips (default: 640) in 16 threads. Growth is the slope
+of the memory after the first tenth.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from day import TICKS, day
 from growth import Growth, growth
 from models import brightness_model, grey_frames
 from together import alone, clips_for, together
+from watched_day import watched_day
 
 from r2p_edge import Predictor
 
@@ -83,7 +85,7 @@ def threads(model: Path, runtime: str, count: int) -> None:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("work", choices=("day", "answers", "reopen", "threads"))
+    parser.add_argument("work", choices=("day", "watch", "answers", "reopen", "threads"))
     parser.add_argument("--count", type=int)
     parser.add_argument("--runtime", choices=RUNTIMES)
     options = parser.parse_args()
@@ -92,6 +94,12 @@ def main() -> None:
         ticks = options.count or TICKS
         count, found = day(ticks)
         show(f"{ticks} ticks, answers", count, found, begun)
+        return
+    if options.work == "watch":
+        ticks = options.count or TICKS
+        found_day = watched_day(ticks)
+        show(f"3 x {ticks} ticks, answers", found_day.answers, found_day.growth, begun)
+        print(f"gaps {found_day.gaps}, pictures {found_day.pictures}, {dict(found_day.events)}")
         return
     for runtime in [options.runtime] if options.runtime else RUNTIMES:
         with tempfile.TemporaryDirectory() as folder:

@@ -84,26 +84,51 @@ def test_64_streams_over_one_model_answer_as_one_does(model, tmp_path, runtime):
 @pytest.mark.slow
 def test_a_day_of_stream_does_not_grow():
     """Measured in a process of its own, in which nothing else takes or gives back memory."""
-    program = (
-        "import json\n"
+    count, megabytes, files, threads, files_after, threads_after = in_a_process(
         "from day import day\n"
         "count, found = day(50_000)\n"
         "print(json.dumps([count, found.megabytes, *found.before[:2], *found.after[:2]]))\n"
     )
+    assert count > 24_900
+    assert megabytes * TICKS / 2 < 5
+    assert files_after == files
+    assert threads_after < threads  # the reader has ended
+
+
+def in_a_process(program):
+    """Return what a program prints, from JSON."""
     path = os.pathsep.join(map(str, (HERE, HERE.parent / "helpers")))
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": path},
+        [sys.executable, "-c", f"import json\n{program}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((path, os.environ.get("PYTHONPATH", "")))},
         check=True,
         capture_output=True,
         text=True,
         timeout=600,
     )
-    count, megabytes, files, threads, files_after, threads_after = json.loads(done.stdout)
-    assert count > 24_900
-    assert megabytes * TICKS / 2 < 5
-    assert files_after == files
-    assert threads_after < threads  # the reader has ended
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_watched_day_of_three_cameras_and_200_cuts_does_not_grow():
+    """As for one camera; and each cut is counted, and ends an event once."""
+    answers, gaps, events, pictures, megabytes, files, files_after = in_a_process(
+        "from watched_day import watched_day\n"
+        "day = watched_day(50_000)\n"
+        "events = [[*key, count] for key, count in day.events.items()]\n"
+        "print(json.dumps([day.answers, day.gaps, events, day.pictures, day.growth.megabytes,\n"
+        "    day.growth.before[0], day.growth.after[0]]))\n"
+    )
+    assert answers > 72_000
+    assert gaps == {"door": 200, "yard": 200, "gate": 200}
+    wanted = []
+    for name in gaps:
+        wanted += [[name, "begin", None, 201], [name, "end", "ended", 1], [name, "end", "gap", 200]]
+    assert sorted(events, key=str) == sorted(wanted, key=str)
+    assert pictures == 3 * 201
+    assert megabytes * 3 * TICKS / 2 < 5
+    assert files_after <= files
 
 
 @pytest.mark.slow

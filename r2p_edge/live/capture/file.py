@@ -33,7 +33,7 @@ class FileCapture:
         video: the source where it is open already; by default `name` is opened.
     """
 
-    live = False
+    live = lost = False
     timeout = math.inf
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -57,8 +58,11 @@ class AddressCapture(LiveCapture):
         rtsp = url.lower().startswith(("rtsp:", "rtsps:"))
         self._options: dict[str, str] = {"rtsp_transport": transport} if rtsp else {}
         super().__init__(without_password(url), reconnect=reconnect, clock=clock, wait=wait)
-        # A server of files says how long they are.
-        self.live = self.container.duration is None or not url.lower().startswith("http")
+        if url.lower().startswith("http"):
+            with contextlib.suppress(*([VideoError] if self.patient else [])):
+                self._begin()
+                # A server of files says how long they are.
+                self.live = self.container.duration is None
 
     def _open(self) -> None:
         import av
@@ -152,8 +156,7 @@ class AddressCapture(LiveCapture):
             elif now - asked > self.timeout:  # FFmpeg's own ends at any packet, also of sound
                 raise VideoError(f"no picture came for {self.timeout:g} s, though sound did")
 
-    def close(self) -> None:
-        """Release the connection; see `Capture`."""
+    def _release(self) -> None:
         self.container.close()
 
     def _cause(self, error: Exception) -> str:

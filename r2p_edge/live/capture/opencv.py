@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
 import sys
 import threading
 import time
@@ -60,8 +61,7 @@ class OpenCVCapture(LiveCapture):
                 decode_ms=timing.decode,
             )
 
-    def close(self) -> None:
-        """Release the camera or pipeline; see `Capture`."""
+    def _release(self) -> None:
         self._capture.release()
 
 
@@ -81,7 +81,8 @@ class CameraCapture(OpenCVCapture):
     ) -> None:
         self._source = source
         device = Path(f"/dev/video{source}" if isinstance(source, int) else source)
-        if sys.platform == "linux" and not device.exists():
+        waits = math.isinf(reconnect)  # for a camera that may be plugged in tomorrow
+        if sys.platform == "linux" and not waits and not device.exists():
             found = ", ".join(sorted(map(str, Path("/dev").glob("video*")))) or "none"
             raise VideoNotFoundError(f"there is no camera {device}; found: {found}")
         super().__init__(str(device), reconnect=reconnect, clock=clock, wait=wait)

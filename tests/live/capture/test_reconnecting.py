@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 
 import pytest
 from live import Clock
@@ -75,3 +76,23 @@ def test_the_log_says_that_a_camera_is_lost_and_back(monkeypatch, camera, caplog
         "/dev/video0 is lost (it ended) and is opened again, for at most 60 s"
     )
     assert back.getMessage() == "/dev/video0 is back after 3.5 s"
+
+
+@pytest.mark.slow
+def test_a_camera_that_never_came_is_waited_for_without_end(monkeypatch, camera, caplog):
+    monkeypatch.setattr(reconnecting, "BACK_OFF", (0.5, 10.0))
+    caplog.set_level(logging.INFO, "r2p_edge")
+    kind, clock = camera(*[None] * 50, 2, None, 1), Clock()
+    capture = CameraCapture(0, reconnect=math.inf, clock=clock, wait=clock.wait)
+    assert kind.opened == ()  # a camera that is dead holds up no other one
+    with contextlib.closing(capture):
+        frames = capture.frames()
+        assert [next(frames).joined for _ in range(3)] == [False, True, False]
+        assert not capture.lost
+    assert [record.getMessage() for record in caplog.records] == [
+        "/dev/video0 gives no frames (/dev/video0 cannot be opened; check that no other program "
+        "uses it and that this user may (group video)) and is opened again",
+        "/dev/video0 is back after 465.5 s",
+        "/dev/video0 is lost (it ended) and is opened again",
+        "/dev/video0 is back after 1.5 s",
+    ]

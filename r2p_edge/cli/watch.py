@@ -1,0 +1,250 @@
+"""`r2p-edge watch`: tell others of events that several cameras see."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from r2p_edge.cli import options as shared
+from r2p_edge.cli.output import StdoutError, json_line
+from r2p_edge.cli.stream_options import (
+    add_answer_options,
+    add_source_options,
+    ended_by_sigterm,
+    stream_options,
+)
+from r2p_edge.cli.verb import VerbParser, Verbs, add_verb
+from r2p_edge.errors import UsageError
+from r2p_edge.live.credentials import MQTT_VARIABLE, WEBHOOK_VARIABLE, Credentials, read_credentials
+from r2p_edge.predictor import Predictor
+from r2p_edge.watch.delivery import Sink, SinkQueue
+from r2p_edge.watch.rules import HYSTERESIS, EventRule, parse_rule
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb."""
+    verb = add_verb(
+        verbs,
+        "watch",
+        run,
+        "Watch several live sources, and tell of events that begin and end.",
+        "watch model.onnx door=rtsp://camera/1 yard=0 --event 'fall>0.8' --json",
+        "watch model.onnx --config doors.toml --webhook https://host/hook --pictures events",
+    )
+    shared.add_model(verb)
+    verb.add_argument(
+        "sources",
+        nargs="*",
+        metavar="NAME=SOURCE",
+        help="name of your choice and what r2p-edge stream takes: number of a camera, network "
+        "address, GStreamer pipeline, video file, or folder of images",
+    )
+    verb.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with sources, their options, and events; YAML where PyYAML is installed",
+    )
+    _add_event_options(verb)
+    _add_sink_options(verb)
+    add_answer_options(verb)
+    add_source_options(verb, reconnect=math.inf)
+    shared.add_predictor_options(verb)
+
+
+def _add_event_options(verb: VerbParser) -> None:
+    group = verb.add_argument_group("events")
+    group.add_argument(
+        "--event",
+        action="append",
+        default=[],
+        dest="events",
+        metavar="RULE",
+        help="label and the score above which an event begins, such as 'fall>0.8' or, with a name, "
+        "'alarm=fall>0.8'; may be given again",
+    )
+    group.add_argument(
+        "--min-length",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="seconds for which the label must stay before it is an event (default: 0)",
+    )
+    group.add_argument(
+        "--cool-down",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="seconds after an event in which no other of its rule begins (default: 0)",
+    )
+    group.add_argument(
+        "--event-hysteresis",
+        type=float,
+        default=HYSTERESIS,
+        metavar="LEAD",
+        help="end an event only where the score is lower than its threshold by LEAD (default: "
+        f"{HYSTERESIS:g})",
+    )
+
+
+def _add_sink_options(verb: VerbParser) -> None:
+    group = verb.add_argument_group("who is told")
+    group.add_argument(
+        "--answers", action="store_true", help="print every answer, and not the events alone"
+    )
+    group.add_argument(
+        "--events-file", type=Path, metavar="FILE", help="append the events to FILE as JSON lines"
+    )
+    group.add_argument(
+        "--webhook",
+        metavar="URL",
+        help="post the events to URL as JSON; signed with the secret of --credentials or "
+        f"{WEBHOOK_VARIABLE}",
+    )
+    group.add_argument(
+        "--mqtt",
+        metavar="URL",
+        help="publish the events to the broker mqtt://HOST[:PORT][/BASE], or mqtts:// for TLS, "
+        "where Home Assistant finds them; user and password are those of --credentials or "
+        f"{MQTT_VARIABLE}",
+    )
+    group.add_argument(
+        "--exec",
+        dest="program",
+        metavar="COMMAND",
+        help="run COMMAND, in quotes and without a shell, for each event, which it reads as JSON",
+    )
+    group.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write a JPEG picture of each event into DIR"
+    )
+    group.add_argument(
+        "--films",
+        action="store_true",
+        help="write a film of each event into the folder of --pictures too",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Watch until all sources end or the process is stopped; return 0."""
+    from r2p_edge.watch.sources import by_name, parse_source, read_watch_file
+    from r2p_edge.watch.watching import Watch
+
+    shared.check_counts(options, ["top"])
+    if options.films and options.pictures is None:
+        raise UsageError("--films needs a folder; add --pictures DIR")
+    sources = [parse_source(each) for each in options.sources]
+    rules: list[EventRule] = []
+    if options.config is not None:
+        more, rules = read_watch_file(options.config)
+        sources += more
+    rules += [
+        parse_rule(
+            each,
+            min_length=options.min_length,
+            cool_down=options.cool_down,
+            hysteresis=options.event_hysteresis,
+        )
+        for each in options.events
+    ]
+    names = tuple(by_name(sources))
+    credentials = read_credentials(options.credentials, names=names)
+    pairs = [(name, rule.name) for name in names for rule in rules]
+    with (
+        ended_by_sigterm(),
+        Predictor(options.model, **shared.predictor_options(options)) as predictor,
+    ):
+        printed = SinkQueue(PrintedLines(as_json=options.json))
+        with Watch(
+            predictor,
+            sources,
+            rules,
+            sinks=[printed, *_sinks(options, credentials, pairs)],
+            pictures=options.pictures,
+            clips=options.films,
+            credentials=credentials,
+            options=stream_options(options),
+            notify=options.notify,
+        ) as watch:
+            for answer in watch:
+                if options.answers:
+                    printed.put({"type": "answer", **answer.to_dict(options.top)})
+        if printed.error is not None:  # of its last lines
+            raise printed.error
+    return 0
+
+
+def _sinks(
+    options: argparse.Namespace, credentials: Credentials, pairs: list[tuple[str, str]]
+) -> list[Sink]:
+    """Return the receivers of the events that options name."""
+    from r2p_edge.watch.mqtt import MqttSink
+    from r2p_edge.watch.text_sinks import FileSink, ProgramSink
+    from r2p_edge.watch.webhook import WebhookSink
+
+    sinks: list[Sink] = []
+    if options.events_file is not None:
+        sinks.append(FileSink(options.events_file))
+    if options.program is not None:
+        sinks.append(ProgramSink(options.program))
+    if (url := options.webhook or credentials.webhook_url) is not None:
+        sinks.append(WebhookSink(url, secret=credentials.webhook))
+    if options.mqtt is not None:
+        sinks.append(MqttSink(options.mqtt, login=credentials.mqtt, pairs=pairs))
+    return sinks
+
+
+class PrintedLines:
+    """Standard output, a line for each event and answer.
+
+    A reader that hangs holds up the thread of this sink alone; so nothing is left in a buffer that
+    the end of the program would have to write.
+
+    Args:
+        as_json: print JSON; otherwise text for people.
+    """
+
+    name = "the standard output"
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def send(self, message: Mapping[str, Any], stop: threading.Event) -> None:
+        """Print a message.
+
+        Raises:
+            StdoutError: nobody reads it any more, or it is full.
+        """
+        line = json_line(message) if self._as_json else shown_line(message)
+        try:
+            descriptor = sys.stdout.fileno()
+        except (AttributeError, OSError):  # somebody has put something else in its place
+            print(line, flush=True)
+            return
+        data = f"{line}\n".encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except OSError as error:
+            raise StdoutError(error) from error
+
+    def close(self) -> None:
+        """Release nothing."""
+
+
+def shown_line(message: Mapping[str, Any]) -> str:
+    """Return an event or an answer as a line for people."""
+    score = f"{message['score']:.2%}" if 0 <= message["score"] <= 1 else f"{message['score']:.4g}"
+    label = message["label"] or ("(nothing moves)" if message.get("still") else "(no label)")
+    line = f"{message['wall']}  {message['source']}  {label} {score}"
+    if message["type"] == "answer":
+        return line
+    if message["type"] == "begin":
+        return f"{line}  {message['rule']} begins"
+    lasted = message["end"] - message["start"]
+    return f"{line}  {message['rule']} ends after {lasted:.1f} s ({message['ended_by']})"
