@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import StdoutError, json_line
+from r2p_edge.cli.server_options import ServerOptions, add_server_options, server_options
 from r2p_edge.cli.stream_options import (
     add_answer_options,
     add_source_options,
@@ -26,6 +28,11 @@ from r2p_edge.predictor import Predictor
 from r2p_edge.watch.delivery import Sink, SinkQueue
 from r2p_edge.watch.rules import HYSTERESIS, EventRule, parse_rule
 
+if TYPE_CHECKING:
+    from r2p_edge.page import Board
+
+_LISTEN = "127.0.0.1:8080"
+
 
 def add(verbs: Verbs) -> None:
     """Add the verb."""
@@ -36,6 +43,7 @@ def add(verbs: Verbs) -> None:
         "Watch several live sources, and tell of events that begin and end.",
         "watch model.onnx door=rtsp://camera/1 yard=0 --event 'fall>0.8' --json",
         "watch model.onnx --config doors.toml --webhook https://host/hook --pictures events",
+        "watch model.onnx door=0 --listen 0.0.0.0:8080 --token-file auto",
     )
     shared.add_model(verb)
     verb.add_argument(
@@ -53,6 +61,7 @@ def add(verbs: Verbs) -> None:
     )
     _add_event_options(verb)
     _add_sink_options(verb)
+    add_server_options(verb, f"show a page at this address, such as {_LISTEN} (default: no page)")
     add_answer_options(verb)
     add_source_options(verb, reconnect=math.inf)
     shared.add_predictor_options(verb)
@@ -138,6 +147,7 @@ def run(options: argparse.Namespace) -> int:
     shared.check_counts(options, ["top"])
     if options.films and options.pictures is None:
         raise UsageError("--films needs a folder; add --pictures DIR")
+    page = _page_options(options)
     sources = [parse_source(each) for each in options.sources]
     rules: list[EventRule] = []
     if options.config is not None:
@@ -158,6 +168,7 @@ def run(options: argparse.Namespace) -> int:
     with (
         ended_by_sigterm(),
         Predictor(options.model, **shared.predictor_options(options)) as predictor,
+        _page(page, predictor, names) as board,
     ):
         printed = SinkQueue(PrintedLines(as_json=options.json))
         with Watch(
@@ -169,14 +180,57 @@ def run(options: argparse.Namespace) -> int:
             clips=options.films,
             credentials=credentials,
             options=stream_options(options),
+            observer=board,
             notify=options.notify,
         ) as watch:
+            if board is not None:
+                board.counts.follow(lambda: watch.counts)
             for answer in watch:
                 if options.answers:
                     printed.put({"type": "answer", **answer.to_dict(options.top)})
         if printed.error is not None:  # of its last lines
             raise printed.error
     return 0
+
+
+def _page_options(options: argparse.Namespace) -> ServerOptions | None:
+    """Return the options of the page; None for no page.
+
+    Raises:
+        UsageError: there are options of a page and no address, or see `server_options`.
+    """
+    if options.listen is not None:
+        return server_options(options, _LISTEN)
+    if (
+        options.token_file is not None
+        or options.tls_cert is not None
+        or options.tls_key is not None
+    ):
+        raise UsageError(f"a page is shown with --listen alone; add it, such as --listen {_LISTEN}")
+    return None
+
+
+@contextlib.contextmanager
+def _page(
+    options: ServerOptions | None, predictor: Predictor, names: Sequence[str]
+) -> Iterator[Board | None]:
+    """Serve a page, and tell on stderr where it is; yield its board, or None without options."""
+    if options is None:
+        yield None
+        return
+    from r2p_edge.page import Board, serve_page
+
+    about = {
+        "model": predictor.spec.name,
+        "runtime": predictor.runtime,
+        "device": predictor.device,
+        "precision": predictor.spec.precision,
+    }
+    board = Board(names, about=about)
+    with serve_page(board, options.listen, options.token, options.tls) as server:
+        made = f"?token={options.token}" if options.made else ""
+        print(f"r2p-edge: the page is at {server.url}{made}", file=sys.stderr, flush=True)
+        yield board
 
 
 def _sinks(

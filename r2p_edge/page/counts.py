@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from r2p_edge._version import __version__
 from r2p_edge.prediction import Prediction
@@ -11,6 +11,22 @@ from r2p_edge.web.metrics import Counter, Gauge, Histogram, Metrics
 
 _BY_SOURCE = ("source",)
 _FACTS = ("model", "runtime", "device", "precision")
+
+
+class Deliveries(Protocol):
+    """Numbers of the events for a receiver."""
+
+    @property
+    def sent(self) -> int:
+        """Those that arrived."""
+
+    @property
+    def failed(self) -> int:
+        """Those that were given up."""
+
+    @property
+    def dropped(self) -> int:
+        """Those that gave way to newer ones."""
 
 
 class BoardCounts:
@@ -94,3 +110,25 @@ class BoardCounts:
     def add_event(self, event: Mapping[str, Any]) -> None:
         """Count an event."""
         self._events.add(1, *(str(event.get(name, "")) for name in ("source", "rule", "type")))
+
+    def follow(self, read: Callable[[], Mapping[str, Deliveries]]) -> None:
+        """Show what became of the events for each receiver.
+
+        Args:
+            read: returns the numbers of each receiver by its name.
+        """
+        deliveries = self.metrics.add(
+            Counter(
+                "r2p_deliveries_total",
+                "Events for each receiver, by what became of them.",
+                ("receiver", "outcome"),
+            )
+        )
+
+        def update() -> None:
+            for name, counts in read().items():
+                deliveries.reach(counts.sent, name, "sent")
+                deliveries.reach(counts.failed, name, "failed")
+                deliveries.reach(counts.dropped, name, "dropped")
+
+        self.metrics.before_reading(update)

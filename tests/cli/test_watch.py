@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,8 @@ def test_lines_for_machines_and_for_people(run, model, film, tmp_path):
         (["door=0", "--exec", "/none/such"], "there is no program '/none/such'"),
         (["door=0", "--timeout", "0"], "timeout is 0.0"),
         (["door=0", "--config", "none.toml"], "none.toml cannot be read"),
+        (["door=0", "--token-file", "auto"], "a page is shown with --listen alone"),
+        (["door=0", "--listen", "0.0.0.0:8080"], "there is no token; give --token-file"),
     ],
 )
 def test_what_is_refused(fails, model, words, message):
@@ -177,6 +181,52 @@ def test_it_is_stopped_in_order_though_nobody_reads(tmp_path):
         events = tmp_path / "e.jsonl"
         while not (events.exists() and events.read_text().count("\n") > 20):
             assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_is_watched(tmp_path):
+    model, port = brightness_model(tmp_path / "model.onnx"), free_port()
+    address = f"tcp://127.0.0.1:{port}?listen=1"
+    with senders(port) as send:
+        send(0, 3000)
+        process = started(
+            model,
+            address,
+            *("--listen", "127.0.0.1:0", "--token-file", "auto", "--event", "frame 3>0.3"),
+            stdout=subprocess.PIPE,
+        )
+        line = process.stderr.readline()
+        url, token = line.removeprefix("r2p-edge: the page is at ").strip().split("?token=")
+
+        def asked(path):
+            request = urllib.request.Request(
+                url + path, headers={"Authorization": f"Bearer {token}"}
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.read()
+
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{url}answers", timeout=60)
+        while not (told := json.loads(asked("answers")))["sources"][0]["answers"]:
+            assert process.poll() is None, process.stderr.read()
+        assert told["sources"][0]["name"] == "door"
+        assert told["about"]["runtime"] == "onnxruntime"
+        with urllib.request.urlopen(
+            urllib.request.Request(
+                f"{url}events?after=0", headers={"Authorization": f"Bearer {token}"}
+            ),
+            timeout=60,
+        ) as events:
+            while not (data := events.readline()).startswith(b"data: "):
+                pass
+        assert json.loads(data.removeprefix(b"data: "))["type"] == "begin"
+        assert asked("frame.jpg").startswith(b"\xff\xd8")
+        metrics = asked("metrics").decode()
+        assert 'r2p_deliveries_total{receiver="the standard output",outcome="sent"} ' in metrics
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         process.stdout.close()
