@@ -136,6 +136,7 @@ def senders(port):
             process = subprocess.Popen([*sender, str(first), str(count), codec])
             ends.callback(process.wait)
             ends.callback(process.kill)
+            return process
 
         yield send
 
