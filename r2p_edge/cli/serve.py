@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
@@ -14,11 +15,14 @@ from r2p_edge.cli.server_options import add_server_options, server_options
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
-from r2p_edge.serve.model import ServedPredictor
-from r2p_edge.serve.server import MOST_BYTES, ModelServer
+
+if TYPE_CHECKING:
+    from r2p_edge.serve.model import ServedPredictor
+    from r2p_edge.serve.server import ModelServer
 
 _LISTEN = "127.0.0.1:8000"
 _MIB = 1 << 20
+_MAX_BODY = 64  # MiB
 _LOOK_SECONDS = 3600.0
 
 
@@ -44,9 +48,9 @@ def add(verbs: Verbs) -> None:
     group.add_argument(
         "--max-body",
         type=int,
-        default=MOST_BYTES // _MIB,
+        default=_MAX_BODY,
         metavar="MIB",
-        help=f"refuse requests of more than so many MiB (default: {MOST_BYTES // _MIB})",
+        help=f"refuse requests of more than so many MiB (default: {_MAX_BODY})",
     )
     group.add_argument(
         "--name",
@@ -58,6 +62,10 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until the process is stopped; return 0."""
+    # Here, since no other verb needs sockets and TLS.
+    from r2p_edge.serve.model import ServedPredictor
+    from r2p_edge.serve.server import ModelServer
+
     shared.check_counts(options, ["queue", "max_body"])
     if options.name is not None and "/" in options.name:
         raise UsageError(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import ssl
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from r2p_edge.cli.verb import VerbParser
-from r2p_edge.web import ListenAddress, parse_listen, read_token, tls_context
-from r2p_edge.web.access import AUTO
+
+if TYPE_CHECKING:
+    import ssl
+
+    from r2p_edge.web import ListenAddress
 
 
 class ServerOptions(NamedTuple):
@@ -40,7 +42,7 @@ def add_server_options(verb: VerbParser, listen: str) -> argparse._ArgumentGroup
     group.add_argument(
         "--token-file",
         metavar="FILE",
-        help=f"file whose first line is the token that requests need; '{AUTO}' makes one and "
+        help="file whose first line is the token that requests need; 'auto' makes one and "
         "prints it (default: none, which is allowed on this machine's own addresses alone)",
     )
     group.add_argument(
@@ -68,6 +70,10 @@ def server_options(options: argparse.Namespace, default: str) -> ServerOptions:
     Raises:
         UsageError: the address is none, or a file cannot be used.
     """
+    # Here, since no other verb needs sockets and TLS.
+    from r2p_edge.web import parse_listen, read_token, tls_context
+    from r2p_edge.web.access import AUTO
+
     return ServerOptions(
         listen=parse_listen(options.listen or default),
         token=read_token(options.token_file),

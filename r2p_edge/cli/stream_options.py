@@ -117,7 +117,7 @@ def add_source_options(verb: VerbParser, *, reconnect: float = 60.0) -> None:
         "--credentials",
         type=Path,
         metavar="FILE",
-        help="TOML file with user and password of the source, which an address in the list of "
+        help="file of TOML with user and password of the source, which an address in the list of "
         f"processes would show to everybody (default: USER:PASSWORD in {LOGIN_VARIABLE}, if set)",
     )
 

@@ -57,7 +57,7 @@ def add(verbs: Verbs) -> None:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML file with sources, their options, and events; YAML where PyYAML is installed",
+        help="file of TOML with sources, their options and events; or YAML, with PyYAML",
     )
     _add_event_options(verb)
     _add_sink_options(verb)

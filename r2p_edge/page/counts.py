@@ -18,15 +18,15 @@ class Deliveries(Protocol):
 
     @property
     def sent(self) -> int:
-        """Those that arrived."""
+        """Number of those that arrived."""
 
     @property
     def failed(self) -> int:
-        """Those that were given up."""
+        """Number of those that were given up."""
 
     @property
     def dropped(self) -> int:
-        """Those that gave way to newer ones."""
+        """Number of those that gave way to newer ones."""
 
 
 class BoardCounts:

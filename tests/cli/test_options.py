@@ -84,8 +84,8 @@ def test_a_verb_that_is_spelt_wrong_is_told_the_right_one(capsys, command, near)
 
 def test_verbs():
     assert list(VERBS) == [
-        *("demo", "predict", "timeline", "annotate", "sheet", "stream", "serve", "compare"),
-        *("eval", "report", "benchmark"),
+        *("demo", "predict", "timeline", "annotate", "sheet", "stream", "watch", "serve"),
+        *("compare", "eval", "report", "benchmark"),
         *("doctor", "info", "dataset", "export", "calibrate", "serve-export", "teach", "weights"),
     ]
 

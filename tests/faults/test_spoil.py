@@ -1,4 +1,4 @@
-"""Which calls a sweep spoils, and how."""
+"""The choice of the calls that a sweep spoils, and of how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What feeds the board of a live page: answers, events, and a loop over generated video."""
+"""Answers, events, and a loop over generated video, which feed the board of a live page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def live_answer(label="run", labels=("jump", "run", "walk"), *, best=0.7, still=
     scores = np.full(len(labels), 0 if still else (1 - best) / (len(labels) - 1), np.float32)
     if label is not None:
         scores[labels.index(label)] = best
-    numbers = {"age_ms": 42.0, "skipped": 0, "dropped": 0, "gaps": 0, **counts}
+    numbers = {"age_ms": 42.0, "wall": 1.7e9, "skipped": 0, "dropped": 0, "gaps": 0, **counts}
     live = Live(source="door", label=label, still=still, _image=partial(np.zeros, 3), **numbers)
     return Prediction(
         labels=tuple(labels),

@@ -181,8 +181,8 @@ def test_no_password_is_shown(board):
     board.event(event(1, source=address, note=f"at {address}"))
     shown = [json.dumps(board.read(None, 0)[0]), board.counts.metrics.text(), *board.names()]
     shown += [each.data for each in board.events.since(0)]
-    assert "rtsp://admin:***@camera/1" in board.names()
-    assert board.latest("rtsp://admin:***@camera/1", 0)
+    assert "rtsp://***@camera/1" in board.names()
+    assert board.latest("rtsp://***@camera/1", 0)
     assert not [text for text in shown if "hunter2" in text]
 
 
