@@ -1,13 +1,18 @@
-"""The small client that is written into a repository: KServe v2 over HTTP, no library but ours."""
+"""The files beside a model for people: its labels, the instructions, and a small client.
+
+The client speaks KServe v2 over HTTP and needs no library but ours.
+"""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+from r2p_edge._version import __version__
 from r2p_edge.serve_export.served import ServedModel
 
-CLIENT = "client.py"
-"""Name of the client's file."""
+LABELS = "labels.txt"
+"""Name of the file with the name of each class."""
 
 _CLIENT = '''\
 """Ask the server about a video: python client.py VIDEO [ADDRESS], by default 127.0.0.1:8000.
@@ -50,7 +55,34 @@ for answer, label in sorted(zip(answers, spec.labels), reverse=True)[:5]:
 '''
 
 
-def client_text(model: ServedModel) -> str:
+def write_labels(model: ServedModel, folder: Path) -> None:
+    """Write the names of a model's classes into its folder, one in each line."""
+    text = "".join(f"{label}\n" for label in model.spec.labels)
+    (folder / LABELS).write_text(text, encoding="utf-8")
+
+
+def write_instructions(model: ServedModel, folder: Path, readme: str, **more: str) -> None:
+    """Write README.md and client.py into the folder of a model.
+
+    Args:
+        model: the model.
+        folder: its folder.
+        readme: the instructions, with {name}, {version} of this package, {file} that the model
+            comes from, {kind} of its outputs, and the names of `more`.
+        more: texts for them.
+    """
+    text = readme.format(
+        name=model.name,
+        version=__version__,
+        file=model.artifact.path.name,
+        kind=model.spec.output.kind,
+        **more,
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / "client.py").write_text(_client(model), encoding="utf-8")
+
+
+def _client(model: ServedModel) -> str:
     """Return the code of the client of a model."""
     taken, given = model.tensors
     datatype = {"uint8": "UINT8", "float32": "FP32"}[model.spec.input.dtype]

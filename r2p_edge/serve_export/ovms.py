@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from r2p_edge._version import __version__
 from r2p_edge.errors import OutputError
-from r2p_edge.serve_export.client import CLIENT, client_text
+from r2p_edge.serve_export.client import write_instructions, write_labels
 from r2p_edge.serve_export.served import ServedModel, place_model
 from r2p_edge.serve_export.servers import ModelFolder, refused
 
@@ -56,17 +55,8 @@ class OvmsRepository:
         def write(folder: Path, version: Path) -> None:
             file = Path(_SUFFIXES[model.suffix])
             place_model(model, version, file.stem, file.suffix)
-            labels = "".join(f"{label}\n" for label in model.spec.labels)
-            (folder / "labels.txt").write_text(labels, encoding="utf-8")
-            (folder / CLIENT).write_text(client_text(model), encoding="utf-8")
-            text = _README.format(
-                name=model.name,
-                version=__version__,
-                file=model.artifact.path.name,
-                start=self.start(model, folder.parent),
-                kind=model.spec.output.kind,
-            )
-            (folder / "README.md").write_text(text, encoding="utf-8")
+            write_labels(model, folder)
+            write_instructions(model, folder, _README, start=self.start(model, folder.parent))
 
         tensors = model.spec.input.dtype, model.tensors
         return [ModelFolder(model.name, model.spec, tensors, write)]

@@ -15,7 +15,7 @@ from typing import Any
 from r2p_edge._version import __version__
 from r2p_edge.errors import SpecError
 from r2p_edge.live.ticks import tick_grid
-from r2p_edge.serve_export.client import CLIENT, client_text
+from r2p_edge.serve_export.client import LABELS, write_instructions, write_labels
 from r2p_edge.serve_export.served import ServedModel, place_model
 from r2p_edge.serve_export.servers import ModelFolder, refused
 from r2p_edge.serve_export.text_format import Enum, protobuf_text
@@ -95,16 +95,9 @@ class TritonRepository:
             _write_common(model, folder, config)
             file = Path(_BACKENDS[model.suffix][1])  # that the backend looks for
             place_model(model, version, file.stem, file.suffix)
-            text = _README.format(
-                name=model.name,
-                version=__version__,
-                file=model.artifact.path.name,
-                start=self.start(model, folder.parent),
-                kind=model.spec.output.kind,
-                further=_FURTHER.format(name=model.name) if has_stream(model) else "",
-            )
-            (folder / "README.md").write_text(text, encoding="utf-8")
-            (folder / CLIENT).write_text(client_text(model), encoding="utf-8")
+            further = _FURTHER.format(name=model.name) if has_stream(model) else ""
+            command = self.start(model, folder.parent)
+            write_instructions(model, folder, _README, start=command, further=further)
 
         return ModelFolder(model.name, model.spec, _visible(config), write)
 
@@ -235,7 +228,7 @@ def _classes(model: ServedModel) -> int:
 def _floats(name: str, dims: list[int]) -> dict[str, Any]:
     """Return an output with a number for each class, which has its label."""
     kind = Enum("TYPE_FP32")
-    return {"name": name, "data_type": kind, "dims": dims, "label_filename": "labels.txt"}
+    return {"name": name, "data_type": kind, "dims": dims, "label_filename": LABELS}
 
 
 def _parameters(model: ServedModel) -> list[Any]:
@@ -268,8 +261,7 @@ def _python_folder(
 
 def _write_common(model: ServedModel, folder: Path, config: dict[str, Any]) -> None:
     (folder / "config.pbtxt").write_text(protobuf_text(config), encoding="utf-8")
-    labels = "".join(f"{label}\n" for label in model.spec.labels)
-    (folder / "labels.txt").write_text(labels, encoding="utf-8")
+    write_labels(model, folder)
 
 
 def _visible(config: dict[str, Any]) -> Any:

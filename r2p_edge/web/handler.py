@@ -123,7 +123,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 route.answer(request)
         except HttpError as error:
             self._error(error)
-        except OSError:  # the client has left
+        except ConnectionError:  # the client has left
             raise
         except Exception:
             _log.exception("the answer to %s failed", self.path.partition("?")[0])
@@ -243,7 +243,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def send(self, data: bytes) -> None:
         """Send bytes; see `Wire`."""
         self._open.wait()
-        self.connection.sendall(data)
+        try:
+            self.connection.sendall(data)
+        except OSError as error:  # of any kind: a network has many ways to lose a client
+            raise ConnectionAbortedError("the client has left, or does not read") from error
         self._open.work()
 
     def receive(self, limit: int) -> bytes:
@@ -255,10 +258,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._open.wait()
-        body = self.rfile.read(self._unread)
+        try:
+            body = self.rfile.read(self._unread)
+        except OSError as error:
+            raise ConnectionAbortedError("the body does not come") from error
         self._open.work()
         if len(body) < self._unread:
-            raise ConnectionResetError("the client left in the middle of its request")
+            raise ConnectionAbortedError("the client left in the middle of its request")
         self._unread = 0
         return body
 

@@ -77,7 +77,8 @@ class Request:
             limit: greatest number of bytes.
 
         Raises:
-            HttpError: it is longer (413), its length is not given (411), or it does not come.
+            HttpError: it is longer (413), or its length is not given (411).
+            ConnectionError: it does not come.
         """
         return self.wire.receive(limit)
 
@@ -107,8 +108,7 @@ class Request:
     def begin_stream(self, kind: str, headers: Mapping[str, str] | None = None) -> bool:
         """Send the head of an answer that has no end; return False if no more is wanted.
 
-        Then `send` its parts until it raises OSError, because the client has left, or `stopping`
-        is set.
+        Then `send` its parts until that raises ConnectionError, or `gone` returns True.
         """
         self.wire.respond(200, None, kind, headers or {})
         return self.method != "HEAD"
@@ -117,7 +117,7 @@ class Request:
         """Send a part of a stream; wait for a client that reads slowly, up to a limit.
 
         Raises:
-            OSError: the client has left, or does not read.
+            ConnectionError: the client has left, or does not read.
         """
         self.wire.send(data)
 

@@ -39,7 +39,7 @@ BARS = {"three viewers": 0.9, "50 sockets that never read": 0.95}
 """Shares of the answers a second that there are without, at least."""
 
 VIEWERS, DEAF = 3, 50
-PUSHED = 150  # frames of one measurement
+PUSHED = 50
 
 
 class Loop:

@@ -57,7 +57,19 @@ def test_some_faults_of_a_verb(verb):
 @pytest.mark.long
 @pytest.mark.parametrize(
     "verb",
-    ["export-openvino", "export-kits", "calibrate", "teach", "kit", "archive", "eval", "report"],
+    [
+        *(
+            "export-openvino",
+            "export-kits",
+            "calibrate",
+            "teach",
+            "kit",
+            "archive",
+            "eval",
+            "report",
+        ),
+        "serve-export",
+    ],
 )
 def test_more_verbs(verb):
     done = run("run.py", verb, "--every", 5)

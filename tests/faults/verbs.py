@@ -307,6 +307,19 @@ def teach(inputs: Path, out: Path, which: str) -> int:
     return command("teach", inputs / f"{which}.onnx", *videos, "--out", out / "mine.onnx")
 
 
+def serve_export(inputs: Path, out: Path, which: str) -> int:
+    """Write a model into a repository, in the place of the other one."""
+    model = inputs / f"{which}.onnx"
+    return command("serve-export", model, "--to", "ovms", "--out", out, "--replace")
+
+
+def content_without_paths(file: Path) -> str:
+    """Return the sha256 of a file; the name of one that has the path of its repository in it."""
+    if file.name in ("README.md", "manifest.json"):  # a command, and the sha256 of its file
+        return file.name
+    return sha256(file)
+
+
 class _BrokenOffError(Exception):
     """The earlier run ends where its connection breaks off."""
 
@@ -438,6 +451,12 @@ VERBS = {
         teach,
         (*_EXPORT, "av", "r2p_edge.export.taught", "r2p_edge.teaching.from_videos"),
         make_folder,
+    ),
+    "serve-export": Verb(
+        two_models,
+        serve_export,
+        ("r2p_edge.cli.parser", "r2p_edge.serve_export.ovms"),
+        content=content_without_paths,
     ),
     "weights-get": Verb(
         lambda inputs: None,

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import struct
+import time
 
 import numpy as np
 from models import brightness_model
@@ -70,6 +71,14 @@ def ask_server(server, path, method="GET", body=None, headers=None):
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
+
+
+def until(condition):
+    """Wait for what another thread is about to do."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def grey_clip(*levels):

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from kserve import (
     grey_clip,
     infer,
     serving_brightness,
+    until,
     video_request,
 )
 
@@ -311,11 +311,3 @@ def test_a_model_of_other_inputs_takes_the_same_clips(tmp_path):
             assert status == 200, fields
             logits = np.frombuffer(rest[:48], "<f4")
             assert np.array_equal(logits, predictor.outputs_of(pixels)[0])
-
-
-def until(condition):
-    """Wait for what another thread is about to do."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

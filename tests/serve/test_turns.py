@@ -1,19 +1,11 @@
 """Turns: first come, first served, a limit, and leaving the queue."""
 
 import threading
-import time
 
 import pytest
+from kserve import until
 
 from r2p_edge.serve.turns import NotWantedError, QueueFullError, Turns
-
-
-def until(condition):
-    """Wait for what another thread is about to do."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_turns_come_in_order():

@@ -238,9 +238,10 @@ def test_the_errors_of_a_route():
     assert (status, headers["X-Pot"], body) == (418, "tea", b"it is a teapot\n")
 
 
-def test_a_fault_is_logged_and_not_shown(caplog):
+@pytest.mark.parametrize("error", [KeyError, FileNotFoundError, RuntimeError])
+def test_a_fault_is_logged_and_not_shown(caplog, error):
     def broken(request):
-        raise KeyError("secret")
+        raise error("secret")
 
     with serving_routes(broken=broken) as server:
         status, _, body = ask(server, f"/broken?token={TOKEN}")
