@@ -32,7 +32,7 @@ SIZES = {"desk": (1200, 720), "phone": (390, 844)}
 CAMERAS = {"door": (13, 25, 37), "yard": (3, 15), "garage": (18, 30, 42)}
 """Generated test videos that each camera shows, one after the other."""
 
-SECONDS, LOST_AFTER, THRESHOLD = 9.0, 6.0, 0.8
+TICKS, LOST_AT, THRESHOLD = 72, 54, 0.8
 
 
 def frames(numbers: tuple[int, ...], rate: float) -> Iterator[Any]:
@@ -52,7 +52,8 @@ class Camera:
         self._tick = predictor.spec.clip.tick
         self._frames = frames(CAMERAS[name], 1 / self._tick)
         self._stream = Stream(predictor, stride=4, name=name)
-        self._number, self._event = 0, {}
+        self._number, self._last = 0, 0.0
+        self._event: dict[str, Any] = {}
 
     def tick(self, now: float) -> None:
         """Show a frame, answer if that is due, and begin and end events."""
@@ -63,15 +64,25 @@ class Camera:
         if answer is None:
             return
         self._board.answer(self.name, answer)
-        if self._event and answer.label != self._event["label"]:
-            self._tell(type="end", end=answer.span[1])
-            self._event = {}
+        self._last = answer.span[1]
+        if answer.label != self._event.get("label"):
+            self._end()
         if not self._event and answer.score > THRESHOLD:
             first, last = answer.span
             times = {"start": first, "end": last, "wall": time.strftime("%Y-%m-%dT%H:%M:%SZ")}
             self._event = {"id": f"{self.name}-{self._number}", "source": self.name, **times}
             self._event |= {"label": answer.label, "score": answer.score, "rule": "any"}
             self._tell(type="begin")
+
+    def lose(self) -> None:
+        """Let the connection break off."""
+        self._end()
+        self._board.state(self.name, "lost", "the camera closed the connection; trying again")
+
+    def _end(self) -> None:
+        if self._event:
+            self._tell(type="end", end=self._last)
+            self._event = {}
 
     def _tell(self, **more: Any) -> None:
         self._event |= more
@@ -97,24 +108,21 @@ def main() -> None:
                     )
                     tabs[name] = context.new_page()
                     tabs[name].goto(server.url)
-                watch([Camera(name, predictor, board) for name in CAMERAS], board)
+                watch([Camera(name, predictor, board) for name in CAMERAS])
                 for name, tab in tabs.items():
                     tab.locator(".card[data-state=lost] canvas").wait_for()
                     tab.screenshot(path=ASSETS / f"live-page-{name}.jpg", type="jpeg", quality=80)
             browser.close()
 
 
-def watch(cameras: list[Camera], board: Board) -> None:
-    """Show the cameras in real time, and let one be lost."""
-    tick, start, number = 0.08, time.monotonic(), 0
-    while (passed := time.monotonic() - start) < SECONDS:
-        for camera in cameras:
-            if camera.name != "garage" or passed < LOST_AFTER:
-                camera.tick(time.time())
-        if passed >= LOST_AFTER and not number:
-            board.state("garage", "lost", "the camera closed the connection; trying again")
-            number = 1
-        time.sleep(max(tick - (time.monotonic() - start - passed), 0))
+def watch(cameras: list[Camera]) -> None:
+    """Show the cameras for a while, and let the last of them be lost."""
+    *others, garage = cameras
+    for number in range(TICKS):
+        if number == LOST_AT:
+            garage.lose()
+        for camera in cameras if number < LOST_AT else others:
+            camera.tick(time.time())
 
 
 if __name__ == "__main__":
