@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._version import __version__
-from r2p_edge.errors import R2PError
+from r2p_edge.errors import R2PError, VideoError
 from r2p_edge.predictor import Predictor
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.serve.decoding import IsolatedDecoder
@@ -210,5 +210,7 @@ _CONFIG_TYPES = {"UINT8": "TYPE_UINT8", "BYTES": "TYPE_STRING", "FP32": "TYPE_FP
 
 
 def status_of(error: R2PError) -> int:
-    """Return the status of HTTP for an error of this package: whose fault it is."""
-    return {2: 400, 3: 422}.get(error.exit_code, 500)
+    """Return the status of HTTP for an error of this package, by whose fault it is."""
+    if isinstance(error, VideoError):
+        return 422
+    return 400 if isinstance(error, ProtocolError) else 500

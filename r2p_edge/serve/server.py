@@ -112,16 +112,22 @@ class ModelServer:
         """Answer a request for an inference, and count it."""
         requests = self._model.numbers.requests
         try:
-            self._answer(request)
+            body, length = self._answer(request)
         except HttpError as error:
             requests.add(1, str(error.status))
             raise
-        except OSError:  # R2PErrors that are some have become HttpErrors
+        except ConnectionError:
             requests.add(1, "gone")
             raise
+        except Exception:  # a fault of the program, which the server below tells
+            requests.add(1, "500")
+            raise
         requests.add(1, "200")
+        headers = {} if length is None else {LENGTH_HEADER: str(length)}
+        request.reply(body, JSON if length is None else _BINARY, headers=headers)
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request) -> tuple[bytes, int | None]:
+        """Return the body of the answer, and the length of its JSON where tensors follow it."""
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise HttpError(415, "the body is compressed, which is not offered; send it as it is")
         try:
@@ -135,12 +141,10 @@ class ModelServer:
         except QueueFullError as error:
             raise HttpError(503, _BUSY, Retry_After="1") from error
         except NotWantedError as error:
-            raise ConnectionResetError("the client has left") from error
+            raise ConnectionAbortedError("the client has left") from error
         except R2PError as error:
             raise HttpError(status_of(error), str(error)) from error
-        body, length = answer_body(head, outputs)
-        headers = {} if length is None else {LENGTH_HEADER: str(length)}
-        request.reply(body, JSON if length is None else _BINARY, headers=headers)
+        return answer_body(head, outputs)
 
 
 def _json_route(content: Callable[[], object], *, open: bool = False) -> Route:

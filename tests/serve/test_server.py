@@ -18,6 +18,7 @@ from kserve import (
 )
 
 from r2p_edge import Predictor
+from r2p_edge.errors import BackendError, OutputError
 from r2p_edge.serve.model import ServedPredictor
 from r2p_edge.serve.server import ModelServer
 from r2p_edge.web.listen import parse_listen
@@ -295,6 +296,26 @@ def test_the_numbers(tmp_path):
     assert found["r2p_inference_seconds_count"] == 1
     assert found['r2p_queue_length{turn="model"}'] == 0
     assert any(name.startswith("r2p_build_info{") for name in found)
+
+
+def test_faults_of_the_server_are_no_faults_of_the_request(tmp_path, monkeypatch):
+    """A disk without room for the decoder's messages, a runtime that fails, and a bug."""
+    faults = [
+        (OutputError("temporary files cannot be written (no room); make room"), "no room"),
+        (BackendError("the device is gone; restart it"), "the device is gone"),
+        (ZeroDivisionError("division by zero"), "which its log describes"),
+    ]
+    with serving_brightness(tmp_path) as server:
+        for fault, message in faults:
+
+            def fail(*_, fault=fault):
+                raise fault
+
+            monkeypatch.setattr(server.model.decoder, "decode", fail)
+            status, _, fields, _ = infer(server, *video_request(b"x"))
+            assert (status, message in fields["error"]) == (500, True)
+        assert numbers_of(server)['r2p_requests_total{status="500"}'] == 3
+        assert infer(server, *frames_request(PIXELS))[0] == 200
 
 
 def test_a_model_of_other_inputs_takes_the_same_clips(tmp_path):
