@@ -16,7 +16,7 @@ SOURCES = {
     f"https:/download.pytorch.org/models/{FILE}?a=1": "give the ID tv-r2plus1d_18",
     f"somewhere/{FILE}": "the weights of that name have the ID tv-r2plus1d_18; give that, or check",
     "https://me:secret@example.org/net.pth": (
-        r"https://me:\*\*\*@example.org/net.pth is an address, and export takes files; download "
+        r"https://\*\*\*@example.org/net.pth is an address, and export takes files; download "
         "the model first, and give the file: curl -L -O "
     ),
     "s3://bucket/net.pth": "s3://bucket/net.pth is an address, .*; download the model first, and",

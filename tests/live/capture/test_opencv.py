@@ -63,7 +63,7 @@ def test_opencv_without_gstreamer(camera, predictor):
 @pytest.mark.slow
 def test_a_password_in_a_pipeline_is_not_shown(camera, predictor):
     kind = camera(None)
-    with pytest.raises(VideoError, match=r"user:\*\*\*@host"):
+    with pytest.raises(VideoError, match=r"\*\*\*@host"):
         predictor.stream("rtspsrc location=rtsp://user:secret@host ! appsink")
     assert "user:secret@host" in kind.opened[0][0]
 
