@@ -119,7 +119,7 @@ def _add_sink_options(verb: VerbParser) -> None:
     group.add_argument(
         "--mqtt",
         metavar="URL",
-        help="publish the events to the broker mqtt://HOST[:PORT][/BASE], or mqtts:// for TLS, "
+        help="publish the events to the broker mqtt://HOST:PORT/BASE, or mqtts:// for TLS, "
         "where Home Assistant finds them; user and password are those of --credentials or "
         f"{MQTT_VARIABLE}",
     )

@@ -776,14 +776,14 @@ def camera(board, exported):
     """Runs run_camera.sh on a model; the source that r2p-edge stream is given, and what is said."""
     model = exported / "onnx" / "net-fp32.onnx"
 
-    def camera(*arguments, elements=ELEMENTS, fails="", board=board):
+    def camera(*arguments, elements=ELEMENTS, fails="", board=board, **environment):
         install_package(board)
         body = f"sys.exit(arguments[-1] not in {sorted(elements)!r})"
         board.program("gst-inspect-1.0", {"--exists"}, body)
         tried = f"if {fails!r} and {fails!r} in arguments:\n    sys.exit('ERROR: from an element')"
         board.program("gst-launch-1.0", {"-v"}, f"{tried}\n{GIVES_A_FRAME}")
         board.file("/dev/video0")
-        done = board.run(CAMERA, model, *arguments)
+        done = board.run(CAMERA, model, *arguments, **environment)
         assert done.returncode == 0, done.stderr
         name, verb, path, source, *options = board.calls[-1]
         assert (name, verb, path) == ("r2p-edge", "stream", str(model))
@@ -895,13 +895,13 @@ def test_a_camera_is_watched_under_its_name(board, camera):
     refused(board.run(CAMERA, model, "--csi", "0", "--watch", "a b"), "is not a name", CAMERA)
 
 
-def test_a_pipeline_is_not_tried_with_a_password_that_others_could_read(board, camera, monkeypatch):
-    monkeypatch.setenv("R2P_CREDENTIALS", "admin:S3cret")
-    source, _, said = camera("--rtsp", "rtsp://camera/1")
+def test_a_pipeline_is_not_tried_with_a_password_that_others_could_read(board, camera):
+    login = {"R2P_CREDENTIALS": "admin:S3cret"}
+    source, _, said = camera("--rtsp", "rtsp://camera/1", **login)
     assert source.startswith("rtspsrc ")
     assert not [call for call in board.calls if call[0] == "gst-launch-1.0"]
     assert "S3cret" not in f"{board.calls} {said}"
-    camera("--csi", "0")
+    camera("--csi", "0", **login)
     assert [call for call in board.calls if call[0] == "gst-launch-1.0"]
 
 
