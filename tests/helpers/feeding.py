@@ -6,14 +6,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 import cv2
 import numpy as np
+from answers import prediction
 
 from r2p_edge.page.board import Board
 from r2p_edge.page.serve import serve_page
-from r2p_edge.prediction import Live, Prediction, Timing
+from r2p_edge.prediction import Live, Timing
 
 
 def live_answer(label="run", labels=("jump", "run", "walk"), *, best=0.7, still=False, **counts):
@@ -23,19 +25,8 @@ def live_answer(label="run", labels=("jump", "run", "walk"), *, best=0.7, still=
         scores[labels.index(label)] = best
     numbers = {"age_ms": 42.0, "wall": 1.7e9, "skipped": 0, "dropped": 0, "gaps": 0, **counts}
     live = Live(source="door", label=label, still=still, _image=partial(np.zeros, 3), **numbers)
-    return Prediction(
-        labels=tuple(labels),
-        scores=scores,
-        clips=1,
-        span=(0.5, 1.25),
-        coverage=1.0,
-        truncated=False,
-        runtime="onnxruntime",
-        device="cpu",
-        precision="fp32",
-        timing=Timing(inference=12.0),
-        live=live,
-    )
+    timing = Timing(inference=12.0)
+    return replace(prediction(live, scores), labels=tuple(labels), clips=1, timing=timing)
 
 
 def event(number, kind="begin", **more):
