@@ -68,7 +68,7 @@ def test_some_faults_of_a_verb(verb):
             "eval",
             "report",
         ),
-        "serve-export",
+        *("serve-export", "watch-pictures"),
     ],
 )
 def test_more_verbs(verb):

@@ -389,6 +389,26 @@ def write_table(inputs: Path, out: Path, which: str) -> int:
     return 0
 
 
+def event_pictures(inputs: Path, out: Path, which: str) -> int:
+    """Write the picture and the film of an event, as `watch` does.
+
+    A disk that is full costs `watch` the picture and not its life; here it is told by the code.
+    """
+    from r2p_edge.pictures.encoding import jpeg_of
+    from r2p_edge.watch.clips import ClipFrame
+    from r2p_edge.watch.events import Event
+    from r2p_edge.watch.pictures import EventPictures
+
+    image = np.full((48, 64, 3), 200 if which == NEW else 50, np.uint8)
+    film = [ClipFrame(number / 10, jpeg_of(image)) for number in range(5)]
+    event = Event("0" * 32, "end", "door", "fall", "fall", 0.9, {}, 0.5, 0.0, 0.5, "sha256:0")
+    told: list[Event] = []
+    pictures = EventPictures(out, told.append)
+    pictures.put(event, lambda: image, film)
+    pictures.close(60)
+    return 0 if len(told) == 1 and pictures.counts.failed == 0 else 3
+
+
 _EXPORT = ("onnx", "onnxruntime", "r2p_edge.export.build", "r2p_edge.export.targets.onnx")
 _SEGMENTS = ("cv2", "av", "onnxruntime", "r2p_edge.segments", "r2p_edge.cli.parser")
 _INT8 = (*_EXPORT, "r2p_edge.calibration.calibrate")
@@ -451,6 +471,9 @@ VERBS = {
         teach,
         (*_EXPORT, "av", "r2p_edge.export.taught", "r2p_edge.teaching.from_videos"),
         make_folder,
+    ),
+    "watch-pictures": Verb(
+        lambda inputs: None, event_pictures, ("av", "r2p_edge.watch.pictures"), make_folder
     ),
     "serve-export": Verb(
         two_models,
