@@ -3,7 +3,8 @@
     python tests/faults/run.py [VERB ...] [--every N] [--actions NAME,...] [--new | --over] [--all]
 
 `--jobs N` sets how many verbs are swept at the same time. Of calls that are alike, such as those
-that write one video after the other, the first and the last are spoilt; `--all` spoils each.
+that write one video after the other, the first and the last are spoilt: each is killed before and
+after it and finds the disk full, and the other faults take turns. `--all` spoils each in each way.
 
 The calls that change files are listed by a trace of an undisturbed run, with a library that is
 preloaded into it and its children (shim.c). The program then runs once for each fault, and once
@@ -36,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("verbs", nargs="*", choices=[*VERBS, *PROBES, []], metavar="VERB")
     parser.add_argument("--every", type=int, default=1, help="spoil every Nth call (default: 1)")
-    parser.add_argument("--all", action="store_true", help="spoil calls that are alike, too")
+    parser.add_argument("--all", action="store_true", help="spoil each call, in each way")
     parser.add_argument("--actions", default=",".join(ACTIONS), help="of: %(default)s")
     parser.add_argument("--new", action="store_true", help="into a new folder only")
     parser.add_argument("--over", action="store_true", help="over earlier results only")

@@ -28,7 +28,7 @@ ACTIONS = {
     "broken": shim.BROKEN,
     "clock back": shim.CLOCK_BACK,
 }
-_KILLS = ("killed before", "killed after")
+_KILLS, _FULL = ("killed before", "killed after"), "disk full"
 _ERRORS = ("disk full", "read-only", "forbidden", "broken")
 _RANDOM = re.compile(r"[0-9a-f]{8,}")  # in the names of temporary files and folders
 
@@ -39,15 +39,22 @@ def alike(step: str) -> str:
     return f"{folder}/{re.sub('[^.]+', '*', name, count=1)}"
 
 
-def in_turn(turn: int, over: bool, actions: tuple[str, ...]) -> list[str]:
-    """Return the actions for a call of a slow verb: kills, or, over earlier results, one other.
+def in_turn(turn: int, over: bool, actions: tuple[str, ...], *, slow: bool) -> list[str]:
+    """Return the actions for a call: kills, a full disk, and one of the other errors in turn.
 
-    The others take turns, and every second call meets one.
+    A slow verb is killed in a new folder, after each call and before the first: a kill before any
+    other call leaves the files that one after the call before it leaves. Over earlier results every
+    second call of it meets one error.
     """
+    kills = [action for action in actions if action in _KILLS]
+    errors = [action for action in actions if action not in _KILLS]
+    if not slow:
+        others = [action for action in errors if action != _FULL]
+        in_time = [others[turn % len(others)]] if others else []
+        return [*kills, *(action for action in errors if action == _FULL), *in_time]
     if not over:
-        return [action for action in actions if action in _KILLS]
-    others = [action for action in actions if action not in _KILLS]
-    return [others[turn // 2 % len(others)]] if others and turn % 2 == 0 else []
+        return kills if turn == 0 else kills[-1:]
+    return [errors[turn // 2 % len(errors)]] if errors and turn % 2 == 0 else []
 
 
 def chosen(steps: list[str]) -> list[int]:
@@ -162,7 +169,7 @@ class Sweep:
             over: begin with the results of an earlier run in the folder.
             every: spoil every `every`th of the calls that are `chosen`.
             actions: names of `ACTIONS`.
-            whole: choose all calls.
+            whole: choose all calls, and all actions for each.
         """
         self.begin(over)
         undisturbed = self.run()
@@ -171,7 +178,7 @@ class Sweep:
         assert not leftovers(self._out, self._scratch), leftovers(self._out, self._scratch)
         numbers = range(len(steps)) if whole else chosen(steps)
         for turn, number in enumerate(numbers[::every]):
-            for action in actions if whole or not self._slow else in_turn(turn, over, actions):
+            for action in actions if whole else in_turn(turn, over, actions, slow=self._slow):
                 before = self.begin(over)
                 done = self.run(ACTIONS[action], number)
                 found = self._look(action, done, before, wanted)
