@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -22,13 +23,15 @@ from r2p_edge.watch.delivery import DeliveryError
 PROGRAM_SECONDS = 30.0
 """Time that a program may take for an event."""
 
+_LONGEST_LINE = 1 << 20  # bytes
 _STOP_SECONDS = 0.2  # from one look to the next whether the watch has ended
 
 
 class FileSink:
     """A file to which a line is appended for each event, whole or not at all.
 
-    It is opened for each line, so that another program may move it away (logrotate).
+    It is opened for each line, so that another program may move it away (logrotate). A line that a
+    power cut has left half is taken away before the next one.
 
     Args:
         path: the file, in a folder that exists.
@@ -47,6 +50,7 @@ class FileSink:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
+                _mend_end(descriptor, self._path)
                 before = os.fstat(descriptor).st_size
                 try:
                     _write_all(descriptor, line)
@@ -61,6 +65,46 @@ class FileSink:
 
     def close(self) -> None:
         """Release nothing; see `Sink`."""
+
+
+def _mend_end(descriptor: int, path: Path) -> None:
+    """Let a file end with a whole line: take away half an event, and end any other line.
+
+    Args:
+        descriptor: of the file, open to append.
+        path: its path.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return
+    try:
+        file = path.open("rb")
+    except PermissionError:  # it may be one that we may only write
+        return
+    with file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return
+        start = max(found.st_size - _LONGEST_LINE, 0)
+        file.seek(start)
+        tail = file.read(found.st_size - start)
+    whole = tail.rfind(b"\n") + 1
+    if (whole or not start) and _is_half(tail[whole:]):
+        os.ftruncate(descriptor, start + whole)
+    else:
+        _write_all(descriptor, b"\n")
+
+
+def _is_half(line: bytes) -> bool:
+    """Return True if a line begins as an object of JSON and is none."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return line.startswith(b"{")
+    return False
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -121,7 +165,8 @@ class ProgramSink:
                 left -= wait
                 if left <= 0 or stop.is_set():
                     _kill(process)
-                    raise DeliveryError(f"it ran for more than {self._seconds:g} s") from None
+                    ran = f"it ran for more than {self._seconds:g} s"
+                    raise DeliveryError(ran if left <= 0 else "the watch ended first") from None
         if process.returncode:
             raise DeliveryError(f"its exit code was {process.returncode}")
 

@@ -34,8 +34,8 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
 
 
-@pytest.mark.parametrize("verb", ["weights-get", "weights-add"])
-def test_some_faults_of_a_way_into_the_store(verb):
+@pytest.mark.parametrize("verb", ["weights-get", "weights-add", "watch-events"])
+def test_some_faults_of_a_short_program(verb):
     done = run("run.py", verb, "--every", 4)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed before" in done.stdout

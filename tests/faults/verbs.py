@@ -15,6 +15,7 @@ import re
 import runpy
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -409,6 +410,28 @@ def event_pictures(inputs: Path, out: Path, which: str) -> int:
     return 0 if len(told) == 1 and pictures.counts.failed == 0 else 3
 
 
+def events_file(inputs: Path, out: Path, which: str) -> int:
+    """Append an event to a file, as `watch` does, which goes on where that fails."""
+    from r2p_edge.watch.delivery import DeliveryError
+    from r2p_edge.watch.text_sinks import FileSink
+
+    try:
+        FileSink(out / "events.jsonl").send({"id": which, "label": "fall"}, threading.Event())
+    except DeliveryError as error:
+        print(error, file=sys.stderr)
+        return 3
+    return 0
+
+
+def ids_of_lines(file: Path) -> str | None:
+    """Return the different identities in the whole lines of a file; None if there is none."""
+    *lines, _ = file.read_bytes().split(b"\n")
+    try:
+        return str(sorted({json.loads(line)["id"] for line in lines})) if lines else None
+    except ValueError:
+        return "two lines in one"
+
+
 _EXPORT = ("onnx", "onnxruntime", "r2p_edge.export.build", "r2p_edge.export.targets.onnx")
 _SEGMENTS = ("cv2", "av", "onnxruntime", "r2p_edge.segments", "r2p_edge.cli.parser")
 _INT8 = (*_EXPORT, "r2p_edge.calibration.calibrate")
@@ -474,6 +497,9 @@ VERBS = {
     ),
     "watch-pictures": Verb(
         lambda inputs: None, event_pictures, ("av", "r2p_edge.watch.pictures"), make_folder
+    ),
+    "watch-events": Verb(
+        lambda inputs: None, events_file, ("r2p_edge.watch.text_sinks",), make_folder, ids_of_lines
     ),
     "serve-export": Verb(
         two_models,

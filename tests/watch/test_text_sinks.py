@@ -54,6 +54,34 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
     assert [json.loads(line)["id"] for line in lines] == ["id1", "id3"]
 
 
+@pytest.mark.parametrize(
+    ("end", "ids"),
+    [
+        ('{"id": "id', ["id1", "id2"]),  # of a program that was killed: it is told by nobody
+        ("{", ["id1", "id2"]),
+        ('{"id": "whole"}', ["id1", "whole", "id2"]),
+        ("", ["id1", "id2"]),
+    ],
+)
+def test_a_line_that_was_left_half_is_not_gone_on_with(tmp_path, end, ids):
+    path = tmp_path / "events.jsonl"
+    FileSink(path).send(message(1), STOP)
+    with path.open("a") as file:
+        file.write(end)
+    FileSink(path).send(message(2), STOP)
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ids
+
+
+def test_lines_of_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_sinks, "_LONGEST_LINE", 8)
+    path = tmp_path / "events.jsonl"
+    for before in ("a note", "{ that is longer than an event"):
+        path.write_text(before)
+        FileSink(path).send(message(1), STOP)
+        first, second = path.read_text().splitlines()
+        assert (first, json.loads(second)["id"]) == (before, "id1")
+
+
 @pytest.mark.slow
 def test_the_full_disk_of_the_system():
     if not os.path.exists("/dev/full"):
@@ -116,7 +144,7 @@ def test_a_program_that_fails_or_hangs(tmp_path):
         assert time.monotonic() < deadline
     stop = threading.Event()
     stop.set()
-    with pytest.raises(DeliveryError):
+    with pytest.raises(DeliveryError, match="the watch ended first"):
         ProgramSink("sleep 600").send(message(), stop)
 
 
