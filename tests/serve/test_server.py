@@ -258,6 +258,31 @@ def test_who_leaves_is_not_answered(tmp_path, blocked):
         assert numbers_of(server)["r2p_clips_total"] == 1
 
 
+def test_eight_clients_have_every_eighth_turn(tmp_path, monkeypatch):
+    """So the one that waits longest waits for seven others, and never for one of them twice."""
+    original, turns = Predictor.outputs_of, []
+    with serving_brightness(tmp_path) as server:
+
+        def outputs_of(self, pixels):
+            turns.append(int(pixels.flat[0]))
+            until(lambda: len(server.model.turns) == min(7, 80 - len(turns)))
+            return original(self, pixels)
+
+        def ask(number):
+            head, data = frames_request(grey_clip(number, 0, 0, 0))
+            for _ in range(10):
+                assert infer(server, head, data)[0] == 200
+
+        monkeypatch.setattr(Predictor, "outputs_of", outputs_of)
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(turns[:8]) == list(range(8))
+    assert turns == turns[:8] * 10
+
+
 def test_eight_clients_are_all_answered(server):
     def ask(number, found):
         for level in range(10):
