@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 _HIDDEN = "***"
+_UNPRINTED = re.compile(r"[\x00-\x20\x7f]")
 _LONGEST = 2000  # of a password; it bounds the time that a text takes which is made to be slow
 
 # "rtsp:/" and "rtsp//" are typing errors, and their messages are read by others too.
@@ -51,6 +52,24 @@ def without_password(text: str) -> str:
         for secret in _SECRETS:
             text = secret.sub(rf"\1{_HIDDEN}\2", text)
     return text
+
+
+def is_address(text: str, host: str | None) -> bool:
+    """Return True if a text may be the address of a server, as far as its letters tell.
+
+    Libraries raise errors of many kinds where a host has an empty part, or an address a space.
+
+    Args:
+        text: the address.
+        host: its host, as `urllib.parse` finds it.
+    """
+    if not host or _UNPRINTED.search(text):
+        return False
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def shortened(value: object, length: int = 80) -> str:

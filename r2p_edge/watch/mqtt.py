@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import re
 import socket
 import threading
@@ -13,6 +15,7 @@ from typing import Any
 
 from r2p_edge._optional import import_library
 from r2p_edge._version import __version__
+from r2p_edge.addresses import is_address
 from r2p_edge.errors import UsageError
 from r2p_edge.live.credentials import Login
 from r2p_edge.watch.delivery import DeliveryError
@@ -23,7 +26,10 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _KEEP_ALIVE = 30  # seconds; after one and a half of them the broker takes us for gone
 _POLL = 0.2
 _PATIENCE = 10.0  # seconds for a broker that is connected to confirm a message
+_LEAVE_SECONDS = 2.0  # for the client to end; it may be in the midst of connecting
 _AT_LEAST_ONCE, _EXACTLY_ONCE = 1, 2
+
+_log = logging.getLogger(__name__)
 
 
 def topic_part(name: str) -> str:
@@ -68,16 +74,22 @@ class MqttSink:
             port = parts.port or _PORTS[parts.scheme]
         except (KeyError, ValueError):
             port = 0
-        if not port or not parts.hostname:
+        if not port or not is_address(url, parts.hostname) or parts.query or parts.fragment:
             raise UsageError(
                 "the address of the MQTT broker is not one; expected mqtt://HOST[:PORT][/BASE], "
                 "or mqtts:// for TLS"
             )
+        assert parts.hostname is not None
         if login is None and parts.username is not None:
             unquote = urllib.parse.unquote
             login = Login(unquote(parts.username), unquote(parts.password or ""))
         self.name = f"the MQTT broker {parts.hostname}:{port}"
         self._base = parts.path.strip("/") or _BASE
+        if "+" in self._base:
+            raise UsageError(
+                f"the topic {self._base!r} of the MQTT broker has a +, which stands for any; give "
+                "one without"
+            )
         self._available = f"{self._base}/available"
         self._pairs, self._discovery = list(pairs), discovery
         if len({self._topic(*pair) for pair in self._pairs}) < len(self._pairs):
@@ -90,7 +102,7 @@ class MqttSink:
         self._confirmed: set[int] = set()  # numbers of messages that somebody waits for
         self._greetings: set[int] = set()  # and of those that nobody does
         self._connected = threading.Event()
-        self._refused = ""
+        self._refused = ""  # why there is no connection, if that is known
 
         library = import_library("paho.mqtt.client", "run: pip install 'paho-mqtt>=2'")
         machine = f"{socket.gethostname()} {self._base}"
@@ -101,6 +113,7 @@ class MqttSink:
             clean_session=False,
         )
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_publish = self._on_publish
         self._client.will_set(self._available, "offline", _AT_LEAST_ONCE, True)
         self._client.reconnect_delay_set(1, 30)
@@ -113,7 +126,7 @@ class MqttSink:
 
     def _on_connect(self, client: Any, _: Any, __: Any, reason: Any, ___: Any) -> None:
         if reason.is_failure:
-            self._refused = str(reason)
+            self._note(str(reason))
             return
         self._refused = ""
         greetings = [(topic, json.dumps(config)) for topic, config in self._discoveries()]
@@ -121,6 +134,15 @@ class MqttSink:
             # Confirmed in this thread, and so not before the number is known.
             self._greetings.add(client.publish(topic, text, _AT_LEAST_ONCE, True).mid)
         self._connected.set()
+
+    def _on_connect_fail(self, *_: Any) -> None:
+        self._note("it cannot be reached")
+
+    def _note(self, reason: str) -> None:
+        """Keep why there is no connection, and log it once until there is one."""
+        if reason != self._refused:
+            self._refused = reason
+            _log.warning("%s: %s, and is tried again", self.name, reason)
 
     def _on_disconnect(self, *_: Any) -> None:
         self._connected.clear()
@@ -195,8 +217,15 @@ class MqttSink:
                 self._news.notify_all()
 
     def close(self) -> None:
-        """Say that this program goes, and leave the broker; see `Sink`."""
+        """Say that this program goes, and leave the broker, within seconds; see `Sink`."""
         if self._connected.is_set():
             self._client.publish(self._available, "offline", _AT_LEAST_ONCE, True)
         self._client.disconnect()
-        self._client.loop_stop()
+        leaving = threading.Thread(target=self._leave, name=f"r2p_edge {self.name}", daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_SECONDS)
+
+    def _leave(self) -> None:
+        """End the client's thread, which waits for as long as a look for the broker takes."""
+        with contextlib.suppress(AttributeError):  # of paho 2.2, where it ends at this moment
+            self._client.loop_stop()

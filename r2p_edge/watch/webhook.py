@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import string
 import threading
 import urllib.error
 import urllib.parse
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from r2p_edge._version import __version__
+from r2p_edge.addresses import is_address
 from r2p_edge.errors import UsageError, one_line
 from r2p_edge.watch.delivery import DeliveryError
 
@@ -61,15 +63,18 @@ class WebhookSink:
             port = f":{parts.port}" if parts.port else ""
         except ValueError:
             parts, port = urllib.parse.urlsplit(""), ""
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not is_address(url, parts.hostname):
             raise UsageError(
                 "the address of the webhook is not one of HTTP; expected http://HOST/PATH or "
                 "https://HOST/PATH"
             )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        assert parts.hostname is not None
+        host = parts.hostname.encode("idna").decode()
+        host = f"[{host}]" if ":" in host else host
         # The path of many such addresses is the password to it.
         self.name = f"the webhook {parts.scheme}://{host}{port}"
-        self._url = urllib.parse.urlunsplit(parts._replace(netloc=f"{host}{port}", fragment=""))
+        address = urllib.parse.urlunsplit(parts._replace(netloc=f"{host}{port}", fragment=""))
+        self._url = urllib.parse.quote(address, safe=string.punctuation)
         self._secret, self._wait = secret, wait
         self._headers = {
             "Content-Type": "application/json",

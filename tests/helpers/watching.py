@@ -62,11 +62,12 @@ class Receiver:
 
     Attributes:
         requests: (headers, body) of each.
+        paths: their paths.
         answers: status codes of the next answers; 200 where there is none.
     """
 
     def __init__(self):
-        self.requests, self.answers = [], []
+        self.requests, self.paths, self.answers = [], [], []
         self._changed = threading.Condition()
         receiver = self
 
@@ -74,6 +75,7 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 with receiver._changed:
+                    receiver.paths.append(self.path)
                     receiver.requests.append((dict(self.headers), body))
                     code = receiver.answers.pop(0) if receiver.answers else 200
                     receiver._changed.notify_all()

@@ -1,9 +1,11 @@
 """MQTT, with a real Mosquitto: topics, discovery, the last will, and a broker that is down."""
 
 import json
+import socket
 import threading
 
 import pytest
+from kserve import until
 from live import free_port
 from requirements import require
 from watching import Broker, Subscriber, message
@@ -134,13 +136,54 @@ def test_a_broker_that_does_not_confirm(monkeypatch):
     sink.close()
 
 
+@pytest.mark.slow
+def test_why_there_is_no_connection_is_logged_once(tmp_path, caplog):
+    require("mosquitto")
+    with Broker(tmp_path / "broker", ("box", SECRET)) as broker:
+        sink = MqttSink(f"mqtt://box:wrong@127.0.0.1:{broker.port}")
+        sink._client.reconnect_delay_set(0.01, 0.01)
+        until(lambda: (tmp_path / "broker" / "log").read_text().count("not authorised") >= 3)
+    until(lambda: "cannot be reached" in caplog.text)
+    sink.close()
+    assert [record.getMessage() for record in caplog.records if record.name == mqtt.__name__] == [
+        f"{sink.name}: Not authorized, and is tried again",
+        f"{sink.name}: it cannot be reached, and is tried again",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho's own socket
+def test_it_ends_though_the_broker_never_shakes_hands(monkeypatch):
+    """Its thread waits for the broker for longer than a watch has for its end."""
+    monkeypatch.setattr(mqtt, "_LEAVE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sink = MqttSink(f"mqtts://127.0.0.1:{silent.getsockname()[1]}")
+        connection, _ = silent.accept()
+        with connection:
+            ending = threading.Thread(target=sink.close, daemon=True)
+            ending.start()
+            ending.join(60)
+            assert not ending.is_alive()
+            assert sink._client._thread is not None
+    until(lambda: sink._client._thread is None)
+
+
 @pytest.mark.parametrize(
-    "url", [f"http://a:{SECRET}@h", "mqtt://", f"mqtt:{SECRET}", f"mqtt://a:{SECRET}@h:port"]
+    "url",
+    [
+        *(f"http://a:{SECRET}@h", "mqtt://", f"mqtt:{SECRET}", f"mqtt://a:{SECRET}@h:port"),
+        *(f"mqtt://a:{SECRET}@a..b", f"mqtt://a:{SECRET}@h/a b", f"mqtt://a:{SECRET}@h/a#b"),
+    ],
 )
 def test_what_is_no_address(url):
     with pytest.raises(UsageError, match="the address of the MQTT broker is not one") as caught:
         MqttSink(url)
     assert SECRET not in str(caught.value)
+
+
+def test_a_topic_that_stands_for_many():
+    with pytest.raises(UsageError, match=r"the topic 'home/\+' .* has a \+, which stands for any"):
+        MqttSink(f"mqtt://a:{SECRET}@127.0.0.1:9/home/+")
 
 
 def test_two_names_of_one_topic():

@@ -119,9 +119,18 @@ def test_a_server_that_hangs_or_talks_nonsense(monkeypatch, answer):
             connection.close()
 
 
+def test_a_path_of_other_letters(receiver):
+    WebhookSink(f"{receiver.url}/T\u00fcr%20auf?a=%C3%A4&b=\u00f6").send(message(), STOP)
+    assert receiver.paths == ["/hook/T%C3%BCr%20auf?a=%C3%A4&b=%C3%B6"]
+
+
 @pytest.mark.parametrize(
     "url",
-    [f"ftp://a:{SECRET}@h/x", f"http:///{SECRET}", SECRET, f"http://h:port/{SECRET}", "http://["],
+    [
+        *(f"ftp://a:{SECRET}@h/x", f"http:///{SECRET}", SECRET, f"http://h:port/{SECRET}"),
+        *("http://[", f"http://a..b/{SECRET}", f"http://h/{SECRET} x", f"http://h/{SECRET}\n"),
+        f"http://{'h' * 64}/{SECRET}",
+    ],
 )
 def test_what_is_no_address(url):
     with pytest.raises(UsageError, match="the address of the webhook is not one of HTTP") as caught:
