@@ -1,17 +1,20 @@
 """A watch of three real sources, whose servers die, with receivers that are down for a while.
 
 A file, MPEG-TS over TCP, and GStreamer's RTSP server with sound, which demands a password; a server
-of HTTP and a Mosquitto, which is down for seconds, and in the long run for half a minute.
+of HTTP and a Mosquitto, which is down for seconds, and in the long run for half a minute. A program
+is told too, which hangs until the end, and whose queue is small.
 """
 
 import hashlib
 import hmac
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -27,6 +30,28 @@ USER, PASSWORD = "doorkeeper", "S3cr@t/8"
 SECRETS = (USER, "S3cr")  # however it is quoted
 SIGNED_WITH = "shared-with-the-server"
 HYSTERESIS, THRESHOLD = 0.1, 0.8
+
+
+SMALL = 1  # messages that may wait for the program
+WATCH = f"""
+import sys
+from r2p_edge.cli import main, watch
+from r2p_edge.watch.delivery import SinkQueue
+from r2p_edge.watch.text_sinks import ProgramSink
+
+sinks = watch._sinks
+watch._sinks = lambda *arguments: [
+    SinkQueue(each, size={SMALL}) if isinstance(each, ProgramSink) else each
+    for each in sinks(*arguments)
+]
+sys.exit(main())
+"""
+"""The command line, whose program has a small queue, which is no option of it."""
+
+HANGS = """
+until [ -e {go} ]; do sleep 0.05; done
+cat >> {told}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +104,13 @@ class Lines:
     def finish(self):
         self._thread.join(60)
 
+    def wait_for_text(self, pattern, process):
+        """Return what a pattern finds in the lines, once it is there."""
+        while (found := re.search(pattern, "".join(self.lines))) is None:
+            assert process.poll() is None, self.lines[-3:]
+            time.sleep(0.05)
+        return found[1]
+
 
 def count(answers, source, gaps=0):
     return sum(answer["source"] == source and answer["gaps"] >= gaps for answer in answers)
@@ -96,6 +128,9 @@ def test_each_event_is_told_once(tmp_path, outage):
         f'[webhook]\nsecret = "{SIGNED_WITH}"\n[mqtt]\nuser = "box"\npassword = "S3cr-mqtt"\n'
     )
     secrets.chmod(0o600)
+    go, told_to_program = tmp_path / "go", folder / "told.jsonl"
+    program = tmp_path / "program.sh"
+    program.write_text(HANGS.format(go=go, told=told_to_program))
     broker = Broker(tmp_path / "broker", ("box", "S3cr-mqtt"))
     with (
         Receiver() as receiver,
@@ -106,14 +141,14 @@ def test_each_event_is_told_once(tmp_path, outage):
         subscriber = Subscriber(broker.port, ("box", "S3cr-mqtt"))
         serve(0)
         command = [
-            *(sys.executable, "-m", "r2p_edge", "watch"),
+            *(sys.executable, "-c", WATCH, "watch"),
             brightness_model(tmp_path / "model.onnx"),
             *(f"film={film}", f"yard=tcp://127.0.0.1:{port}?listen=1", f"gate={url}"),
             *("--event", f"rises=frame 3>{THRESHOLD}", "--event-hysteresis", str(HYSTERESIS)),
             *("--stride", "1", "--policy", "all", "--json", "--answers", "--verbose"),
             *("--webhook", receiver.url, "--mqtt", f"mqtt://127.0.0.1:{broker.port}"),
             *("--events-file", folder / "events.jsonl", "--pictures", folder / "pictures"),
-            *("--credentials", secrets),
+            *("--exec", f"sh {program}", "--listen", "127.0.0.1:0", "--credentials", secrets),
         ]
         process = subprocess.Popen(
             list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -138,6 +173,10 @@ def test_each_event_is_told_once(tmp_path, outage):
         )
         serve(0)
         lines.wait_for(lambda found: count(found, "gate", 2) >= 40, process)
+        page = errors.wait_for_text(r"the page is at (\S+)", process)
+        with urllib.request.urlopen(f"{page}metrics") as answer:
+            metrics = answer.read().decode()
+        go.touch()
         process.send_signal(signal.SIGTERM)
         code = process.wait(120)
         for each in (errors, lines):
@@ -171,7 +210,9 @@ def test_each_event_is_told_once(tmp_path, outage):
         for event in written_events:
             assert Path(event["snapshot"]).read_bytes()[:2] == b"\xff\xd8"
 
+        check_drops(metrics, "".join(errors.lines), told_to_program, written_events)
         check_rate(meanwhile)
+        shown += [metrics]
         shown += [*lines.lines, *errors.lines, str(receiver.requests), str(subscriber.messages)]
         shown += [path.name for path in folder.rglob("*")]
         shown += [path.read_text("latin-1") for path in folder.rglob("*") if path.is_file()]
@@ -191,6 +232,34 @@ def check_events(told, wanted):
         assert begin["start"] == end["start"] <= begin["end"] <= end["end"]
         assert begin["wall"] <= end["wall"]
     assert Counter(events[0]["source"] for events in of_one.values()) == wanted
+
+
+def check_drops(metrics, log, file, events):
+    """Check that each event reached the program that hung, or is counted as one that did not.
+
+    Args:
+        metrics: those of the page, before the end.
+        log: what the watch told on stderr.
+        file: lines that the program wrote.
+        events: all of them.
+    """
+    reached = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [event for event in events if event in reached] == reached  # in their order, once
+
+    def logged(words):
+        return sum(map(int, re.findall(rf"the program sh: (\d+) messages were {words}", log)))
+
+    dropped, failed = logged("dropped: it is too slow"), logged("not delivered")
+    assert len(reached) + dropped + failed == len(events)
+    assert dropped > 0
+
+    def counted(receiver, outcome):
+        labels = rf'receiver="{receiver}",outcome="{outcome}"'
+        return int(re.search(rf"r2p_deliveries_total{{{labels}}} (\d+)", metrics)[1])
+
+    assert 0 < counted("the program sh", "dropped") <= dropped
+    for receiver in re.findall(r'receiver="([^"]+)",outcome="dropped"', metrics):
+        assert counted(receiver, "dropped") == 0 or receiver == "the program sh"
 
 
 def check_rate(answers):
