@@ -14,8 +14,8 @@ from r2p_edge.runtimes import RUNTIMES
 
 # Rooms from the ground up: each imports from rooms before the last "<", and from itself.
 RANKS = {
-    "r2p_edge": "_version _telemetry addresses < errors orientation < spec web"
-    " frame _optional text_table < pictures < prediction"
+    "r2p_edge": "_version _telemetry addresses private_files < errors orientation < spec web"
+    " frame _optional text_table model_names < pictures < prediction"
     " < artifact preprocess agreement scores _isolated page"
     " < runtimes video < live doctor model_checks reopening features < model_calls < predictor"
     " < segments sheet watch compare demo info archive serve serve_export"

@@ -13,7 +13,6 @@ from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
 from r2p_edge.cli.server_options import add_server_options, server_options
 from r2p_edge.cli.verb import Verbs, add_verb
-from r2p_edge.errors import UsageError
 from r2p_edge.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -67,10 +66,6 @@ def run(options: argparse.Namespace) -> int:
     from r2p_edge.serve.server import ModelServer
 
     shared.check_counts(options, ["queue", "max_body"])
-    if options.name is not None and "/" in options.name:
-        raise UsageError(
-            f"the name {options.name!r} has a slash, which divides addresses; give one without"
-        )
     how = server_options(options, _LISTEN)
     with (
         _until_terminated() as ended,

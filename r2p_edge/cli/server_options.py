@@ -75,7 +75,7 @@ def server_options(options: argparse.Namespace, default: str) -> ServerOptions:
     from r2p_edge.web.access import AUTO
 
     return ServerOptions(
-        listen=parse_listen(options.listen or default),
+        listen=parse_listen(default if options.listen is None else options.listen),
         token=read_token(options.token_file),
         made=options.token_file == AUTO,
         tls=tls_context(options.tls_cert, options.tls_key),

@@ -102,22 +102,44 @@ def _add_event_options(verb: VerbParser) -> None:
     )
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one: it would take the place of a receiver."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Store a value; see `argparse.Action`."""
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "there can be one only; leave out the other")
+        setattr(namespace, self.dest, values)
+
+
 def _add_sink_options(verb: VerbParser) -> None:
     group = verb.add_argument_group("who is told")
     group.add_argument(
         "--answers", action="store_true", help="print every answer, and not the events alone"
     )
     group.add_argument(
-        "--events-file", type=Path, metavar="FILE", help="append the events to FILE as JSON lines"
+        "--events-file",
+        action=_Once,
+        type=Path,
+        metavar="FILE",
+        help="append the events to FILE as JSON lines",
     )
     group.add_argument(
         "--webhook",
+        action=_Once,
         metavar="URL",
         help="post the events to URL as JSON; signed with the secret of --credentials or "
         f"{WEBHOOK_VARIABLE}",
     )
     group.add_argument(
         "--mqtt",
+        action=_Once,
         metavar="URL",
         help="publish the events to the broker mqtt://HOST:PORT/BASE, or mqtts:// for TLS, "
         "where Home Assistant finds them; user and password are those of --credentials or "
@@ -125,6 +147,7 @@ def _add_sink_options(verb: VerbParser) -> None:
     )
     group.add_argument(
         "--exec",
+        action=_Once,
         dest="program",
         metavar="COMMAND",
         help="run COMMAND, in quotes and without a shell, for each event, which it reads as JSON",

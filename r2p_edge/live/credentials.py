@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import urllib.parse
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from r2p_edge.errors import UsageError
 from r2p_edge.live.options import check_known
 from r2p_edge.live.settings import read_settings
+from r2p_edge.private_files import warn_of_readers
 
 LOGIN_VARIABLE, WEBHOOK_VARIABLE, MQTT_VARIABLE = (
     "R2P_CREDENTIALS",
@@ -23,7 +23,6 @@ SECRET_VARIABLES = (LOGIN_VARIABLE, WEBHOOK_VARIABLE, MQTT_VARIABLE)
 """Variables of the environment: USER:PASSWORD of the sources, and of the MQTT broker."""
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?:[^/?#]*@)?(?P<rest>.*)", re.I | re.S)
-_log = logging.getLogger(__name__)
 
 
 class Login(NamedTuple):
@@ -110,7 +109,7 @@ def read_credentials(
     data: dict[str, Any] = {}
     if path is not None:
         data = read_settings(path)
-        _warn_of_readers(Path(path))
+        warn_of_readers("the credentials", path)
     where = f"the credentials {path}"
     check_known(where, data, ("user", "password", "sources", "webhook", "mqtt"), "keys")
     tables = {key: _table(data, key, where) for key in ("sources", "webhook", "mqtt")}
@@ -167,11 +166,6 @@ def _login_of(environment: Mapping[str, str], variable: str) -> Login | None:
     if not colon:
         raise UsageError(f"{variable} has no colon; set it to USER:PASSWORD")
     return Login(user, password)
-
-
-def _warn_of_readers(path: Path) -> None:
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        _log.warning("others may read the credentials %s; chmod 600 makes them yours alone", path)
 
 
 def _quoted(text: str) -> str:

@@ -6,10 +6,11 @@ GStreamer pipelines.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,18 +62,29 @@ def open_streams(
     if not sources:
         raise UsageError("there are no sources to stream; give at least one")
     for name in sources:
-        _check_options(options[name])
+        with _about(name, sources):
+            _check_options(options[name])
     _check_rates(sources, options, predictor.spec.clip)
     feeds: list[Feed] = []
     try:
         for name, source in sources.items():
-            feeds.append(_open_feed(predictor, name, source, options[name], on_frame))
+            with _about(name, sources):
+                feeds.append(_open_feed(predictor, name, source, options[name], on_frame))
     except BaseException:
         for feed in feeds:
             feed.capture.close()
         raise
     notifier = Notifier() if notify else None
     return PredictionStream(feeds, notifier=notifier, batch=predictor.batch)
+
+
+@contextlib.contextmanager
+def _about(name: str, sources: Sized) -> Iterator[None]:
+    """Let errors of a source begin with its name, where there are others."""
+    try:
+        yield
+    except UsageError as error:
+        raise (UsageError(f"{name}: {error}") if len(sources) > 1 else error) from error
 
 
 def _check_options(options: StreamOptions) -> None:
@@ -151,6 +163,8 @@ def open_capture(
         MissingDependencyError: OpenCV, or its GStreamer, is not installed.
     """
     if is_whole(source):
+        if source < 0:
+            raise UsageError(f"{source} is no camera; cameras have numbers from 0 on")
         return CameraCapture(int(source), reconnect=reconnect, clock=clock)
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(

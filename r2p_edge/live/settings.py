@@ -48,9 +48,37 @@ def _read_toml(path: Path, text: str) -> Any:
 def _read_yaml(path: Path, text: str) -> Any:
     yaml = import_library("yaml", "run: pip install pyyaml, or write the file in TOML")
     try:
+        _check_once(path, yaml.compose(text, yaml.SafeLoader))
         return yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         # The whole message has lines of the file.
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark is not None else "its syntax"
         raise UsageError(f"{path} is not YAML ({where}); correct it there") from None
+
+
+def _check_once(path: Path, root: Any) -> None:
+    """Raise UsageError where a key stands in a table of YAML twice, which takes the last of them.
+
+    Args:
+        path: the file.
+        root: its outermost node; None if it is empty.
+    """
+    nodes, done = [root], set()
+    while nodes:
+        node = nodes.pop()
+        value = getattr(node, "value", None)
+        if not isinstance(value, list) or id(node) in done:  # an alias may name its own table
+            continue
+        done.add(id(node))
+        if not (value and isinstance(value[0], tuple)):
+            nodes += value
+            continue
+        seen = set()
+        for key, each in value:
+            if isinstance(key.value, str):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise UsageError(f"{path} has {key.value} twice (line {line}); take one out")
+                seen.add(key.value)
+            nodes.append(each)

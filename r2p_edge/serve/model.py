@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from r2p_edge._version import __version__
 from r2p_edge.errors import R2PError, VideoError
+from r2p_edge.model_names import check_model_name
 from r2p_edge.predictor import Predictor
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.serve.decoding import IsolatedDecoder
@@ -39,6 +40,9 @@ class ServedPredictor:
         queue: requests that may wait; beyond, they are refused.
         decoder: decodes videos; by default one with the default limits.
         numbers: counts what is done; by default nobody looks.
+
+    Raises:
+        UsageError: a server cannot have a model of that name.
     """
 
     def __init__(
@@ -50,7 +54,8 @@ class ServedPredictor:
         decoder: IsolatedDecoder | None = None,
         numbers: ServerNumbers | None = None,
     ) -> None:
-        self.predictor, self.name = predictor, name or predictor.spec.name
+        self.predictor, self.name = predictor, predictor.spec.name if name is None else name
+        check_model_name(self.name)
         spec = predictor.spec
         self.turns, self.decoding = Turns(queue), Turns(queue)
         self.decoder = decoder or IsolatedDecoder(spec)

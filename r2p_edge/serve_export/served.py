@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,8 @@ from r2p_edge.artifact.open import Artifact, open_artifact
 from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.artifact.tensors import Tensors, tensors_of
 from r2p_edge.errors import UsageError
+from r2p_edge.model_names import check_model_name
 from r2p_edge.spec import ModelSpec
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,7 @@ def served_model(
         raise UsageError(f"max_batch is {max_batch}; it must be 1 or more")
     artifact = open_artifact(path, spec)
     chosen = artifact.spec.name if name is None else name
-    if not _NAME.fullmatch(chosen):
-        raise UsageError(
-            f"{chosen!r} cannot be the name of a model on a server, where it is part of addresses "
-            "and paths; give a --name of letters, digits, points, hyphens and underscores"
-        )
+    check_model_name(chosen)
     return ServedModel(chosen, artifact, tensors_of(artifact), max_batch)
 
 

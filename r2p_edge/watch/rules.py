@@ -95,7 +95,8 @@ def check_rules(rules: Sequence[EventRule], labels: Sequence[str], *, classes: b
         classes: its scores are probabilities.
 
     Raises:
-        UsageError: a label is unknown, two rules have one name, or no score can exceed one.
+        UsageError: a label is unknown, two rules have one name, no score can exceed one, or
+            none can fall below where its event ends.
     """
     names: set[str] = set()
     for rule in rules:
@@ -113,5 +114,11 @@ def check_rules(rules: Sequence[EventRule], labels: Sequence[str], *, classes: b
             raise UsageError(
                 f"the event {rule.name!r} needs a score above {rule.threshold:g}; scores are "
                 "probabilities, so give a number from 0 to below 1"
+            )
+        if classes and rule.threshold - rule.hysteresis <= 0:
+            raise UsageError(
+                f"the event {rule.name!r} would begin above {rule.threshold:g} and never end, with "
+                f"a hysteresis of {rule.hysteresis:g}; give a smaller one (--event-hysteresis, "
+                "hysteresis)"
             )
         names.add(rule.name)

@@ -81,7 +81,10 @@ def _entries(data: Mapping[str, Any], key: str, path: str | Path) -> Iterable[tu
     table = data.get(key, {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: {key} is no table; write [{key}] and a name in each line below")
-    return ((str(name), value) for name, value in table.items())
+    for name in table:
+        if not isinstance(name, str):  # of YAML, where yes, no, on and off are none
+            raise UsageError(f"{path}: {name} in {key} is no name; write it in quotes")
+    return table.items()
 
 
 def _named_source(name: str, value: Any, where: str) -> NamedSource:
@@ -111,10 +114,14 @@ def by_name(sources: Iterable[NamedSource]) -> dict[str, NamedSource]:
     """Return sources by their names.
 
     Raises:
-        UsageError: there are none, or two have the same name.
+        UsageError: there are none, two have the same name, or one has a name that cannot be seen.
     """
     found: dict[str, NamedSource] = {}
     for each in sources:
+        if not each.name.isprintable() or each.name.strip() != each.name or not each.name:
+            raise UsageError(
+                f"{each.name!r} is no name of a source; give letters and digits, such as door"
+            )
         if each.name in found:
             raise UsageError(f"two sources are named {each.name}; give one of them another name")
         found[each.name] = each

@@ -12,6 +12,7 @@ from email.message import Message
 from pathlib import Path
 
 from r2p_edge.errors import UsageError
+from r2p_edge.private_files import warn_of_readers
 from r2p_edge.web.listen import ListenAddress
 
 AUTO = "auto"
@@ -43,14 +44,15 @@ def read_token(option: str | None) -> str | None:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(
-            f"the token file {option} cannot be read ({reason}); give a file whose first line is "
-            "the token, or auto"
+            f"the token file {option or repr(option)} cannot be read ({reason}); give a file whose "
+            "first line is the token, or auto"
         ) from error
     if not (_SHORTEST <= len(token) <= _LONGEST and _TOKEN.fullmatch(token)):
         raise UsageError(
             f"the first line of {option} is no token; put {_SHORTEST} to {_LONGEST} letters, "
             "digits or signs there, without spaces, such as openssl rand -hex 32 prints"
         )
+    warn_of_readers("the token file", option)
     return token
 
 

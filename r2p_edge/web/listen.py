@@ -85,7 +85,11 @@ def parse_listen(text: str) -> ListenAddress:
     if bracketed:
         host = host[1:-1]
     if not (colon and host and port.isdecimal()) or (":" in host) != bracketed:
-        raise UsageError(f"{text!r} is no address to listen on; give HOST:PORT, such as {_EXAMPLE}")
+        brackets = ", and brackets around a host with colons, as in [::1]:8080"
+        raise UsageError(
+            f"{text!r} is no address to listen on; give HOST:PORT, such as {_EXAMPLE}"
+            f"{brackets if text.count(':') > 1 else ''}"
+        )
     if int(port) > 65535:
         raise UsageError(f"the port of {text!r} is above 65535; give a port such as 8080")
     try:

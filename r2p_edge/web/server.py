@@ -173,17 +173,19 @@ def _listening(listen: ListenAddress) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        where = f"{listen.host}:{listen.port}"
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        where = f"{host}:{listen.port}"
         if error.errno == errno.EADDRINUSE:
             raise UsageError(
                 f"another program listens on {where} already; end it or choose another port"
             ) from error
-        if error.errno == errno.EADDRNOTAVAIL:
+        if error.errno in (errno.EACCES, errno.EPERM):
             raise UsageError(
-                f"{where} is not an address of this machine; listen on one that it has, such as "
-                "127.0.0.1"
+                f"this program may not listen on {where} ({error.strerror}); choose a port above "
+                "1023"
             ) from error
         raise UsageError(
-            f"this program may not listen on {where} ({error.strerror}); choose a port above 1023"
+            f"{where} is not an address of this machine ({error.strerror}); listen on one that it "
+            "has, such as 127.0.0.1"
         ) from error
     return sock

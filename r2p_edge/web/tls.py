@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import re
 import ssl
 from pathlib import Path
 
 from r2p_edge.errors import UsageError, one_line
+from r2p_edge.private_files import OTHERS, warn_of_readers
+
+_DATES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+_log = logging.getLogger(__name__)
 
 
 def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
@@ -23,9 +30,9 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
         if key is not None:
             raise UsageError("--tls-key is of no use alone; give --tls-cert too")
         return None
-    for option, file in (("--tls-cert", certificate), ("--tls-key", key)):
-        if file is not None:
-            _check_readable(option, file)
+    _check_pem("--tls-cert", certificate, "CERTIFICATE", "certificate")
+    _check_pem("--tls-key", key or certificate, "PRIVATE KEY", "private key")
+    warn_of_readers("the private key", key or certificate, OTHERS)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     shown = f"{certificate}" if key is None else f"{certificate} and {key}"
     try:
@@ -45,17 +52,44 @@ def tls_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | 
             f"{shown} cannot be used for TLS ({one_line(error)}); give a certificate and a private "
             "key without a passphrase in PEM files"
         ) from error
+    _warn_of_dates(certificate, context)
     return context
 
 
-def _check_readable(option: str, file: Path) -> None:
+def _warn_of_dates(certificate: Path, context: ssl.SSLContext) -> None:
+    """Log a warning where browsers will refuse a certificate for its dates.
+
+    It is no error, since a board without a battery starts with a clock that is wrong. OpenSSL looks
+    at the dates where a client does, so one shakes hands with the server in memory.
+    """
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname = False
+    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    asked, answered = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
-        with file.open("rb"):
-            pass
+        trusting.load_verify_locations(certificate)
+        client = trusting.wrap_bio(answered, asked)
+        server = context.wrap_bio(asked, answered, server_side=True)
+        for side in (client, server, client):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        if error.verify_code in _DATES:
+            _log.warning("%s: %s; browsers will refuse it", certificate, error.verify_message)
+    except ssl.SSLError as error:  # of another reason, by which it may still serve
+        _log.debug("%s could not be tried: %s", certificate, error)
+
+
+def _check_pem(option: str, file: Path, kind: str, what: str) -> None:
+    """Check that a PEM file has something of a kind in it, of which OpenSSL does not tell."""
+    try:
+        content = file.read_bytes()
     except OSError as error:
         raise UsageError(
             f"{file} cannot be read ({error.strerror}); give {option} an existing PEM file"
         ) from error
+    if re.search(rf"-----BEGIN [A-Z0-9 ]*{kind}-----".encode(), content) is None:
+        raise UsageError(f"there is no {what} in {file}; give {option} a PEM file that has one")
 
 
 def _no_passphrase() -> str:

@@ -66,7 +66,8 @@ def test_errors(fails, model, tmp_path):
     fails(2, "is no address to listen on", "serve", model, "--listen", "8000")
     fails(2, "there is no token", "serve", model, "--listen", "0.0.0.0:0")
     fails(2, "cannot be read", "serve", model, "--token-file", tmp_path / "absent")
-    fails(2, "has a slash", "serve", model, "--name", "a/b")
+    for name in ("a/b", "a b", "", "a?b"):
+        fails(2, f"{name!r} cannot be the name of a model", "serve", model, "--name", name)
     fails(2, "--tls-key is of no use alone", "serve", model, "--tls-key", "key.pem")
     fails(4, "does not exist", "serve", tmp_path / "absent.onnx")
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -72,18 +73,20 @@ def test_who_is_told(asked, tmp_path, monkeypatch):
     require("paho")
     (tmp_path / "secrets.toml").write_text(f"[webhook]\nsecret='{SECRET}'\nurl='https://h/x'\n")
     (tmp_path / "secrets.toml").chmod(0o600)
-    *_, options = asked(
-        *("door=0", "--events-file", tmp_path / "e.jsonl", "--exec", "true"),
-        *("--mqtt", "mqtt://127.0.0.1:9", "--credentials", tmp_path / "secrets.toml"),
-    )
-    names = [sink.name for sink in options["sinks"]]
-    options["sinks"][-1]._client.loop_stop()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        *_, options = asked(
+            *("door=0", "--events-file", tmp_path / "e.jsonl", "--exec", "true"),
+            *("--mqtt", f"mqtt://127.0.0.1:{port}", "--credentials", tmp_path / "secrets.toml"),
+        )
+        names = [sink.name for sink in options["sinks"]]
+        options["sinks"][-1].close()
     assert names == [
         "the standard output",
         f"the file {tmp_path / 'e.jsonl'}",
         "the program true",
         "the webhook https://h",
-        "the MQTT broker 127.0.0.1:9",
+        f"the MQTT broker 127.0.0.1:{port}",
     ]
 
 
@@ -117,6 +120,10 @@ def test_lines_for_machines_and_for_people(run, model, film, tmp_path):
         (["door=0", "--event", "fall"], "'fall' is no event"),
         (["door=0", "--films"], "--films needs a folder; add --pictures DIR"),
         (["door=0", "--webhook", f"ftp://{SECRET}"], "the webhook is not one of HTTP"),
+        (["door=0", "--webhook", "http://a", "--webhook", "http://b"], "webhook: there can be one"),
+        (["door=0", "--mqtt=mqtt://a", "--mqtt=mqtt://b"], "there can be one only; leave out the"),
+        (["door=0", "--event", "frame 1>0.05"], "would begin above 0.05 and never end"),
+        (["door=0", "--listen", ""], "'' is no address to listen on"),
         (["door=0", "--exec", "/none/such"], "there is no program '/none/such'"),
         (["door=0", "--timeout", "0"], "timeout is 0.0"),
         (["door=0", "--config", "none.toml"], "none.toml cannot be read"),

@@ -32,11 +32,25 @@ pytestmark = pytest.mark.usefixtures("nothing_is_left")
         (0, {"timeout": True}, "timeout is True"),
         (0, {"reconnect": False}, "reconnect is False"),
         (0, {"motion": True}, "motion is True"),
+        (-1, {}, "-1 is no camera; cameras have numbers from 0 on"),
     ],
 )
 def test_bad_arguments(predictor, source, options, message):
     with pytest.raises(UsageError, match=message):
         predictor.stream(source, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": "a"}, "^yard: every is 'a'; it must be a number"),
+        ({"timeout": 0}, "^yard: timeout is 0"),
+    ],
+)
+def test_an_option_of_one_of_several_sources_says_of_which(camera, predictor, options, message):
+    camera(1)
+    with pytest.raises(UsageError, match=message):
+        predictor.stream_many({"door": 0, "yard": 1}, options={"yard": options})
 
 
 @pytest.mark.slow

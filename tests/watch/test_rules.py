@@ -55,6 +55,7 @@ def test_numbers_out_of_range(values, message):
         (["fall>0.8", "fall>0.9"], r"two events are named 'fall'; .* 'fall2=fall>0\.9'"),
         (["fall>1"], "needs a score above 1; scores are probabilities"),
         (["fall>-1"], "needs a score above -1"),
+        (["fall>0.1"], r"would begin above 0\.1 and never end, with a hysteresis of 0\.1; give a"),
     ],
 )
 def test_rules_that_do_not_fit_the_model(rules, message):

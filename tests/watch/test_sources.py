@@ -6,7 +6,7 @@ from requirements import require
 from r2p_edge.errors import MissingDependencyError, UsageError
 from r2p_edge.live import settings
 from r2p_edge.watch.rules import EventRule
-from r2p_edge.watch.sources import by_name, parse_source, read_watch_file
+from r2p_edge.watch.sources import NamedSource, by_name, parse_source, read_watch_file
 
 SECRET = "S3cret"
 
@@ -116,6 +116,37 @@ def test_files_that_are_refused(tmp_path, text, message):
         read_watch_file(path)
     assert "\n" not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "door ", "a\nb", "\u200b"])
+def test_names_that_cannot_be_seen(name):
+    with pytest.raises(UsageError, match="is no name of a source; give letters and digits"):
+        by_name([NamedSource("door", 0, {}), NamedSource(name, 1, {})])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sources:\n  door: 0\n  yard: 1\n  door: 2\n", r"yaml has door twice \(line 4\); take"),
+        ("sources: {door: {source: 0, every: 1, every: 2}}", "has every twice"),
+        ("- {a: 1, a: 2}", "has a twice"),
+        ("a: &a {b: *a, c: [], c: 1}", "has c twice"),
+        ("sources: {yes: 0}", "True in sources is no name; write it in quotes"),
+        ("? [a]\n: 1", "is not YAML"),
+    ],
+)
+def test_yaml_that_says_something_else_than_it_seems_to(tmp_path, text, message):
+    require("yaml")
+    (tmp_path / "doors.yaml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_watch_file(tmp_path / "doors.yaml")
+
+
+def test_yaml_may_take_a_table_from_another(tmp_path):
+    require("yaml")
+    path = tmp_path / "doors.yaml"
+    path.write_text("sources:\n  a: &a {source: 0, every: 1}\n  b: {<<: *a, source: 1}\n")
+    assert read_watch_file(path)[0] == [("a", 0, {"every": 1}), ("b", 1, {"every": 1})]
 
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):

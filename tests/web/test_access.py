@@ -1,4 +1,5 @@
 import base64
+import os
 from email.message import Message
 
 import pytest
@@ -25,6 +26,20 @@ def test_a_token_is_the_first_line_of_its_file(tmp_path):
     file = tmp_path / "token"
     file.write_text(f"  {TOKEN}  \na second line\n")
     assert read_token(str(file)) == TOKEN
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the modes of files")
+def test_a_file_that_others_may_read_is_warned_of(tmp_path, caplog):
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    read_token(str(file))
+    assert not caplog.records
+    file.chmod(0o644)
+    assert read_token(str(file)) == TOKEN
+    (record,) = caplog.records
+    assert f"others may read the token file {file}" in record.getMessage()
+    assert TOKEN not in record.getMessage()
 
 
 def test_a_made_token_is_another_each_time():

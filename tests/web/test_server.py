@@ -1,5 +1,7 @@
+import errno
 import http.client
 import logging
+import os
 import socket
 import threading
 
@@ -377,6 +379,23 @@ def test_its_port_can_be_had_again_at_once():
 def test_where_it_cannot_listen_is_one_sentence(listen, message):
     with pytest.raises(UsageError, match=message):
         WebServer(parse_listen(listen), lambda path: None, token=TOKEN if "192" in listen else None)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.EACCES, r"may not listen on 127\.0\.0\.1:80 .*; choose a port above 1023"),
+        (errno.EINVAL, r"127\.0\.0\.1:80 is not an address of this machine \(Invalid argument\)"),
+    ],
+)
+def test_why_the_system_refuses(monkeypatch, code, message):
+    class Refused(socket.socket):
+        def bind(self, address):
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(socket, "socket", Refused)
+    with pytest.raises(UsageError, match=message):
+        WebServer(parse_listen("127.0.0.1:80"), lambda path: None)
 
 
 def test_a_port_in_use_is_one_sentence():

@@ -1,4 +1,5 @@
 import contextlib
+import os
 import shutil
 import socket
 import ssl
@@ -62,18 +63,49 @@ def test_a_certificate_that_does_not_fit_is_refused(pair, tmp_path):
     self_signed(tmp_path)
     with pytest.raises(UsageError, match=r"key\.pem is not that of the certificate in .*certif"):
         tls_context(certificate, tmp_path / "key.pem")
-    with pytest.raises(UsageError, match="certificate and its private key"):
+    with pytest.raises(UsageError, match=r"no private key in .*certificate\.pem; give --tls-key a"):
         tls_context(certificate, None)
-    with pytest.raises(UsageError, match="certificate and its private key"):
+    with pytest.raises(UsageError, match=r"no certificate in .*key\.pem; give --tls-cert a PEM"):
         tls_context(key, certificate)
     text = tmp_path / "text.pem"
-    text.write_text("no certificate")
+    text.write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
     with pytest.raises(UsageError, match="certificate and its private key"):
         tls_context(text, key)
     with pytest.raises(UsageError, match=r"absent\.pem cannot be read"):
         tls_context(tmp_path / "absent.pem", key)
     with pytest.raises(UsageError, match="--tls-key is of no use alone"):
         tls_context(None, key)
+
+
+def test_a_certificate_that_browsers_refuse_for_its_dates(pair, tmp_path, caplog):
+    """It is used all the same: at the start of a board without a battery every date is wrong."""
+    assert tls_context(*pair) is not None
+    assert not caplog.records
+    old = tmp_path / "old.pem"
+    request = ["openssl", "req", "-new", "-key", pair[1], "-subj", "/CN=box"]
+    signed = subprocess.run(request, check=True, capture_output=True).stdout
+    command = ["openssl", "x509", "-req", "-signkey", pair[1], "-days", "-1", "-out", old]
+    subprocess.run(command, input=signed, check=True, capture_output=True)
+    with serving_routes(tls=tls_context(old, pair[1]), root="hello") as server:
+        unchecked = ssl._create_unverified_context()
+        assert ask(server, tls=unchecked)[0] == 200
+    (record,) = caplog.records
+    assert record.getMessage() == f"{old}: certificate has expired; browsers will refuse it"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the modes of files")
+def test_a_key_that_everybody_may_read(pair, tmp_path, caplog):
+    key = tmp_path / "key.pem"
+    key.write_bytes(pair[1].read_bytes())
+    key.chmod(0o640)
+    tls_context(pair[0], key)
+    assert not caplog.records
+    key.chmod(0o644)
+    tls_context(pair[0], key)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"others may read the private key {key}; chmod 600 makes it yours alone"
+    )
 
 
 def test_a_passphrase_is_not_asked_for(pair, tmp_path):
