@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge.artifact.atomic import check_folder
-from r2p_edge.errors import UsageError, one_line
+from r2p_edge.errors import OutputError, UsageError, one_line
 from r2p_edge.live.credentials import SECRET_VARIABLES
 from r2p_edge.watch.delivery import DeliveryError
 
 PROGRAM_SECONDS = 30.0
 """Time that a program may take for an event."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_LINE = 1 << 20  # bytes
 _STOP_SECONDS = 0.2  # from one look to the next whether the watch has ended
 
@@ -43,6 +45,10 @@ class FileSink:
     def __init__(self, path: str | Path) -> None:
         check_folder(path)
         self.name, self._path = f"the file {path}", Path(path)
+        if self._path.exists() and not os.access(self._path, os.W_OK):
+            raise OutputError(
+                f"{path} cannot be written: it is write-protected; choose another file"
+            )
 
     def send(self, message: Mapping[str, Any], stop: threading.Event) -> None:
         """Append a message; see `Sink`."""
@@ -61,7 +67,8 @@ class FileSink:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise DeliveryError(f"{error.strerror}; make room there") from error
+            room = "; make room there" if error.errno in _FULL else ""
+            raise DeliveryError(f"{error.strerror}{room}") from error
 
     def close(self) -> None:
         """Release nothing; see `Sink`."""

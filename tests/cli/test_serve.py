@@ -43,10 +43,10 @@ def test_for_people_and_for_machines(run_once, model):
     assert code == 0
     assert printed.startswith("http://127.0.0.1:")
     assert printed.endswith("/v2/models/brightness\n")
-    code, printed, _ = run_once(lambda: None, model, "--json", "--name", "a model")
+    code, printed, _ = run_once(lambda: None, model, "--json", "--name", "a-model")
     report = json.loads(printed)
     assert code == 0
-    assert (report["model"], report["token"]) == ("a model", None)
+    assert (report["model"], report["token"]) == ("a-model", None)
 
 
 @pytest.mark.slow

@@ -120,8 +120,6 @@ def test_lines_for_machines_and_for_people(run, model, film, tmp_path):
         (["door=0", "--event", "fall"], "'fall' is no event"),
         (["door=0", "--films"], "--films needs a folder; add --pictures DIR"),
         (["door=0", "--webhook", f"ftp://{SECRET}"], "the webhook is not one of HTTP"),
-        (["door=0", "--webhook", "http://a", "--webhook", "http://b"], "webhook: there can be one"),
-        (["door=0", "--mqtt=mqtt://a", "--mqtt=mqtt://b"], "there can be one only; leave out the"),
         (["door=0", "--event", "frame 1>0.05"], "would begin above 0.05 and never end"),
         (["door=0", "--listen", ""], "'' is no address to listen on"),
         (["door=0", "--exec", "/none/such"], "there is no program '/none/such'"),
@@ -133,6 +131,15 @@ def test_lines_for_machines_and_for_people(run, model, film, tmp_path):
 )
 def test_what_is_refused(fails, model, words, message):
     fails(2, message, "watch", model, *words)
+
+
+@pytest.mark.parametrize("option", ["--webhook", "--mqtt", "--exec", "--events-file"])
+def test_two_receivers_of_one_kind(run, model, capsys, option):
+    """The second would take the place of the first, and nobody would miss it for months."""
+    with pytest.raises(SystemExit) as raised:
+        run("watch", model, "door=0", option, "a", option, "b")
+    assert raised.value.code == 2
+    assert f"{option}: there can be one only; leave out the other" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -95,6 +95,21 @@ def test_a_file_in_no_folder(tmp_path):
         FileSink(tmp_path / "none" / "events.jsonl")
 
 
+def test_a_file_that_is_write_protected(tmp_path, monkeypatch):
+    path = tmp_path / "events.jsonl"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda where, _: where != path)  # root may write anything
+    with pytest.raises(OutputError, match=r"events\.jsonl cannot be written: it is write-protec"):
+        FileSink(path)
+
+
+def test_a_file_that_cannot_be_opened_any_more(tmp_path):
+    sink = FileSink(tmp_path / "events.jsonl")
+    (tmp_path / "events.jsonl").mkdir()
+    with pytest.raises(DeliveryError, match=r"^Is a directory$"):
+        sink.send(message(), STOP)
+
+
 PROGRAM = """
 import json, os, sys
 seen = {k: v for k, v in os.environ.items() if k.startswith("R2P_")}
