@@ -87,7 +87,7 @@ class MqttSink:
         self._base = parts.path.strip("/") or _BASE
         if "+" in self._base:
             raise UsageError(
-                f"the topic {self._base!r} of the MQTT broker has a +, which stands for any; give "
+                "the topic in the address of the MQTT broker has a +, which stands for any; give "
                 "one without"
             )
         self._available = f"{self._base}/available"

@@ -92,6 +92,8 @@ def _mend_end(descriptor: int, path: Path) -> None:
     except PermissionError:  # it may be one that we may only write
         return
     with file:
+        if not os.path.samestat(os.fstat(file.fileno()), found):  # it was moved away just now
+            return
         file.seek(-1, os.SEEK_END)
         if file.read() == b"\n":
             return
