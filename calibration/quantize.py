@@ -144,6 +144,7 @@ def quantize_onnx(
         parity=None,
         accuracy=None,  # that of the source, if it has one
         target=None,
+        per_frame=None,
         built_with=built_with("onnx", "onnxruntime"),
     )
     logits = parity_reference(source).outputs

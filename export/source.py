@@ -127,6 +127,8 @@ def find_source(
     if not looks_like_onnx(path):
         refuse_foreign(path)
     carried = embedded_spec(path) if is_onnx else recorded_spec(path)
+    if carried is not None:
+        carried = carried.replace(per_frame=None)  # of that file alone
     return SourceModel(path, bundled, carried, weights, published, is_onnx, output)
 
 

@@ -132,6 +132,7 @@ class Network(ABC):
             labels=tuple(f"feature {number}" for number in range(count)),
             output=OutputSpec(self._spec.output.name, "values"),
             feature_outputs=None,
+            per_frame=None,
         )
 
 

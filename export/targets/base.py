@@ -226,14 +226,15 @@ class Calibrator(Protocol):
 def fresh_spec(original: ModelSpec, **changes: Any) -> ModelSpec:
     """Return the spec of a new artifact, without the records about another file.
 
-    `parity`, `accuracy` and `target` describe one file; `calibration` describes int8 weights, and
-    `feature_outputs` a graph, and they stay with them.
+    `parity`, `accuracy`, `target` and `per_frame` describe one file; `calibration` describes int8
+    weights, and `feature_outputs` a graph, and they stay with them.
 
     Args:
         original: spec of the model that the artifact is made from.
         changes: fields of the new spec.
     """
-    spec = original.replace(**{"parity": None, "accuracy": None, "target": None, **changes})
+    own = dict.fromkeys(("parity", "accuracy", "target", "per_frame"))
+    spec = original.replace(**{**own, **changes})
     return spec if spec.precision == "int8" else spec.replace(calibration=None)
 
 

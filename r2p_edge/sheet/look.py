@@ -220,6 +220,7 @@ def _resized(image: Image | Planes, spec: ModelSpec, height: int, width: int) ->
         crop=CropSpec(height, width),
         input=dataclasses.replace(spec.input, color="RGB"),
         clip=dataclasses.replace(spec.clip, frames=1),  # a spec limits the bytes of a clip
+        per_frame=None,
     )
     out = np.empty((height, width, 3), np.uint8)
     Preprocessor(whole).frame(image, out)

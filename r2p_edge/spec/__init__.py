@@ -11,6 +11,7 @@ from r2p_edge.spec.parts import (
     OutputSpec,
     ResizeSpec,
 )
+from r2p_edge.spec.per_frame import PartSpec, PerFrameSpec, RingSpec
 
 __all__ = [
     "FORMAT",
@@ -21,6 +22,9 @@ __all__ = [
     "ModelSpec",
     "OutputKind",
     "OutputSpec",
+    "PartSpec",
+    "PerFrameSpec",
     "ResizeSpec",
+    "RingSpec",
     "parse_json",
 ]

@@ -19,6 +19,7 @@ from r2p_edge.spec.checks import check_record, check_text, is_number, repeated, 
 from r2p_edge.spec.further import check_feature_outputs
 from r2p_edge.spec.parsing import parse_dataclass, parse_json
 from r2p_edge.spec.parts import ClipSpec, CropSpec, InputSpec, OutputSpec, ResizeSpec
+from r2p_edge.spec.per_frame import PerFrameSpec, check_per_frame, check_per_frame_clip
 
 FORMAT = 1
 """Version of the JSON schema that this package reads and writes."""
@@ -35,6 +36,7 @@ _ADVICE = (
 
 _LATER_RECORDS = ("checks", "feature_outputs")
 _RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with", *_LATER_RECORDS)
+_LEFT_OUT = (*_LATER_RECORDS, "per_frame")  # of the JSON, where there is none
 _CONTRACT = (
     "labels",
     "input",
@@ -65,6 +67,8 @@ class ModelSpec:
         checks: what was proven of the contract, and what speaks against it; see `Checks`.
         feature_outputs: shape, without the axis of clips, of each further output that the graph
             has, by name: see `r2p_edge.spec.further`. They do not change the answer.
+        per_frame: the graphs with state that lie beside the artifact, see `PerFrameSpec`; its own
+            answer does not depend on them.
 
     Raises:
         SpecError: a field is missing, unknown, of the wrong type or out of range, contradicts
@@ -92,6 +96,7 @@ class ModelSpec:
     built_with: Mapping[str, Any] | None = None
     checks: Mapping[str, Any] | None = None
     feature_outputs: Mapping[str, Any] | None = None
+    per_frame: PerFrameSpec | None = None
 
     def __post_init__(self) -> None:
         for name in ("labels", "mean", "std"):
@@ -111,6 +116,9 @@ class ModelSpec:
                 check_record(name, record)
         if self.feature_outputs is not None:
             check_feature_outputs(self.feature_outputs)
+        if self.per_frame is not None:
+            check_per_frame_clip(self.clip, self.input, self.graph)
+            check_per_frame(self.per_frame, self.clip)
 
     def _check_labels(self) -> None:
         if not self.labels:
@@ -180,11 +188,11 @@ class ModelSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types, `format` first.
 
-        `checks` and `feature_outputs` are left out where there are none, so that a model without
-        them is written as it was before they existed.
+        `checks`, `feature_outputs` and `per_frame` are left out where there are none, so that a
+        model without them is written as it was before they existed.
         """
         fields = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
-        for name in _LATER_RECORDS:
+        for name in _LEFT_OUT:
             if fields[name] is None:
                 del fields[name]
         return {"format": FORMAT, **fields}

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from r2p_edge.errors import SpecError
@@ -71,6 +72,13 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
             return float(value)
         except OverflowError as error:
             raise SpecError(f"{where} is {shown(value)}; it must be a finite number") from error
+    if origin is Mapping and arguments[1] is not Any:
+        if not isinstance(value, dict):
+            raise SpecError(f"{where} is {shown(value)}; it must be an object")
+        return {
+            name: _parse(arguments[1], item, f"{where}.{plain(name)}")
+            for name, item in value.items()
+        }
     base = dict if origin is not None else kind
     if not isinstance(value, base) or (isinstance(value, bool) and base is not bool):
         raise SpecError(f"{where} is {shown(value)}; it must be of type {base.__name__}")

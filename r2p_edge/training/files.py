@@ -143,6 +143,7 @@ def save_trainable(
         source={**source, "training": dict(training)},
         checks=None,
         accuracy=None,
+        per_frame=None,
     )
     names = {"fc.bias": f"{named.names['fc.weight'].rpartition('.')[0]}.bias", **named.names}
     tensors = {
