@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.atomic import check_folder, made_folder
+from r2p_edge.artifact.parts import part_files
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.checkpoints.weights import WeightsOptions
@@ -27,13 +28,15 @@ from r2p_edge.export.target_checks import (
     check_chips,
     check_engine_options,
     check_feature_targets,
+    check_form,
     check_targets,
 )
-from r2p_edge.export.targets.base import Built, Calibrator, TargetOptions
+from r2p_edge.export.targets.base import Built, Calibrator, FormJudge, TargetOptions
 from r2p_edge.export.targets.table import target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
 from r2p_edge.export.warned import warnings_of
 from r2p_edge.spec import ModelSpec, OutputKind
+from r2p_edge.spec.per_frame import check_per_frame_clip
 
 if TYPE_CHECKING:  # it brings in onnx
     from r2p_edge.export.targets.torch_module.trace import TracedModule
@@ -103,6 +106,9 @@ def build(
     progress: Callable[[str, int, int], None] = lambda *_: None,
     keep_going: bool = False,
     replace: bool = False,
+    form: Literal["clip", "per-frame"] = "clip",
+    stages: int = 2,
+    judge: FormJudge | None = None,
     store: WeightsStore | None = None,
 ) -> ExportReport:
     """Build one artifact per target into the folder `out`, each verified against the source.
@@ -170,13 +176,19 @@ def build(
             by default the first error is raised once all were tried.
         replace: let the artifacts take the place of a model of other classes, or of another
             network, that has the same name in `out`.
+        form: "per-frame" writes graphs with state beside each artifact, which compute the first
+            stages once for each frame; see `PerFrameSpec`.
+        stages: stages that they compute: 0 for the stem alone, 1 or 2.
+        judge: measures how often they give the artifact's answer, see
+            `r2p_edge.calibration.form_agreement.AgreementJudge`; required for that form.
         store: where published weights are; by default `published.store.WeightsStore()`.
 
     Raises:
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
             file's, or is another model's in `out`, or the options contradict each other.
         ModelError: the source cannot be used, see `CheckpointError`, `SpecError`, `ParityError`,
-            or has an operator that the target lacks; or the golden pair contradicts it.
+            or has an operator that the target lacks; or the golden pair contradicts it; or it can
+            have no per-frame form, or one that agrees with it too rarely.
         OutputError: `out` cannot be written.
         MissingDependencyError: a package that the source or target needs is not installed.
     """
@@ -191,6 +203,7 @@ def build(
     check_chips(wanted, chips)
     check_batch_axis(wanted, batch)
     check_feature_targets(wanted, bool(feature_outputs))
+    judging = check_form(wanted, form, stages, graph, judge)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(
         weights_key, family, hints, bn_eps, head, head_activation, settled=golden is not None
@@ -227,6 +240,9 @@ def build(
         pixels=pixels,
     )
     check_labels(model, facts, contract, preset, labels)
+    if judging is not None:
+        check_per_frame_clip(contract.clip, contract.input, "conv3d")
+        judging.check(contract)
     if not replace:
         check_replaced(Path(out), contract)
     doubts = doubts_of(
@@ -274,6 +290,11 @@ def build(
             output=model.output,
             feature_outputs=feature_outputs,
         )
+        maker = None
+        if judging is not None:
+            from r2p_edge.export.form_maker import FormMaker
+
+            maker = FormMaker(stages, judging, step)
         report = ExportReport([], [], doubts)
         for number, target in enumerate(wanted):
             tried = number
@@ -286,6 +307,7 @@ def build(
                 cache,
                 tuple(chips) if target.chips else (),
                 step,
+                maker,
             )
             try:
                 with shown_as(scratch, model.path):  # as the report keeps the error
@@ -333,7 +355,7 @@ def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:
     target = target_here(options.target)
     built = target.build(forms.get(target), folder, options)
     clips = [] if options.quantizer is None else options.quantizer.store(folder)
-    bundle.record(folder, [built.path], clips)
+    bundle.record(folder, [built.path], [*clips, *part_files(built.path, built.spec)])
     return built
 
 

@@ -7,8 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from r2p_edge.errors import UsageError, similar_name
-from r2p_edge.export.targets.base import Target
+from r2p_edge.export.targets.base import FormJudge, Target
 from r2p_edge.export.targets.table import TABLE
+
+FORMS = ("clip", "per-frame")
+"""Forms that an export can have: the clip's graph alone, or with graphs with state beside it."""
+
+FORM_STAGES = (0, 1, 2)
+"""Numbers of stages that such a form may have."""
 
 
 def check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
@@ -105,3 +111,39 @@ def check_feature_targets(targets: Sequence[Target], feature_outputs: bool) -> N
             f"{', '.join(without)} cannot have further outputs; feature_outputs "
             f"(--feature-output) is for --to {', '.join(able)}"
         )
+
+
+def check_form(
+    targets: Sequence[Target], form: str, stages: int, graph: str, judge: FormJudge | None
+) -> FormJudge | None:
+    """Return the measurement of the form with state; None where none is asked for.
+
+    Raises:
+        UsageError: there is no such form, a target cannot have it, or it is not measured.
+    """
+    if form not in FORMS:
+        raise UsageError(f"no form {form!r}; choose from {', '.join(FORMS)}")
+    if form == FORMS[0]:
+        return None
+    without = [target.name for target in targets if not target.stateful]
+    if without:
+        having = [name for name, target in TABLE.items() if target.stateful]
+        raise UsageError(
+            f"{', '.join(without)} cannot have a {form} form; choose --to {','.join(having)}"
+        )
+    if stages not in FORM_STAGES:
+        raise UsageError(
+            f"stages is {stages}; choose one of {', '.join(map(str, FORM_STAGES))}, as with more "
+            "the answers differ too often from the clip model's"
+        )
+    if graph == "conv2d":
+        raise UsageError(
+            "the form without 3-D convolutions cannot have a per-frame form beside it; leave "
+            "--graph out"
+        )
+    if judge is None:
+        raise UsageError(
+            "a per-frame form was asked for without a measurement; pass judge=AgreementJudge(...) "
+            "of r2p_edge.calibration.form_agreement, which says on what"
+        )
+    return judge

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from r2p_edge.artifact import Artifact, bundle, open_artifact
+from r2p_edge.artifact.parts import check_parts, is_part, part_files
 from r2p_edge.errors import ModelError, ModelNotFoundError, R2PError
 from r2p_edge.runtimes import RUNTIMES
 
@@ -43,6 +44,8 @@ class FolderReport:
 def inspect_folder(folder: str | Path) -> FolderReport:
     """Read every model file of a folder, and check the folder against its manifest.
 
+    A model whose form with state is not whole counts as broken, and so does a part of no model.
+
     Returns:
         The report; `listed` and `damage` are both None for a folder without a manifest.
 
@@ -63,7 +66,15 @@ def inspect_folder(folder: str | Path) -> FolderReport:
     # A hidden folder is a kit that is being written, or was when its process was killed.
     found = (*folder.glob("kit.json"), *folder.glob("[!.]*/kit.json"))
     kits = sorted(file.parent for file in found)
-    models = [_model(file) for file in files]
+    parts = {file for file in files if is_part(file)}
+    models = [_model(file) for file in files if file not in parts]
+    wanted = {
+        part
+        for model in models
+        if isinstance(model, Artifact)
+        for part in part_files(model.path, model.spec)
+    }
+    models += [_model(part) for part in sorted(parts - wanted)]  # of no model, which is an error
     listed, damage = None, None
     try:
         listed = bundle.check(folder)
@@ -78,6 +89,9 @@ def inspect_folder(folder: str | Path) -> FolderReport:
 
 def _model(file: Path) -> Artifact | BrokenModel:
     try:
-        return open_artifact(file)
+        artifact = open_artifact(file)
+        if artifact.spec.per_frame is not None:
+            check_parts(file, artifact.spec)
+        return artifact
     except R2PError as error:
         return BrokenModel(file, error)

@@ -25,12 +25,12 @@ RANKS = {
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"
     " < checkpoints labels packages pixels published warned < absent graph presets"
     " < source verify < onnx_source < contract < doubts targets"
-    " < module_source onnx_forms replacing target_checks taught < build __init__",
+    " < module_source onnx_forms replacing target_checks taught form_maker < build __init__",
     "calibration": "blank evaluation_text histograms label_order motion_look placement __init__"
     " < lists catalogue < answered split_file < matching tally"
     " < examined ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest motion one_pass ranges sensitivity report"
-    " < dataset clipset evaluate quantize < accuracy < calibrate",
+    " < dataset clipset evaluate quantize tick_streams < accuracy form_agreement < calibrate",
     "training": "__init__ network state < files recipe rounding sets < views < tune",
 }
 PACKAGES = list(RANKS)  # each stands on those before it, and only the command line reaches up

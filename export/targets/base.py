@@ -14,7 +14,9 @@ import numpy.typing as npt
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:  # it brings in the runtimes, and the command line lists the targets
+    from r2p_edge.export.form_maker import FormMaker
     from r2p_edge.export.verify.parity import ParityReference
+    from r2p_edge.export.verify.per_frame_run import PerFrameRun
 
 GraphForm = Literal["conv3d", "conv2d"]
 """Form of a network: with 3-D convolutions, or the exact form without them."""
@@ -71,6 +73,7 @@ class Target:
             what is here.
         open_batch: whether the target takes a model whose batch axis is open.
         further: whether its artifacts can have further outputs, see `spec.further`.
+        stateful: whether its artifacts can have a form with state beside them.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Target:
     chips: tuple[str, ...] = ()
     open_batch: bool = False
     further: bool = False
+    stateful: bool = False
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         """Build the artifact of this target, or a kit, into the folder `out`.
@@ -130,6 +134,7 @@ class TargetOptions:
         timing_cache: folder of TensorRT's timing caches.
         chips: chips to build for, of those that the target has; none for its default.
         progress: called with the step that long work has reached.
+        form: maker of the form with state; None without one.
     """
 
     target: str
@@ -139,6 +144,7 @@ class TargetOptions:
     timing_cache: Path | None = None
     chips: tuple[str, ...] = ()
     progress: StepProgress | None = None
+    form: FormMaker | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,13 @@ class Built:
             "path": str(self.path),
             "parity": self.spec.to_dict()["parity"],
             **({"accuracy": self.spec.to_dict()["accuracy"]} if self.spec.accuracy else {}),
+            **({} if self.spec.per_frame is None else {"per_frame": self._form()}),
         }
+
+    def _form(self) -> dict[str, Any]:
+        """Return the record of the form with state, without its table of rings."""
+        record: dict[str, Any] = self.spec.to_dict()["per_frame"]
+        return {name: value for name, value in record.items() if name != "rings"}
 
 
 class ToolClips(NamedTuple):
@@ -219,6 +231,44 @@ class Calibrator(Protocol):
         Raises:
             UsageError: the settings do not fit the model or the targets.
             VideoError: the clips cannot be used.
+        """
+        ...
+
+
+class FormJudge(Protocol):
+    """Measurement of forms with state.
+
+    `r2p_edge.calibration.form_agreement.AgreementJudge` is one.
+    """
+
+    def check(self, spec: ModelSpec) -> None:
+        """Check that there is something to measure a model's form on.
+
+        Raises:
+            UsageError, VideoError: there is not.
+        """
+        ...
+
+    def measure(
+        self,
+        run: PerFrameRun,
+        answer: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
+        spec: ModelSpec,
+        wait: int,
+        progress: StepProgress | None = None,
+    ) -> dict[str, Any]:
+        """Return the `agreement` record of a form.
+
+        Args:
+            run: the form.
+            answer: gives the clip model's answer, (classes,), for a clip (T, H, W, 3).
+            spec: of the clip model.
+            wait: ticks after a window's end at which the form knows all of its positions.
+            progress: called with the step that the work has reached.
+
+        Raises:
+            ParityError: it agrees too rarely with the clip model.
+            VideoError: there is nothing to measure it on.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,7 +74,11 @@ def onnx_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     if options.quantizer is not None and source.fp32 is not None:
         accuracy = options.quantizer.accuracy(source.fp32, source.path, spec, "onnxruntime")
         spec = spec.replace(accuracy=accuracy)
-    write_with_spec(source.path, spec, path)
+    parts: Mapping[str, bytes] = {}
+    if options.form is not None:
+        form, parts = options.form.as_onnx(source, path)
+        spec = spec.replace(per_frame=form)
+    write_with_spec(source.path, spec, path, parts)
     return Built(options.target, path, spec)
 
 
@@ -342,8 +346,10 @@ def write_verified(
     return spec
 
 
-def write_with_spec(draft: Path, spec: ModelSpec, path: Path) -> None:
-    """Write the ONNX artifact `draft` to `path`, with another spec, and its sidecar.
+def write_with_spec(
+    draft: Path, spec: ModelSpec, path: Path, parts: Mapping[str, bytes] | None = None
+) -> None:
+    """Write the ONNX artifact `draft` to `path`, with another spec, its sidecar and its parts.
 
     Raises:
         OutputError: `path` cannot be written.
@@ -354,7 +360,7 @@ def write_with_spec(draft: Path, spec: ModelSpec, path: Path) -> None:
         model = load_onnx(draft)
         embed_spec(model, spec)
         content = onnx_bytes(model)
-    write_artifact(path, spec, content)
+    write_artifact(path, spec, content, parts=parts)
 
 
 def write_with_features(draft: Path, spec: ModelSpec, path: Path) -> ModelSpec:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from r2p_edge.artifact.atomic import check_folder
 from r2p_edge.artifact.open import embedded_spec
@@ -25,6 +25,9 @@ from r2p_edge.export.verify.parity import check_parity, parity_reference
 from r2p_edge.runtimes.openvino import OpenVino, new_core, read_model
 from r2p_edge.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from r2p_edge.export.form_maker import FormFiles
+
 _PRECISIONS = ("fp32", "fp16")  # that an fp32 model can become
 _CANNOT_WRITE = re.compile("Can't open|basic_ios")  # OpenVINO's words for what the system refuses
 
@@ -37,7 +40,8 @@ def openvino_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
     precision = None if options.precision == "int8" else options.precision
     planned = source.spec.replace(precision=precision or source.spec.precision)
     path = out / f"{file_stem(planned)}.xml"
-    spec = openvino_from_onnx(source.path, path, precision=precision, accuracy=accuracy)
+    form = None if options.form is None else partial(options.form.as_openvino, source)
+    spec = openvino_from_onnx(source.path, path, precision=precision, accuracy=accuracy, form=form)
     return Built(options.target, path, spec)
 
 
@@ -52,6 +56,7 @@ def openvino_from_onnx(
     *,
     precision: Literal["fp32", "fp16"] | None = None,
     accuracy: Callable[[Path, ModelSpec], Mapping[str, Any]] | None = None,
+    form: Callable[[Path, ModelSpec], FormFiles] | None = None,
 ) -> ModelSpec:
     """Write an ONNX artifact as `path`, with its weights in a `.bin` file, and a sidecar.
 
@@ -61,6 +66,7 @@ def openvino_from_onnx(
         precision: "fp16" halves the weights; devices with fp16 arithmetic then compute in it, the
             others in fp32. By default that of `source`.
         accuracy: called with a draft of the IR and its spec; returns the `accuracy` record.
+        form: called with `path` and the spec; returns the form with state to write beside it.
 
     Returns:
         The spec as it is in the file. Its parity compares it with `source`; under "onnx" is the
@@ -109,7 +115,11 @@ def openvino_from_onnx(
         )
         if accuracy is not None:
             spec = spec.replace(accuracy=accuracy(draft, spec))
-        write_ir(model, spec, path, draft=draft, source=source, half=half)
+        parts: Mapping[str, bytes] = {}
+        if form is not None:
+            record, parts = form(path, spec)
+            spec = spec.replace(per_frame=record)
+        write_ir(model, spec, path, draft=draft, source=source, half=half, parts=parts)
     return spec
 
 
@@ -141,7 +151,14 @@ def save_ir(model: Any, draft: Path, *, source: Path, half: bool) -> None:
 
 
 def write_ir(
-    model: Any, spec: ModelSpec, path: Path, *, draft: Path, source: Path, half: bool
+    model: Any,
+    spec: ModelSpec,
+    path: Path,
+    *,
+    draft: Path,
+    source: Path,
+    half: bool,
+    parts: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write an `openvino.Model` with its spec, and a sidecar.
 
@@ -150,6 +167,7 @@ def write_ir(
         spec: its contract.
         path: the .xml file to write.
         draft: a temporary .xml file.
+        parts: see `write_artifact`.
 
     Raises:
         SpecError: the spec has characters that XML does not keep.
@@ -162,7 +180,7 @@ def write_ir(
             f"the spec of {source} does not come back from an OpenVINO file; give it labels of "
             "characters that XML allows"
         )
-    write_artifact(path, spec, draft.read_bytes(), weights_path(draft).read_bytes())
+    write_artifact(path, spec, draft.read_bytes(), weights_path(draft).read_bytes(), parts)
 
 
 def _no_room(folder: Path, reason: str) -> OutputError:

@@ -30,6 +30,7 @@ _ROWS = (
         quantized="cpu",
         open_batch=True,
         further=True,
+        stateful=True,
     ),
     Target(
         "openvino",
@@ -38,6 +39,7 @@ _ROWS = (
         quantized="cpu",
         open_batch=True,
         further=True,
+        stateful=True,
     ),
     # Intel's NPU computes in fp16, and its compiler takes 3-D convolutions apart.
     Target(

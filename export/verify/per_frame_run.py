@@ -1,8 +1,8 @@
-"""A per-frame form run by a plain host loop: ONNX Runtime, and rings in NumPy."""
+"""A per-frame form run by a plain host loop, with rings in NumPy: for checks and measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,9 @@ from r2p_edge.export.graph.per_frame.forms import FormGraphs
 from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.spec import PerFrameSpec
 
+PartRunner = Callable[[Mapping[str, npt.NDArray[Any]]], Mapping[str, npt.NDArray[Any]]]
+"""Runs a part: inputs by name to outputs by name."""
+
 Border = Literal["flush", "wait"]
 """How a window's last positions are had: computed with zeros after its last frame, or awaited."""
 
@@ -23,8 +26,8 @@ class PerFrameRun:
 
     Args:
         form: the form; its contract, or its graphs.
-        parts: the parts' files or their content, by name; by default the graphs of `form`.
         frames: of a window.
+        parts: what runs each part, by name; by default ONNX Runtime the graphs of `form`.
 
     Attributes:
         ticks: frames since the last reset.
@@ -37,17 +40,14 @@ class PerFrameRun:
         self,
         form: FormGraphs | PerFrameSpec,
         frames: int,
-        parts: Mapping[str, bytes | Path] | None = None,
+        parts: Mapping[str, PartRunner] | None = None,
     ) -> None:
         if parts is None:
             assert isinstance(form, FormGraphs)
-            parts = {name: model.SerializeToString() for name, model in form.parts.items()}
-        self._form, self._frames = form, frames
-        self._sessions = {name: open_session(model) for name, model in parts.items()}
-        self._outputs = {
-            name: [value.name for value in session.get_outputs()]
-            for name, session in self._sessions.items()
-        }
+            parts = {
+                name: onnx_part(model.SerializeToString()) for name, model in form.parts.items()
+            }
+        self._form, self._frames, self._parts = form, frames, parts
         self._rings = {ring.name: ring for ring in form.rings}
         self._slots: dict[str, npt.NDArray[Any]] = {}
         self.reset()
@@ -60,14 +60,14 @@ class PerFrameRun:
 
     def step(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32] | None:
         """Take the next frame, (H, W, 3); return the answer of a form that gives one at each."""
-        part = "head" if "head" in self._sessions else "step"
+        part = "head" if "head" in self._parts else "step"
         # The newest slices are those of the tick before, so an age counts from the one to come.
         ages = {
             f"{name}.ago{age}": self.slice(name, age - 1)
             for name, ring in self._rings.items()
             for age in ring.delays.get(part, ())
         }
-        found = self._run(part, {"frame": frame[None], **ages})
+        found = dict(self._parts[part]({"frame": frame[None], **ages}))
         for name, ring in self._rings.items():
             slot = self._slots[name][self.ticks % ring.slots]
             slot[:] = ring.zero if self.ticks < ring.gate else found.pop(name)
@@ -92,18 +92,18 @@ class PerFrameRun:
             raise UsageError("a semi-causal form has no features; read its answer at each step")
         name = form.feature
         if border == "wait":
-            ages = dict(enumerate(self._rings[name].delays["tail"]))
-            return {f"{name}.p{place}": self.slice(name, age) for place, age in ages.items()}
+            ages = enumerate(self._rings[name].delays["tail"])
+            return {f"{name}.p{place}": self.slice(name, age) for place, age in ages}
         newest = self._frames - 1 - form.delay
         known = [place for place in range(form.positions) if place not in form.missing]
         found = {f"{name}.p{i}": self.slice(name, newest - i * form.step) for i in known}
         if form.missing:
-            ages = {
+            slices = {
                 f"{ring.name}.ago{age}": self.slice(ring.name, age)
                 for ring in form.rings
                 for age in ring.delays.get("flush", ())
             }
-            found |= self._run("flush", ages)
+            found.update(self._parts["flush"](slices))
         return found
 
     def answer(self, border: Border) -> npt.NDArray[np.float32]:
@@ -111,14 +111,25 @@ class PerFrameRun:
 
         With "wait" it has ended `wait` ticks ago.
         """
-        return self.answers([self.features(border)])[0]
+        return np.asarray(self.answers([self.features(border)])[0])
 
     def answers(self, windows: list[dict[str, npt.NDArray[Any]]]) -> npt.NDArray[np.float32]:
         """Return the answers, (N, classes), of N windows by their features."""
         inputs = {name: np.concatenate([each[name] for each in windows]) for name in windows[0]}
-        (found,) = self._run("tail", inputs).values()
+        (found,) = self._parts["tail"](inputs).values()
         return found
 
-    def _run(self, part: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        found = self._sessions[part].run(None, inputs)
-        return dict(zip(self._outputs[part], found))
+
+def onnx_part(model: bytes | Path) -> PartRunner:
+    """Return what runs a part in ONNX Runtime on the CPU.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load it.
+    """
+    session = open_session(model)
+    names = [value.name for value in session.get_outputs()]
+
+    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
+        return dict(zip(names, session.run(None, dict(inputs))))
+
+    return run

@@ -11,6 +11,7 @@ from typing import Any
 from r2p_edge.artifact.files import files_of
 from r2p_edge.artifact.onnx_metadata import spec_of_onnx
 from r2p_edge.artifact.openvino_ir import spec_of_openvino
+from r2p_edge.artifact.parts import is_part, part_of
 from r2p_edge.artifact.sidecar import check_bytes, read_sidecar, sidecar_path, spec_of_sidecar
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, unreadable_model
 from r2p_edge.spec import ModelSpec
@@ -77,6 +78,12 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
         return Artifact(path, size, inside, "metadata", sidecar is not None)
     if beside is not None:
         return Artifact(path, size, beside, "sidecar", True)
+    if (part := part_of(path)) is not None:
+        whole = path.with_name(path.name.replace(f"-{part}{path.suffix}", path.suffix))
+        raise ModelError(
+            f"{path} is the {part} of a per-frame form and no model of its own; give the model "
+            f"beside it, {whole.name}"
+        )
     if not embeds:
         raise ModelError(
             f"{path} is neither an ONNX nor an OpenVINO file and has no sidecar "
@@ -139,6 +146,8 @@ def _model_in(folder: Path) -> Path:
         if (file.suffix.lower() in EMBEDDED or sidecar_path(file).name in names)
         and not (is_kit and file.name == _KIT_SOURCE)
     ]
+    if len(models) > 1:
+        models = [file for file in models if not is_part(file)]
     if len(models) == 1:
         return models[0]
     if models:

@@ -16,11 +16,16 @@ RT_INFO = ("r2p_edge", "spec")
 """Path of the spec in a model's `rt_info`."""
 
 
+PART_INFO = ("r2p_edge", "part")
+"""Path in `rt_info` under which a part of a form with state says which it is."""
+
+
 class Description(NamedTuple):
-    """An IR's embedded spec (None without one), and the bytes that its constants need."""
+    """An IR's embedded spec and which part it is (None if not), and its constants' bytes."""
 
     spec: str | None
     weights: int
+    part: str | None = None
 
 
 def describe(path: Path) -> Description:
@@ -35,7 +40,7 @@ def describe(path: Path) -> Description:
         net = ElementTree.parse(path).getroot()
         if net.tag != "net":
             raise ValueError(f"its outermost element is <{net.tag}>, not <net>")
-        found = net.find("/".join(("rt_info", *RT_INFO)))
+        found, part = (net.find("/".join(("rt_info", *each))) for each in (RT_INFO, PART_INFO))
         ends = [
             int(data.get("offset", 0)) + int(data.get("size", 0))
             for data in net.findall("layers/layer[@type='Const']/data")
@@ -47,12 +52,25 @@ def describe(path: Path) -> Description:
         raise ModelError(
             f"{path} is not a whole OpenVINO file ({error}); copy or export it again"
         ) from error
-    return Description(None if found is None else found.get("value"), max(ends, default=0))
+    return Description(
+        None if found is None else found.get("value"),
+        max(ends, default=0),
+        None if part is None else part.get("value"),
+    )
 
 
 def weights_path(path: Path) -> Path:
     """Return the path of the `.bin` file that belongs to an `.xml` file."""
     return path.with_suffix(".bin")
+
+
+def described_part(path: Path) -> str | None:
+    """Return which part of a form with state an `.xml` file is; None if it is none.
+
+    Raises:
+        ModelError: see `describe`.
+    """
+    return describe(path).part
 
 
 def spec_of_openvino(path: Path) -> str | None:

@@ -16,11 +16,14 @@ from r2p_edge.cli import options as shared
 from r2p_edge.cli.export_options import (
     add_checkpoint_options,
     add_contract_options,
+    add_form_options,
     add_module_options,
+    form_options,
     recipe_options,
 )
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
 from r2p_edge.cli.output import complain, print_json, warn
+from r2p_edge.cli.per_frame import per_frame_rows
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
 from r2p_edge.runtimes import RUNTIMES
@@ -119,7 +122,10 @@ def add(verbs: Verbs) -> None:
     )
     add_contract_options(verb)
     add_module_options(verb)
-    shared.add_calibration_options(verb, "calibration, for --precision int8")
+    add_form_options(verb)
+    shared.add_calibration_options(
+        verb, "calibration, for --precision int8, and --videos for --form per-frame"
+    )
     verb.add_former_clips(shared.VIDEOS)
     from r2p_edge.export.targets.table import TABLE
 
@@ -156,7 +162,7 @@ def run(options: argparse.Namespace) -> int:
     """Export; return 0, or the exit code of the last target that failed."""
     _check_out(options.out)
     if options.precision != "int8":
-        shared.check_no_calibration(options)
+        shared.check_no_calibration(options, videos=options.form != "clip")
     with _status(options) as progress:
         outcome = _build(options, progress)
     built, failed = outcome.built, outcome.failed
@@ -238,6 +244,7 @@ def _build(options: argparse.Namespace, progress: Callable[[str, int, int], None
         chips=shared.names_in(options.chip),
         progress=progress,
         keep_going=True,
+        **form_options(options),
         **recipe_options(options),
     )
 
@@ -273,6 +280,8 @@ def show(built: list[Built]) -> None:
         target, precision = artifact.target, artifact.spec.precision
         print(f"{artifact.path}: {target} {precision}{_verdict(artifact)}")
         print_int8_rows(artifact.spec)
+        for name, value in per_frame_rows(artifact.spec).items():
+            print(f"{name:>9}  {value}")
 
 
 def _verdict(artifact: Built) -> str:

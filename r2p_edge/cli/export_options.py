@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge.cli.verb import VerbParser
+from r2p_edge.errors import UsageError
 
 _RECIPE = (
     *("preset", "spec", "labels", "frames", "interval", "fps", "size", "sampling", "order"),
@@ -148,6 +149,53 @@ def add_contract_options(verb: VerbParser) -> None:
         "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
         "else logits, or values for a single output)",
     )
+
+
+def add_form_options(verb: VerbParser) -> None:
+    """Add the options about graphs with state."""
+    group = verb.add_argument_group(
+        "answers for every frame",
+        "Graphs with state beside the artifact, for streams whose windows overlap.",
+    )
+    group.add_argument(
+        "--form",
+        choices=("clip", "per-frame"),
+        default="clip",
+        help="per-frame also writes graphs that compute the first stages once for each frame "
+        "(default: clip, the artifact alone)",
+    )
+    group.add_argument(
+        "--stages",
+        type=int,
+        choices=(0, 1, 2),
+        help="stages that see one frame at a time; 0 is the stem alone (default: 2, the cheapest)",
+    )
+    group.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="fail if they give the artifact's answer for less than this share of the windows of "
+        "--videos, or of generated scenes for the bundled model (default: 0.97)",
+    )
+
+
+def form_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `add_form_options`, for `build`.
+
+    Raises:
+        UsageError: one is given without the form that it is about.
+    """
+    given = {"--stages": options.stages, "--min-agreement": options.min_agreement}
+    if options.form == "clip":
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} is for a per-frame form; add --form per-frame")
+        return {}
+    from r2p_edge.calibration.form_agreement import AgreementJudge
+
+    least = {} if options.min_agreement is None else {"least": options.min_agreement}
+    stages = {} if options.stages is None else {"stages": options.stages}
+    return {"form": options.form, "judge": AgreementJudge(options.videos, **least), **stages}
 
 
 def recipe_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from r2p_edge.agreement import parity_text
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
+from r2p_edge.artifact.parts import check_parts
 from r2p_edge.cli.int8 import int8_rows
 from r2p_edge.cli.output import complain, print_json
+from r2p_edge.cli.per_frame import per_frame_rows
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import count_of
 from r2p_edge.spec import ModelSpec
@@ -48,7 +50,10 @@ def run(options: argparse.Namespace) -> int:
     """Inspect; return 0, or the exit code of the last artifact that cannot be used."""
     if os.path.isdir(options.path):
         return _run_on_folder(options.path, options.json)
-    show(open_artifact(options.path), options.json)
+    artifact = open_artifact(options.path)
+    show(artifact, options.json)
+    if artifact.spec.per_frame is not None:
+        check_parts(artifact.path, artifact.spec)
     return 0
 
 
@@ -111,6 +116,7 @@ def show(artifact: Artifact, as_json: bool) -> None:
         "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
         "output": _OUTPUTS[spec.output.kind],
         **_feature_rows(spec),
+        **per_frame_rows(spec),
         "source": _facts_text(spec.source),
         "parity": _parity_row(spec),
         **_proof_rows(spec),

@@ -259,10 +259,14 @@ def calibration_options(options: argparse.Namespace) -> CalibrationOptions:
     }
 
 
-def check_no_calibration(options: argparse.Namespace) -> None:
-    """Raise UsageError where an option of a calibration is given that will not take place."""
+def check_no_calibration(options: argparse.Namespace, *, videos: bool = False) -> None:
+    """Raise UsageError where an option of a calibration is given that will not take place.
+
+    Args:
+        videos: whether its videos serve something else.
+    """
     given = {
-        "--videos": options.videos is not None,
+        "--videos": options.videos is not None and not videos,
         "--split": options.split is not None,
         "--max-drop": options.max_drop is not None,
         "--test-list": options.test_list,

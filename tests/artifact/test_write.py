@@ -82,3 +82,29 @@ def test_a_manifest_of_another_program_is_none_of_ours(tmp_path):
     (tmp_path / bundle.NAME).write_text("{}")
     write_artifact(tmp_path / "model.engine", OLD, b"old")
     assert (tmp_path / bundle.NAME).read_text() == "{}"
+
+
+def test_no_moment_has_parts_of_another_artifact(tmp_path, monkeypatch):
+    """Parts are named in the contract, so that a mixture would show as a foreign part."""
+    path, part = tmp_path / "model.onnx", tmp_path / "model-head.onnx"
+    contents, seen = {}, []
+    for spec in (OLD, NEW):
+        contents[spec] = brightness_model(tmp_path / "source.onnx", spec).read_bytes()
+    write_artifact(path, OLD, contents[OLD], parts={part.name: b"old"})
+    bundle.record(tmp_path, [path], [part])
+
+    def looked(change):
+        def changed(*arguments, **options):
+            done = change(*arguments, **options)
+            if path.exists():
+                seen.append((open_artifact(path).spec.name.encode(), part.read_bytes()))
+            return done
+
+        return changed
+
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(Path, name, looked(getattr(Path, name)))
+    write_artifact(path, NEW, contents[NEW], parts={part.name: b"new"})
+    assert seen[-1] == (b"new", b"new")
+    assert all(name == content for name, content in seen)
+    assert bundle.listed(tmp_path) == {}

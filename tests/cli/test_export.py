@@ -466,3 +466,42 @@ def test_an_operator_that_a_target_lacks(fails, tmp_path):
             "--out", tmp_path / "out",
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--stages", "1"), "--stages is for a per-frame form; add --form per-frame"),
+        (("--min-agreement", "0.9"), "--min-agreement is for a per-frame form"),
+        (("--form", "per-frame", "--min-agreement", "1.5"), "least agreement is 1.5"),
+        (("--form", "per-frame", "--complete"), "--complete is for int8"),
+        (("--form", "per-frame", "--to", "mindspore"), "cannot have a per-frame form"),
+    ],
+)
+def test_options_of_a_per_frame_form(fails, tmp_path, options, message):
+    fails(USAGE, message, "export", "motion", "--out", tmp_path, *options)
+
+
+@pytest.mark.slow
+def test_a_per_frame_form_and_what_info_says_of_it(run, tmp_path, monkeypatch):
+    from r2p_edge.calibration import form_agreement
+
+    judge = form_agreement.AgreementJudge
+    monkeypatch.setattr(
+        form_agreement, "AgreementJudge", lambda folder, **more: judge(folder, windows=3, **more)
+    )
+    code, output, _ = run(
+        "export", "motion", "--form", "per-frame", "--stages", "1", "--out", tmp_path
+    )
+    assert code == 0
+    assert "form  per-frame, stages to 1" in output
+    code, output, _ = run("info", tmp_path)
+    assert code == 0
+    assert "motion-fp32-head.onnx, motion-fp32-tail.onnx, motion-fp32-flush.onnx" in output
+    assert "agrees  flush 3 of 3 windows" in output
+    assert "5 files as exported" in output
+    (tmp_path / "motion-fp32-tail.onnx").unlink()
+    for path in (tmp_path, tmp_path / "motion-fp32.onnx"):
+        code, _, errors = run("info", path)
+        assert code == MODEL
+        assert "is not beside it" in errors

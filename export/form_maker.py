@@ -1,0 +1,211 @@
+"""Forms with state of the artifacts of one export: their parts, checked and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from r2p_edge.agreement import agreement
+from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.files import fingerprint_of_bytes
+from r2p_edge.artifact.openvino_ir import PART_INFO, weights_path
+from r2p_edge.artifact.parts import PART_KEY
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.errors import ModelError, one_line
+from r2p_edge.export.graph.model import load_onnx
+from r2p_edge.export.graph.per_frame.forms import FormGraphs, per_frame_form
+from r2p_edge.export.targets.base import FormJudge, OnnxForm, StepProgress
+from r2p_edge.export.targets.onnx import onnx_bytes
+from r2p_edge.export.targets.openvino import save_ir
+from r2p_edge.export.verify.ort_session import open_session
+from r2p_edge.export.verify.parity import parity_record
+from r2p_edge.export.verify.per_frame_run import PartRunner, PerFrameRun, onnx_part
+from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.runtimes.openvino import OpenVino, new_core
+from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec
+
+_CLIPS = 2  # to compare with the clip's answer
+
+
+class FormFiles(NamedTuple):
+    """A form's contract, and the bytes of its files by name."""
+
+    contract: PerFrameSpec
+    files: Mapping[str, bytes]
+
+
+class FormMaker:
+    """Maker of the forms of an export's artifacts.
+
+    Args:
+        stages: stages that see one frame at a time.
+        judge: measures each form.
+        progress: called with the step that long work has reached.
+    """
+
+    def __init__(self, stages: int, judge: FormJudge, progress: StepProgress | None = None) -> None:
+        self._stages, self._judge, self._progress = stages, judge, progress
+        self._made: dict[Path, tuple[FormGraphs, dict[str, Any]]] = {}
+
+    def as_onnx(self, source: OnnxForm, path: Path) -> FormFiles:
+        """Return the form of the ONNX artifact that is to be written as `path`.
+
+        Args:
+            source: the artifact.
+            path: gives the parts their names, and need not exist.
+
+        Raises:
+            SpecError, ModelError: the artifact can have no such form, see `per_frame_form`.
+            ParityError: the form's first answer is not the artifact's, or it agrees too rarely.
+            OutputError: a part cannot be written there.
+        """
+        graphs, record = self._form(source)
+        files, parts = {}, {}
+        for name, model in graphs.parts.items():
+            model.metadata_props.add(key=PART_KEY, value=name)
+            file = path.with_name(f"{path.stem}-{name}{path.suffix}")
+            check_folder(file)
+            files[file.name] = onnx_bytes(model)
+            del model.metadata_props[:]
+            sha256 = fingerprint_of_bytes(files[file.name])["sha256"]
+            parts[name] = PartSpec(file.name, sha256)
+        return FormFiles(_agreeing(graphs.contract(parts), record), files)
+
+    def as_openvino(self, source: OnnxForm, path: Path, spec: ModelSpec) -> FormFiles:
+        """Return the form of the OpenVINO artifact that is to be written as `path`.
+
+        Args:
+            source: the ONNX artifact that it is made from.
+            path: gives the parts their names, and need not exist.
+            spec: of the artifact.
+
+        Raises:
+            BackendError: openvino is not installed or does not work.
+            ModelError: it cannot write a part.
+            R2PError: see `as_onnx`.
+        """
+        graphs, record = self._form(source)
+        files: dict[str, bytes] = {}
+        parts: dict[str, PartSpec] = {}
+        runners: dict[str, PartRunner] = {}
+        with scratch_folder(path) as folder:
+            for name, graph in graphs.parts.items():
+                file = path.with_name(f"{path.stem}-{name}{path.suffix}")
+                check_folder(file)
+                draft = folder / file.name
+                _save_part(graph, name, draft, source.path, half=spec.precision == "fp16")
+                runners[name] = _openvino_part(draft)
+                content, weights = draft.read_bytes(), weights_path(draft).read_bytes()
+                files |= {file.name: content, weights_path(file).name: weights}
+                sha256s = [fingerprint_of_bytes(data)["sha256"] for data in (content, weights)]
+                parts[name] = PartSpec(file.name, *sha256s)
+            answers = _clip_answers(source)
+            record = {**record, "first": _first_window(graphs, answers, spec, runners)}
+            runners.clear()  # they hold the files of the folder
+        return FormFiles(_agreeing(graphs.contract(parts), record), files)
+
+    def _form(self, source: OnnxForm) -> tuple[FormGraphs, dict[str, Any]]:
+        """Return the graphs of an ONNX artifact's form, and the record of its agreement."""
+        if source.path not in self._made:
+            self._tell("making the per-frame form")
+            spec, model = source.spec, load_onnx(source.path)
+            graphs = per_frame_form(model, spec, self._stages)
+            parts = {name: onnx_part(onnx_bytes(each)) for name, each in graphs.parts.items()}
+            first = _first_window(graphs, _clip_answers(source), spec, parts)
+            session = open_session(source.path)
+
+            def answer(clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+                found = session.run([spec.output.name], {spec.input.name: clip[None]})
+                return np.asarray(found[0][0])
+
+            run = PerFrameRun(graphs, spec.clip.frames, parts)
+            measured = self._judge.measure(run, answer, spec, graphs.wait, self._progress)
+            self._made[source.path] = graphs, {**measured, "first": first}
+        return self._made[source.path]
+
+    def _tell(self, step: str) -> None:
+        if self._progress is not None:
+            self._progress(step)
+
+
+def _agreeing(contract: PerFrameSpec, record: Mapping[str, Any]) -> PerFrameSpec:
+    fields = {name: getattr(contract, name) for name in contract.__dataclass_fields__}
+    return PerFrameSpec(**{**fields, "agreement": dict(record)})
+
+
+def _clip_answers(source: OnnxForm) -> npt.NDArray[np.float32]:
+    session, spec = open_session(source.path), source.spec
+    clips = verification_clips(spec, _CLIPS)
+    return np.concatenate(
+        [session.run([spec.output.name], {spec.input.name: clip[None]})[0] for clip in clips]
+    )
+
+
+def _first_window(
+    graphs: FormGraphs,
+    answers: npt.NDArray[np.float32],
+    spec: ModelSpec,
+    parts: Mapping[str, PartRunner],
+) -> dict[str, Any]:
+    """Return how the form's answer for the first window after a reset equals the clip's.
+
+    It has zeros on both sides, as a clip has.
+
+    Raises:
+        ParityError: it does not, within the tolerance of the precision.
+    """
+    run, found = PerFrameRun(graphs, spec.clip.frames, parts), []
+    for clip in verification_clips(spec, _CLIPS):
+        run.reset()
+        for frame in clip:
+            run.step(frame)
+        found.append(run.answer("flush"))
+    return parity_record(
+        agreement(answers, np.stack(found)),
+        spec.precision,
+        reference="onnx",
+        artifact="the per-frame form",
+    )
+
+
+def _save_part(graph: onnx.ModelProto, name: str, draft: Path, source: Path, *, half: bool) -> None:
+    """Write a part as OpenVINO IR, marked as one."""
+    original = draft.with_suffix(".onnx")
+    original.write_bytes(onnx_bytes(graph))
+    openvino = OpenVino.library()
+    try:
+        model = new_core(openvino).read_model(str(original))
+    except RuntimeError as error:
+        raise ModelError(
+            f"openvino cannot read the {name} of {source} ({one_line(error)}); use the per-frame "
+            "form of the ONNX artifact (--to onnx)"
+        ) from error
+    model.set_friendly_name(name)
+    model.set_rt_info(name, list(PART_INFO))
+    save_ir(model, draft, source=source, half=half)
+
+
+def _openvino_part(file: Path) -> PartRunner:
+    """Return what runs a part in OpenVINO on the CPU.
+
+    Raises:
+        ModelError: OpenVINO cannot load it.
+    """
+    try:
+        compiled = new_core(OpenVino.library()).compile_model(str(file), "CPU")
+    except RuntimeError as error:
+        raise ModelError(
+            f"openvino cannot load {file.name} ({one_line(error)}); use the per-frame form of the "
+            "ONNX artifact (--to onnx)"
+        ) from error
+
+    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
+        found = compiled(dict(inputs))
+        return {output.get_any_name(): np.array(found[output]) for output in compiled.outputs}
+
+    return run

@@ -1,0 +1,43 @@
+"""The per-frame form of an artifact as the command line shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from r2p_edge.spec import ModelSpec
+
+_BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
+_BORDERS = ("flush", "wait")
+
+
+def per_frame_rows(spec: ModelSpec) -> dict[str, str]:
+    """Return the artifact's form with state, its parts and how often it agrees with its clips."""
+    form = spec.per_frame
+    if form is None:
+        return {}
+    size = sum(prod(ring.shape) * ring.slots * _BYTES[ring.dtype] for ring in form.rings)
+    late = f"{form.wait * spec.clip.tick:.2g} s" if form.wait else "not"
+    rows = {
+        "form": f"{form.form}, stages to {form.stages}, {late} late where it waits, "
+        f"{size / 1e6:.1f} MB of state per camera",
+        "parts": ", ".join(part.file for part in form.parts.values()),
+    }
+    if agrees := _agreement_text(form.agreement):
+        rows["agrees"] = agrees
+    return rows
+
+
+def _agreement_text(record: Mapping[str, Any] | None) -> str:
+    """Return the shares of windows with the clip's best class; "" for another tool's record."""
+    found = []
+    for border in _BORDERS:
+        count = (record or {}).get(border)
+        if isinstance(count, dict) and count.keys() >= {"windows", "agree", "interval"}:
+            low, high = count["interval"]
+            found.append(
+                f"{border} {count['agree']} of {count['windows']} windows ({low:.1%} to {high:.1%})"
+            )
+    on = (record or {}).get("on")
+    return "; ".join(found) + (f", on {on}" if found and on else "")

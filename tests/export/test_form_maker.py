@@ -1,0 +1,194 @@
+"""Exports with a per-frame form: their files, their contract, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import SMALL, spec_for
+from requirements import needs
+
+from r2p_edge import Predictor
+from r2p_edge.artifact import bundle
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.parts import check_parts, part_files, part_of
+from r2p_edge.errors import ModelError, ParityError, SpecError, UsageError
+from r2p_edge.export import form_maker
+from r2p_edge.export.build import build
+from r2p_edge.export.graph.per_frame import forms
+from r2p_edge.export.verify.per_frame_run import PerFrameRun, onnx_part
+from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.info import BrokenModel, inspect_folder
+from r2p_edge.spec import ClipSpec, InputSpec
+
+pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), needs("openvino")]
+
+SPEC = spec_for(SMALL["classes"], name="net", frames=8)
+
+
+class Judge:
+    """Says what it is told to say, and counts how often it is asked."""
+
+    def __init__(self, error=None):
+        self.error, self.asked = error, 0
+
+    def check(self, spec):
+        assert spec.labels == SPEC.labels
+
+    def measure(self, run, answer, spec, wait, progress=None):
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        clip = verification_clips(spec, 1)[0]
+        for frame in clip:
+            run.step(frame)
+        assert run.answer("flush").argmax() == answer(clip).argmax()
+        return {"on": "one clip", "flush": {"windows": 1, "agree": 1, "interval": [0.2, 1.0]}}
+
+
+def export(source, out, targets=("onnx",), **options):
+    options = {"form": "per-frame", "judge": Judge(), "spec": SPEC, **options}
+    return build(source, targets=targets, out=out, **options)
+
+
+@pytest.fixture(scope="module")
+def made(small_checkpoint, tmp_path_factory):
+    out = tmp_path_factory.mktemp("made")
+    judge = Judge()
+    export(small_checkpoint, out, ("onnx", "openvino"), stages=1, judge=judge)
+    assert judge.asked == 1  # both are made from one file
+    return out
+
+
+def test_the_parts_lie_beside_the_artifact_and_are_recorded(made):
+    parts = ("head", "tail", "flush")
+    onnx = {f"net-fp32-{part}.onnx" for part in parts}
+    openvino = {f"net-fp32-{part}{end}" for part in parts for end in (".xml", ".bin")}
+    whole = {f"net-fp32{end}" for end in (".onnx", ".onnx.json", ".xml", ".bin", ".xml.json")}
+    assert set(bundle.listed(made)) == onnx | openvino | whole
+    assert bundle.check(made) == 14
+    for suffix, files in ((".onnx", onnx), (".xml", openvino)):
+        artifact = open_artifact(made / f"net-fp32{suffix}")
+        assert artifact.spec.per_frame.stages == 1
+        assert artifact.spec.per_frame.agreement["flush"]["agree"] == 1
+        assert artifact.spec.per_frame.agreement["first"]["max_rel"] <= 1e-5
+        assert set(check_parts(artifact.path, artifact.spec)) == set(parts)
+        assert {file.name for file in part_files(artifact.path, artifact.spec)} == files
+
+
+def test_the_files_do_what_the_contract_says(made):
+    artifact = open_artifact(made / "net-fp32.onnx")
+    files = check_parts(artifact.path, artifact.spec)
+    runners = {name: onnx_part(file) for name, file in files.items()}
+    run = PerFrameRun(artifact.spec.per_frame, 8, runners)
+    clip = verification_clips(artifact.spec, 1)[0]
+    for frame in clip:
+        run.step(frame)
+    with Predictor(artifact.path) as predictor:
+        wanted = predictor.outputs_of(clip[None])[0]
+    assert np.abs(run.answer("flush") - wanted).max() <= 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_a_part_is_no_model_of_its_own(made, suffix):
+    assert part_of(made / f"net-fp32-head{suffix}") == "head"
+    assert part_of(made / f"net-fp32{suffix}") is None
+    with pytest.raises(ModelError, match=rf"is the head of a .* beside it, net-fp32\{suffix}$"):
+        open_artifact(made / f"net-fp32-head{suffix}")
+
+
+def test_a_folder_with_parts_has_one_model(small_checkpoint, tmp_path):
+    export(small_checkpoint, tmp_path)
+    assert open_artifact(tmp_path).path.name == "net-fp32.onnx"
+    (model,) = inspect_folder(tmp_path).models
+    assert model.path.name == "net-fp32.onnx"
+    (tmp_path / "net-fp32.onnx").unlink()
+    found = inspect_folder(tmp_path).models
+    assert all(isinstance(each, BrokenModel) for each in found)
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("change", ["missing", "foreign"])
+def test_parts_that_are_not_those_of_the_export(made, tmp_path, change):
+    for file in made.glob("*.onnx*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    part = tmp_path / "net-fp32-tail.onnx"
+    if change == "missing":
+        part.unlink()
+    else:
+        part.write_bytes((tmp_path / "net-fp32-flush.onnx").read_bytes())
+    artifact = open_artifact(tmp_path / "net-fp32.onnx")  # it works alone
+    message = {"missing": "is not beside it", "foreign": "so it is of another export"}[change]
+    line = "r2p-edge export SOURCE --form per-frame --stages 1 --out DIR"
+    with pytest.raises(ModelError, match=rf"{message}; .*{line}"):
+        check_parts(artifact.path, artifact.spec)
+    broken = next(model for model in inspect_folder(tmp_path).models if model.path == artifact.path)
+    assert message in str(broken.error)
+
+
+def test_an_export_without_the_form_takes_the_parts_away(small_checkpoint, tmp_path):
+    export(small_checkpoint, tmp_path, stages=0)
+    assert (tmp_path / "net-fp32-head.onnx").exists()
+    build(small_checkpoint, spec=SPEC, targets=["onnx"], out=tmp_path)
+    assert set(bundle.listed(tmp_path)) == {"net-fp32.onnx", "net-fp32.onnx.json"}
+    assert not list(tmp_path.glob("*-head*"))
+    assert open_artifact(tmp_path / "net-fp32.onnx").spec.per_frame is None
+
+
+def test_an_artifact_with_the_form_is_a_source_like_any_other(made, tmp_path):
+    build(made / "net-fp32.onnx", targets=["onnx"], out=tmp_path)
+    assert open_artifact(tmp_path / "net-fp32.onnx").spec.per_frame is None
+
+
+def test_half_precision_of_openvino(small_checkpoint, tmp_path):
+    (built,) = export(small_checkpoint, tmp_path, ("openvino",), precision="fp16").built
+    assert built.path.name == "net-fp16.xml"
+    assert {ring.dtype for ring in built.spec.per_frame.rings} == {"float32"}
+    assert built.spec.per_frame.agreement["first"]["cosine"] >= 0.999
+    assert built.to_dict()["per_frame"]["parts"].keys() == {"head", "tail", "flush"}
+
+
+def test_nothing_is_written_of_a_form_that_agrees_too_rarely(small_checkpoint, tmp_path):
+    judge = Judge(ParityError("it agrees too rarely"))
+    with pytest.raises(ParityError, match="too rarely"):
+        export(small_checkpoint, tmp_path, judge=judge)
+    assert not list(tmp_path.glob("net*"))
+
+
+def test_a_wrong_part_is_found_before_it_is_written(small_checkpoint, tmp_path, monkeypatch):
+    def spoilt(model, spec, stages):
+        form = forms.per_frame_form(model, spec, stages)
+        for tensor in form.parts["tail"].graph.initializer:
+            if tensor.name == "fc.bias":
+                tensor.raw_data = bytes(len(tensor.raw_data))
+        return form
+
+    monkeypatch.setattr(form_maker, "per_frame_form", spoilt)
+    with pytest.raises(ParityError, match="the per-frame form"):
+        export(small_checkpoint, tmp_path)
+    assert not list(tmp_path.glob("net*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"stages": 3}, UsageError, "stages is 3; choose one of 0, 1, 2"),
+        ({"form": "round"}, UsageError, "no form 'round'; choose from clip, per-frame"),
+        ({"judge": None}, UsageError, "without a measurement"),
+        ({"graph": "conv2d"}, UsageError, "leave --graph out"),
+        ({"targets": ("onnx", "tensorrt")}, UsageError, "tensorrt cannot .* --to onnx,openvino"),
+        ({"batch": 2}, ModelError, "--batch 1"),
+        ({"input": "float32"}, SpecError, "--input uint8"),
+        ({"sampling": "index"}, SpecError, "--sampling time"),
+        ({"sampling": "index", "order": "lexicographic"}, SpecError, "--sampling time"),
+        (
+            {"spec": SPEC.replace(clip=ClipSpec(8, 2, 25.0, offsets="linspace"))},
+            SpecError,
+            "uneven",
+        ),
+        ({"spec": SPEC.replace(input=InputSpec(layout="NCTHW"))}, SpecError, "uint8 NCTHW"),
+    ],
+)
+def test_what_can_have_no_form(small_checkpoint, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        export(small_checkpoint, tmp_path, **options)
+    assert not list(tmp_path.glob("net*"))
