@@ -292,9 +292,9 @@ def build(
         )
         maker = None
         if judging is not None:
-            from r2p_edge.export.form_maker import FormMaker
+            from r2p_edge.export.form_maker import PerFrameMaker
 
-            maker = FormMaker(stages, judging, step)
+            maker = PerFrameMaker(stages, judging, step)
         report = ExportReport([], [], doubts)
         for number, target in enumerate(wanted):
             tried = number

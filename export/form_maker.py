@@ -39,7 +39,7 @@ class FormFiles(NamedTuple):
     files: Mapping[str, bytes]
 
 
-class FormMaker:
+class PerFrameMaker:
     """Maker of the forms of an export's artifacts.
 
     Args:

@@ -10,7 +10,7 @@ from r2p_edge.errors import UsageError, similar_name
 from r2p_edge.export.targets.base import FormJudge, Target
 from r2p_edge.export.targets.table import TABLE
 
-FORMS = ("clip", "per-frame")
+EXPORT_FORMS = ("clip", "per-frame")
 """Forms that an export can have: the clip's graph alone, or with graphs with state beside it."""
 
 FORM_STAGES = (0, 1, 2)
@@ -121,9 +121,9 @@ def check_form(
     Raises:
         UsageError: there is no such form, a target cannot have it, or it is not measured.
     """
-    if form not in FORMS:
-        raise UsageError(f"no form {form!r}; choose from {', '.join(FORMS)}")
-    if form == FORMS[0]:
+    if form not in EXPORT_FORMS:
+        raise UsageError(f"no form {form!r}; choose from {', '.join(EXPORT_FORMS)}")
+    if form == EXPORT_FORMS[0]:
         return None
     without = [target.name for target in targets if not target.stateful]
     if without:

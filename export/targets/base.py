@@ -14,7 +14,7 @@ import numpy.typing as npt
 from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:  # it brings in the runtimes, and the command line lists the targets
-    from r2p_edge.export.form_maker import FormMaker
+    from r2p_edge.export.form_maker import PerFrameMaker
     from r2p_edge.export.verify.parity import ParityReference
     from r2p_edge.export.verify.per_frame_run import PerFrameRun
 
@@ -144,7 +144,7 @@ class TargetOptions:
     timing_cache: Path | None = None
     chips: tuple[str, ...] = ()
     progress: StepProgress | None = None
-    form: FormMaker | None = None
+    form: PerFrameMaker | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from r2p_edge.errors import UsageError
 from r2p_edge.export.graph.per_frame.forms import FormGraphs
 from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.spec import PerFrameSpec
+from r2p_edge.spec.per_frame import FRAME_INPUT
 
 PartRunner = Callable[[Mapping[str, npt.NDArray[Any]]], Mapping[str, npt.NDArray[Any]]]
 """Runs a part: inputs by name to outputs by name."""
@@ -67,7 +68,7 @@ class PerFrameRun:
             for name, ring in self._rings.items()
             for age in ring.delays.get(part, ())
         }
-        found = dict(self._parts[part]({"frame": frame[None], **ages}))
+        found = dict(self._parts[part]({FRAME_INPUT: frame[None], **ages}))
         for name, ring in self._rings.items():
             slot = self._slots[name][self.ticks % ring.slots]
             slot[:] = ring.zero if self.ticks < ring.gate else found.pop(name)

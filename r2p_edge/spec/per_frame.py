@@ -21,6 +21,9 @@ PER_FRAME: Literal["per-frame"] = "per-frame"
 SEMI_CAUSAL: Literal["semi-causal"] = "semi-causal"
 """Form of one graph, whose stages above k see no later frame."""
 
+FRAME_INPUT = "frame"
+"""Name of the input of `head` and `step` that takes one frame: uint8 (1, H, W, 3)."""
+
 PARTS: Mapping[str, tuple[str, ...]] = {
     PER_FRAME: ("head", "tail", "flush"),
     SEMI_CAUSAL: ("step",),

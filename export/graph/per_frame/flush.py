@@ -14,9 +14,9 @@ import onnx
 
 from r2p_edge.export.graph.model import attributes
 from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
-from r2p_edge.export.graph.per_frame.part import Part
+from r2p_edge.export.graph.per_frame.part import PartGraph
 from r2p_edge.export.graph.per_frame.rings import Rings, unsqueezed
-from r2p_edge.export.graph.per_frame.timing import TIME, window_of
+from r2p_edge.export.graph.per_frame.timing import TIME, time_window
 
 _PART = "flush"
 
@@ -55,7 +55,7 @@ class FlushGraph:
         rings: Rings,
         frames: int,
     ) -> None:
-        self._graph, self._rings, self._part = graph, rings, Part(graph)
+        self._graph, self._rings, self._part = graph, rings, PartGraph(graph)
         self._feature, self._frames = feature, frames
         span = self._span(feature)
         self.missing = tuple(range(span.first, span.positions))
@@ -85,7 +85,7 @@ class FlushGraph:
     def _add(self, node: onnx.NodeProto) -> None:
         made, moments = self._span(node.output[0]), self._rings.moments
         if node.op_type in ("Conv", "MaxPool"):
-            window, given = window_of(self._graph, node), self._span(node.input[0])
+            window, given = time_window(self._graph, node), self._span(node.input[0])
             last = (made.positions - 1) * window.stride
             oldest = made.first * window.stride - window.reach
             before = 0

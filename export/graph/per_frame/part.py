@@ -16,7 +16,7 @@ from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
 from r2p_edge.export.graph.static import drop_unused
 
 
-class Part:
+class PartGraph:
     """An ONNX graph that takes nodes over from a clip's graph.
 
     Args:

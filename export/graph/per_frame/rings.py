@@ -9,7 +9,7 @@ import onnx
 
 from r2p_edge.errors import ModelError
 from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
-from r2p_edge.export.graph.per_frame.part import Part
+from r2p_edge.export.graph.per_frame.part import PartGraph
 from r2p_edge.export.graph.per_frame.timing import TIME, Moment
 from r2p_edge.spec import RingSpec
 
@@ -38,7 +38,7 @@ class Rings:
         self.names: dict[str, str] = {}
         self._delays: dict[str, dict[str, list[int]]] = {}
 
-    def slot(self, part: Part, reader: str, tensor: str, age: int) -> str:
+    def slot(self, part: PartGraph, reader: str, tensor: str, age: int) -> str:
         """Add the slice of an age as an input of a part; return the input's name.
 
         Args:
@@ -115,7 +115,7 @@ class Rings:
         )
 
 
-def unsqueezed(part: Part, slices: Sequence[str]) -> list[str]:
+def unsqueezed(part: PartGraph, slices: Sequence[str]) -> list[str]:
     """Return slices with an axis of time of 1."""
     axes = part.whole("time", TIME)
     return [part.node("Unsqueeze", [name, axes], f"{name}.clip") for name in slices]

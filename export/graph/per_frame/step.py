@@ -15,18 +15,16 @@ import onnx
 from r2p_edge.errors import ModelError
 from r2p_edge.export.graph.model import attributes, opset
 from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
-from r2p_edge.export.graph.per_frame.part import Part
+from r2p_edge.export.graph.per_frame.part import PartGraph
 from r2p_edge.export.graph.per_frame.rings import Rings
 from r2p_edge.export.graph.per_frame.timing import (
     TIME,
     Moment,
     is_causal,
     moments,
-    window_of,
+    time_window,
 )
-
-FRAME = "frame"
-"""Name of the input of one frame: uint8 (1, H, W, 3)."""
+from r2p_edge.spec.per_frame import FRAME_INPUT
 
 
 class StepGraph:
@@ -56,9 +54,9 @@ class StepGraph:
     ) -> None:
         self._graph, self._rings, self._name = graph, rings, part
         self._causal_from, self._weights = causal_from, weights or {}
-        self._part = Part(graph)
+        self._part = PartGraph(graph)
         shape = [1, *graph.shape(graph.input)[2:]]
-        self._part.input(FRAME, graph.type(graph.input), shape)
+        self._part.input(FRAME_INPUT, graph.type(graph.input), shape)
         for name in self._weights:
             if name not in graph.constants:
                 raise ModelError(
@@ -80,7 +78,7 @@ class StepGraph:
             if name in self._moments:
                 del shape[self._moments[name].axis]
             found[name] = self._graph.type(name), shape
-        names = {**self._rings.renamed(), self._graph.input: FRAME}
+        names = {**self._rings.renamed(), self._graph.input: FRAME_INPUT}
         return self._part.model(self._name, found, names)
 
     def _add(self, node: onnx.NodeProto) -> None:
@@ -111,7 +109,7 @@ class StepGraph:
             self._part.take(node)
 
     def _conv(self, node: onnx.NodeProto) -> None:
-        window, data = window_of(self._graph, node), node.input[0]
+        window, data = time_window(self._graph, node), node.input[0]
         ages = window.ages(self._moments[data].stride)
         x = self._read(data, *ages)
         root = node.input[1]
@@ -136,7 +134,7 @@ class StepGraph:
         self._replace(node, skipped=root)
 
     def _pool(self, node: onnx.NodeProto) -> None:
-        window, data = window_of(self._graph, node), node.input[0]
+        window, data = time_window(self._graph, node), node.input[0]
         ages = window.ages(self._moments[data].stride)
         taps = [self._read(data, age) for age in ages]
         x = taps[0] if len(taps) == 1 else self._part.node("Max", taps, f"{node.output[0]}.max")

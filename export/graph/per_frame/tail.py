@@ -6,7 +6,7 @@ import onnx
 
 from r2p_edge.errors import ModelError
 from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
-from r2p_edge.export.graph.per_frame.part import Part
+from r2p_edge.export.graph.per_frame.part import PartGraph
 from r2p_edge.export.graph.per_frame.rings import Rings, unsqueezed
 from r2p_edge.export.graph.per_frame.timing import TIME
 
@@ -25,7 +25,7 @@ def tail_graph(graph: ClipGraph, feature: str, rings: Rings, positions: int) -> 
     Raises:
         ModelError: the later stages see more than the features.
     """
-    part, name = Part(graph), rings.names[feature]
+    part, name = PartGraph(graph), rings.names[feature]
     shape: list[int | str] = [_CLIPS, *rings.slice_shape(feature)[1:]]
     slices = [
         part.input(f"{name}.p{place}", graph.type(feature), shape) for place in range(positions)

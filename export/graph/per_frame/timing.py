@@ -58,7 +58,7 @@ class Window(NamedTuple):
         return [self.gap * stride * i for i in reversed(range(self.size))]
 
 
-def window_of(graph: ClipGraph, node: onnx.NodeProto) -> Window:
+def time_window(graph: ClipGraph, node: onnx.NodeProto) -> Window:
     """Return the window in time of a Conv or MaxPool.
 
     Raises:
@@ -116,7 +116,7 @@ def moments(
         elif node.op_type == "Transpose":
             moment = first._replace(axis=list(attributes(node)["perm"]).index(first.axis))
         elif node.op_type in ("Conv", "MaxPool") and first.axis == TIME:
-            window = window_of(graph, node)
+            window = time_window(graph, node)
             reach = 0 if is_causal(node, causal_from) else window.reach
             moment = first._replace(
                 stride=first.stride * window.stride, delay=first.delay + first.stride * reach
