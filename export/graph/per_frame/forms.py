@@ -98,21 +98,21 @@ def semi_causal_form(
 ) -> FormGraphs:
     """Build the form of one graph whose stages above `stages` see no frame after their centre.
 
-    Its convolutions over time see their input at the ticks t - 2d, t - d and t. Without weights of
-    their own they begin with nothing of the oldest, and with what they have learnt to see before,
-    and in or after, their centre.
+    Its convolutions over time see their input at the ticks t - 2d, t - d and t; see
+    `causal_weight` for how they begin. In int8 the states keep the scales of the clip's tensors.
 
     Args:
-        model: an artifact of this package in float; it is left unchanged.
+        model: an artifact of this package, in any precision; it is left unchanged.
         spec: its contract.
         stages: last stage that sees later frames; 0 for the stem alone.
         wait: ticks after a window's last frame at which its answer is read.
-        weights: constants in place of the source's, by name; see `StepGraph`.
+        weights: constants in place of the source's, by their names in the float model; see
+            `StepGraph`.
 
     Raises:
         UsageError, SpecError: see `per_frame_form`.
-        ModelError: the graph has something that no such form can have, or is quantised; or a
-            weight has another shape.
+        ModelError: the graph has something that no such form can have, or a weight has another
+            shape.
     """
     _check_stages(stages)
     check_per_frame_clip(spec.clip, spec.input, spec.graph)

@@ -24,6 +24,7 @@ from r2p_edge.export.graph.per_frame.timing import (
     moments,
     time_window,
 )
+from r2p_edge.export.graph.per_frame.weights import ConvConstants, causal_weight, fitting
 from r2p_edge.spec.per_frame import FRAME_INPUT
 
 
@@ -57,14 +58,14 @@ class StepGraph:
         self._part = PartGraph(graph)
         shape = [1, *graph.shape(graph.input)[2:]]
         self._part.input(FRAME_INPUT, graph.type(graph.input), shape)
-        for name in self._weights:
-            if name not in graph.constants:
-                raise ModelError(
-                    f"the graph has no constant {name}; give weights of the model that it was "
-                    "made from"
-                )
+        self._used: set[str] = set()
         for node in nodes:
             self._add(node)
+        if stray := sorted(set(self._weights) - self._used):
+            raise ModelError(
+                f"the graph has no constant {stray[0]}; give weights of the model that it was made "
+                "from"
+            )
 
     @property
     def _moments(self) -> Mapping[str, Moment]:
@@ -112,26 +113,16 @@ class StepGraph:
         window, data = time_window(self._graph, node), node.input[0]
         ages = window.ages(self._moments[data].stride)
         x = self._read(data, *ages)
-        root = node.input[1]
-        while (maker := self._graph.maker(root)) is not None:
-            root = maker.input[0]
-        weight = self._graph.array(root)
-        causal = is_causal(node, self._causal_from) and window.size > 1
-        if root in self._weights:
-            weight = _fitting(root, weight, self._weights[root])
-        elif causal:
-            if weight.dtype == np.int8 or window.size != 3:
-                raise ModelError(
-                    f"{node.name} is quantised or sees {window.size} positions; make the "
-                    "semi-causal form of the float model, whose convolutions over time see 3"
-                )
-            before, centre, after = np.moveaxis(weight, 2, 0)
-            weight = np.stack([np.zeros_like(before), before, centre + after], axis=2)
-        outputs, channels, _, *kernel = weight.shape
-        flat = weight.transpose(0, 2, 1, 3, 4).reshape(outputs, window.size * channels, *kernel)
-        self._part.constant(root, flat)
+        constants = ConvConstants(self._graph, node)
+        weight, bias = map(self._given, (constants.weight_name, constants.bias_name))
+        if weight is None and window.size > 1 and is_causal(node, self._causal_from):
+            weight = causal_weight(node.name, constants.weight())
+        changed = {constants.root: self._graph.array(constants.root)}
+        if weight is not None or bias is not None:
+            changed = constants.replaced(weight, bias)
+        for name, value in changed.items():
+            self._part.constant(name, _side_by_side(value) if name == constants.root else value)
         self._part.take(node, [x, *node.input[1:]], **_in_space(node))
-        self._replace(node, skipped=root)
 
     def _pool(self, node: onnx.NodeProto) -> None:
         window, data = time_window(self._graph, node), node.input[0]
@@ -175,11 +166,17 @@ class StepGraph:
         if place >= 0:
             self._part.constant(name, value.squeeze(place))
 
-    def _replace(self, node: onnx.NodeProto, skipped: str = "") -> None:
+    def _given(self, name: str) -> np.ndarray | None:
+        """Return the value that was given for a constant; None without one."""
+        if name in self._weights:
+            self._used.add(name)
+        return self._weights.get(name)
+
+    def _replace(self, node: onnx.NodeProto) -> None:
         for name in node.input:
-            if name in self._weights and name != skipped:
-                value = _fitting(name, self._graph.array(name), self._weights[name])
-                self._part.constant(name, value)
+            value = self._given(name)
+            if value is not None:
+                self._part.constant(name, fitting(name, self._graph.array(name), value))
 
 
 def head_nodes(graph: ClipGraph, feature: str) -> tuple[list[onnx.NodeProto], dict[str, Moment]]:
@@ -206,10 +203,8 @@ def _in_space(node: onnx.NodeProto) -> dict[str, Any]:
     return changed
 
 
-def _fitting(name: str, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    if old.shape != new.shape:
-        raise ModelError(
-            f"the weights of {name} have shape {new.shape} and the graph's {old.shape}; give those "
-            "of the model that it was made from"
-        )
-    return new.astype(old.dtype)
+def _side_by_side(weight: np.ndarray) -> np.ndarray:
+    """Return a weight (O, C, kt, kh, kw) as (O, kt * C, kh, kw)."""
+    outputs, channels, size, *kernel = weight.shape
+    flat = weight.transpose(0, 2, 1, 3, 4).reshape(outputs, size * channels, *kernel)
+    return np.ascontiguousarray(flat)

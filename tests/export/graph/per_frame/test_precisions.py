@@ -18,7 +18,9 @@ from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.checkpoints.families import Pool
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.float16 import half_from_float
+from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
 from r2p_edge.export.graph.per_frame.forms import per_frame_form, semi_causal_form
+from r2p_edge.export.graph.per_frame.weights import ConvConstants
 from r2p_edge.export.graph.r2plus1d import onnx_from_parameters
 from r2p_edge.export.verify import ort_session
 from r2p_edge.export.verify.ort_session import open_session
@@ -222,6 +224,82 @@ def test_weights_of_another_model_are_refused(model, spec):
         semi_causal_form(model, spec, 1, weights={"fc.weight": np.zeros(2)})
 
 
-def test_a_semi_causal_form_is_made_in_float(quantised):
-    with pytest.raises(ModelError, match="is quantised"):
-        semi_causal_form(*quantised("cpu-avx2"), 1)
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_an_int8_semi_causal_form_is_near_the_float_one(
+    quantised, long_stream, profile, monkeypatch
+):
+    """As near as with all stages as they were trained, whose weights keep their bytes."""
+    monkeypatch.setattr(ort_session, "session_options", without_fusion)
+    model, spec = quantised(profile)
+    cosines = {}
+    for stages in (1, 4):
+        runs = [
+            PerFrameRun(semi_causal_form(each, spec, stages), FRAMES)
+            for each in (model, small_network(quantisation.SPEC))
+        ]
+        answers = np.array([[run.step(frame)[0] for run in runs] for frame in long_stream[:24]])
+        lengths = np.linalg.norm(answers, axis=2).prod(axis=1)
+        cosines[stages] = np.median(answers.prod(axis=1).sum(axis=1) / lengths)
+    assert cosines[1] >= cosines[4] - 0.06 >= 0.9
+
+
+def test_the_weights_that_were_there_are_the_same_in_int8(quantised, long_stream):
+    """Quantised again, a weight that was quantised has the same bytes and scales."""
+    model, spec = quantised("cpu-avx2")
+    graph = ClipGraph(model, spec.output.name)
+    weights = {}
+    for node in graph.nodes:
+        if node.op_type == "Conv":
+            constants = ConvConstants(graph, node)
+            weights |= {constants.weight_name: constants.weight()}
+            weights |= {constants.bias_name: constants.bias()}
+    assert len(weights) == 2 * 21
+    one, other = (
+        PerFrameRun(semi_causal_form(model, spec, 4, weights=each), FRAMES)
+        for each in (None, weights)
+    )
+    for frame in long_stream[:20]:
+        assert np.array_equal(one.step(frame), other.step(frame))
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_weights_in_place_of_quantised_ones_are_quantised_alike(quantised, profile):
+    model, spec = quantised(profile)
+    graph = ClipGraph(model, spec.output.name)
+    node = next(node for node in graph.nodes if node.name == "layer3.0.conv1.conv2")
+    constants = ConvConstants(graph, node)
+    assert constants.weight_name == "layer3.0.conv1.conv2.weight"
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 0.3, constants.weight().shape).astype(np.float32)
+    weight[2] = 0  # a channel that a training has given up
+    bias = rng.normal(0, 1, len(weight)).astype(np.float32)
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    for name, value in constants.replaced(weight, bias).items():
+        tensor = next(each for each in other.graph.initializer if each.name == name)
+        assert tensor.data_type == onnx.numpy_helper.from_array(value).data_type
+        assert tuple(tensor.dims) == value.shape
+        tensor.CopyFrom(onnx.numpy_helper.from_array(value, name))
+    changed = ConvConstants(ClipGraph(other, spec.output.name), node)
+    largest = np.abs(weight).reshape(len(weight), -1).max(1)
+    error = np.abs(changed.weight() - weight).reshape(len(weight), -1).max(1)
+    assert (error <= 0.5001 * largest / (64 if PROFILES[profile].seven_bits else 127)).all()
+    assert np.abs(changed.bias() - bias).max() <= 0.01
+
+
+def test_convolutions_of_other_sizes_have_no_semi_causal_form(model, spec):
+    odd = onnx.ModelProto()
+    odd.CopyFrom(model)
+    name = "layer3.0.conv1.conv2"
+    node = next(node for node in odd.graph.node if node.name == name)
+    weight = next(each for each in odd.graph.initializer if each.name == f"{name}.weight")
+    wide = np.zeros((*weight.dims[:2], 5, 1, 1), np.float32)
+    weight.CopyFrom(onnx.numpy_helper.from_array(wide, weight.name))
+    for attribute in node.attribute:
+        if attribute.name == "kernel_shape":
+            attribute.ints[:] = [5, 1, 1]
+        if attribute.name == "pads":
+            attribute.ints[:] = [2, 0, 0, 2, 0, 0]
+    assert per_frame_form(odd, spec, 3).delay > per_frame_form(model, spec, 3).delay
+    with pytest.raises(ModelError, match=r"conv2 sees 5 positions .* convolutions of 3"):
+        semi_causal_form(odd, spec, 1)
