@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.checks import is_number
 
 _BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
 _BORDERS = ("flush", "wait")
@@ -33,11 +34,10 @@ def _agreement_text(record: Mapping[str, Any] | None) -> str:
     """Return the shares of windows with the clip's best class; "" for another tool's record."""
     found = []
     for border in _BORDERS:
-        count = (record or {}).get(border)
-        if isinstance(count, dict) and count.keys() >= {"windows", "agree", "interval"}:
-            low, high = count["interval"]
-            found.append(
-                f"{border} {count['agree']} of {count['windows']} windows ({low:.1%} to {high:.1%})"
-            )
+        match (record or {}).get(border):
+            case {"windows": int(windows), "agree": int(agree), "interval": [low, high]} if all(
+                map(is_number, (low, high))
+            ):
+                found.append(f"{border} {agree} of {windows} windows ({low:.1%} to {high:.1%})")
     on = (record or {}).get("on")
     return "; ".join(found) + (f", on {on}" if found and on else "")
