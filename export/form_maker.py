@@ -26,6 +26,7 @@ from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.export.verify.parity import parity_record
 from r2p_edge.export.verify.per_frame_run import PartRunner, PerFrameRun, onnx_part
 from r2p_edge.export.verify.synthetic_clips import verification_clips
+from r2p_edge.runtimes.onnxruntime import OnnxRuntime
 from r2p_edge.runtimes.openvino import OpenVino, new_core
 from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec
 
@@ -125,7 +126,8 @@ class PerFrameMaker:
 
             run = PerFrameRun(graphs, spec.clip.frames, parts)
             measured = self._judge.measure(run, answer, spec, graphs.wait, self._progress)
-            self._made[source.path] = graphs, {**measured, "first": first}
+            ran = f"onnxruntime {OnnxRuntime.library().__version__}"
+            self._made[source.path] = graphs, {**measured, "runtime": ran, "first": first}
         return self._made[source.path]
 
     def _tell(self, step: str) -> None:

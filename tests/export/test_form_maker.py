@@ -71,6 +71,7 @@ def test_the_parts_lie_beside_the_artifact_and_are_recorded(made):
         assert artifact.spec.per_frame.stages == 1
         assert artifact.spec.per_frame.agreement["flush"]["agree"] == 1
         assert artifact.spec.per_frame.agreement["first"]["max_rel"] <= 1e-5
+        assert artifact.spec.per_frame.agreement["runtime"].startswith("onnxruntime ")
         assert set(check_parts(artifact.path, artifact.spec)) == set(parts)
         assert {file.name for file in part_files(artifact.path, artifact.spec)} == files
 
