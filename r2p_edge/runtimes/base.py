@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError
+from r2p_edge.runtimes.part import PartModel
 from r2p_edge.spec import ModelSpec
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -154,6 +155,27 @@ class Runtime(ABC):
             UsageError: the runtime has no such option.
         """
 
+    @classmethod
+    def open_part(
+        cls, path: Path, spec: ModelSpec, options: Options, *, clips: int | None = 1
+    ) -> PartModel:
+        """Load a part of a model's per-frame form.
+
+        Args:
+            path: of the part.
+            spec: contract of the model.
+            options: those with which the model was opened.
+            clips: size of the open axes of its inputs, the cameras of a call; None if calls differ.
+
+        Raises:
+            BackendError: the runtime, or the device, runs no parts; or see `open`.
+            ModelError, UsageError: see `open`.
+        """
+        raise BackendError(
+            f"{cls.name} runs whole clips alone; for the per-frame form take the .onnx or .xml "
+            "file on onnxruntime or openvino, or leave out reuse"
+        )
+
     @abstractmethod
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the output for one input, a new array of `output_shape`.
@@ -210,6 +232,19 @@ def check_one_input(path: Path, count: int) -> None:
     """
     if count != 1:
         raise ModelError(f"{path} has {count} inputs; expected one clip, so export the model again")
+
+
+def check_part_device(name: str, device: str) -> None:
+    """Make sure that a part runs where its arrays are.
+
+    Raises:
+        BackendError: the device is not the CPU, so that each frame would copy all states.
+    """
+    if device != "cpu":
+        raise BackendError(
+            f"{name} runs the per-frame form on the device cpu, and this is {device}; open the "
+            "model on cpu, or leave out reuse"
+        )
 
 
 def closed_model() -> BackendError:

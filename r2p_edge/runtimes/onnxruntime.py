@@ -18,18 +18,25 @@ from r2p_edge.runtimes.base import (
     Runtime,
     check_one_input,
     check_outputs,
+    check_part_device,
     closed_model,
     position,
     usable_cores,
 )
 from r2p_edge.runtimes.cpu import read_cpu
+from r2p_edge.runtimes.part import PartCall, PartModel, PartTensor
 from r2p_edge.spec import ModelSpec
 
 TF32 = "R2P_ORT_TF32"
 """Environment variable; 1 lets the provider CUDA round FP32 factors to ten bits, as it would by
 itself on GPUs since Ampere."""
 
-_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+_DTYPES = {
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+}
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _AND_CPU = ",cpu"
 _TF32_SWITCH = (1, 18)  # first version whose CUDA provider has the option
@@ -80,6 +87,21 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> OnnxRuntime:
+        session, device, precision = cls._load(path, spec, options)
+        check_one_input(path, len(session.get_inputs()))
+        return cls(session, spec, device, precision)
+
+    @classmethod
+    def open_part(
+        cls, path: Path, spec: ModelSpec, options: Options, *, clips: int | None = 1
+    ) -> OnnxRuntimePart:
+        session, device, _ = cls._load(path, spec, options)
+        check_part_device(cls.name, device)
+        return OnnxRuntimePart(session)
+
+    @classmethod
+    def _load(cls, path: Path, spec: ModelSpec, options: Options) -> tuple[Any, str, str]:
+        """Return the session of a file, its device and its precision; see `open`."""
         onnxruntime = cls.library()
         if options.cache is not None:
             raise UsageError("onnxruntime compiles nothing that could be cached; leave cache out")
@@ -118,8 +140,7 @@ class OnnxRuntime(Runtime):
             )
         # Else a run that fails is tried again on the CPU, which it prints to stdout.
         session.disable_fallback()
-        check_one_input(path, len(session.get_inputs()))
-        return cls(session, spec, device, "tf32" if tf32 else spec.precision)
+        return session, device, "tf32" if tf32 else spec.precision
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         (output,) = self._run(batch, [self._names[1]])
@@ -147,6 +168,41 @@ class OnnxRuntime(Runtime):
 
     def close(self) -> None:
         self._session = None
+
+
+class OnnxRuntimePart(PartModel):
+    """A session whose calls are bindings to arrays of ours."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.inputs = {each.name: _tensor(each) for each in session.get_inputs()}
+        self.outputs = {each.name: _tensor(each) for each in session.get_outputs()}
+
+    def holder(self, array: npt.NDArray[Any]) -> Any:
+        # Of the CPU, it is made of the array's own memory.
+        return OnnxRuntime.library().OrtValue.ortvalue_from_numpy(array)
+
+    def call(self) -> PartCall:
+        return _BoundCall(self._session, frozenset(self.inputs))
+
+
+class _BoundCall(PartCall):
+    def __init__(self, session: Any, inputs: frozenset[str]) -> None:
+        self._session, self._inputs = session, inputs
+        self._binding = session.io_binding()
+
+    def bind(self, name: str, holder: Any) -> None:
+        if name in self._inputs:
+            self._binding.bind_ortvalue_input(name, holder)
+        else:
+            self._binding.bind_ortvalue_output(name, holder)
+
+    def run(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._binding)
+        # As above.
+        except Exception as error:
+            raise BackendError(f"onnxruntime failed on cpu ({one_line(error)})") from error
 
 
 def session_options(threads: int | None) -> Any:
@@ -227,6 +283,10 @@ def _refusal(error: Exception, path: Path, device: str, version: str) -> Backend
         f"onnxruntime {version} cannot load {path} ({one_line(error)}); check that the file is "
         "whole, or export it again"
     )
+
+
+def _tensor(found: Any) -> PartTensor:
+    return PartTensor(_shape(found.shape), _DTYPES.get(found.type, found.type))
 
 
 def _shape(shape: list[int | str | None]) -> tuple[int, ...]:

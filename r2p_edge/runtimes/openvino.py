@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,15 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, ModelError, R2PError, SpecError, UsageError, one_line
+from r2p_edge.errors import BackendError, ModelError, SpecError, UsageError, one_line
 from r2p_edge.runtimes.base import (
     Options,
     Runtime,
     check_one_input,
     check_outputs,
+    check_part_device,
     closed_model,
     position,
 )
+from r2p_edge.runtimes.openvino_part import OpenVinoPart, failures, shape_of
 from r2p_edge.spec import ModelSpec
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}  # our names, and those of ov::element::Type
@@ -48,9 +49,9 @@ class OpenVino(Runtime):
         self._lock = threading.Lock()
         self.device = device
         self.precision = precision
-        self.input_shape = _shape(model_input)
+        self.input_shape = shape_of(model_input)
         self.input_dtype = model_input.element_type.to_dtype().name
-        self.output_shape = _shape(output)
+        self.output_shape = shape_of(output)
 
     @staticmethod
     def library() -> ModuleType:
@@ -70,56 +71,39 @@ class OpenVino(Runtime):
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> OpenVino:
         openvino = cls.library()
         core = new_core(openvino)
-        device = _device(_devices(openvino, core), options.device or "cpu")
-        precision = _precision(core, device, spec.precision, options.precision)
-        model = read_model(openvino, core, path, spec)
-        config: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        }
-        # By default OpenVINO itself finds the cores that this process may use.
-        if options.threads is not None:
-            if not device.startswith("CPU"):
-                raise UsageError(f"threads are those of the CPU; leave them out for {device}")
-            config["INFERENCE_NUM_THREADS"] = options.threads
-        kept = set()
-        if options.cache is not None:
-            config["CACHE_DIR"] = str(options.cache)
-            kept = set(options.cache.iterdir())
-        _keep_answer(model, spec)
-        try:
-            compiled = core.compile_model(model, device, config)
-            obtained = compiled.get_property("EXECUTION_DEVICES")
-            hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        except RuntimeError as error:
-            other = ""
-            if device.startswith("NPU") and spec.graph != "conv2d":
-                other = ", give it the form without 3-D convolutions (export --to openvino-npu)"
-            raise BackendError(
-                f"openvino {_version(openvino)} cannot run {path} on {device} "
-                f"({one_line(error)}); check the driver{other}, or choose another device"
-            ) from error
-        _check_obtained(device, precision, obtained, hint)
-        if options.cache is not None and not (
-            compiled.get_property("LOADED_FROM_CACHE") or set(options.cache.iterdir()) - kept
-        ):
-            raise UsageError(
-                f"openvino keeps nothing in {options.cache}; choose a folder that can be written "
-                "to as cache, or leave it out"
-            )
+
+        def read() -> Any:
+            return read_model(openvino, core, path, spec)
+
+        def answer_alone() -> Any:
+            return _keep_answer(read(), spec)
+
+        compiled, device, precision, config = _compiled(core, answer_alone, path, spec, options)
         computes_in = precision
         if spec.precision == "int8":
             computes_in = "int8" if precision == "fp32" else f"int8+{precision}"
         return cls(
             compiled,
-            obtained[0].lower(),
+            compiled.get_property("EXECUTION_DEVICES")[0].lower(),
             computes_in,
             # Read again, as the model is not kept once it is compiled.
-            lambda: core.compile_model(read_model(openvino, core, path, spec), device, config),
+            lambda: core.compile_model(read(), device, config),
         )
 
+    @classmethod
+    def open_part(
+        cls, path: Path, spec: ModelSpec, options: Options, *, clips: int | None = 1
+    ) -> OpenVinoPart:
+        openvino = cls.library()
+        core = new_core(openvino)
+        compiled, device, _, _ = _compiled(
+            core, lambda: _read_part(openvino, core, path, clips), path, spec, options
+        )
+        check_part_device(cls.name, device.lower())
+        return OpenVinoPart(openvino, compiled)
+
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        with self._lock, self._failures():
+        with self._lock, failures(self.device):
             if self._request is None:
                 raise closed_model()
             outputs = self._request.infer([batch], share_inputs=True, share_outputs=True)
@@ -129,7 +113,7 @@ class OpenVino(Runtime):
     def run_further(
         self, batch: npt.NDArray[Any], names: Sequence[str]
     ) -> dict[str, npt.NDArray[Any]]:
-        with self._lock, self._failures():
+        with self._lock, failures(self.device):
             if self._request is None:
                 raise closed_model()
             if self._further is None:  # compiled now, as most predictors are never asked
@@ -139,19 +123,64 @@ class OpenVino(Runtime):
             outputs = self._further.infer([batch], share_inputs=True, share_outputs=True)
             return {name: np.array(outputs[places.index(name)]) for name in names}
 
-    @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Turn what the library raises into an error of its own."""
-        try:
-            yield
-        except RuntimeError as error:
-            if isinstance(error, R2PError):
-                raise
-            raise BackendError(f"openvino failed on {self.device} ({one_line(error)})") from error
-
     def close(self) -> None:
         with self._lock:
             self._request = self._further = None
+
+
+def _compiled(
+    core: Any, read: Callable[[], Any], path: Path, spec: ModelSpec, options: Options
+) -> tuple[Any, str, str, dict[str, Any]]:
+    """Return a model compiled, its device, its precision and the settings that it has.
+
+    Args:
+        core: OpenVINO's.
+        read: returns the model.
+        path: where it is from.
+        spec: contract of the model.
+        options: of the caller.
+
+    Raises:
+        R2PError: see `Runtime.open`.
+    """
+    openvino = OpenVino.library()
+    device = _device(_devices(openvino, core), options.device or "cpu")
+    precision = _precision(core, device, spec.precision, options.precision)
+    model = read()
+    config: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+    }
+    # By default OpenVINO itself finds the cores that this process may use.
+    if options.threads is not None:
+        if not device.startswith("CPU"):
+            raise UsageError(f"threads are those of the CPU; leave them out for {device}")
+        config["INFERENCE_NUM_THREADS"] = options.threads
+    kept = set()
+    if options.cache is not None:
+        config["CACHE_DIR"] = str(options.cache)
+        kept = set(options.cache.iterdir())
+    try:
+        compiled = core.compile_model(model, device, config)
+        obtained = compiled.get_property("EXECUTION_DEVICES")
+        hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    except RuntimeError as error:
+        other = ""
+        if device.startswith("NPU") and spec.graph != "conv2d":
+            other = ", give it the form without 3-D convolutions (export --to openvino-npu)"
+        raise BackendError(
+            f"openvino {_version(openvino)} cannot run {path} on {device} "
+            f"({one_line(error)}); check the driver{other}, or choose another device"
+        ) from error
+    _check_obtained(device, precision, obtained, hint)
+    if options.cache is not None and not (
+        compiled.get_property("LOADED_FROM_CACHE") or set(options.cache.iterdir()) - kept
+    ):
+        raise UsageError(
+            f"openvino keeps nothing in {options.cache}; choose a folder that can be written "
+            "to as cache, or leave it out"
+        )
+    return compiled, device, precision, config
 
 
 def new_core(openvino: ModuleType) -> Any:
@@ -243,14 +272,7 @@ def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> 
         ModelError: OpenVINO cannot read it, or it has more than one input.
         SpecError: it has open axes and cannot take the spec's shape.
     """
-    try:
-        model = core.read_model(str(path))
-    except RuntimeError as error:
-        weights = f" and {path.with_suffix('.bin').name}" if path.suffix == ".xml" else ""
-        raise ModelError(
-            f"openvino {_version(openvino)} cannot load {path} ({one_line(error)}); check that "
-            f"the file{weights} is whole, or export it again"
-        ) from error
+    model = _read(openvino, core, path)
     check_one_input(path, len(model.inputs))
     found = model.inputs[0].get_partial_shape()
     if found.is_dynamic:
@@ -269,12 +291,43 @@ def read_model(openvino: ModuleType, core: Any, path: Path, spec: ModelSpec) -> 
     return model
 
 
+def _read(openvino: ModuleType, core: Any, path: Path) -> Any:
+    """Return the `openvino.Model` in a file.
+
+    Raises:
+        ModelError: OpenVINO cannot read it.
+    """
+    try:
+        return core.read_model(str(path))
+    except RuntimeError as error:
+        weights = f" and {path.with_suffix('.bin').name}" if path.suffix == ".xml" else ""
+        raise ModelError(
+            f"openvino {_version(openvino)} cannot load {path} ({one_line(error)}); check that "
+            f"the file{weights} is whole, or export it again"
+        ) from error
+
+
+def _read_part(openvino: ModuleType, core: Any, path: Path, clips: int | None) -> Any:
+    """Return the `openvino.Model` of a part, its inputs' open first axes of a size if one is given.
+
+    Raises:
+        ModelError: see `_read`.
+    """
+    model = _read(openvino, core, path)
+    if clips is not None:  # fixed shapes are compiled into faster code
+        shapes = {each.get_any_name(): each.get_partial_shape() for each in model.inputs}
+        for shape in shapes.values():
+            shape[0] = clips
+        model.reshape(shapes)
+    return model
+
+
 def _output_names(outputs: Sequence[Any]) -> list[str]:
     return [each.get_any_name() if each.names else "" for each in outputs]
 
 
-def _keep_answer(model: Any, spec: ModelSpec) -> None:
-    """Remove all outputs but the answer, so that nothing else is computed.
+def _keep_answer(model: Any, spec: ModelSpec) -> Any:
+    """Remove all outputs but the answer, so that nothing else is computed; return the model.
 
     Raises:
         SpecError: none of several outputs has the name that the spec gives.
@@ -283,13 +336,9 @@ def _keep_answer(model: Any, spec: ModelSpec) -> None:
     for place, result in enumerate(model.get_results()):
         if place != kept:
             model.remove_result(result)
+    return model
 
 
 def _version(openvino: ModuleType) -> str:
     """Return the version without the build's number and branch."""
     return str(openvino.__version__).partition("-")[0]
-
-
-def _shape(port: Any) -> tuple[int, ...]:
-    """Return the shape of an input or output with -1 for open axes."""
-    return tuple(axis.get_length() if axis.is_static else -1 for axis in port.get_partial_shape())

@@ -1,0 +1,81 @@
+"""Interface of the parts of a per-frame form: graphs that run on arrays which stay where they are.
+
+A part has several inputs and outputs, and is run at each frame. So its arrays are made once, and a
+run is told which of them to read and to write: nothing is copied, and nothing allocated.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+_ALIGNMENT = 64  # bytes; of a cache line, and of the widest vectors that a CPU loads
+
+
+class PartTensor(NamedTuple):
+    """An input or an output of a part.
+
+    Attributes:
+        shape: -1 for an axis that may have any size.
+        dtype: as NumPy names it, such as "float32".
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class PartCall(ABC):
+    """The arrays of one caller and the run on them; for one thread at a time."""
+
+    @abstractmethod
+    def bind(self, name: str, holder: Any) -> None:
+        """Let a tensor be an array from now on, which no other one is.
+
+        Args:
+            name: of an input or an output of the part.
+            holder: of an array of its shape and dtype, see `PartModel.holder`.
+        """
+
+    @abstractmethod
+    def run(self) -> None:
+        """Compute the arrays of the outputs from those of the inputs, all of which are bound.
+
+        Raises:
+            BackendError: the library failed.
+        """
+
+
+class PartModel(ABC):
+    """A part that is loaded; several threads may run calls of their own on it.
+
+    Attributes:
+        inputs, outputs: its tensors by name.
+    """
+
+    inputs: Mapping[str, PartTensor]
+    outputs: Mapping[str, PartTensor]
+
+    @abstractmethod
+    def holder(self, array: npt.NDArray[Any]) -> Any:
+        """Return what the library needs to know of an array, whose memory it will use.
+
+        Args:
+            array: C-contiguous, see `aligned`; the caller keeps it for as long as it is bound.
+        """
+
+    @abstractmethod
+    def call(self) -> PartCall:
+        """Return a new call, to which nothing is bound."""
+
+
+def aligned(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    """Return an array of any content that begins where libraries need no copy of it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    first = -raw.ctypes.data % _ALIGNMENT
+    return raw[first : first + size].view(dtype).reshape(shape)
