@@ -103,6 +103,8 @@ class Live:
             missing, time jumped, or the frame size changed.
         wall: when the clip's newest frame was captured, in seconds since 1970 in UTC; of a file,
             when it was read.
+        exact: the model saw the clip itself, and not features that were kept of its frames.
+        lag: seconds from the clip's newest frame to the one that its answer had to wait for.
     """
 
     source: str | None
@@ -114,6 +116,8 @@ class Live:
     gaps: int
     wall: float
     _image: Callable[[], npt.NDArray[np.uint8]] = field(repr=False, compare=False)
+    exact: bool = True
+    lag: float = 0.0
 
     @property
     def image(self) -> npt.NDArray[np.uint8]:
@@ -133,6 +137,8 @@ class Live:
             "dropped": self.dropped,
             "gaps": self.gaps,
             "wall": utc_text(self.wall),
+            "exact": self.exact,
+            "lag": round(self.lag, 3),
         }
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.addresses import without_password
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.features import Features
 from r2p_edge.model_calls import ModelCalls
@@ -22,16 +21,16 @@ from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import ModelSpec
+from r2p_edge.streaming import Streaming
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.seen import frames_to_show
 
 if TYPE_CHECKING:
-    from r2p_edge.live.options import StreamOptions
-    from r2p_edge.live.predictions import FrameHook, PredictionStream
+    from r2p_edge.per_frame.model import PerFrameModel
 
 
-class Predictor:
+class Predictor(Streaming):
     """A model, ready to answer. Safe to call from several threads.
 
     Calling it is `predict`. It is pickled as its path and options: in each process that it is sent
@@ -238,128 +237,17 @@ class Predictor:
             kind, path = self.spec.output.kind, self.artifact.path
             return scores_of_outputs(outputs, kind, path, self.runtime)
 
-    def stream(
-        self,
-        source: int | str | Path,
-        *,
-        fps: float | None = None,
-        policy: Literal["latest", "all"] | None = None,
-        timeout: float = 10.0,
-        reconnect: float = 60.0,
-        transport: Literal["tcp", "udp"] = "tcp",
-        notify: bool = False,
-        stride: int | None = None,
-        every: float | None = None,
-        smoothing: float | None = None,
-        majority: int | None = None,
-        hysteresis: float = 0.0,
-        min_score: float = 0.0,
-        motion: float | None = None,
-    ) -> PredictionStream:
-        """Return the predictions on a camera, a network stream or a file, as they come.
-
-        A thread of its own reads the source and preprocesses what the model will look at. A
-        source that is lost is opened again. Missing frames are never made up: they empty the
-        window and are counted (`Live.gaps`). `with` or `close` frees the source.
-
-        Args:
-            source: number or device of a camera; address (`rtsp://`, `http://`, `tcp://`, ...);
-                GStreamer pipeline that ends in `appsink`; or path of a video or folder of images.
-            fps: frames per second of a folder of images; default: the rate of the training videos.
-            policy: "latest" answers the newest window and skips those that it is too late for,
-                "all" answers all and lets the source wait. By default "all" for what has an end.
-            timeout: seconds to wait for a connection or the next frame of a network stream. For
-                cameras and pipelines OpenCV has fixed times, 10 and 30 s.
-            reconnect: seconds without a frame after which a live source is lost for good; with 0
-                its first interruption is its end, with `math.inf` it is waited for without end.
-            transport: transport of RTSP.
-            notify: send systemd READY when frames come, and WATCHDOG while all goes well.
-            stride: ticks (`spec.clip.tick` seconds) from one prediction to the next; by default
-                half a clip.
-            every: the same in seconds, rounded to ticks.
-            smoothing: weight of the newest scores in an exponential mean, above 0 to 1.
-            majority: instead, let this many newest windows vote: scores are shares of the votes.
-            hysteresis: a label stays until the score of another is higher by more than this.
-            min_score: a window whose best score is lower has no label.
-            motion: ask the model only where something moves by this many grey levels; 15 does
-                well. By default always ask. See `Stream`.
+    @functools.cached_property
+    def per_frame(self) -> PerFrameModel:
+        """The parts of the model's per-frame form, opened when they are asked for first.
 
         Raises:
-            VideoNotFoundError: there is no such camera or file.
-            VideoError: it cannot be opened.
-            SpecError: the model reads files by frame number, which a stream cannot provide.
-            UsageError: an argument is wrong in itself.
-            MissingDependencyError: OpenCV, or its GStreamer, is not installed.
+            ModelError, SpecError, BackendError: see `PerFrameModel`.
         """
-        return self.stream_many(
-            {without_password(str(source)): source},
-            fps=fps,
-            policy=policy,
-            timeout=timeout,
-            reconnect=reconnect,
-            transport=transport,
-            notify=notify,
-            stride=stride,
-            every=every,
-            smoothing=smoothing,
-            majority=majority,
-            hysteresis=hysteresis,
-            min_score=min_score,
-            motion=motion,
-        )
+        # With what is needed for streams alone.
+        from r2p_edge.per_frame.model import PerFrameModel
 
-    def stream_many(
-        self,
-        sources: Mapping[str, int | str | Path],
-        *,
-        fps: float | None = None,
-        policy: Literal["latest", "all"] | None = None,
-        timeout: float = 10.0,
-        reconnect: float = 60.0,
-        transport: Literal["tcp", "udp"] = "tcp",
-        notify: bool = False,
-        stride: int | None = None,
-        every: float | None = None,
-        smoothing: float | None = None,
-        majority: int | None = None,
-        hysteresis: float = 0.0,
-        min_score: float = 0.0,
-        motion: float | None = None,
-        options: Mapping[str, StreamOptions] | None = None,
-        on_frame: FrameHook | None = None,
-    ) -> PredictionStream:
-        """Return the predictions on several sources, each under a name of yours (`Live.source`).
-
-        They take turns, the one first that was answered longest ago; a model of a fixed batch
-        answers as many in one call as are due. A source that is lost for good is a
-        `StreamWarning` while there are others; `fps` is of the folders among them. The rest, and
-        the errors, are as for `stream`.
-
-        Args:
-            options: options of single sources in place of those of all: `{"door": {"stride": 4}}`.
-            on_frame: is called with the name of a source and each of its frames, a `LiveFrame`,
-                in the thread that reads it, which it must not keep waiting.
-        """
-        # With all that reads live sources, which a predictor of videos needs none of.
-        from r2p_edge.live.open import open_streams
-        from r2p_edge.live.options import options_of_each
-
-        common: StreamOptions = {
-            "fps": fps,
-            "policy": policy,
-            "timeout": timeout,
-            "reconnect": reconnect,
-            "transport": transport,
-            "stride": stride,
-            "every": every,
-            "smoothing": smoothing,
-            "majority": majority,
-            "hysteresis": hysteresis,
-            "min_score": min_score,
-            "motion": motion,
-        }
-        each = options_of_each(sources, common, options or {})
-        return open_streams(self, sources, each, notify=notify, on_frame=on_frame)
+        return PerFrameModel(self.artifact, type(self._runtime), self._options)
 
     def warmup(self) -> None:
         """Run the model once on grey clips, so that the first real one is as fast as the next."""
@@ -370,6 +258,8 @@ class Predictor:
         """Free the model. Calling it twice is allowed."""
         self.closed = True
         self._runtime.close()
+        if "per_frame" in vars(self):
+            self.per_frame.close()
 
     def __repr__(self) -> str:
         closed = ", closed" if self.closed else ""

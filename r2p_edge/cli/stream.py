@@ -72,6 +72,8 @@ def show(answer: Prediction) -> None:
     notes = [f"{live.age_ms:.0f} ms after the newest frame"]
     if answer.coverage < 1:
         notes.append(f"{answer.coverage:.0%} of the frames are real")
+    if live.lag:
+        notes.append(f"{live.lag:.2f} s of them awaited")
     if live.skipped:
         notes.append(f"{count_of(live.skipped, 'answer')} skipped")
     if live.dropped:

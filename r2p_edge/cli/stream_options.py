@@ -70,6 +70,19 @@ def add_answer_options(verb: VerbParser) -> None:
         f"{MOTION:g} without a number)",
     )
     group.add_argument(
+        "--reuse",
+        choices=("features",),
+        help="keep the features of each frame for all clips that show it, so that a small --stride "
+        "costs a fraction; needs a model that was exported with --form per-frame (default: "
+        "answer each clip by itself)",
+    )
+    group.add_argument(
+        "--border",
+        choices=("flush", "wait"),
+        help="with --reuse, flush answers a clip at once, and wait with the frames after it, which "
+        "takes less work (default: flush)",
+    )
+    group.add_argument(
         "--policy",
         choices=("latest", "all"),
         help="latest skips answers that would come too late; all lets the source wait for every "

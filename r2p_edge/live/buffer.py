@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -31,13 +32,17 @@ class ClipWindow(NamedTuple):
     """A clip of a stream that is due for a prediction.
 
     Attributes:
-        pixels: uint8 (T, H, W, 3), a copy; None where nothing moves.
+        pixels: uint8 (T, H, W, 3), a copy; None where nothing moves, or features answer.
         span: seconds of its first and its last frame in the source's clock.
         coverage: share of its frames that are not repeats.
         step: shortest time between two successive frames that are not repeats, in seconds.
         newest: its last frame.
         skipped, dropped, gaps: totals since the stream began; see `Live`.
         timing: milliseconds that the stream's frames took since the window before.
+        still: nothing moves in it.
+        lag: seconds from its last frame to the one with which it became due.
+        run: number of times that the window was emptied.
+        asked: False where a frame's features are due, and no prediction.
     """
 
     pixels: Image | None
@@ -49,6 +54,10 @@ class ClipWindow(NamedTuple):
     dropped: int
     gaps: int
     timing: Timing
+    still: bool = False
+    lag: float = 0.0
+    run: int = 0
+    asked: bool = True
 
 
 class ClipBuffer:
@@ -61,6 +70,7 @@ class ClipBuffer:
         every: the same in seconds, rounded to sampling periods.
         motion: grey levels by which a window must move; None to take all windows.
         name: name of the stream, for the log.
+        more: ticks to keep beside those of a window.
 
     Attributes:
         tick: seconds from one frame of the ring to the next.
@@ -83,6 +93,7 @@ class ClipBuffer:
         every: float | None,
         motion: float | None,
         name: str = "the stream",
+        more: int = 0,
     ) -> None:
         clip, grid = spec.clip, tick_grid(spec)
         self.tick, self._picks, self._length = grid.tick, grid.picks, grid.length
@@ -96,12 +107,13 @@ class ClipBuffer:
         self._name = name
 
         self._preprocessor = Preprocessor(spec)
-        self._gate = None if motion is None else MotionGate(motion, self._length)
-        # One slot more than a window has, so that writing the next frame changes no window.
-        self._slots = np.empty((self._length + 1, *self._preprocessor.frame_shape), np.uint8)
+        self._gate = None if motion is None else MotionGate(motion, self._length, more)
+        kept = self._length + more
+        # One slot more than that, so that writing the next frame changes no window.
+        self._slots = np.empty((kept + 1, *self._preprocessor.frame_shape), np.uint8)
         self._head = 0  # the slot that is written next
-        self._times: deque[float] = deque(maxlen=self._length)  # of the frames in the ring
-        self._shown: LiveFrame | None = None  # the newest of them
+        self._times: deque[float] = deque(maxlen=kept)  # of the frames in the ring
+        self._shown: deque[LiveFrame] = deque(maxlen=1 + more)  # the newest of them
         self._newest: LiveFrame | None = None  # the newest frame of all
         # Where its pixels are: still to be made, in the next slot, or in the one before.
         self._pixels: Literal["frame", "slot", "ring"] = "frame"
@@ -114,10 +126,15 @@ class ClipBuffer:
 
     def _restart(self) -> None:
         self._ticks.reset()
+        self._newest = None
+        self._empty()
+
+    def _empty(self) -> None:
+        """Begin a new window with the next tick."""
         self._times.clear()
+        self._shown.clear()
         if self._gate is not None:
             self._gate.clear()
-        self._newest = None
         self._tick = -1  # number of the newest tick
         self._end = self._length - 1  # the tick with which the next window ends
 
@@ -150,18 +167,29 @@ class ClipBuffer:
         if borrowed and self._pixels == "frame" and self._wanted():
             self._make()
 
+    def reset(self) -> None:
+        """Empty the window: the next frame is the first of another recording.
+
+        From the thread that adds frames.
+        """
+        with self._lock:
+            if self._newest is not None:
+                self._gaps += 1
+                self.broken = 0 if self._full else self.broken + 1
+            self._skip_all()
+            self._restart()
+
     def _interrupt(self, frame: LiveFrame) -> None:
         """Empty the window before a frame that does not continue it."""
         newest = self._newest
-        with self._lock:
-            if newest is not None:
-                self._gaps += 1
-                self.broken = 0 if len(self._times) == self._length else self.broken + 1
-            if self.due:
-                self._skipped += 1 + (self._tick - self._end) // self._stride
-            self._restart()
+        self.reset()
         if newest is not None and self.broken <= MANY_BREAKS:
             _log.info("%s: the window was emptied: %s", self._name, _reason(newest, frame))
+
+    def _skip_all(self) -> None:
+        """Count the windows that nobody took yet as skipped."""
+        if self._full and self._tick >= self._end:
+            self._skipped += 1 + (self._tick - self._end) // self._stride
 
     def _wanted(self) -> bool:
         """Return True if a window needs the next tick; few do where windows are far apart."""
@@ -195,18 +223,31 @@ class ClipBuffer:
             self._tick += 1
             self._head = (self._head + 1) % len(self._slots)
             self._times.append(self._newest.time)
-            self._shown = self._newest
+            self._shown.append(self._newest)
             if self._gate is not None and cells is not None:
                 self._gate.add(cells)
             self._pixels = "ring"
             self._timing.add(self._spent)
             self._spent = Timing()
-            self.was_full = self.was_full or self.due
+            self.was_full = self.was_full or self._full
+
+    @property
+    def _full(self) -> bool:
+        return len(self._times) >= self._length
 
     @property
     def due(self) -> bool:
         """True while a window waits for a prediction."""
-        return self._tick >= self._end and len(self._times) == self._length
+        return self._tick >= self._end and self._full
+
+    @property
+    def pending(self) -> bool:
+        """True while there is more to take, now or once what was taken is done."""
+        return self.due
+
+    def work(self) -> contextlib.AbstractContextManager[None]:
+        """Return the context of the work on a window that was taken."""
+        return contextlib.nullcontext()
 
     def take(self) -> ClipWindow | None:
         """Return the newest window if one is due; older ones that were due count as skipped."""
@@ -216,22 +257,41 @@ class ClipBuffer:
             late = (self._tick - self._end) // self._stride
             self._skipped += late
             self._end += (late + 1) * self._stride
-            moving = self._gate is None or self._gate.moving()
-            assert self._shown is not None
-            times = sorted({self._times[pick] for pick in self._picks})
-            slots = (self._head + 1 + self._picks) % len(self._slots)
-            timing, self._timing = self._timing, Timing()
-            return ClipWindow(
-                pixels=np.take(self._slots, slots, axis=0) if moving else None,
-                span=(times[0], times[-1]),
-                coverage=len(times) / len(self._picks),
-                step=min((b - a for a, b in itertools.pairwise(times)), default=math.inf),
-                newest=self._shown,
-                skipped=self._skipped,
-                dropped=self._dropped,
-                gaps=self._gaps,
-                timing=timing,
-            )
+            return self._window(self._tick)
+
+    def _window(
+        self, end: int, *, stored: bool = False, lag: float = 0.0, run: int = 0
+    ) -> ClipWindow:
+        """Return the window that ends with a tick; the caller has the lock.
+
+        Args:
+            end: number of the tick.
+            stored: leave out its pixels.
+            lag, run: see `ClipWindow`.
+        """
+        back = self._tick - end
+        still = self._gate is not None and not self._gate.moving(back)
+        first = len(self._times) - self._length - back
+        times = sorted({self._times[first + pick] for pick in self._picks})
+        pixels = None
+        if not (still or stored):
+            oldest = self._head - self._length - back
+            pixels = np.take(self._slots, (oldest + self._picks) % len(self._slots), axis=0)
+        timing, self._timing = self._timing, Timing()
+        return ClipWindow(
+            pixels=pixels,
+            span=(times[0], times[-1]),
+            coverage=len(times) / len(self._picks),
+            step=min((b - a for a, b in itertools.pairwise(times)), default=math.inf),
+            newest=self._shown[-1 - back],
+            skipped=self._skipped,
+            dropped=self._dropped,
+            gaps=self._gaps,
+            timing=timing,
+            still=still,
+            lag=lag,
+            run=run,
+        )
 
 
 def _reason(before: LiveFrame, after: LiveFrame) -> str:

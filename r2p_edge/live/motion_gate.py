@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import deque
 
 import numpy as np
@@ -26,15 +27,17 @@ class MotionGate:
     Args:
         threshold: grey levels by which a cell must change.
         frames: number of frames in a window.
+        more: frames to keep beside those.
 
     Raises:
         UsageError: the threshold is not a number above 0.
     """
 
-    def __init__(self, threshold: float, frames: int) -> None:
+    def __init__(self, threshold: float, frames: int, more: int = 0) -> None:
         check_number("motion", threshold, lambda x: x > 0, "a number of grey levels above 0")
         self._threshold = threshold
-        self._frames: deque[npt.NDArray[np.float32]] = deque(maxlen=frames)
+        self._length = frames
+        self._frames: deque[npt.NDArray[np.float32]] = deque(maxlen=frames + more)
 
     def clear(self) -> None:
         """Forget the frames before the next one."""
@@ -47,12 +50,18 @@ class MotionGate:
         return np.asarray(rows @ flat @ columns.T, np.float32).ravel()
 
     def add(self, cells: npt.NDArray[np.float32]) -> None:
-        """Add the cells of the newest frame of the window."""
+        """Add the cells of the newest frame."""
         self._frames.append(cells)
 
-    def level(self) -> float:
-        """Return the largest change of a cell over the window, in grey levels."""
-        frames = np.stack(self._frames)
+    def level(self, back: int = 0) -> float:
+        """Return the largest change of a cell over a window, in grey levels.
+
+        Args:
+            back: number of frames that came after the window.
+        """
+        stop = len(self._frames) - back
+        first = max(stop - self._length, 0)
+        frames = np.stack(list(itertools.islice(self._frames, first, stop)))
         light = frames.mean(axis=1, keepdims=True)
         detail = frames - light
         usual = detail.mean(axis=0)
@@ -61,9 +70,9 @@ class MotionGate:
         contrast = np.where(np.abs(contrast) > 0.1, contrast, 1.0)[:, np.newaxis]
         return float(np.ptp(detail / contrast, axis=0).max())
 
-    def moving(self) -> bool:
-        """Return True if anything moves in the window."""
-        return self.level() > self._threshold
+    def moving(self, back: int = 0) -> bool:
+        """Return True if anything moves in a window; see `level`."""
+        return self.level(back) > self._threshold
 
 
 @functools.cache

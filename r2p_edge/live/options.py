@@ -23,6 +23,8 @@ class StreamOptions(TypedDict, total=False):
     hysteresis: float
     min_score: float
     motion: float | None
+    reuse: Literal["features"] | None
+    border: Literal["flush", "wait"] | None
 
 
 STREAM_OPTIONS = tuple(StreamOptions.__annotations__)
@@ -53,6 +55,8 @@ def _merged(common: StreamOptions, own: StreamOptions) -> StreamOptions:
     rest: dict[str, Any] = dict(common)
     if "every" in own or "stride" in own:  # either takes the place of both
         rest.update(every=None, stride=None)
+    if own.get("reuse", "features") is None:  # it has no border
+        rest.update(border=None)
     if "smoothing" in own or "majority" in own:
         rest.update(smoothing=None, majority=None)
     return cast(StreamOptions, {**rest, **own})

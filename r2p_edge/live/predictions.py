@@ -97,7 +97,7 @@ class Feed:
         """How the source does."""
         name = self.stream.name or self.capture.name
         age = 0.0 if self._waiting else self._clock() - self._seen
-        if self.ended and self.stream.buffer.due:  # its last answers are still to come
+        if self.ended and self.stream.buffer.pending:  # its last answers are still to come
             return FeedState(name, "live", 0.0, "")
         if self.error is not None:
             return FeedState(name, "failed", age, str(self.error))
@@ -140,7 +140,7 @@ class Feed:
                         changed.notify_all()
                         if self._waits:
                             self._waiting = True
-                            changed.wait_for(lambda: closed.is_set() or not buffer.due)
+                            changed.wait_for(lambda: closed.is_set() or not buffer.pending)
                             self._waiting, self._seen = False, self._clock()
                 self._seen = self._clock()
                 if closed.is_set():
@@ -229,13 +229,13 @@ class PredictionStream(Iterator[Prediction]):
                     self._wait(left)
                     continue
                 self._changed.notify_all()
-            first, *others = predict_windows(due)
+            answers = predict_windows(due)
             self._notify()
-            if others:
-                with self._changed:
-                    self._answered.extend(others)
-                    self._changed.notify_all()
-            return first
+            with self._changed:
+                self._answered.extend(answers[1:])
+                self._changed.notify_all()
+            if answers:
+                return answers[0]
 
     def states(self) -> list[FeedState]:
         """Return how each source does, in the order in which they were given."""
@@ -249,7 +249,9 @@ class PredictionStream(Iterator[Prediction]):
     def _take_due(self) -> list[tuple[Stream, ClipWindow]]:
         """Take the windows that are due, in turn, as many as one call of the model answers."""
         taken: list[tuple[Stream, ClipWindow]] = []
-        while len(taken) < self._batch:
+        clips = 0
+        # What features answer has no fixed batch.
+        while clips < self._batch:
             # Once there is one, the errors of other sources can wait.
             if taken and not any(feed.stream.buffer.due for feed in self._feeds):
                 break
@@ -259,6 +261,7 @@ class PredictionStream(Iterator[Prediction]):
             window = feed.stream.buffer.take()
             if window is not None:
                 taken.append((feed.stream, window))
+                clips += window.pixels is not None or window.still
         return taken
 
     def _next_feed(self) -> Feed | None:
@@ -271,8 +274,9 @@ class PredictionStream(Iterator[Prediction]):
                     return feed
             over = None
             for feed in self._feeds:
-                feed.stream.check_breaks()
-                if feed.ended or feed.hung:
+                feed.stream.check_health()
+                done = feed.ended and not feed.stream.buffer.pending
+                if done or feed.hung:
                     over = feed
                     break
             if over is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time as clocks
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,7 +17,10 @@ from r2p_edge.errors import LowFrameRateWarning, StreamWarning, UsageError, warn
 from r2p_edge.live.arguments import check_count, check_number
 from r2p_edge.live.buffer import MANY_BREAKS, ClipBuffer, ClipWindow
 from r2p_edge.live.frame import LiveFrame, decoded
+from r2p_edge.live.frame_buffer import FrameBuffer
 from r2p_edge.live.smoothing import Decision
+from r2p_edge.live.ticks import tick_grid
+from r2p_edge.per_frame.state import FLUSH, Border, FrameState, scores_of_states
 from r2p_edge.prediction import Live, Prediction, Timing, score_kind
 from r2p_edge.video.arrays import frame_from_item
 
@@ -49,6 +53,12 @@ class Stream:
             hysteresis begin anew after a gap and after a window without motion.
         motion: ask the model only where something moves: grey levels (0 to 255) by which a
             fourteenth of the picture's sides must change; 15 does well. By default always ask.
+        reuse: "features" keeps what the model's first layers make of each frame, so that an answer
+            at each tick costs a fraction; the model must have been exported with its per-frame
+            form. The first answer after an interruption is the model's on the clip, and the others
+            are nearly it (`Live.exact`). By default each window is answered by itself.
+        border: with `reuse`, "flush" answers at once, "wait" for the frames after a window, which
+            takes less work (`Live.lag`); by default "flush".
         color: channel order of the frames.
         name: name of the stream, for its predictions.
         clock: returns seconds of a monotonic clock.
@@ -60,6 +70,8 @@ class Stream:
 
     Raises:
         SpecError: the model reads files by frame number, which a stream cannot provide.
+        ModelError: the model's per-frame form is missing, or that of another export.
+        BackendError: the runtime cannot run it.
         UsageError: an argument is out of its range, or is about classes and the model gives values.
     """
 
@@ -74,6 +86,8 @@ class Stream:
         hysteresis: float = 0.0,
         min_score: float = 0.0,
         motion: float | None = None,
+        reuse: Literal["features"] | None = None,
+        border: Border | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
         name: str | None = None,
         clock: Callable[[], float] = clocks.monotonic,
@@ -96,9 +110,32 @@ class Stream:
             smoothing, majority, hysteresis, min_score, classes=self._kind != "values"
         )
         self._deciding = threading.Lock()
-        self._warned: set[type[Warning]] = set()
-        self.buffer = ClipBuffer(
-            predictor.spec, stride=stride, every=every, motion=motion, name=self._shown_name
+        self._warned: set[Literal["rate", "breaks", "overruns"]] = set()
+        self._run, self._spent = 0, Timing()
+        self._features: FrameState | None = None
+        self.buffer: ClipBuffer | FrameBuffer
+        if reuse is None:
+            if border is not None:
+                raise UsageError(
+                    f"border is {border!r}, and says how features are kept; add reuse='features' "
+                    "(--reuse features), or leave it out"
+                )
+            self.buffer = ClipBuffer(
+                predictor.spec, stride=stride, every=every, motion=motion, name=self._shown_name
+            )
+            return
+        if reuse != "features":
+            raise UsageError(f"reuse is {reuse!r}; it must be 'features'")
+        tick_grid(predictor.spec)  # what no stream can show is said first
+        self._features = FrameState(predictor.per_frame, FLUSH if border is None else border)
+        self.buffer = FrameBuffer(
+            predictor.spec,
+            self._features.frame,
+            self._features.wait,
+            stride=stride,
+            every=every,
+            motion=motion,
+            name=self._shown_name,
         )
 
     def push(self, image: npt.NDArray[np.uint8], time: float | None = None) -> Prediction | None:
@@ -136,19 +173,39 @@ class Stream:
             ModelError: the model returns NaN.
             BackendError: the runtime failed.
         """
-        window = self.buffer.take()
-        if window is None:
-            self.check_breaks()
-            return None
-        return self.predict_window(window)
+        while (window := self.buffer.take()) is not None:
+            if answers := predict_windows([(self, window)]):
+                return answers[0]
+        self.check_health()
+        return None
 
-    def predict_window(self, window: ClipWindow) -> Prediction:
-        """Return the prediction on a window of the buffer; errors are those of `answer`."""
-        self.check_rate(window)
-        raw = None
-        if window.pixels is not None:
-            raw = self.predictor.scores(window.pixels[np.newaxis], timing=window.timing)[0]
-        return self.decided(window, raw)
+    def reset(self) -> None:
+        """Forget the frames: the next one is the first of another recording.
+
+        From the thread that adds them. It counts as an interruption (`Live.gaps`).
+        """
+        self.buffer.reset()
+
+    def advance(self, window: ClipWindow) -> FrameState | None:
+        """Return the features that answer a window of the buffer, with the frame that it came with.
+
+        None where its pixels do, where nothing moves, and where no answer is due.
+
+        Raises:
+            BackendError: see `answer`.
+        """
+        if self._features is None:
+            return None
+        if window.run != self._run:
+            self._features.clear()
+            self._run = window.run
+        with self._spent.stage("total"), self._spent.stage("inference"):
+            self._features.step()
+        if not window.asked:
+            return None
+        window.timing.add(self._spent)
+        self._spent = Timing()
+        return None if window.still or window.pixels is not None else self._features
 
     def decided(self, window: ClipWindow, raw: npt.NDArray[np.float64] | None) -> Prediction:
         """Return the prediction on a window whose scores are known.
@@ -182,20 +239,34 @@ class Stream:
             live=Live(
                 source=self.name,
                 label=None if best is None else spec.labels[best],
-                still=window.pixels is None,
+                still=window.still,
                 age_ms=age * 1e3,
                 skipped=window.skipped,
                 dropped=window.dropped,
                 gaps=window.gaps,
                 wall=self._wall() - age,
                 _image=newest.image,
+                exact=window.still or window.pixels is not None,
+                lag=window.lag,
             ),
         )
 
-    def check_breaks(self) -> None:
-        """Warn, once, of a stream that breaks off again and again before a window is full."""
-        if self.buffer.broken >= MANY_BREAKS and StreamWarning not in self._warned:
-            self._warned.add(StreamWarning)
+    def check_health(self) -> None:
+        """Warn, once, of a stream that breaks off again and again, and of a model too slow for it.
+
+        It breaks off before a window is full, or the model has not time for each of its frames.
+        """
+        overruns = self.buffer.overruns if isinstance(self.buffer, FrameBuffer) else 0
+        if overruns and "overruns" not in self._warned:
+            self._warned.add("overruns")
+            warn_caller(
+                f"{self._shown_name}: the model was more than {self.buffer.length:.3g} s late, so "
+                f"frames were lost and the window was emptied ({overruns} times); reuse needs "
+                "time for each frame, so take a smaller model, or leave out reuse",
+                StreamWarning,
+            )
+        if self.buffer.broken >= MANY_BREAKS and "breaks" not in self._warned:
+            self._warned.add("breaks")
             warn_caller(
                 f"{self._shown_name} gives no answer: its frames broke off "
                 f"{self.buffer.broken} times before they filled the {self.buffer.length:.3g} "
@@ -208,8 +279,8 @@ class Stream:
         """Warn, once, of a stream with fewer frames a second than the model looks at."""
         tick = self.predictor.spec.clip.tick
         slow = window.coverage < 1 and window.step > 1.01 * tick
-        if slow and LowFrameRateWarning not in self._warned:
-            self._warned.add(LowFrameRateWarning)
+        if slow and "rate" not in self._warned:
+            self._warned.add("rate")
             warn_caller(
                 f"{self._shown_name} has {1 / window.step:.3g} frames a second but the "
                 f"model looks at {1 / tick:.3g}; frames are repeated and the answer may suffer",
@@ -220,24 +291,50 @@ class Stream:
 def predict_windows(due: Sequence[tuple[Stream, ClipWindow]]) -> list[Prediction]:
     """Return the predictions on windows of streams over one model, in one call of it.
 
+    Those that pixels answer are one call, and those that features answer are another.
+
     Args:
         due: the streams, each with a window of its buffer.
+
+    Returns:
+        A prediction for each window that asks for one, in their order.
 
     Raises:
         ModelError, BackendError: see `Stream.answer`.
     """
-    asked = [window for _, window in due if window.pixels is not None]
-    if len(asked) < 2:
-        return [stream.predict_window(window) for stream, window in due]
-    spent = Timing()
-    pixels = np.stack([window.pixels for window in asked if window.pixels is not None])
-    scores = iter(due[0][0].predictor.scores(pixels, timing=spent))
-    found = []
-    for stream, window in due:
-        stream.check_rate(window)
-        raw = None
-        if window.pixels is not None:
-            window.timing.add(spent)
-            raw = next(scores)
-        found.append(stream.decided(window, raw))
-    return found
+    with contextlib.ExitStack() as at_work:
+        for stream, _ in due:
+            at_work.enter_context(stream.buffer.work())
+        states = [stream.advance(window) for stream, window in due]
+        asked = [(*each, state) for each, state in zip(due, states) if each[1].asked]
+        if not asked:
+            return []
+        by_pixels = [window for _, window, _ in asked if window.pixels is not None]
+        by_features = [state for _, _, state in asked if state is not None]
+        predictor = asked[0][0].predictor
+        spent = Timing(), Timing()
+        found: tuple[Iterator[npt.NDArray[np.float64]], ...] = (
+            iter(_scores_of_pixels(predictor, by_pixels, spent[0])),
+            iter(scores_of_states(by_features, spent[1]) if by_features else ()),
+        )
+        answers = []
+        for stream, window, state in asked:
+            stream.check_rate(window)
+            raw = None
+            if not window.still:
+                kind = 0 if state is None else 1
+                window.timing.add(spent[kind])
+                raw = next(found[kind])
+            answers.append(stream.decided(window, raw))
+        return answers
+
+
+def _scores_of_pixels(
+    predictor: Predictor, windows: Sequence[ClipWindow], spent: Timing
+) -> Iterable[npt.NDArray[np.float64]]:
+    if not windows:
+        return ()
+    # A single one is not copied.
+    clips = [window.pixels for window in windows if window.pixels is not None]
+    pixels = clips[0][np.newaxis] if len(clips) == 1 else np.stack(clips)
+    return predictor.scores(pixels, timing=spent)

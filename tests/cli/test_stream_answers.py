@@ -8,9 +8,10 @@ import sys
 import av
 import cv2
 import pytest
-from exit_codes import USAGE
+from exit_codes import MODEL, USAGE
 from live import free_port, senders
 from models import brightness_model
+from per_frame_models import write_per_frame_model
 
 from r2p_edge.cli.stream import show
 from r2p_edge.predictor import Predictor
@@ -72,6 +73,28 @@ def test_the_notes_of_an_answer_for_people(tmp_path, clip, capsys):
         live = dataclasses.replace(answer.live, age_ms=49.2, **named)
         show(dataclasses.replace(answer, live=live))
         assert capsys.readouterr().out.endswith(f"  (49 ms after the newest frame{notes})\n")
+
+
+def test_an_answer_at_every_tick(run, fails, tmp_path, clip):
+    model = write_per_frame_model(tmp_path, kind="logits")
+    options = "stream", model, clip, "--stride", 1, "--reuse", "features"
+    code, output, errors = run(*options, "--border", "wait", "--json")
+    assert (code, errors) == (0, "")
+    first, *later = [json.loads(line) for line in output.splitlines()]
+    assert (first["exact"], first["lag"]) == (True, 0.0)
+    assert {(event["exact"], event["lag"]) for event in later} == {(False, 0.08)}
+    times = [event["time"] for event in (first, *later)]
+    assert times == pytest.approx([0.56 + 0.08 * number for number in range(len(times))])
+    _, output, _ = run(*options, "--border", "wait")
+    assert "0.08 s of them awaited" in output.splitlines()[1]
+    _, output, _ = run(*options, "--json")
+    assert {json.loads(line)["lag"] for line in output.splitlines()} == {0.0}
+    fails(USAGE, "border is 'flush', and says how features are kept; add reuse='features'",
+          "stream", model, clip, "--border", "flush")  # fmt: skip
+    fails(MODEL, "was exported without the parts of a per-frame form",
+          "stream", brightness_model(tmp_path / "m.onnx"), clip, "--reuse", "features")  # fmt: skip
+    (tmp_path / "tiny-fp32-tail.onnx").unlink()
+    fails(MODEL, "has no tiny-fp32-tail.onnx beside it", *options)
 
 
 @pytest.mark.slow

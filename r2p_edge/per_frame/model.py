@@ -1,0 +1,192 @@
+"""The parts of a per-frame form, opened beside the model that they were exported with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from r2p_edge.artifact.files import sha256_of_file
+from r2p_edge.artifact.open import EMBEDDED, Artifact, embedded_spec
+from r2p_edge.artifact.openvino_ir import weights_path
+from r2p_edge.errors import ModelError, SpecError, unreadable_model
+from r2p_edge.runtimes.base import Options, Runtime, closed_model
+from r2p_edge.runtimes.part import PartModel, PartTensor
+from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec, RingSpec
+from r2p_edge.spec.per_frame import PER_FRAME
+
+FRAME = "frame"
+"""Name of the input of a frame's pixels."""
+
+_EXPORT = "r2p-edge export MODEL --form per-frame"
+
+_Tensors = Mapping[str, PartTensor]
+
+
+class PerFrameModel:
+    """The parts of a model's per-frame form, which several cameras share.
+
+    Args:
+        artifact: the model's file and contract.
+        runtime: runs the model.
+        options: with which it was opened.
+
+    Attributes:
+        spec: contract of the model.
+        form: contract of the parts.
+        runtime: name of what runs them.
+        path: of the model.
+        head: makes features of a frame.
+        tail: answers one camera.
+
+    Raises:
+        ModelError: the model has no parts, or they are missing or those of another export.
+        SpecError: the contract that was given is not the file's own.
+        BackendError: the runtime cannot run them.
+    """
+
+    def __init__(self, artifact: Artifact, runtime: type[Runtime], options: Options) -> None:
+        self.spec, self.form = artifact.spec, _form_of(artifact)
+        self.path, self.runtime = artifact.path, runtime.name
+        self._type, self._options = runtime, options
+        self._paths = {
+            name: _checked(artifact.path, part) for name, part in self.form.parts.items()
+        }
+        self._lock = threading.Lock()
+        self._closed = False
+        self._flush: PartModel | None = None
+        self._tail_of_many: PartModel | None = None
+        self.head = self._open("head")
+        self.tail = self._open("tail")
+
+    @property
+    def flush(self) -> PartModel | None:
+        """The part that computes the features at a window's end; None if none are missing."""
+        with self._lock:  # opened once, and only where somebody needs it
+            if self._flush is None and "flush" in self._paths:
+                self._flush = self._open("flush")
+            return self._flush
+
+    @property
+    def tail_of_many(self) -> PartModel:
+        """The part that answers any number of cameras."""
+        with self._lock:
+            if self._tail_of_many is None:
+                self._tail_of_many = self._open("tail", None)
+            return self._tail_of_many
+
+    def check_open(self) -> None:
+        """Make sure that the model was not closed.
+
+        Raises:
+            BackendError: it was.
+        """
+        if self._closed:
+            raise closed_model()
+
+    def close(self) -> None:
+        """Free the parts, once no camera's state has them. Closing twice is allowed."""
+        self._closed = True
+
+    def _open(self, name: str, clips: int | None = 1) -> PartModel:
+        self.check_open()
+        path = self._paths[name]
+        part = self._type.open_part(path, self.spec, self._options, clips=clips)
+        inputs, outputs = _expected(self.spec, self.form, name)
+        for found, expected in ((part.inputs, inputs), (part.outputs, outputs)):
+            if not _fits(found, expected):
+                raise ModelError(
+                    f"{path} has the tensors {_listed(found)}, and the contract of "
+                    f"{self.path.name} has {_listed(expected)} for this part; export them together "
+                    f"({_EXPORT})"
+                )
+        return part
+
+
+def _form_of(artifact: Artifact) -> PerFrameSpec:
+    """Return the contract of a model's parts; see `PerFrameModel` for the errors."""
+    path, form = artifact.path, artifact.spec.per_frame
+    if form is None or form.form != PER_FRAME:
+        raise ModelError(
+            f"{path} was exported without the parts of a per-frame form, which keep features from "
+            f"frame to frame; export it with them ({_EXPORT}), or leave out reuse"
+        )
+    if artifact.carrier == "argument" and path.suffix.lower() in EMBEDDED:
+        own = embedded_spec(path)
+        if own is not None and own.clip != artifact.spec.clip:
+            raise SpecError(
+                f"the spec that was given for {path} has the clip {artifact.spec.clip}, and the "
+                f"file's own, which its parts were tried with, is {own.clip}; leave out the spec, "
+                "or reuse"
+            )
+    return form
+
+
+def _checked(model: Path, part: PartSpec) -> Path:
+    """Return the path of a part beside its model.
+
+    Raises:
+        ModelError: it is missing, cannot be read, or is not that of this model's export.
+    """
+    path = model.with_name(part.file)
+    files = {path: part.sha256}
+    if part.weights_sha256 is not None:
+        files[weights_path(path)] = part.weights_sha256
+    for file, sha256 in files.items():
+        try:
+            if not file.is_file():
+                raise ModelError(
+                    f"{model} has no {file.name} beside it, a part of its per-frame form; copy the "
+                    f"whole folder of the export, or export it again ({_EXPORT})"
+                )
+            found = sha256_of_file(file)
+        except OSError as error:
+            raise unreadable_model(file, error) from error
+        if found != sha256:
+            raise ModelError(
+                f"{file} has the sha256 {found[:12]}..., and {model.name} was exported with "
+                f"{sha256[:12]}...; copy the files of one export, or export it again ({_EXPORT})"
+            )
+    return path
+
+
+def _expected(spec: ModelSpec, form: PerFrameSpec, part: str) -> tuple[_Tensors, _Tensors]:
+    """Return the tensors of a part's inputs and outputs, of any number of cameras."""
+    aged = {
+        f"{ring.name}.ago{age}": _tensor(ring)
+        for ring in form.rings
+        for age in ring.delays.get(part, ())
+    }
+    assert form.feature is not None
+    feature = form.ring(form.feature)
+    if part == "head":
+        frame = PartTensor((-1, spec.crop.height, spec.crop.width, 3), "uint8")
+        return {FRAME: frame, **aged}, {ring.name: _tensor(ring) for ring in form.rings}
+    if part == "flush":
+        return aged, {position_name(form, i): _tensor(feature) for i in form.missing}
+    positions = {position_name(form, i): _tensor(feature) for i in range(form.positions)}
+    return positions, {spec.output.name: PartTensor((-1, len(spec.labels)), "float32")}
+
+
+def position_name(form: PerFrameSpec, position: int) -> str:
+    """Return the name of the tensor of a window's features at a position."""
+    return f"{form.feature}.p{position}"
+
+
+def _tensor(ring: RingSpec) -> PartTensor:
+    return PartTensor((-1, *ring.shape), ring.dtype)
+
+
+def _fits(found: _Tensors, expected: _Tensors) -> bool:
+    return found.keys() == expected.keys() and all(
+        tensor.dtype == expected[name].dtype and tensor.shape[1:] == expected[name].shape[1:]
+        for name, tensor in found.items()
+    )
+
+
+def _listed(tensors: _Tensors) -> str:
+    shown = [
+        f"{name} {each.dtype} ({', '.join(['N', *map(str, each.shape[1:])])})"
+        for name, each in tensors.items()
+    ]
+    return ", ".join(shown[:3] + (["..."] if len(shown) > 3 else []))
