@@ -187,6 +187,23 @@ def add_fps(group: Any) -> None:
     )
 
 
+def add_reuse(group: Any) -> None:
+    """Add `--reuse` and `--border`."""
+    group.add_argument(
+        "--reuse",
+        choices=("features",),
+        help="keep the features of each frame for all clips that show it, so that clips close to "
+        "each other cost a fraction; needs a model that was exported with --form per-frame "
+        "(default: answer each clip by itself)",
+    )
+    group.add_argument(
+        "--border",
+        choices=("flush", "wait"),
+        help="with --reuse, flush answers a clip at once, and wait with the frames after it, which "
+        "takes less work (default: flush)",
+    )
+
+
 class CalibrationOptions(TypedDict):
     """Fields of `Calibration`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import VideoFailures, progress_bars
@@ -26,6 +26,8 @@ class TimelineOptions(TypedDict):
     hysteresis: float
     min_score: float
     fps: float | None
+    reuse: Literal["features"] | None
+    border: Literal["flush", "wait"] | None
 
 
 def add_options(verb: VerbParser) -> None:
@@ -67,6 +69,7 @@ def add_options(verb: VerbParser) -> None:
         help="mean score below which a segment has no label and is shown as a gap "
         f"(default: {MIN_SCORE:g})",
     )
+    shared.add_reuse(verb)
     shared.add_fps(verb)
 
 
@@ -78,6 +81,8 @@ def timeline_options(options: argparse.Namespace) -> TimelineOptions:
         "hysteresis": options.hysteresis,
         "min_score": options.min_score,
         "fps": options.fps,
+        "reuse": options.reuse,
+        "border": options.border,
     }
 
 

@@ -69,19 +69,7 @@ def add_answer_options(verb: VerbParser) -> None:
         "levels; write a number after an equals sign, as in --motion=20 (default: off; "
         f"{MOTION:g} without a number)",
     )
-    group.add_argument(
-        "--reuse",
-        choices=("features",),
-        help="keep the features of each frame for all clips that show it, so that a small --stride "
-        "costs a fraction; needs a model that was exported with --form per-frame (default: "
-        "answer each clip by itself)",
-    )
-    group.add_argument(
-        "--border",
-        choices=("flush", "wait"),
-        help="with --reuse, flush answers a clip at once, and wait with the frames after it, which "
-        "takes less work (default: flush)",
-    )
+    shared.add_reuse(group)
     group.add_argument(
         "--policy",
         choices=("latest", "all"),

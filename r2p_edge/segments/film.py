@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -54,6 +54,8 @@ def annotate(
     hysteresis: float = HYSTERESIS,
     min_score: float = MIN_SCORE,
     fps: float | None = None,
+    reuse: Literal["features"] | None = None,
+    border: Literal["flush", "wait"] | None = None,
     progress: SecondsProgress | None = None,
 ) -> Timeline:
     """Write a film of a video with the label and its score in each picture; return its timeline.
@@ -62,8 +64,8 @@ def annotate(
     H.264, and its sound, packet by packet. The label of a moment is that of `Timeline.at`.
 
     Args:
-        predictor, source, every, min_length, hysteresis, min_score, fps, progress: see `timeline`,
-            also for the errors.
+        predictor, source, every, min_length, hysteresis, min_score, fps, reuse, border, progress:
+            see `timeline`, also for the errors.
         out: the film; its suffix, one of `FILMS`, chooses the container.
 
     Raises:
@@ -85,6 +87,8 @@ def annotate(
         hysteresis=hysteresis,
         min_score=min_score,
         fps=fps,
+        reuse=reuse,
+        border=border,
         progress=first_half,
     )
     with contextlib.closing(

@@ -108,6 +108,8 @@ def timeline(
     hysteresis: float = HYSTERESIS,
     min_score: float = MIN_SCORE,
     fps: float | None = None,
+    reuse: Literal["features"] | None = None,
+    border: Literal["flush", "wait"] | None = None,
     progress: SecondsProgress | None = None,
 ) -> Timeline:
     """Return what happens when in a video.
@@ -125,6 +127,9 @@ def timeline(
         hysteresis: seconds of a score of 1 by which another label must lead before it is taken.
         min_score: mean score that a segment needs to have a label, from 0 to 1.
         fps: frames per second of a folder of images; by default the rate of the training videos.
+        reuse: "features" looks at all clips, `every` seconds apart, and computes each frame once;
+            needs a model that was exported with its per-frame form.
+        border: with `reuse`, "flush" (the default) or "wait", which takes less work. See `Stream`.
         progress: called with the seconds that are done, and those that there are.
 
     Raises:
@@ -132,13 +137,15 @@ def timeline(
         VideoError: the video cannot be read, or its frames are too far apart for a clip.
         SpecError: the model reads files by frame number.
         UsageError: an argument is out of its range, or the model gives values and no classes.
-        ModelError: the model answers NaN.
+        ModelError: the model answers NaN, or its per-frame form is missing.
         BackendError: the runtime failed.
     """
     for name, value in (("min_length", min_length), ("hysteresis", hysteresis)):
         check_number(name, value, lambda x: 0 <= x < math.inf, "a number of seconds from 0 on")
     check_number("min_score", min_score, lambda x: 0 <= x <= 1, "a number from 0 to 1")
-    windows = score_windows(predictor, source, every=every, fps=fps, progress=progress)
+    windows = score_windows(
+        predictor, source, every=every, fps=fps, reuse=reuse, border=border, progress=progress
+    )
     found: list[Segment] = []
     for run in windows.runs:
         if found and run.start > found[-1].end:

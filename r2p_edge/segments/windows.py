@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from r2p_edge.frame import Image
 from r2p_edge.live.capture.file import FileCapture
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.stream import Stream
+from r2p_edge.per_frame.state import Border
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import check_rate
 from r2p_edge.video.file import Times
@@ -81,6 +82,8 @@ def score_windows(
     *,
     every: float | None = None,
     fps: float | None = None,
+    reuse: Literal["features"] | None = None,
+    border: Border | None = None,
     progress: SecondsProgress | None = None,
 ) -> WindowScores:
     """Return the scores of the windows of a video; one that is shorter than a clip is one window.
@@ -91,6 +94,7 @@ def score_windows(
         every: seconds from one window to the next where the best class changes, rounded to ticks;
             by default an eighth of a clip.
         fps: frames per second of a folder of images; by default the rate of the training videos.
+        reuse, border: see `Stream`; then all windows are looked at.
         progress: called now and then.
 
     Raises:
@@ -106,12 +110,17 @@ def score_windows(
         open_source(source, fps or clip.fps, count="packets", planes=True)
     ) as video:
         stride = max(clip.frames // 8, 1) if every is None else None
-        stream = Stream(predictor, stride=stride, every=every, name=video.name)
+        stream = Stream(
+            predictor, stride=stride, every=every, name=video.name, reuse=reuse, border=border
+        )
         capture = FileCapture(video.name, clip, stream.buffer.tick, video=video)
         scan = _Scan(stream, capture, progress, float(video.times[-1]))
-        # Windows that are looked at in any case have half of their frames in common.
-        coarse = max(int(clip.frames // 2 * clip.tick / stream.buffer.every + 1e-6), 1)
-        scores = _score(predictor, scan.runs_of_windows(), coarse)
+        if reuse is None:
+            # Windows that are looked at in any case have half of their frames in common.
+            coarse = max(int(clip.frames // 2 * clip.tick / stream.buffer.every + 1e-6), 1)
+            scores = _score(predictor, scan.runs_of_windows(), coarse)
+        else:
+            scores = scan.scores_of_all(len(predictor.spec.labels))
         times, truncated = video.times, video.truncated
     runs = scan.runs(times)
     duration = runs[-1].end
@@ -167,16 +176,29 @@ class _Scan:
         for _, group in itertools.groupby(self._windows(), lambda each: each[0]):
             yield (pixels for _, pixels in group)
 
+    def scores_of_all(self, classes: int) -> npt.NDArray[np.float32]:
+        """Read the video; return the scores of all windows, which its stream answers."""
+        found = [np.empty((0, classes), np.float32)]
+        for _ in self._ticks():
+            answer = self._stream.answer()
+            if answer is not None:
+                self.middles.append(sum(answer.span) / 2)
+                found.append(answer.scores[np.newaxis])
+        return np.concatenate(found)
+
     def _windows(self) -> Iterator[tuple[int, Image]]:
-        buffer = self._stream.buffer
+        for _ in self._ticks():
+            window = self._stream.buffer.take()
+            if window is not None and window.pixels is not None:
+                self._stream.check_rate(window)
+                self.middles.append(sum(window.span) / 2)
+                yield len(self._firsts), window.pixels
+
+    def _ticks(self) -> Iterator[None]:
+        """Read the video; pause after each tick."""
         for frame in self._capture.frames():
             self._note(frame)
-            for _ in buffer.add(frame):
-                window = buffer.take()
-                if window is not None and window.pixels is not None:
-                    self._stream.check_rate(window)
-                    self.middles.append(sum(window.span) / 2)
-                    yield len(self._firsts), window.pixels
+            yield from self._stream.buffer.add(frame)
             if self._progress is not None:
                 self._progress(frame.time, self._last)
 

@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 from models import brightness_model, spec_of_brightness
+from per_frame_models import write_per_frame_model
 from tides import FALLING, RISING, tide, write_levels
 
 from r2p_edge import Predictor
@@ -209,3 +210,25 @@ def test_a_hole_is_where_the_frames_are_missing_at_any_rate(predictor, tmp_path)
         pytest.approx(61 / 60, abs=2e-3),
         pytest.approx(123 / 60, abs=1e-3),
     )
+
+
+@pytest.mark.parametrize("border", ["flush", "wait"])
+def test_features_are_kept_over_each_part_of_a_video(tmp_path, border):
+    """All windows are looked at, as a stream looks at them, and no part knows of another."""
+    times = [k / 25 for k in (*range(40), *range(60, 110))]
+    video = write_levels(tmp_path / "hole.mp4", tide("/", len(times) / 25)[: len(times)], times)
+    model = write_per_frame_model(tmp_path, kind="logits")
+    with Predictor(model, runtime="onnxruntime") as predictor:
+        kept = score_windows(predictor, video, every=TICK, reuse="features", border=border)
+        with predictor.stream(video, stride=1, reuse="features", border=border) as answers:
+            found = list(answers)
+        whole = score_windows(predictor, video, every=TICK)
+    np.testing.assert_array_equal(kept.scores, [answer.scores for answer in found])
+    np.testing.assert_allclose(kept.times, [sum(answer.span) / 2 for answer in found])
+    assert [(run.start, run.end) for run in kept.runs] == [
+        (run.start, run.end) for run in whole.runs
+    ]
+    waited = 1 if border == "wait" else 0
+    for run, other in zip(kept.runs, whole.runs):
+        assert run.stop - run.first == other.stop - other.first - waited
+        np.testing.assert_array_equal(kept.scores[run.first], whole.scores[other.first])
