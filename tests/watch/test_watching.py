@@ -7,11 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 from live import Camera, Clock, Shown, wait_for
+from per_frame_models import write_per_frame_model
 
+from r2p_edge import Predictor
 from r2p_edge.errors import UsageError
 from r2p_edge.live.predictions import Feed, PredictionStream
 from r2p_edge.live.stream import Stream
 from r2p_edge.watch import EventRule, NamedSource, Watch, watching
+from r2p_edge.watch.sources import read_watch_file
 
 RULE = EventRule("frame 3", 0.5, "last")
 
@@ -254,3 +257,26 @@ def test_what_is_refused():
         Watch(predictor, sources("door", "door"))
     with pytest.raises(UsageError, match="no label 'fall'"):
         Watch(predictor, sources("door"), [EventRule("fall", 0.5)])
+
+
+@pytest.mark.parametrize("border", ["flush", "wait"])
+def test_events_have_the_times_of_the_windows_that_features_answer(tmp_path, clip, border):
+    """An answer that waited is about a window that is past, and so is what it begins."""
+    model = write_per_frame_model(tmp_path, kind="logits")
+    (tmp_path / "watch.toml").write_text(
+        f'[sources.door]\nsource = "{clip}"\nstride = 1\nreuse = "features"\nborder = "{border}"\n'
+        f'[sources.yard]\nsource = "{clip}"\nstride = 1\n'
+    )
+    named, _ = read_watch_file(tmp_path / "watch.toml")
+    kept = Kept()
+    with Predictor(model, runtime="onnxruntime") as predictor:
+        rules = [EventRule(label, 0.5) for label in predictor.spec.labels]
+        with Watch(predictor, named, rules, sinks=[kept]) as watch:
+            answers = [each for each in watch if each.live.source == "door"]
+    assert [each.live.exact for each in answers] == [True] + [False] * (len(answers) - 1)
+    first = answers[0]
+    begun = [each for each in kept.messages if each["type"] == "begin" and each["source"] == "door"]
+    assert begun[0]["label"] == first.label
+    assert begun[0]["end"] == pytest.approx(first.span[1], abs=1e-3)
+    ended = [each for each in kept.messages if each["type"] == "end" and each["source"] == "door"]
+    assert ended[-1]["end"] == pytest.approx(answers[-1].span[1], abs=1e-3)
