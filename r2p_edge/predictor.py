@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from r2p_edge.model_checks import check_cpu, check_model
 from r2p_edge.prediction import Prediction, Timing, score_kind
 from r2p_edge.reopening import Opening, open_again, sha256_of_opened, stamps_of
 from r2p_edge.runtimes import open_runtime
-from r2p_edge.runtimes.base import Options
+from r2p_edge.runtimes.base import Options, closed_model
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.streaming import Streaming
@@ -72,6 +73,8 @@ class Predictor(Streaming):
         folder = None if cache is None else Path(cache).absolute()
         self._options = Options(device, threads, precision, folder)
         self.closed = False
+        self._opening = threading.Lock()
+        self._per_frame: PerFrameModel | None = None
         self.artifact = open_artifact(path, spec)
         self._path = self.artifact.path.absolute()  # the current folder may be another one later
         self._stamps = stamps_of(self._path)
@@ -237,17 +240,23 @@ class Predictor(Streaming):
             kind, path = self.spec.output.kind, self.artifact.path
             return scores_of_outputs(outputs, kind, path, self.runtime)
 
-    @functools.cached_property
+    @property
     def per_frame(self) -> PerFrameModel:
         """The parts of the model's per-frame form, opened when they are asked for first.
 
         Raises:
-            ModelError, SpecError, BackendError: see `PerFrameModel`.
+            ModelError, SpecError: see `PerFrameModel`.
+            BackendError: the predictor is closed, or see there.
         """
-        # With what is needed for streams alone.
+        # Streams alone need it.
         from r2p_edge.per_frame.model import PerFrameModel
 
-        return PerFrameModel(self.artifact, type(self._runtime), self._options)
+        with self._opening:
+            if self.closed:
+                raise closed_model()
+            if self._per_frame is None:
+                self._per_frame = PerFrameModel(self.artifact, type(self._runtime), self._options)
+            return self._per_frame
 
     def warmup(self) -> None:
         """Run the model once on grey clips, so that the first real one is as fast as the next."""
@@ -258,8 +267,8 @@ class Predictor(Streaming):
         """Free the model. Calling it twice is allowed."""
         self.closed = True
         self._runtime.close()
-        if "per_frame" in vars(self):
-            self.per_frame.close()
+        if self._per_frame is not None:
+            self._per_frame.close()
 
     def __repr__(self) -> str:
         closed = ", closed" if self.closed else ""

@@ -20,7 +20,7 @@ from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.live.frame_buffer import FrameBuffer
 from r2p_edge.live.smoothing import Decision
 from r2p_edge.live.ticks import tick_grid
-from r2p_edge.per_frame.state import FLUSH, Border, FrameState, scores_of_states
+from r2p_edge.per_frame.state import BorderKind, FrameState, scores_of_states
 from r2p_edge.prediction import Live, Prediction, Timing, score_kind
 from r2p_edge.video.arrays import frame_from_item
 
@@ -87,7 +87,7 @@ class Stream:
         min_score: float = 0.0,
         motion: float | None = None,
         reuse: Literal["features"] | None = None,
-        border: Border | None = None,
+        border: BorderKind | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
         name: str | None = None,
         clock: Callable[[], float] = clocks.monotonic,
@@ -127,7 +127,7 @@ class Stream:
         if reuse != "features":
             raise UsageError(f"reuse is {reuse!r}; it must be 'features'")
         tick_grid(predictor.spec)  # what no stream can show is said first
-        self._features = FrameState(predictor.per_frame, FLUSH if border is None else border)
+        self._features = FrameState(predictor.per_frame, border)
         self.buffer = FrameBuffer(
             predictor.spec,
             self._features.frame,

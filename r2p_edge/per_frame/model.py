@@ -13,7 +13,6 @@ from r2p_edge.errors import ModelError, SpecError, unreadable_model
 from r2p_edge.runtimes.base import Options, Runtime, closed_model
 from r2p_edge.runtimes.part import PartModel, PartTensor
 from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec, RingSpec
-from r2p_edge.spec.per_frame import PER_FRAME
 
 FRAME = "frame"
 """Name of the input of a frame's pixels."""
@@ -36,8 +35,9 @@ class PerFrameModel:
         form: contract of the parts.
         runtime: name of what runs them.
         path: of the model.
-        head: makes features of a frame.
-        tail: answers one camera.
+        first_name: name of the part that is run at each frame.
+        first: that part.
+        tail: answers one camera from its features; None where the first part answers.
 
     Raises:
         ModelError: the model has no parts, or they are missing or those of another export.
@@ -56,8 +56,9 @@ class PerFrameModel:
         self._closed = False
         self._flush: PartModel | None = None
         self._tail_of_many: PartModel | None = None
-        self.head = self._open("head")
-        self.tail = self._open("tail")
+        self.first_name = "head" if "head" in self._paths else "step"
+        self.first = self._open(self.first_name)
+        self.tail = self._open("tail") if "tail" in self._paths else None
 
     @property
     def flush(self) -> PartModel | None:
@@ -106,7 +107,7 @@ class PerFrameModel:
 def _form_of(artifact: Artifact) -> PerFrameSpec:
     """Return the contract of a model's parts; see `PerFrameModel` for the errors."""
     path, form = artifact.path, artifact.spec.per_frame
-    if form is None or form.form != PER_FRAME:
+    if form is None:
         raise ModelError(
             f"{path} was exported without the parts of a per-frame form, which keep features from "
             f"frame to frame; export it with them ({_EXPORT}), or leave out reuse"
@@ -157,15 +158,17 @@ def _expected(spec: ModelSpec, form: PerFrameSpec, part: str) -> tuple[_Tensors,
         for ring in form.rings
         for age in ring.delays.get(part, ())
     }
+    outputs = {spec.output.name: PartTensor((-1, len(spec.labels)), "float32")}
+    if part in ("head", "step"):
+        frame = PartTensor((-1, spec.crop.height, spec.crop.width, 3), "uint8")
+        written = {ring.name: _tensor(ring) for ring in form.rings}
+        return {FRAME: frame, **aged}, written | (outputs if part == "step" else {})
     assert form.feature is not None
     feature = form.ring(form.feature)
-    if part == "head":
-        frame = PartTensor((-1, spec.crop.height, spec.crop.width, 3), "uint8")
-        return {FRAME: frame, **aged}, {ring.name: _tensor(ring) for ring in form.rings}
     if part == "flush":
         return aged, {position_name(form, i): _tensor(feature) for i in form.missing}
     positions = {position_name(form, i): _tensor(feature) for i in range(form.positions)}
-    return positions, {spec.output.name: PartTensor((-1, len(spec.labels)), "float32")}
+    return positions, outputs
 
 
 def position_name(form: PerFrameSpec, position: int) -> str:

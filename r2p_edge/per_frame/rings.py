@@ -19,8 +19,8 @@ class _Ring(NamedTuple):
     holders: list[Any]
 
 
-class Rings:
-    """Rings of slices, one slot for each tick up to the oldest that is read, made once.
+class FrameRings:
+    """FrameRings of slices, one slot for each tick up to the oldest that is read, made once.
 
     A slice is written in the slot of the oldest one, which nobody reads any more: a graph never
     writes what it reads.

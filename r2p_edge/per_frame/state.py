@@ -10,19 +10,19 @@ import numpy.typing as npt
 
 from r2p_edge.errors import UsageError
 from r2p_edge.per_frame.model import FRAME, PerFrameModel, position_name
-from r2p_edge.per_frame.rings import Rings
+from r2p_edge.per_frame.rings import FrameRings
 from r2p_edge.prediction import Timing
 from r2p_edge.runtimes.part import PartCall, PartModel, aligned
 from r2p_edge.scores import scores_of_outputs
 
-Border = Literal["flush", "wait"]
+BorderKind = Literal["flush", "wait"]
 """How a window ends, whose last features need frames that are still to come: "flush" computes them
 as a clip does that ends there, "wait" waits for the frames."""
 
 # An alarm is worth most while something can be done, and waiting takes most of a clip's length.
 # Where a motion lasts, the zeros after a window's last frame are also nearer to what the layers
 # behind were trained on than the frames that come.
-FLUSH: Border = "flush"
+FLUSH: BorderKind = "flush"
 """The default."""
 
 
@@ -41,7 +41,7 @@ class FrameState:
 
     Args:
         model: the parts.
-        border: see `Border`.
+        border: see `BorderKind`; None for `FLUSH`, and for a model that answers at each frame.
 
     Attributes:
         model: as given.
@@ -49,50 +49,36 @@ class FrameState:
         wait: ticks from a window's last frame to its answer.
 
     Raises:
-        UsageError: there is no such border.
+        UsageError: there is no such border, or the model has none.
         ModelError, BackendError: a part cannot be opened, see `PerFrameModel`.
     """
 
-    def __init__(self, model: PerFrameModel, border: Border) -> None:
-        if border not in ("flush", "wait"):
+    def __init__(self, model: PerFrameModel, border: BorderKind | None = None) -> None:
+        if border not in (None, "flush", "wait"):
             raise UsageError(f"border is {border!r}; it must be 'flush' or 'wait'")
         self.model = model
-        form, frames = model.form, model.spec.clip.frames
-        assert form.feature is not None
-        flush = model.flush if border == FLUSH else None
-        self.wait = 0 if border == FLUSH else form.wait
-        ages = (
-            form.known(frames)
-            if border == FLUSH
-            else dict(enumerate(form.ring(form.feature).delays["tail"]))
-        )
-        self._head_reads = _sources(model, "head")
-        self._flush_reads = _sources(model, "flush") if flush is not None else []
-        self._tail_reads = [
-            _Source(position_name(form, i), form.feature, age) for i, age in ages.items()
-        ]
-        reads = [*self._head_reads, *self._flush_reads, *self._tail_reads]
+        form, crop = model.form, model.spec.crop
+        self._end: _WindowEnd | None = None
+        if form.feature is not None:
+            self._end = _WindowEnd(model, border or FLUSH)
+        elif border is not None:
+            raise UsageError(
+                f"{model.path} answers at each frame, and has no border; leave it out (--border)"
+            )
+        self.wait = form.wait if self._end is None else self._end.wait
+        self._reads = _sources(model, model.first_name)
+        reads = [*self._reads, *(self._end.reads if self._end is not None else ())]
         oldest = {
             ring.name: max((each.age for each in reads if each.ring == ring.name), default=0)
             for ring in form.rings
         }
-        self._rings = Rings(form.rings, oldest, model.head.holder)
-
-        height, width = model.spec.crop.height, model.spec.crop.width
-        batch = aligned((1, height, width, 3), "uint8")
+        self._rings = FrameRings(form.rings, oldest, model.first.holder)
+        batch = aligned((1, crop.height, crop.width, 3), "uint8")
         self.frame: npt.NDArray[np.uint8] = batch[0]
-        self._head = model.head.call()
-        self._head.bind(FRAME, model.head.holder(batch))
-        self._outputs, self._tail = _tail_call(model, model.tail, 1)
-        self._flush: PartCall | None = None
-        self._flushed: dict[str, npt.NDArray[Any]] = {}
-        if flush is not None:
-            self._flush = flush.call()
-            for name, tensor in flush.outputs.items():
-                self._flushed[name] = aligned((1, *tensor.shape[1:]), tensor.dtype)
-                holder = flush.holder(self._flushed[name])
-                self._flush.bind(name, holder)
-                self._tail.bind(name, holder)
+        self._first = model.first.call()
+        self._first.bind(FRAME, model.first.holder(batch))
+        if self._end is None:
+            self._outputs = _bound_outputs(model, model.first, self._first, 1)
 
     @property
     def bytes(self) -> int:
@@ -110,13 +96,13 @@ class FrameState:
             BackendError: the runtime failed, or the model is closed. The state is to be cleared.
         """
         self.model.check_open()
-        rings, head = self._rings, self._head
+        rings, call = self._rings, self._first
         rings.begin()
         for name in rings.names:
-            head.bind(name, rings.holder(name, 0))
-        for source in self._head_reads:
-            head.bind(source.name, rings.holder(source.ring, source.age))
-        head.run()
+            call.bind(name, rings.holder(name, 0))
+        for source in self._reads:
+            call.bind(source.name, rings.holder(source.ring, source.age))
+        call.run()
         rings.end()
 
     def answer(self) -> npt.NDArray[Any]:
@@ -128,11 +114,7 @@ class FrameState:
             BackendError: the runtime failed, or the model is closed.
         """
         self.model.check_open()
-        self._complete()
-        for source in self._tail_reads:
-            self._tail.bind(source.name, self._rings.holder(source.ring, source.age))
-        self._tail.run()
-        return self._outputs
+        return self._outputs if self._end is None else self._end.answer(self._rings)
 
     def features(self) -> dict[str, npt.NDArray[Any]]:
         """Return the features of the newest window, (1, C, H, W) for each input of the tail.
@@ -143,19 +125,63 @@ class FrameState:
             BackendError: see `answer`.
         """
         self.model.check_open()
-        self._complete()
-        known = {
-            source.name: self._rings.slice(source.ring, source.age) for source in self._tail_reads
-        }
+        assert self._end is not None
+        return self._end.features(self._rings)
+
+
+class _WindowEnd:
+    """What makes an answer of the features of a window: the tail, and the flush before it.
+
+    Attributes:
+        wait: see `FrameState`.
+        reads: slices that it needs.
+    """
+
+    def __init__(self, model: PerFrameModel, border: BorderKind) -> None:
+        form = model.form
+        assert form.feature is not None
+        assert model.tail is not None
+        self._tail = model.tail.call()
+        self._outputs = _bound_outputs(model, model.tail, self._tail, 1)
+        self._flush: PartCall | None = None
+        self._flush_reads: list[_Source] = []
+        self._flushed: dict[str, npt.NDArray[Any]] = {}
+        if border == FLUSH:
+            self.wait, ages = 0, form.known(model.spec.clip.frames)
+            if (flush := model.flush) is not None:
+                self._flush, self._flush_reads = flush.call(), _sources(model, "flush")
+                for name, tensor in flush.outputs.items():
+                    self._flushed[name] = aligned((1, *tensor.shape[1:]), tensor.dtype)
+                    holder = flush.holder(self._flushed[name])
+                    self._flush.bind(name, holder)
+                    self._tail.bind(name, holder)
+        else:
+            self.wait, ages = form.wait, dict(enumerate(form.ring(form.feature).delays["tail"]))
+        self._known = [
+            _Source(position_name(form, i), form.feature, age) for i, age in ages.items()
+        ]
+        self.reads = [*self._flush_reads, *self._known]
+
+    def answer(self, rings: FrameRings) -> npt.NDArray[Any]:
+        """Return the outputs for the newest window; see `FrameState`."""
+        self._complete(rings)
+        for source in self._known:
+            self._tail.bind(source.name, rings.holder(source.ring, source.age))
+        self._tail.run()
+        return self._outputs
+
+    def features(self, rings: FrameRings) -> dict[str, npt.NDArray[Any]]:
+        """Return the features of the newest window; see `FrameState`."""
+        self._complete(rings)
+        known = {source.name: rings.slice(source.ring, source.age) for source in self._known}
         return {**known, **self._flushed}
 
-    def _complete(self) -> None:
+    def _complete(self, rings: FrameRings) -> None:
         """Compute the features that the newest window lacks."""
-        if self._flush is None:
-            return
-        for source in self._flush_reads:
-            self._flush.bind(source.name, self._rings.holder(source.ring, source.age))
-        self._flush.run()
+        if self._flush is not None:
+            for source in self._flush_reads:
+                self._flush.bind(source.name, rings.holder(source.ring, source.age))
+            self._flush.run()
 
 
 def _sources(model: PerFrameModel, part: str) -> list[_Source]:
@@ -166,14 +192,13 @@ def _sources(model: PerFrameModel, part: str) -> list[_Source]:
     ]
 
 
-def _tail_call(
-    model: PerFrameModel, tail: PartModel, cameras: int
-) -> tuple[npt.NDArray[Any], PartCall]:
-    """Return an array for the outputs of so many cameras, and a call that writes into it."""
+def _bound_outputs(
+    model: PerFrameModel, part: PartModel, call: PartCall, cameras: int
+) -> npt.NDArray[Any]:
+    """Return an array into which a call writes the outputs for so many cameras."""
     outputs = aligned((cameras, len(model.spec.labels)), "float32")
-    call = tail.call()
-    call.bind(model.spec.output.name, tail.holder(outputs))
-    return outputs, call
+    call.bind(model.spec.output.name, part.holder(outputs))
+    return outputs
 
 
 def scores_of_states(states: Sequence[FrameState], timing: Timing) -> npt.NDArray[np.float64]:
@@ -200,8 +225,11 @@ def scores_of_states(states: Sequence[FrameState], timing: Timing) -> npt.NDArra
 def _answers(states: Sequence[FrameState]) -> npt.NDArray[Any]:
     """Return the outputs for several cameras, (cameras, classes), from one call of the tail."""
     model = states[0].model
+    if model.tail is None:
+        return np.concatenate([state.answer() for state in states])
     tail = model.tail_of_many
-    outputs, call = _tail_call(model, tail, len(states))
+    call = tail.call()
+    outputs = _bound_outputs(model, tail, call, len(states))
     features = [state.features() for state in states]
     # The cameras' rings lie in different places, so their slices must be brought together.
     together = {name: np.concatenate([each[name] for each in features]) for name in features[0]}

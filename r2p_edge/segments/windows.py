@@ -24,7 +24,7 @@ from r2p_edge.frame import Image
 from r2p_edge.live.capture.file import FileCapture
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.stream import Stream
-from r2p_edge.per_frame.state import Border
+from r2p_edge.per_frame.state import BorderKind
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import check_rate
 from r2p_edge.video.file import Times
@@ -83,7 +83,7 @@ def score_windows(
     every: float | None = None,
     fps: float | None = None,
     reuse: Literal["features"] | None = None,
-    border: Border | None = None,
+    border: BorderKind | None = None,
     progress: SecondsProgress | None = None,
 ) -> WindowScores:
     """Return the scores of the windows of a video; one that is shorter than a clip is one window.

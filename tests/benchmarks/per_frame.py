@@ -79,10 +79,10 @@ def overhead(predictor: Predictor, border: Any, rounds: int) -> float:
     """Return the share of a step and its answer that is not the runtime's."""
     state = FrameState(predictor.per_frame, border)
     calls = []
-    for name in ("_head", "_flush", "_tail"):
-        if getattr(state, name) is not None:
-            calls.append(_Timed(getattr(state, name)))
-            setattr(state, name, calls[-1])
+    for holder, name in ((state, "_first"), (state._end, "_flush"), (state._end, "_tail")):
+        if getattr(holder, name, None) is not None:
+            calls.append(_Timed(getattr(holder, name)))
+            setattr(holder, name, calls[-1])
     frame = np.random.default_rng(0).integers(0, 256, state.frame.shape, np.uint8)
     shares = []
     for done in range(rounds + 20):

@@ -107,6 +107,39 @@ def outputs(frames: Any, end: int, *, wait: int = 0, first: int = 0, quantised: 
     return positions.reshape(-1) @ WEIGHTS.classes
 
 
+def causal_outputs(frames: Any, tick: int, *, first: int = 0):
+    """Return the outputs, (classes,), of the network of `write_semi_causal_model` at a tick."""
+    seen = np.asarray(frames[first : tick + 1], np.float32)
+    stem = np.einsum("nhwc,oc->nohw", seen, WEIGHTS.stem) + WEIGHTS.stem_bias[:, None, None]
+    taps = np.pad(stem, ((2, 0), (0, 0), (0, 0), (0, 0)))[-3:]
+    middle = np.einsum("tihw,oti->ohw", taps, WEIGHTS.first) + WEIGHTS.first_bias[:, None, None]
+    return np.maximum(middle, 0).max(axis=(1, 2)) @ WEIGHTS.classes[:2]
+
+
+def write_semi_causal_model(folder: Path, *, wait: int = 0) -> Path:
+    """Write the clip graph beside a part that answers at each frame; return the former's path.
+
+    The two do not give the same answers, so that a test can tell them apart.
+    """
+    step = _Graph(False, SIZE).part("step").save(folder / "tiny-fp32-step.onnx")
+    form = PerFrameSpec(
+        form="semi-causal",
+        stages=0,
+        delay=0,
+        wait=wait,
+        step=1,
+        positions=1,
+        feature=None,
+        rings=(RingSpec("stem", (2, SIZE, SIZE), "float32", 0, None, 0, {"step": (1, 2)}),),
+        missing=(),
+        parts={"step": PartSpec(step.name, hashlib.sha256(step.read_bytes()).hexdigest())},
+    )
+    spec = tiny_spec(per_frame=form, output=OutputSpec(kind="values"))
+    model = _Graph(False, SIZE).clip()
+    helper.set_model_props(model.made(), {METADATA_KEY: spec.to_json()})
+    return model.save(folder / "tiny-fp32.onnx")
+
+
 def write_per_frame_model(
     folder: Path, *, quantised: bool = False, kind: Any = "values", size: int = SIZE
 ) -> Path:
@@ -187,12 +220,20 @@ class _Graph:
         self._model: Any = None
 
     def part(self, part: str) -> _Graph:
-        if part == "head":
+        if part in ("head", "step"):
             self._input("frame", TensorProto.UINT8, [1, self._size, self._size, 3])
             self._add("Cast", ["frame"], "float", to=TensorProto.FLOAT)
             self._add("Transpose", ["float"], "planes", perm=[0, 3, 1, 2])
             self._stem("planes", (1, 1))
             self._temporal(["stem.ago2", "stem.ago1", "stem"], "middle", "first")
+        if part == "step":
+            self._add("ReduceMax", ["middle"], "flat", axes=[2, 3], keepdims=0)
+            classes = self._constant("classes", WEIGHTS.classes[:2])
+            self._add("MatMul", ["flat", classes], "logits")
+            self._output("stem")
+            logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CLASSES])
+            self._outputs.append(logits)
+        elif part == "head":
             self._temporal(["middle.ago2", "middle.ago1", "middle"], "feature", "second")
             for ring in _RINGS:
                 self._output(ring)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from live import TICK, Camera, block, grey, wait_for, watch
 from models import brightness_model
-from per_frame_models import FRAMES, WAIT, outputs, write_per_frame_model
+from per_frame_models import (
+    FRAMES,
+    WAIT,
+    causal_outputs,
+    outputs,
+    write_per_frame_model,
+    write_semi_causal_model,
+)
 
 from r2p_edge import Predictor, Stream
 from r2p_edge.calibration import motion
@@ -209,13 +216,13 @@ def test_a_step_that_fails_begins_anew(keeping, monkeypatch):
     frames = noise(40)
     stream = Stream(keeping, stride=1, reuse="features")
     push(stream, frames[:12])
-    run = type(stream._features._head).run
+    run = type(stream._features._first).run
     monkeypatch.setattr(
-        type(stream._features._head), "run", lambda _: (_ for _ in ()).throw(BackendError("full"))
+        type(stream._features._first), "run", lambda _: (_ for _ in ()).throw(BackendError("full"))
     )
     with pytest.raises(BackendError, match="full"):
         stream.push(frames[12], 12 * TICK)
-    monkeypatch.setattr(type(stream._features._head), "run", run)
+    monkeypatch.setattr(type(stream._features._first), "run", run)
     later = frames[13:]
     check(push(stream, later, 13 * TICK), later, "flush", range(FRAMES - 1, len(later)))
 
@@ -334,6 +341,25 @@ def test_no_frame_allocates(tmp_path, border):
             tracemalloc.stop()
     assert after - before < 1 << 13
     assert peak - before < 1 << 16
+
+
+@pytest.mark.parametrize("wait", [0, 3])
+def test_a_model_that_answers_at_each_frame(tmp_path, wait):
+    frames = noise(30)
+    with Predictor(write_semi_causal_model(tmp_path, wait=wait), threads=1) as predictor:
+        found = push(Stream(predictor, stride=2, reuse="features"), frames)
+        with pytest.raises(UsageError, match="has no border"):
+            Stream(predictor, reuse="features", border="wait")
+    first, *later = found
+    assert first == FRAMES - 1
+    assert later == list(range(FRAMES + 1 + wait, 30, 2))
+    exact = outputs(frames, first, first=0)
+    np.testing.assert_array_equal(found[first].scores, exact.astype(np.float32))
+    for tick in later:
+        answer = found[tick]
+        np.testing.assert_array_equal(answer.scores, causal_outputs(frames, tick))
+        assert (answer.live.exact, answer.live.lag) == (False, pytest.approx(wait * TICK))
+        assert answer.span[1] == pytest.approx((tick - wait) * TICK)
 
 
 def test_a_model_without_parts(predictor):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from r2p_edge.per_frame.rings import Rings
+from r2p_edge.per_frame.rings import FrameRings
 from r2p_edge.spec import RingSpec
 
 
@@ -27,7 +27,7 @@ def values(rings, name, ages):
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 8])
 def test_a_slice_is_found_by_its_age(depth):
-    rings = Rings([ring()], {"a": depth}, lambda array: array)
+    rings = FrameRings([ring()], {"a": depth}, lambda array: array)
     for tick in range(1, 30):
         write(rings, tick)
         wanted = [max(tick - age, 0) for age in range(depth + 1)]
@@ -35,7 +35,7 @@ def test_a_slice_is_found_by_its_age(depth):
 
 
 def test_the_slot_that_is_written_is_none_that_is_read():
-    rings = Rings([ring(), ring("b")], {"a": 3, "b": 1}, lambda array: array)
+    rings = FrameRings([ring(), ring("b")], {"a": 3, "b": 1}, lambda array: array)
     for _ in range(20):
         rings.begin()
         read = [rings.holder("a", age) for age in (1, 2, 3)] + [rings.holder("b", 1)]
@@ -45,7 +45,7 @@ def test_the_slot_that_is_written_is_none_that_is_read():
 
 def test_slices_before_the_first_frame_are_zero():
     gated = ring("b", zero=3, gate=2, dtype="uint8")
-    rings = Rings([ring(), gated], {"a": 3, "b": 3}, lambda array: array)
+    rings = FrameRings([ring(), gated], {"a": 3, "b": 3}, lambda array: array)
     assert values(rings, "b", range(4)) == [3, 3, 3, 3]
     for tick in range(1, 5):
         write(rings, 10 * tick)
@@ -54,7 +54,7 @@ def test_slices_before_the_first_frame_are_zero():
 
 
 def test_a_cleared_ring_is_a_new_one():
-    rings = Rings([ring("b", zero=3, gate=1, dtype="uint8")], {"b": 2}, lambda array: array)
+    rings = FrameRings([ring("b", zero=3, gate=1, dtype="uint8")], {"b": 2}, lambda array: array)
     for tick in range(7):
         write(rings, tick)
     rings.clear()
@@ -66,6 +66,6 @@ def test_a_cleared_ring_is_a_new_one():
 
 
 def test_arrays_begin_where_libraries_need_no_copy():
-    rings = Rings([ring()], {"a": 4}, lambda array: array)
+    rings = FrameRings([ring()], {"a": 4}, lambda array: array)
     assert {rings.slice("a", age).ctypes.data % 64 for age in range(5)} == {0}
     assert rings.bytes == 5 * 4

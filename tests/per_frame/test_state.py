@@ -4,7 +4,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from per_frame_models import FRAMES, WAIT, outputs, write_per_frame_model
+from per_frame_models import (
+    FRAMES,
+    WAIT,
+    causal_outputs,
+    outputs,
+    write_per_frame_model,
+    write_semi_causal_model,
+)
 
 from r2p_edge import Predictor
 from r2p_edge.errors import BackendError, UsageError
@@ -170,6 +177,24 @@ def test_the_state_is_as_large_as_its_rings(predictor, quantised):
     assert FrameState(predictor.per_frame, "flush").bytes == (3 + 3 + 6) * size
 
 
+@RUNTIMES
+@pytest.mark.parametrize("wait", [0, 3])
+def test_a_part_that_answers_at_each_frame(tmp_path, runtime, wait):
+    frames = noise(20)
+    path = write_semi_causal_model(tmp_path, wait=wait)
+    with Predictor(path, runtime=runtime, threads=1) as predictor:
+        state, other = (FrameState(predictor.per_frame) for _ in range(2))
+        assert state.wait == wait
+        found = answers(state, frames)
+        wanted = [causal_outputs(frames, tick) for tick in range(20)]
+        np.testing.assert_array_equal(found, wanted)
+        answers(other, frames[5:12])
+        both = scores_of_states([state, other], Timing())
+        np.testing.assert_array_equal(both, [wanted[-1], causal_outputs(frames, 11, first=5)])
+        with pytest.raises(UsageError, match="answers at each frame, and has no border; leave it"):
+            FrameState(predictor.per_frame, "flush")
+
+
 def test_an_unknown_border(predictor):
     with pytest.raises(UsageError, match="border is 'mirror'; it must be 'flush' or 'wait'"):
         FrameState(predictor.per_frame, "mirror")
@@ -183,4 +208,4 @@ def test_a_closed_model_answers_nothing(tmp_path):
         with pytest.raises(BackendError, match="this model is closed; open it again"):
             use()
     with pytest.raises(BackendError, match="this model is closed"):
-        FrameState(predictor.per_frame, "flush")
+        _ = predictor.per_frame
