@@ -175,13 +175,14 @@ class ClipBuffer:
         with self._lock:
             if self._newest is not None:
                 self._gaps += 1
-                self.broken = 0 if self._full else self.broken + 1
             self._skip_all()
             self._restart()
 
     def _interrupt(self, frame: LiveFrame) -> None:
         """Empty the window before a frame that does not continue it."""
         newest = self._newest
+        if newest is not None:
+            self.broken = 0 if self._full else self.broken + 1
         self.reset()
         if newest is not None and self.broken <= MANY_BREAKS:
             _log.info("%s: the window was emptied: %s", self._name, _reason(newest, frame))

@@ -24,7 +24,7 @@ from r2p_edge.runtimes.base import (
     usable_cores,
 )
 from r2p_edge.runtimes.cpu import read_cpu
-from r2p_edge.runtimes.part import PartCall, PartModel, PartTensor
+from r2p_edge.runtimes.part import PartCall, PartModel, PartTensor, check_shared
 from r2p_edge.spec import ModelSpec
 
 TF32 = "R2P_ORT_TF32"
@@ -179,8 +179,9 @@ class OnnxRuntimePart(PartModel):
         self.outputs = {each.name: _tensor(each) for each in session.get_outputs()}
 
     def holder(self, array: npt.NDArray[Any]) -> Any:
-        # Of the CPU, it is made of the array's own memory.
-        return OnnxRuntime.library().OrtValue.ortvalue_from_numpy(array)
+        value = OnnxRuntime.library().OrtValue.ortvalue_from_numpy(array)
+        check_shared(OnnxRuntime.name, value.data_ptr(), array)
+        return value
 
     def call(self) -> PartCall:
         return _BoundCall(self._session, frozenset(self.inputs))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from r2p_edge.errors import BackendError, R2PError, one_line
-from r2p_edge.runtimes.part import PartCall, PartModel, PartTensor
+from r2p_edge.runtimes.part import PartCall, PartModel, PartTensor, check_shared
 
 
 class OpenVinoPart(PartModel):
@@ -22,7 +22,9 @@ class OpenVinoPart(PartModel):
         self.outputs = {each.get_any_name(): _tensor(each) for each in compiled.outputs}
 
     def holder(self, array: npt.NDArray[Any]) -> Any:
-        return self._openvino.Tensor(array, shared_memory=True)
+        tensor = self._openvino.Tensor(array, shared_memory=True)
+        check_shared("openvino", tensor.data.ctypes.data, array)
+        return tensor
 
     def call(self) -> PartCall:
         return _Request(self._compiled.create_infer_request(), self.inputs, self.outputs)

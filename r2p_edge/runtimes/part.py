@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from r2p_edge.errors import BackendError
+
 _ALIGNMENT = 64  # bytes; of a cache line, and of the widest vectors that a CPU loads
 
 
@@ -66,11 +68,32 @@ class PartModel(ABC):
 
         Args:
             array: C-contiguous, see `aligned`; the caller keeps it for as long as it is bound.
+
+        Raises:
+            BackendError: the library would copy it.
         """
 
     @abstractmethod
     def call(self) -> PartCall:
         """Return a new call, to which nothing is bound."""
+
+
+def check_shared(name: str, address: int, array: npt.NDArray[Any]) -> None:
+    """Make sure that a library uses an array's own memory: from a copy it would read old values.
+
+    Args:
+        name: of the library.
+        address: where it says that the values are.
+        array: the array.
+
+    Raises:
+        BackendError: they are somewhere else.
+    """
+    if address != array.ctypes.data:
+        raise BackendError(
+            f"this {name} copies arrays of {array.dtype}, and the per-frame form needs one that "
+            "uses them where they are; install a newer version, or leave out reuse"
+        )
 
 
 def aligned(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:

@@ -242,3 +242,17 @@ def test_the_timing_covers_what_was_done(predictor):
 def test_true_is_no_number(name):
     with pytest.raises(UsageError, match=f"{name} is True"):
         Stream(Shown(), **{name: True})
+
+
+def test_a_reset_begins_another_recording(predictor):
+    """It is an interruption for the labels, and no sign of a source that breaks off."""
+    stream = Stream(predictor, stride=1, smoothing=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(20):
+            found = push_all(stream, np.arange(8) / 25 + number)
+            assert [levels(answer) for answer in found] == [[0, 2, 4, 6]]
+            assert found[0].live.gaps == number
+            np.testing.assert_allclose(found[0].scores.sum(), 1, rtol=1e-6)
+            push_all(stream, np.arange(3) / 25 + number + 0.32)
+            stream.reset()

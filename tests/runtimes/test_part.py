@@ -10,7 +10,7 @@ from r2p_edge.errors import BackendError, ModelError
 from r2p_edge.runtimes import runtime_type
 from r2p_edge.runtimes.base import Options, check_part_device
 from r2p_edge.runtimes.openvino_part import OpenVinoPart
-from r2p_edge.runtimes.part import PartTensor, aligned
+from r2p_edge.runtimes.part import PartTensor, aligned, check_shared
 
 RUNTIMES = pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 
@@ -102,6 +102,20 @@ def test_a_file_that_is_no_model(name, tmp_path):
     (tmp_path / "head.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match="cannot load"):
         open_part(name, tmp_path / "head.onnx")
+
+
+@RUNTIMES
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float16", "float32"])
+def test_no_library_copies_what_is_bound(name, folder, dtype):
+    part = open_part(name, folder / "tiny-fp32-tail.onnx")
+    assert part.holder(aligned((1, 2, 8, 8), dtype)) is not None
+
+
+def test_a_library_that_copies_is_refused():
+    array = aligned((1, 2), "float16")
+    check_shared("library", array.ctypes.data, array)
+    with pytest.raises(BackendError, match="this library copies arrays of float16, and the"):
+        check_shared("library", array.ctypes.data + 64, array)
 
 
 def test_other_devices_would_copy_the_state():
