@@ -10,6 +10,7 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import EMBEDDED, Artifact, embedded_spec
 from r2p_edge.artifact.openvino_ir import weights_path
 from r2p_edge.errors import ModelError, SpecError, unreadable_model
+from r2p_edge.per_frame.rings import SpareSlots
 from r2p_edge.runtimes.base import Options, Runtime, closed_model
 from r2p_edge.runtimes.part import PartModel, PartTensor
 from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec, RingSpec
@@ -38,6 +39,7 @@ class PerFrameModel:
         first_name: name of the part that is run at each frame.
         first: that part.
         tail: answers one camera from its features; None where the first part answers.
+        spare: slots that the states of all cameras share.
 
     Raises:
         ModelError: the model has no parts, or they are missing or those of another export.
@@ -59,6 +61,7 @@ class PerFrameModel:
         self.first_name = "head" if "head" in self._paths else "step"
         self.first = self._open(self.first_name)
         self.tail = self._open("tail") if "tail" in self._paths else None
+        self.spare = SpareSlots(self.form.rings, self.first.holder)
 
     @property
     def flush(self) -> PartModel | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,24 +12,80 @@ from r2p_edge.runtimes.part import aligned
 from r2p_edge.spec import RingSpec
 
 
-class _Ring(NamedTuple):
-    """The slots of one tensor, and what the library knows of each."""
+class Slot(NamedTuple):
+    """Memory of a slice, (1, C, H, W), and what the library knows of it."""
 
-    spec: RingSpec
-    slots: list[npt.NDArray[Any]]
-    holders: list[Any]
+    array: npt.NDArray[Any]
+    holder: Any
 
 
-class FrameRings:
-    """FrameRings of slices, one slot for each tick up to the oldest that is read, made once.
+class SpareSlots:
+    """Slots into which a frame's slices are written, and which the next frame's owner gets then.
 
-    A slice is written in the slot of the oldest one, which nobody reads any more: a graph never
-    writes what it reads.
+    A graph must not write what it reads, so that a frame needs a slot more than is kept from one
+    to the next. All cameras of a model share these: there are as many as run at the same time.
 
     Args:
         rings: the tensors.
-        oldest: age in ticks of the oldest slice of each that is read, by name.
         holder: see `PartModel.holder`.
+    """
+
+    def __init__(
+        self, rings: Iterable[RingSpec], holder: Callable[[npt.NDArray[Any]], Any]
+    ) -> None:
+        self.rings = {ring.name: ring for ring in rings}
+        self._holder = holder
+        self._spare: dict[str, deque[Slot]] = {name: deque() for name in self.rings}
+
+    @property
+    def bytes(self) -> int:
+        """Size of those that nobody uses."""
+        return sum(slot.array.nbytes for slots in self._spare.values() for slot in slots)
+
+    def take(self, name: str) -> Slot:
+        """Return a slot for a ring, a new one if all are in use; from any thread."""
+        try:
+            return self._spare[name].pop()
+        except IndexError:
+            return self.new(name)
+
+    def put(self, name: str, slot: Slot) -> None:
+        """Give a slot back; from any thread."""
+        self._spare[name].append(slot)
+
+    def new(self, name: str) -> Slot:
+        """Return a new slot for a ring, of any content."""
+        ring = self.rings[name]
+        array = aligned((1, *ring.shape), ring.dtype)
+        return Slot(array, self._holder(array))
+
+
+class _Ring:
+    """The slices of one tensor, the newest first."""
+
+    def __init__(self, spec: RingSpec, kept: int, in_step: int, spare: SpareSlots) -> None:
+        self.spec, self._spare, self.kept = spec, spare, kept
+        self.slots = deque(spare.new(spec.name) for _ in range(kept))
+        # The oldest one is free already where no step reads it, but a tail.
+        self._own = kept > in_step
+
+    def begin(self) -> None:
+        own = self._own
+        self.slots.appendleft(self.slots.pop() if own else self._spare.take(self.spec.name))
+
+    def end(self) -> None:
+        while len(self.slots) > self.kept:
+            self._spare.put(self.spec.name, self.slots.pop())
+
+
+class FrameRings:
+    """Slices of some tensors, one for each tick as far back as anybody reads.
+
+    Args:
+        spare: gives slots.
+        in_step: age in ticks of the oldest slice of each ring that a step reads, in which the
+            newest one, of age 0, is written; 0 for none.
+        after: the same of those that are read after a step; -1 for none.
 
     Attributes:
         names: of the rings.
@@ -36,34 +93,35 @@ class FrameRings:
     """
 
     def __init__(
-        self,
-        rings: Iterable[RingSpec],
-        oldest: Mapping[str, int],
-        holder: Callable[[npt.NDArray[Any]], Any],
+        self, spare: SpareSlots, in_step: Mapping[str, int], after: Mapping[str, int]
     ) -> None:
-        self._rings: dict[str, _Ring] = {}
-        for spec in rings:
-            shape, count = (1, *spec.shape), oldest[spec.name] + 1
-            slots = [aligned(shape, spec.dtype) for _ in range(count)]
-            self._rings[spec.name] = _Ring(spec, slots, [holder(slot) for slot in slots])
-        self.names = tuple(self._rings)
+        self.names = tuple(spare.rings)
+        self._rings = {
+            name: _Ring(
+                spare.rings[name], max(in_step[name], after[name] + 1), in_step[name], spare
+            )
+            for name in self.names
+        }
         self.clear()
 
     @property
     def bytes(self) -> int:
-        """Size of all slots."""
-        return sum(slot.nbytes for ring in self._rings.values() for slot in ring.slots)
+        """Size of what is kept from tick to tick."""
+        return sum(slot.array.nbytes for ring in self._rings.values() for slot in ring.slots)
 
     def clear(self) -> None:
         """Begin anew, with the zeros that a clip has before its first frame."""
         self.ticks = 0
         for ring in self._rings.values():
+            ring.end()
             for slot in ring.slots:
-                slot.fill(ring.spec.zero)
+                slot.array.fill(ring.spec.zero)
 
     def begin(self) -> None:
-        """Begin a tick, which is the newest one from now on; its slots have old slices still."""
+        """Begin a tick, which is the newest one from now on; its slices are still to be written."""
         self.ticks += 1
+        for ring in self._rings.values():
+            ring.begin()
 
     def end(self) -> None:
         """End a tick whose slices are written.
@@ -71,16 +129,11 @@ class FrameRings:
         One that is centred before the first frame is made of nothing but the biases of the layers
         before it; in a clip there are zeros.
         """
-        for name, ring in self._rings.items():
+        for ring in self._rings.values():
             if self.ticks <= ring.spec.gate:
-                self.slice(name, 0).fill(ring.spec.zero)
+                ring.slots[0].array.fill(ring.spec.zero)
+            ring.end()
 
-    def holder(self, name: str, age: int) -> Any:
-        """Return the holder of the slice of the newest tick, or of `age` ticks before it."""
-        ring = self._rings[name]
-        return ring.holders[(self.ticks - 1 - age) % len(ring.slots)]
-
-    def slice(self, name: str, age: int) -> npt.NDArray[Any]:
-        """Return the slice itself, (1, C, H, W); see `holder`."""
-        ring = self._rings[name]
-        return ring.slots[(self.ticks - 1 - age) % len(ring.slots)]
+    def slot(self, name: str, age: int) -> Slot:
+        """Return the slice of the newest tick, or of `age` ticks before it."""
+        return self._rings[name].slots[age]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from r2p_edge.per_frame.rings import FrameRings
 from r2p_edge.prediction import Timing
 from r2p_edge.runtimes.part import PartCall, PartModel, aligned
 from r2p_edge.scores import scores_of_outputs
+from r2p_edge.spec import PerFrameSpec
 
 BorderKind = Literal["flush", "wait"]
 """How a window ends, whose last features need frames that are still to come: "flush" computes them
@@ -67,12 +68,11 @@ class FrameState:
             )
         self.wait = form.wait if self._end is None else self._end.wait
         self._reads = _sources(model, model.first_name)
-        reads = [*self._reads, *(self._end.reads if self._end is not None else ())]
-        oldest = {
-            ring.name: max((each.age for each in reads if each.ring == ring.name), default=0)
-            for ring in form.rings
-        }
-        self._rings = FrameRings(form.rings, oldest, model.first.holder)
+        self._rings = FrameRings(
+            model.spare,
+            _oldest(form, self._reads, 0),
+            _oldest(form, () if self._end is None else self._end.reads, -1),
+        )
         batch = aligned((1, crop.height, crop.width, 3), "uint8")
         self.frame: npt.NDArray[np.uint8] = batch[0]
         self._first = model.first.call()
@@ -82,7 +82,7 @@ class FrameState:
 
     @property
     def bytes(self) -> int:
-        """Size of what is kept from frame to frame."""
+        """Size of what is kept from frame to frame; a step needs `PerFrameModel.spare`, too."""
         return self._rings.bytes
 
     def clear(self) -> None:
@@ -99,9 +99,9 @@ class FrameState:
         rings, call = self._rings, self._first
         rings.begin()
         for name in rings.names:
-            call.bind(name, rings.holder(name, 0))
+            call.bind(name, rings.slot(name, 0).holder)
         for source in self._reads:
-            call.bind(source.name, rings.holder(source.ring, source.age))
+            call.bind(source.name, rings.slot(source.ring, source.age).holder)
         call.run()
         rings.end()
 
@@ -166,21 +166,21 @@ class _WindowEnd:
         """Return the outputs for the newest window; see `FrameState`."""
         self._complete(rings)
         for source in self._known:
-            self._tail.bind(source.name, rings.holder(source.ring, source.age))
+            self._tail.bind(source.name, rings.slot(source.ring, source.age).holder)
         self._tail.run()
         return self._outputs
 
     def features(self, rings: FrameRings) -> dict[str, npt.NDArray[Any]]:
         """Return the features of the newest window; see `FrameState`."""
         self._complete(rings)
-        known = {source.name: rings.slice(source.ring, source.age) for source in self._known}
+        known = {source.name: rings.slot(source.ring, source.age).array for source in self._known}
         return {**known, **self._flushed}
 
     def _complete(self, rings: FrameRings) -> None:
         """Compute the features that the newest window lacks."""
         if self._flush is not None:
             for source in self._flush_reads:
-                self._flush.bind(source.name, rings.holder(source.ring, source.age))
+                self._flush.bind(source.name, rings.slot(source.ring, source.age).holder)
             self._flush.run()
 
 
@@ -190,6 +190,14 @@ def _sources(model: PerFrameModel, part: str) -> list[_Source]:
         for ring in model.form.rings
         for age in ring.delays.get(part, ())
     ]
+
+
+def _oldest(form: PerFrameSpec, reads: Iterable[_Source], none: int) -> dict[str, int]:
+    """Return the age of the oldest slice of each ring that is read, and `none` where none is."""
+    found = {ring.name: none for ring in form.rings}
+    for each in reads:
+        found[each.ring] = max(found[each.ring], each.age)
+    return found
 
 
 def _bound_outputs(

@@ -138,6 +138,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "rounds": options.rounds,
             "cpu_ms_per_answer": {name: round(value, 3) for name, value in medians.items()},
             "forms": forms,
+            "shared_bytes": predictor.per_frame.spare.bytes,
         }
 
 

@@ -172,9 +172,13 @@ def test_several_cameras_are_answered_in_one_call(predictor, quantised):
 def test_the_state_is_as_large_as_its_rings(predictor, quantised):
     elements = 2 * 8 * 8
     size = elements * (1 if quantised else 4)
-    # Two ticks back and the newest one; features of eight ticks, less those that are flushed.
-    assert FrameState(predictor.per_frame, "wait").bytes == (3 + 3 + 7) * size
-    assert FrameState(predictor.per_frame, "flush").bytes == (3 + 3 + 6) * size
+    # Two ticks back; features of seven ticks, or of the six that are not flushed.
+    waiting, flushing = (FrameState(predictor.per_frame, border) for border in ("wait", "flush"))
+    for state in (waiting, flushing):
+        answers(state, noise(10))
+    assert waiting.bytes == (2 + 2 + 7) * size
+    assert flushing.bytes == (2 + 2 + 6) * size
+    assert predictor.per_frame.spare.bytes == 2 * size  # of the two tensors that a step reads
 
 
 @RUNTIMES
