@@ -113,7 +113,7 @@ class ClipBuffer:
         self._slots = np.empty((kept + 1, *self._preprocessor.frame_shape), np.uint8)
         self._head = 0  # the slot that is written next
         self._times: deque[float] = deque(maxlen=kept)  # of the frames in the ring
-        self._shown: deque[LiveFrame] = deque(maxlen=1 + more)  # the newest of them
+        self._shown: LiveFrame | None = None  # the newest of them
         self._newest: LiveFrame | None = None  # the newest frame of all
         # Where its pixels are: still to be made, in the next slot, or in the one before.
         self._pixels: Literal["frame", "slot", "ring"] = "frame"
@@ -132,7 +132,6 @@ class ClipBuffer:
     def _empty(self) -> None:
         """Begin a new window with the next tick."""
         self._times.clear()
-        self._shown.clear()
         if self._gate is not None:
             self._gate.clear()
         self._tick = -1  # number of the newest tick
@@ -224,13 +223,17 @@ class ClipBuffer:
             self._tick += 1
             self._head = (self._head + 1) % len(self._slots)
             self._times.append(self._newest.time)
-            self._shown.append(self._newest)
+            self._show(self._newest)
             if self._gate is not None and cells is not None:
                 self._gate.add(cells)
             self._pixels = "ring"
             self._timing.add(self._spent)
             self._spent = Timing()
             self.was_full = self.was_full or self._full
+
+    def _show(self, frame: LiveFrame) -> None:
+        """Keep the whole frame of the newest tick, as far as a window will show it."""
+        self._shown = frame
 
     @property
     def _full(self) -> bool:
@@ -258,15 +261,17 @@ class ClipBuffer:
             late = (self._tick - self._end) // self._stride
             self._skipped += late
             self._end += (late + 1) * self._stride
-            return self._window(self._tick)
+            assert self._shown is not None
+            return self._window(self._tick, self._shown)
 
     def _window(
-        self, end: int, *, stored: bool = False, lag: float = 0.0, run: int = 0
+        self, end: int, newest: LiveFrame, *, stored: bool = False, lag: float = 0.0, run: int = 0
     ) -> ClipWindow:
         """Return the window that ends with a tick; the caller has the lock.
 
         Args:
             end: number of the tick.
+            newest: its frame.
             stored: leave out its pixels.
             lag, run: see `ClipWindow`.
         """
@@ -284,7 +289,7 @@ class ClipBuffer:
             span=(times[0], times[-1]),
             coverage=len(times) / len(self._picks),
             step=min((b - a for a, b in itertools.pairwise(times)), default=math.inf),
-            newest=self._shown[-1 - back],
+            newest=newest,
             skipped=self._skipped,
             dropped=self._dropped,
             gaps=self._gaps,

@@ -236,6 +236,8 @@ class PredictionStream(Iterator[Prediction]):
                 self._changed.notify_all()
             if answers:
                 return answers[0]
+            if time.monotonic() >= deadline:  # steps alone may go on and on
+                return None
 
     def states(self) -> list[FeedState]:
         """Return how each source does, in the order in which they were given."""

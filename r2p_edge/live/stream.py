@@ -256,13 +256,13 @@ class Stream:
 
         It breaks off before a window is full, or the model has not time for each of its frames.
         """
-        overruns = self.buffer.overruns if isinstance(self.buffer, FrameBuffer) else 0
-        if overruns and "overruns" not in self._warned:
+        kept = self.buffer if isinstance(self.buffer, FrameBuffer) else None
+        if kept is not None and kept.overruns and "overruns" not in self._warned:
             self._warned.add("overruns")
             warn_caller(
-                f"{self._shown_name}: the model was more than {self.buffer.length:.3g} s late, so "
-                f"frames were lost and the window was emptied ({overruns} times); reuse needs "
-                "time for each frame, so take a smaller model, or leave out reuse",
+                f"{self._shown_name}: the model was more than {kept.patience:.3g} s late, so "
+                "frames were lost and the window was emptied; reuse needs time for each frame, so "
+                "take a smaller model, or leave out reuse",
                 StreamWarning,
             )
         if self.buffer.broken >= MANY_BREAKS and "breaks" not in self._warned:

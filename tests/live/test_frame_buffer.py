@@ -38,7 +38,7 @@ def test_each_tick_is_taken_in_turn():
     seen = []
     add(0, 1, 2)
     while (window := taken(made)) is not None:
-        seen.append((int(frame[0, 0, 0]), window.asked, window.newest.time))
+        seen.append((int(frame[0, 0, 0]), window.asked, window.span[1]))
     assert seen == [(0, False, 0), (1, False, made.tick), (2, False, 2 * made.tick)]
     add(3)
     window = taken(made)
@@ -74,17 +74,27 @@ def test_work_that_fails_begins_a_run():
     assert (window.run, window.asked) == (former + 1, False)
 
 
-@pytest.mark.parametrize("wait", [0, 3])
-def test_pictures_are_kept_as_long_as_windows_show_them(wait):
-    made, _, add = buffer(wait)
-    for number in range(30):
-        add(number)
-        window = taken(made)
-        if window.asked:
-            assert window.newest.time == pytest.approx((number - wait * (number > 3)) * made.tick)
-            assert window.lag == pytest.approx(wait * (number > 3) * made.tick)
-            assert window.span[1] == window.newest.time
-        assert len(made._shown) <= wait
+@pytest.mark.parametrize("late", [1, 5, 2 * FRAMES])
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("wait", [0, 3, 4])
+def test_pictures_are_kept_as_long_as_windows_show_them(wait, stride, late):
+    """Whole pictures are large: a late consumer must not make them many."""
+    made, _, add = buffer(wait, stride)
+    asked = 0
+    for first in range(0, 60, late):
+        for number in range(first, first + late):
+            add(number)
+            assert len(made._ends) <= (wait + stride - 1) // stride + 1
+        while (window := taken(made)) is not None:
+            if window.asked:
+                asked += 1
+                end = round(window.newest.time / made.tick)
+                waited = wait if window.pixels is None else 0
+                assert window.span[1] == window.newest.time
+                assert window.lag == pytest.approx(waited * made.tick)
+                assert (end - FRAMES + 1) % stride == 0
+                assert made._tick - waited - stride < end <= made._tick - waited
+    assert asked >= 60 // max(late, stride) - FRAMES - wait
 
 
 def test_the_first_window_of_a_run_does_not_wait():
@@ -108,23 +118,21 @@ def test_windows_that_still_wait_are_skipped_by_an_interruption():
     assert (window.run, window.gaps, window.skipped) == (former + 1, 1, 2)
 
 
-def test_a_consumer_may_be_late_by_a_window():
+def test_a_consumer_may_be_late_by_two_windows():
     made, frame, add = buffer()
-    add(*range(FRAMES))
+    add(*range(2 * FRAMES))
     seen = 0
     while taken(made) is not None:
         seen += 1
-    add(*range(FRAMES, 2 * FRAMES))
+    add(*range(2 * FRAMES, 4 * FRAMES))
     former = taken(made).run
-    assert frame[0, 0, 0] == FRAMES
-    add(2 * FRAMES, 2 * FRAMES + 1)
-    assert (seen, made.overruns) == (FRAMES, 0)
+    assert frame[0, 0, 0] == 2 * FRAMES
+    assert made.patience == pytest.approx(2 * FRAMES * made.tick)
+    add(4 * FRAMES, 4 * FRAMES + 1)
+    assert (seen, made.overruns) == (2 * FRAMES, 0)
     assert taken(made) is None
     assert made.overruns == 1
-    add(2 * FRAMES + 2)
+    add(4 * FRAMES + 2)
     window = taken(made)
-    assert (window.run, window.gaps, window.skipped) == (
-        former + 1,
-        1,
-        FRAMES + 2,
-    )  # all but those of the first clip
+    # All were skipped but the newest of the first two windows.
+    assert (window.run, window.gaps, window.skipped) == (former + 1, 1, 3 * FRAMES + 2)

@@ -195,21 +195,38 @@ def test_a_consumer_that_is_late_misses_answers_and_no_frames(keeping):
 
 
 @BORDERS
+def test_a_burst_of_two_windows_loses_nothing(keeping, border):
+    """Of the frames that a source sends after it stood still the newest are answered."""
+    frames = noise(20 + 2 * FRAMES)
+    stream = Stream(keeping, stride=1, reuse="features", border=border)
+    push(stream, frames[:20])
+    for number in range(20, len(frames)):
+        stream.add(frames[number], number * TICK)
+    answer = stream.answer()
+    wait, last = _WAITS[border], len(frames) - 1
+    wanted = outputs(frames, last - wait, wait=wait)
+    np.testing.assert_array_equal(answer.scores, wanted.astype(np.float32))
+    assert (answer.live.image == frames[last - wait]).all()
+    assert (answer.live.gaps, answer.live.skipped) == (0, 2 * FRAMES - 1)
+
+
+@BORDERS
 def test_frames_that_are_lost_empty_the_state(keeping, border):
-    """A consumer that is late by more than a window has lost some, and begins anew."""
-    frames = noise(60)
+    """A consumer that is late by more than two windows has lost some, and begins anew."""
+    frames = noise(70)
     stream = Stream(keeping, stride=1, reuse="features", border=border, name="door")
     push(stream, frames[:20])
-    for number in range(20, 20 + FRAMES + 1):
+    lost = 2 * FRAMES + 1
+    for number in range(20, 20 + lost):
         stream.add(frames[number], number * TICK)
-    with pytest.warns(StreamWarning, match="door: the model was more than 0.64 s late"):
+    with pytest.warns(StreamWarning, match=r"door: the model was more than 1\.28 s late"):
         assert stream.answer() is None
-    later = frames[29:]
-    found = push(stream, later, 29 * TICK)
+    later = frames[20 + lost :]
+    found = push(stream, later, (20 + lost) * TICK)
     check(found, later, border, range(FRAMES - 1, len(later)))
     answer = found[FRAMES - 1]
     assert answer.live.gaps == 1
-    assert answer.live.skipped == FRAMES + 1 + _WAITS[border]
+    assert answer.live.skipped == lost + _WAITS[border]
 
 
 def test_a_step_that_fails_begins_anew(keeping, monkeypatch):
