@@ -1,13 +1,14 @@
 """The work of an answer in the per-frame form, against the same model on whole windows.
 
     python tests/benchmarks/per_frame.py MODEL [--runtime openvino] [--precision bf16]
-        [--threads 1] [--stride 1] [--rounds 40] [--json]
+        [--threads 1] [--stride 1] [--rounds 40] [--live 0] [--json]
 
 MODEL is one that was exported with its per-frame form. Each round pushes the frames of one answer
 through a stream of whole windows and through one of each border, in an order that changes, and
 counts the processor's time of all threads, so that what else the machine does matters little.
 Overhead is the share of a step and its answer that is spent outside of the runtime's calls. The
-figures are medians; their ratios count.
+figures are medians; their ratios count. With `--live N` a camera of 30 fps in real time is answered
+N times by each, in turns of ten seconds, from the capture of a frame to the answer.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from _harness import machine
+from stream import latency
 
 from r2p_edge import Predictor, Stream
 from r2p_edge.calibration import motion
@@ -32,6 +34,8 @@ BARS = {"wait": {"fp32": 3.3, "bf16": 2.9, "int8": 2.5}, "flush": {"fp32": 1.8}}
 """Whole windows take at least so many times as long, at a stride of one tick."""
 
 OVERHEAD_BAR = 0.03
+
+_TURN_SECONDS = 10.0
 
 
 def cpu_ms(streams: dict[str, Stream], stride: int, rounds: int) -> dict[str, list[float]]:
@@ -97,6 +101,23 @@ def overhead(predictor: Predictor, border: Any, rounds: int) -> float:
     return statistics.median(shares)
 
 
+def spread(predictor: Predictor, stride: int, turns: int) -> dict[str, dict[str, float]]:
+    """Return how long answers take in real time by each form: p50, p99, and their ratio."""
+    forms: dict[str, dict[str, Any]] = {"windows": {}}
+    forms |= {border: {"reuse": "features", "border": border} for border in ("flush", "wait")}
+    turn = random.Random(1)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in forms}
+    for _ in range(turns):
+        for name in turn.sample(list(forms), len(forms)):
+            ages = latency(predictor, _TURN_SECONDS, stride=stride, **forms[name])["age_ms"]
+            found[name].append(ages)
+    middles = {
+        name: {q: statistics.median(each[q] for each in ages) for q in ("p50", "p99")}
+        for name, ages in found.items()
+    }
+    return {name: {**ages, "ratio": ages["p99"] / ages["p50"]} for name, ages in middles.items()}
+
+
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return all results, and the machine that they are of."""
     with Predictor(
@@ -138,6 +159,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "rounds": options.rounds,
             "cpu_ms_per_answer": {name: round(value, 3) for name, value in medians.items()},
             "forms": forms,
+            "live_age_ms": spread(predictor, options.stride, options.live) if options.live else {},
             "shared_bytes": predictor.per_frame.spare.bytes,
         }
 
@@ -156,6 +178,11 @@ def print_table(report: dict[str, Any]) -> None:
                 line += f" (bar {form['bar']} {'met' if form['met'] else 'NOT met'})"
             line += f", overhead {form['overhead']:.1%}, state {form['state_bytes'] / 1e6:.1f} MB"
         print(line)
+    for name, ages in report["live_age_ms"].items():
+        print(
+            f"  {name:<8}{ages['p50']:9.1f} ms from camera to answer, p99 {ages['p99']:.1f}, "
+            f"{ages['ratio']:.2f} times"
+        )
 
 
 def main() -> None:
@@ -166,6 +193,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the runtime (default 1)")
     parser.add_argument("--stride", type=int, default=1, help="ticks between answers (default 1)")
     parser.add_argument("--rounds", type=int, default=40, help="answers (default 40)")
+    parser.add_argument("--live", type=int, default=0, help="turns in real time (default 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     report = measure(options)

@@ -151,15 +151,19 @@ class Paced:
         """Release nothing."""
 
 
-def latency(predictor: Predictor, seconds: float) -> dict[str, object]:
-    """Return milliseconds from the capture of a window's newest frame to its answer."""
+def latency(predictor: Predictor, seconds: float, **options: Any) -> dict[str, Any]:
+    """Return milliseconds from the capture of the newest frame that an answer needs to the answer.
+
+    Args:
+        options: of the stream.
+    """
     predictor.warmup()
-    feed = Feed(Stream(predictor, stride=1), Paced(seconds), "latest", 60.0)
+    feed = Feed(Stream(predictor, **{"stride": 1, **options}), Paced(seconds), "latest", 60.0)
     ages, inference = [], []
     with PredictionStream([feed]) as answers:
         for answer in answers:
             assert answer.live is not None
-            ages.append(answer.live.age_ms)
+            ages.append(answer.live.age_ms - 1e3 * answer.live.lag)
             inference.append(answer.timing.inference)
     shares = {name: round(float(np.percentile(ages, q)), 2) for name, q in _SHARES.items()}
     return {
