@@ -5,11 +5,15 @@ import hashlib
 import numpy as np
 import onnx
 import pytest
+import quantisation
 from networks import SMALL, small_network, spec_for
 from onnx import helper
 
 from r2p_edge import Predictor, Stream
 from r2p_edge.artifact.onnx_metadata import METADATA_KEY
+from r2p_edge.artifact.open import open_artifact
+from r2p_edge.calibration.quantize import quantize_onnx
+from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.per_frame.forms import per_frame_form, semi_causal_form
 from r2p_edge.export.verify.per_frame_run import PerFrameRun
 from r2p_edge.per_frame.state import FrameState
@@ -116,3 +120,68 @@ def test_a_stream_of_them(tmp_path, model, spec):
         np.testing.assert_array_equal(other[0].scores, whole[0].scores)
         assert [a.span for a in other] == [a.span for a in whole][: len(other)]
     assert {round(a.live.lag / 0.08) for a in waited[1:]} == {wait}
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory):
+    """The small network in int8, opened with the parts of two stages."""
+    folder = tmp_path_factory.mktemp("int8")
+    source = quantisation.small_artifact(folder)
+    quantize_onnx(source, folder / "whole.onnx", lambda: quantisation.CLIPS, profile="cpu-avx2")
+    whole, spec = onnx.load(folder / "whole.onnx"), open_artifact(folder / "whole.onnx").spec
+    form = per_frame_form(whole, spec, 2)
+    with Predictor(written(folder, whole, spec, form), runtime="onnxruntime", threads=1) as opened:
+        yield opened, form
+
+
+@pytest.fixture(scope="module")
+def small_frames():
+    size = quantisation.SIZE
+    return np.random.default_rng(4).integers(0, 256, (40, size, size, 3), np.uint8)
+
+
+@pytest.mark.parametrize("border", ["flush", "wait"])
+def test_bytes_are_kept_of_an_int8_model(int8, small_frames, border):
+    predictor, form = int8
+    state, loop = FrameState(predictor.per_frame, border), PerFrameRun(form, quantisation.FRAMES)
+    assert {ring.dtype for ring in form.rings} == {"uint8"}
+    for number, frame in enumerate(small_frames):
+        loop.step(frame)
+        state.frame[:] = frame
+        state.step()
+        if number >= quantisation.FRAMES + state.wait:
+            np.testing.assert_array_equal(state.answer()[0], loop.answer(border))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("border", ["flush", "wait"])
+def test_ten_thousand_frames_of_an_int8_model_do_not_drift(int8, small_frames, border):
+    """A period later the answers are the same ones, bit by bit."""
+    predictor, _ = int8
+    state, first = FrameState(predictor.per_frame, border), None
+    for period in range(401):
+        found = []
+        for frame in small_frames[:25]:
+            state.frame[:] = frame
+            state.step()
+            found.append(state.answer()[0].copy())
+        if period:
+            first = first or found
+            np.testing.assert_array_equal(found, first)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_halves_are_kept_of_a_float16_model(tmp_path, model, spec, frames, runtime):
+    halves = half_from_float(model)
+    half_spec = spec.replace(precision="fp16")
+    form = per_frame_form(halves, half_spec, 2)
+    assert "float16" in {ring.dtype for ring in form.rings}
+    path, loop = written(tmp_path, halves, half_spec, form), PerFrameRun(form, FRAMES)
+    with Predictor(path, runtime=runtime, threads=1) as predictor:
+        state = FrameState(predictor.per_frame, "flush")
+        for frame in frames[:24]:
+            loop.step(frame)
+            state.frame[:] = frame
+            state.step()
+        wanted, found = loop.answer("flush"), state.answer()[0]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=0.02 * float(np.abs(wanted).max()))
