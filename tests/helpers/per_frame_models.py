@@ -74,6 +74,11 @@ def _weights() -> Weights:
 WEIGHTS = _weights()
 
 
+def noise(count: int, seed: int = 0) -> np.ndarray:
+    """Return frames as the network takes them, uint8 (count, H, W, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
 def outputs(frames: Any, end: int, *, wait: int = 0, first: int = 0, quantised: bool = False):
     """Return the outputs, (classes,), on the window of frames that ends with number `end`.
 

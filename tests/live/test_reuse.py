@@ -13,6 +13,7 @@ from per_frame_models import (
     FRAMES,
     WAIT,
     causal_outputs,
+    noise,
     outputs,
     write_per_frame_model,
     write_semi_causal_model,
@@ -37,10 +38,6 @@ def model(tmp_path_factory):
 def keeping(model):
     with Predictor(model, runtime="onnxruntime", threads=1) as opened:
         yield opened
-
-
-def noise(count, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), np.uint8)
 
 
 def push(stream, frames, start=0.0):

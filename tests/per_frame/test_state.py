@@ -8,6 +8,7 @@ from per_frame_models import (
     FRAMES,
     WAIT,
     causal_outputs,
+    noise,
     outputs,
     write_per_frame_model,
     write_semi_causal_model,
@@ -32,10 +33,6 @@ def predictor(tmp_path_factory, quantised):
     path = write_per_frame_model(tmp_path_factory.mktemp("tiny"), quantised=quantised)
     with Predictor(path, runtime="onnxruntime", threads=1) as opened:
         yield opened
-
-
-def noise(count, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), np.uint8)
 
 
 def answers(state, frames):
