@@ -10,6 +10,7 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import EMBEDDED, Artifact, embedded_spec
 from r2p_edge.artifact.openvino_ir import weights_path
 from r2p_edge.errors import ModelError, SpecError, unreadable_model
+from r2p_edge.per_frame.batches import TailBatches
 from r2p_edge.per_frame.rings import SpareSlots
 from r2p_edge.runtimes.base import Options, Runtime, closed_model
 from r2p_edge.runtimes.part import PartModel, PartTensor
@@ -57,7 +58,7 @@ class PerFrameModel:
         self._lock = threading.Lock()
         self._closed = False
         self._flush: PartModel | None = None
-        self._tail_of_many: PartModel | None = None
+        self._batches: TailBatches | None = None
         self.first_name = "head" if "head" in self._paths else "step"
         self.first = self._open(self.first_name)
         self.tail = self._open("tail") if "tail" in self._paths else None
@@ -72,12 +73,12 @@ class PerFrameModel:
             return self._flush
 
     @property
-    def tail_of_many(self) -> PartModel:
-        """The part that answers any number of cameras."""
+    def batches(self) -> TailBatches:
+        """Calls that answer several cameras."""
         with self._lock:
-            if self._tail_of_many is None:
-                self._tail_of_many = self._open("tail", None)
-            return self._tail_of_many
+            if self._batches is None:
+                self._batches = TailBatches(self._open("tail", None))
+            return self._batches
 
     def check_open(self) -> None:
         """Make sure that the model was not closed.

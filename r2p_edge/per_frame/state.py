@@ -78,7 +78,7 @@ class FrameState:
         self._first = model.first.call()
         self._first.bind(FRAME, model.first.holder(batch))
         if self._end is None:
-            self._outputs = _bound_outputs(model, model.first, self._first, 1)
+            self._outputs = _bound_outputs(model, model.first, self._first)
 
     @property
     def bytes(self) -> int:
@@ -142,7 +142,7 @@ class _WindowEnd:
         assert form.feature is not None
         assert model.tail is not None
         self._tail = model.tail.call()
-        self._outputs = _bound_outputs(model, model.tail, self._tail, 1)
+        self._outputs = _bound_outputs(model, model.tail, self._tail)
         self._flush: PartCall | None = None
         self._flush_reads: list[_Source] = []
         self._flushed: dict[str, npt.NDArray[Any]] = {}
@@ -200,11 +200,9 @@ def _oldest(form: PerFrameSpec, reads: Iterable[_Source], none: int) -> dict[str
     return found
 
 
-def _bound_outputs(
-    model: PerFrameModel, part: PartModel, call: PartCall, cameras: int
-) -> npt.NDArray[Any]:
-    """Return an array into which a call writes the outputs for so many cameras."""
-    outputs = aligned((cameras, len(model.spec.labels)), "float32")
+def _bound_outputs(model: PerFrameModel, part: PartModel, call: PartCall) -> npt.NDArray[Any]:
+    """Return an array into which a call writes its outputs."""
+    outputs = aligned((1, len(model.spec.labels)), "float32")
     call.bind(model.spec.output.name, part.holder(outputs))
     return outputs
 
@@ -235,13 +233,4 @@ def _answers(states: Sequence[FrameState]) -> npt.NDArray[Any]:
     model = states[0].model
     if model.tail is None:
         return np.concatenate([state.answer() for state in states])
-    tail = model.tail_of_many
-    call = tail.call()
-    outputs = _bound_outputs(model, tail, call, len(states))
-    features = [state.features() for state in states]
-    # The cameras' rings lie in different places, so their slices must be brought together.
-    together = {name: np.concatenate([each[name] for each in features]) for name in features[0]}
-    for name, array in together.items():
-        call.bind(name, tail.holder(array))
-    call.run()
-    return outputs
+    return model.batches.outputs([state.features() for state in states])

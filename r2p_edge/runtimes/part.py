@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,8 +58,8 @@ class PartModel(ABC):
         inputs, outputs: its tensors by name.
     """
 
-    inputs: Mapping[str, PartTensor]
-    outputs: Mapping[str, PartTensor]
+    inputs: dict[str, PartTensor]
+    outputs: dict[str, PartTensor]
 
     @abstractmethod
     def holder(self, array: npt.NDArray[Any]) -> Any:

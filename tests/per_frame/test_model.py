@@ -30,7 +30,7 @@ def test_parts_are_opened_once(path):
     with Predictor(path) as predictor:
         assert predictor.per_frame is predictor.per_frame
         assert predictor.per_frame.flush is predictor.per_frame.flush
-        assert predictor.per_frame.tail_of_many is predictor.per_frame.tail_of_many
+        assert predictor.per_frame.batches is predictor.per_frame.batches
 
 
 def test_a_model_without_parts(tmp_path):

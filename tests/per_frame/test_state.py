@@ -143,21 +143,16 @@ def test_frames_allocate_nothing(tmp_path, runtime, border):
     assert peak - before < 1 << 14
 
 
-def test_several_cameras_are_answered_in_one_call(predictor, quantised):
+def test_several_cameras_are_answered_in_one_call(predictor, quantised, monkeypatch):
     frames = noise(30)
     states = [FrameState(predictor.per_frame, "flush") for _ in range(3)]
-    calls = []
-    tail = predictor.per_frame.tail_of_many
+    batches, calls, timing = predictor.per_frame.batches, [], Timing()
     for number, state in enumerate(states):
         answers(state, frames[number : number + 15])
-    original = tail.call
-    tail.call = lambda: calls.append(1) or original()
-    try:
-        timing = Timing()
-        found = scores_of_states(states, timing)
-    finally:
-        del tail.call
-    assert len(calls) == 1
+    together = batches.outputs
+    monkeypatch.setattr(batches, "outputs", lambda each: calls.append(len(each)) or together(each))
+    found = scores_of_states(states, timing)
+    assert calls == [3]
     assert timing.total >= timing.inference > 0
     for number, scores in enumerate(found):
         wanted = outputs(frames, number + 14, first=number, quantised=quantised)
