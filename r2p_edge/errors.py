@@ -100,8 +100,8 @@ class UnknownFrameRateWarning(UserWarning):
 class StreamWarning(UserWarning):
     """A stream is not healthy.
 
-    One of several streams is lost for good, a file is cut off, or the frames keep breaking off
-    before a clip is full.
+    One of several streams is lost for good, a file is cut off, the frames keep breaking off before
+    a clip is full, or the model is too slow for each of them (`reuse`).
     """
 
 
