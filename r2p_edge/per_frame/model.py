@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
-from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import EMBEDDED, Artifact, embedded_spec
-from r2p_edge.artifact.openvino_ir import weights_path
-from r2p_edge.errors import ModelError, SpecError, unreadable_model
+from r2p_edge.artifact.parts import check_parts
+from r2p_edge.errors import ModelError, SpecError
 from r2p_edge.per_frame.batches import TailBatches
 from r2p_edge.per_frame.rings import SpareSlots
 from r2p_edge.runtimes.base import Options, Runtime, closed_model
 from r2p_edge.runtimes.part import PartModel, PartTensor
-from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec, RingSpec
+from r2p_edge.spec import ModelSpec, PerFrameSpec, RingSpec
 
-FRAME = "frame"
+FRAME_INPUT = "frame"
 """Name of the input of a frame's pixels."""
-
-_EXPORT = "r2p-edge export MODEL --form per-frame"
 
 _Tensors = Mapping[str, PartTensor]
 
@@ -49,12 +45,12 @@ class PerFrameModel:
     """
 
     def __init__(self, artifact: Artifact, runtime: type[Runtime], options: Options) -> None:
-        self.spec, self.form = artifact.spec, _form_of(artifact)
+        self._paths = check_parts(artifact.path, artifact.spec)
+        _check_clip(artifact)
+        assert artifact.spec.per_frame is not None
+        self.spec, self.form = artifact.spec, artifact.spec.per_frame
         self.path, self.runtime = artifact.path, runtime.name
         self._type, self._options = runtime, options
-        self._paths = {
-            name: _checked(artifact.path, part) for name, part in self.form.parts.items()
-        }
         self._lock = threading.Lock()
         self._closed = False
         self._flush: PartModel | None = None
@@ -102,20 +98,18 @@ class PerFrameModel:
             if not _fits(found, expected):
                 raise ModelError(
                     f"{path} has the tensors {_listed(found)}, and the contract of "
-                    f"{self.path.name} has {_listed(expected)} for this part; export them together "
-                    f"({_EXPORT})"
+                    f"{self.path.name} has {_listed(expected)} for this part; export them together"
                 )
         return part
 
 
-def _form_of(artifact: Artifact) -> PerFrameSpec:
-    """Return the contract of a model's parts; see `PerFrameModel` for the errors."""
-    path, form = artifact.path, artifact.spec.per_frame
-    if form is None:
-        raise ModelError(
-            f"{path} was exported without the parts of a per-frame form, which keep features from "
-            f"frame to frame; export it with them ({_EXPORT}), or leave out reuse"
-        )
+def _check_clip(artifact: Artifact) -> None:
+    """Make sure that a contract that was given shows the parts what they were measured on.
+
+    Raises:
+        SpecError: it does not.
+    """
+    path = artifact.path
     if artifact.carrier == "argument" and path.suffix.lower() in EMBEDDED:
         own = embedded_spec(path)
         if own is not None and own.clip != artifact.spec.clip:
@@ -124,35 +118,6 @@ def _form_of(artifact: Artifact) -> PerFrameSpec:
                 f"file's own, which its parts were tried with, is {own.clip}; leave out the spec, "
                 "or reuse"
             )
-    return form
-
-
-def _checked(model: Path, part: PartSpec) -> Path:
-    """Return the path of a part beside its model.
-
-    Raises:
-        ModelError: it is missing, cannot be read, or is not that of this model's export.
-    """
-    path = model.with_name(part.file)
-    files = {path: part.sha256}
-    if part.weights_sha256 is not None:
-        files[weights_path(path)] = part.weights_sha256
-    for file, sha256 in files.items():
-        try:
-            if not file.is_file():
-                raise ModelError(
-                    f"{model} has no {file.name} beside it, a part of its per-frame form; copy the "
-                    f"whole folder of the export, or export it again ({_EXPORT})"
-                )
-            found = sha256_of_file(file)
-        except OSError as error:
-            raise unreadable_model(file, error) from error
-        if found != sha256:
-            raise ModelError(
-                f"{file} has the sha256 {found[:12]}..., and {model.name} was exported with "
-                f"{sha256[:12]}...; copy the files of one export, or export it again ({_EXPORT})"
-            )
-    return path
 
 
 def _expected(spec: ModelSpec, form: PerFrameSpec, part: str) -> tuple[_Tensors, _Tensors]:
@@ -166,7 +131,7 @@ def _expected(spec: ModelSpec, form: PerFrameSpec, part: str) -> tuple[_Tensors,
     if part in ("head", "step"):
         frame = PartTensor((-1, spec.crop.height, spec.crop.width, 3), "uint8")
         written = {ring.name: _tensor(ring) for ring in form.rings}
-        return {FRAME: frame, **aged}, written | (outputs if part == "step" else {})
+        return {FRAME_INPUT: frame, **aged}, written | (outputs if part == "step" else {})
     assert form.feature is not None
     feature = form.ring(form.feature)
     if part == "flush":

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import UsageError
-from r2p_edge.per_frame.model import FRAME, PerFrameModel, position_name
+from r2p_edge.per_frame.model import FRAME_INPUT, PerFrameModel, position_name
 from r2p_edge.per_frame.rings import FrameRings
 from r2p_edge.prediction import Timing
 from r2p_edge.runtimes.part import PartCall, PartModel, aligned
@@ -76,7 +76,7 @@ class FrameState:
         batch = aligned((1, crop.height, crop.width, 3), "uint8")
         self.frame: npt.NDArray[np.uint8] = batch[0]
         self._first = model.first.call()
-        self._first.bind(FRAME, model.first.holder(batch))
+        self._first.bind(FRAME_INPUT, model.first.holder(batch))
         if self._end is None:
             self._outputs = _bound_outputs(model, model.first, self._first)
 
@@ -130,7 +130,7 @@ class FrameState:
 
 
 class _WindowEnd:
-    """What makes an answer of the features of a window: the tail, and the flush before it.
+    """The tail, which answers from the features of a window, and the flush before it.
 
     Attributes:
         wait: see `FrameState`.

@@ -91,10 +91,10 @@ def test_an_answer_at_every_tick(run, fails, tmp_path, clip):
     assert {json.loads(line)["lag"] for line in output.splitlines()} == {0.0}
     fails(USAGE, "border is 'flush', and says how features are kept; add reuse='features'",
           "stream", model, clip, "--border", "flush")  # fmt: skip
-    fails(MODEL, "was exported without the parts of a per-frame form",
+    fails(MODEL, "has no per-frame form; make one: r2p-edge export",
           "stream", brightness_model(tmp_path / "m.onnx"), clip, "--reuse", "features")  # fmt: skip
     (tmp_path / "tiny-fp32-tail.onnx").unlink()
-    fails(MODEL, "has no tiny-fp32-tail.onnx beside it", *options)
+    fails(MODEL, "is not beside it; copy all files of the export again", *options)
 
 
 @pytest.mark.slow

@@ -193,7 +193,7 @@ def test_a_consumer_that_is_late_misses_answers_and_no_frames(keeping):
 
 @BORDERS
 def test_a_burst_of_two_windows_loses_nothing(keeping, border):
-    """Of the frames that a source sends after it stood still the newest are answered."""
+    """A source that stood still may send the frames of two seconds at once."""
     frames = noise(20 + 2 * FRAMES)
     stream = Stream(keeping, stride=1, reuse="features", border=border)
     push(stream, frames[:20])
@@ -378,7 +378,7 @@ def test_a_model_that_answers_at_each_frame(tmp_path, wait):
 
 
 def test_a_model_without_parts(predictor):
-    with pytest.raises(ModelError, match="was exported without the parts of a per-frame form"):
+    with pytest.raises(ModelError, match="has no per-frame form; make one"):
         Stream(predictor, reuse="features")
 
 

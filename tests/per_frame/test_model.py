@@ -35,16 +35,17 @@ def test_parts_are_opened_once(path):
 
 def test_a_model_without_parts(tmp_path):
     message = refusal(brightness_model(tmp_path / "model.onnx"))
-    assert "was exported without the parts" in message
-    assert "r2p-edge export MODEL --form per-frame" in message
+    assert "model.onnx has no per-frame form" in message
+    assert "r2p-edge export SOURCE --form per-frame" in message
 
 
 @pytest.mark.parametrize("part", ["head", "tail", "flush"])
 def test_a_part_that_is_missing(path, part):
     path.with_name(f"tiny-fp32-{part}.onnx").unlink()
     message = refusal(path)
-    assert f"tiny-fp32.onnx has no tiny-fp32-{part}.onnx beside it" in message
-    assert "r2p-edge export MODEL --form per-frame" in message
+    assert f"tiny-fp32-{part}.onnx, the {part} of the per-frame form of" in message
+    assert "is not beside it" in message
+    assert "r2p-edge export SOURCE --form per-frame" in message
 
 
 @pytest.mark.parametrize("part", ["head", "tail", "flush"])
@@ -53,15 +54,15 @@ def test_a_part_of_another_export(path, tmp_path_factory, part):
     write_per_frame_model(other, quantised=True)
     shutil.copy(other / f"tiny-int8-{part}.onnx", path.with_name(f"tiny-fp32-{part}.onnx"))
     message = refusal(path)
-    assert f"tiny-fp32-{part}.onnx has the sha256" in message
-    assert "copy the files of one export" in message
+    assert f"tiny-fp32-{part}.onnx has sha256" in message
+    assert "so it is of another export; copy all files of the export again" in message
 
 
 def test_a_part_that_is_no_file(path):
     head = path.with_name("tiny-fp32-head.onnx")
     head.unlink()
     head.mkdir()
-    assert "has no tiny-fp32-head.onnx beside it" in refusal(path)
+    assert "is not beside it" in refusal(path)
 
 
 def test_a_contract_of_other_tensors(path):
