@@ -18,11 +18,11 @@ def per_frame_rows(spec: ModelSpec) -> dict[str, str]:
     form = spec.per_frame
     if form is None:
         return {}
-    size = sum(prod(ring.shape) * ring.slots * _BYTES[ring.dtype] for ring in form.rings)
+    size = sum(prod(ring.shape) * ring.kept * _BYTES[ring.dtype] for ring in form.rings)
     late = f"{form.wait * spec.clip.tick:.2g} s" if form.wait else "not"
     rows = {
         "form": f"{form.form}, stages to {form.stages}, {late} late where it waits, "
-        f"{size / 1e6:.1f} MB of state per camera",
+        f"{size / 1e6:.1f} MB of state per camera at most",
         "parts": ", ".join(part.file for part in form.parts.values()),
     }
     if agrees := _agreement_text(form.agreement):

@@ -13,9 +13,7 @@ from r2p_edge.per_frame.rings import SpareSlots
 from r2p_edge.runtimes.base import Options, Runtime, closed_model
 from r2p_edge.runtimes.part import PartModel, PartTensor
 from r2p_edge.spec import ModelSpec, PerFrameSpec, RingSpec
-
-FRAME_INPUT = "frame"
-"""Name of the input of a frame's pixels."""
+from r2p_edge.spec.per_frame import FRAME_INPUT
 
 _Tensors = Mapping[str, PartTensor]
 

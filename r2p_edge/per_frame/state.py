@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import UsageError
-from r2p_edge.per_frame.model import FRAME_INPUT, PerFrameModel, position_name
+from r2p_edge.per_frame.model import PerFrameModel, position_name
 from r2p_edge.per_frame.rings import FrameRings
 from r2p_edge.prediction import Timing
 from r2p_edge.runtimes.part import PartCall, PartModel, aligned
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import PerFrameSpec
+from r2p_edge.spec.per_frame import FRAME_INPUT
 
 BorderKind = Literal["flush", "wait"]
 """How a window ends, whose last features need frames that are still to come: "flush" computes them

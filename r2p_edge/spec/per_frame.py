@@ -107,6 +107,13 @@ class RingSpec:
         """Number of slices to keep so that no graph writes a slice that it, or another, reads."""
         return self.depth + 1
 
+    @property
+    def kept(self) -> int:
+        """Number of slices to keep from tick to tick; a step writes one beside what it reads."""
+        after = [age for part in ("flush", "tail") for age in self.delays.get(part, ())]
+        before = [age for part in ("head", "step") for age in self.delays.get(part, ())]
+        return max(max(before, default=0), max(after, default=-1) + 1)
+
 
 @dataclass(frozen=True)
 class PartSpec:

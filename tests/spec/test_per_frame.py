@@ -66,6 +66,9 @@ def test_it_does_not_decide_the_answer_of_the_artifact(spec, per_frame):
 
 def test_a_ring_has_one_slot_more_than_its_oldest_age():
     assert ring(delays={"head": (1, 4), "flush": (0, 2)}).slots == 5
+    assert ring(delays={"head": (1, 4), "flush": (0, 2)}).kept == 4
+    assert ring(delays={"head": (1, 2), "tail": (3, 1)}).kept == 4
+    assert ring(delays={"step": (2,)}).kept == 2
 
 
 def test_the_features_known_at_the_end_of_a_window_are_the_oldest():
