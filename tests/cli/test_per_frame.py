@@ -24,7 +24,8 @@ def test_a_model_without_one_has_no_lines():
 def test_its_state_its_parts_and_its_agreement():
     count = {"windows": 40, "agree": 39, "interval": [0.871, 0.996]}
     assert per_frame_rows(spec_with(agreement={"on": "recordings in hall", "flush": count})) == {
-        "form": "per-frame, stages to 1, not late where it waits, 0.4 MB of state per camera at most",
+        "form": "per-frame, stages to 1, not late where it waits, 0.4 MB of state per camera "
+        "at most",
         "parts": "net-int8-head.onnx, net-int8-tail.onnx",
         "agrees": "flush 39 of 40 windows (87.1% to 99.6%), on recordings in hall",
     }
