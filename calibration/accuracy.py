@@ -50,8 +50,10 @@ def measure_accuracy(
         progress: called at first and after each clip, with how many of how many were answered.
 
     Returns:
-        {"runtime", "device", "clips", "held_out": whether the clips were not calibrated on,
-        "outside": the number of clips whose videos the list does not name, "top1", "fp32_top1",
+        {"runtime", "device", "clips", "held_out": whether the clips were neither calibrated
+        nor trained on, "calibrated_on": whether they were calibrated on, "trained_on": the number
+        of clips whose videos the model was trained on, as far as its contract says, "outside": of
+        those whose videos the list does not name, "top1", "fp32_top1",
         "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
         "recommended"}, and "doubt" where the labels of the fp32 model are doubtful, see
         `label_order.doubt_of`.
@@ -91,6 +93,8 @@ def measure_accuracy(
         "device": device,
         "clips": len(labels),
         "held_out": clips.held_out,
+        "calibrated_on": clips.calibrated_on,
+        "trained_on": clips.trained_on,
         "outside": clips.outside,
         "top1": round(float(right[1]), 4),
         "fp32_top1": round(float(right[0]), 4),

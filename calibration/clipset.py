@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.blank import showing
+from r2p_edge.calibration.learnt import LearntVideos
 from r2p_edge.calibration.manifest import Manifest, named_clips, sample_clips, stratified
 from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.ucf101 import list_videos, videos_beside
@@ -31,15 +33,20 @@ class ClipSet(Protocol):
 
     Attributes:
         count: number of clips to calibrate on.
-        held_out: whether the clips of `judged` are not those of `calibration`.
+        held_out: whether the clips of `judged` are neither those of `calibration` nor of videos
+            that the model was trained on, as far as its contract says.
         judged_count: number of clips to compare on, with those that cannot be read.
         outside: number of these whose videos the list does not name.
+        trained_on: number of these whose videos the model was trained on.
+        calibrated_on: whether they are those of `calibration`.
     """
 
     count: int
     held_out: bool
     judged_count: int
     outside: int
+    trained_on: int
+    calibrated_on: bool
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         """Return the clips to calibrate on, uint8 (T, H, W, 3), from the first one on."""
@@ -106,10 +113,13 @@ def clips_for(
         sampled = {video.name for video in manifest.videos}
         # The model has learnt from a train list, so what it does not name tells more. Then come the
         # clips that a larger sample would take next.
-        outside = stratified(videos_beside(folder, spec.labels, listing), seed)[:judged]
+        # Videos that it was trained on tell least, whatever list they are of.
+        outside = stratified(videos_beside(folder, spec.labels, listing), seed)
         unused = [v for v in stratified(listing.videos, seed) if v.name not in sampled]
-        others = [*outside, *unused][:judged]
-        return _Sampled(Path(folder), spec, manifest, others, judged, len(outside))
+        learnt, others = LearntVideos(spec.source), [*outside, *unused]
+        fresh = itertools.islice((video for video in others if video not in learnt), judged)
+        chosen = list(fresh) or others[:judged]
+        return _Sampled(Path(folder), spec, manifest, chosen, judged, len({*outside} & {*chosen}))
     if split is not None:
         raise UsageError("a split was given without the folder of its videos; give --videos too")
     if spec.labels != motion.CLASSES:
@@ -137,9 +147,13 @@ class _Sampled:
         self._blank: int | None = None
         self._told: set[str] = set()
         self.count = manifest.clips
-        self.held_out = bool(others)
-        self._judged = others or manifest.videos[:judged]
+        self.calibrated_on = not others
+        again = [Video(folder / v.name, v.name, v.label, v.part) for v in manifest.videos[:judged]]
+        self._judged = others or again
         self.judged_count, self.outside = len(self._judged), outside
+        learnt = LearntVideos(spec.source)
+        self.trained_on = sum(video in learnt for video in self._judged)
+        self.held_out = not self.calibrated_on and not self.trained_on
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:
         failed: list[tuple[str, VideoError]] = []
@@ -155,8 +169,7 @@ class _Sampled:
         reader = ClipReader(self._spec)
         for video in self._judged:
             try:
-                path = self._folder / video.name
-                clip = reader.read(path, part=video.part).pixels[0]
+                clip = reader.read(video.path, part=video.part).pixels[0]
             except VideoError as error:
                 self._tell(video.name, error)
                 continue
@@ -181,7 +194,7 @@ class _Sampled:
 class _Drawn:
     """Clips drawn for the bundled model."""
 
-    held_out, outside = True, 0
+    held_out, outside, trained_on, calibrated_on = True, 0, 0, False
 
     def __init__(self, spec: ModelSpec, count: int, judged: int) -> None:
         self._spec, self._reader = spec, ClipReader(spec)

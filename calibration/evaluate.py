@@ -10,6 +10,7 @@ from typing import Any, Literal
 from r2p_edge.archive.results import check_results_file
 from r2p_edge.calibration.answered import answered_video
 from r2p_edge.calibration.evaluation_text import print_evaluation
+from r2p_edge.calibration.learnt import LearntVideos
 from r2p_edge.calibration.one_pass import answer_videos, open_models
 from r2p_edge.calibration.report.model_answers import ModelAnswers
 from r2p_edge.calibration.report.write import WORST, check_report, write_report
@@ -69,7 +70,8 @@ def evaluate(
         be opened, `ece` the expected calibration error, see `Tally.reliability`. Latencies are
         {"p50", "p90", "p99"} of the milliseconds per video: for inference on all its views, and in
         `total` with decoding and preprocessing. `warnings` says where the labels are doubtful, see
-        `label_order.doubt_of`. With `per_class` a result has
+        `label_order.doubt_of`, and how many videos the model was trained on, as far as its contract
+        says. With `per_class` a result has
         "per_class": [{"label", "videos", "top1", "top1_interval", "instead"}] too, where `instead`
         is the class that most of the others were answered as, or None.
 
@@ -121,11 +123,16 @@ def evaluate(
         )
         for own, model in zip(zip(*rows), opened.values())
     ]
+    read = [video for video, (row, *_) in zip(listing.videos, rows) if row.get("error") is None]
+    doubts = [LearntVideos(model.spec.source).doubt_of(read) for model in opened.values()]
     if report is not None:
         notes = [f"{models[number]} has no answers: {why}" for number, why in refused.items()]
+        notes += [f"{models[number]}: {doubt}" for number, doubt in zip(opened, doubts) if doubt]
         source = listing.split or "its folder"
         write_report(judged, Path(report), truth=source, notes=notes, worst=worst)
     results = [each.figures(judged[0], per_class=per_class) for each in judged]
+    for result, doubt in zip(results, doubts):
+        result["warnings"] = [*result["warnings"], *filter(None, [doubt])]
     for number, why in sorted(refused.items()):
         failure = {"path": str(models[number]), "error": str(why), "exit_code": why.exit_code}
         results.insert(number, failure)

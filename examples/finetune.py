@@ -114,7 +114,7 @@ def train(options: argparse.Namespace, recipe: Recipe) -> None:
     record = {"recipe": recipe.to_dict(), "epoch": best.number, "videos": len(views.videos)}
     if best.judged is not None:
         record["held_out"] = {"right": best.judged.right, "total": best.judged.total}
-    save_trainable(trained, options.out, classes, record)
+    save_trainable(trained, options.out, classes, record, views.videos)
     state.remove()
     print(f"{options.out}: epoch {best.number}")
     if options.test or options.test_split:

@@ -41,6 +41,7 @@ class ClipSource:
         calibrated: number of clips that int8 is to be calibrated on; 0 where there are none.
         held_out: whether int8 is calibrated on others.
         unlabelled_because: why the classes of videos are not known.
+        doubt: why accuracy on these videos is doubtful, in a sentence.
         failed: videos that could not be read, and their errors.
     """
 
@@ -51,6 +52,7 @@ class ClipSource:
     calibrated: int = 0
     held_out: bool = True
     unlabelled_because: str | None = None
+    doubt: str | None = None
     failed: list[tuple[Path, VideoError]] = field(default_factory=list)
     _videos: Sequence[_Source] = ()
 
@@ -114,6 +116,7 @@ def clips_of(
 
 
 def _of_folder(spec: ModelSpec, folder: Path, num_clips: int, calibrating: bool) -> ClipSource:
+    from r2p_edge.calibration.learnt import LearntVideos
     from r2p_edge.calibration.manifest import stratified
     from r2p_edge.calibration.ucf101 import list_videos
     from r2p_edge.compare import spread_videos
@@ -141,5 +144,6 @@ def _of_folder(spec: ModelSpec, folder: Path, num_clips: int, calibrating: bool)
         origin,
         calibrated,
         held_out=len(every) > calibrated,
+        doubt=LearntVideos(spec.source).doubt_of(chosen),
         _videos=[_Source(video.path, video.part, video.label) for video in chosen],
     )

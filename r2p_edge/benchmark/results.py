@@ -194,6 +194,8 @@ def _warnings(clips: ClipSource) -> list[str]:
         found.append(f"accuracy was not measured: {clips.unlabelled_because}")
     if not clips.held_out:
         found.append("int8 was calibrated on the videos that it is measured on; give more videos")
+    if clips.doubt:
+        found.append(clips.doubt)
     return found
 
 

@@ -48,7 +48,14 @@ def int8_rows(spec: ModelSpec) -> dict[str, str]:
 def _which(measured: Mapping[str, Any]) -> str:
     """Return what is special of the clips that an accuracy was measured on."""
     if not measured["held_out"]:
-        return "that it was calibrated on, so that others may come out worse"
+        # Records had no more than `held_out` at first.
+        how, known = "calibrated", measured.get("trained_on", 0)
+        if not measured.get("calibrated_on", True):
+            how = "trained"
+        elif known:
+            how = "calibrated and trained"
+        some = f" ({known} trained on)" if 0 < known < measured["clips"] else ""
+        return f"that it was {how} on{some}, so that others may come out worse"
     outside = measured.get("outside")
     if not outside:
         return "not calibrated on"

@@ -132,7 +132,8 @@ def teach(
             taught.save(kept_in)
         lesson = learn(taught, method, reject, _own_head(network, artifact) if keep_old else None)
         assert spec.source is not None
-        spec = spec.replace(source={**spec.source, "head": lesson.record(taught)})
+        kept = artifact.spec.source if keep_old else None
+        spec = spec.replace(source={**spec.source, "head": lesson.record(taught, kept)})
         draft = scratch / f"draft{network.suffix}"
         spec = network.write_draft(lesson.head, spec, draft)
         spec = spec.replace(parity=network.parity(draft, spec, lesson.head))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +43,22 @@ class Lesson:
     strength: float
     left_out: dict[str, Any] | None
 
-    def record(self, taught: FeatureSet) -> dict[str, Any]:
-        """Return how the head was found, as the contract records it."""
+    def record(self, taught: FeatureSet, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return how the head was found, as the contract records it.
+
+        Args:
+            taught: the videos.
+            kept: source of the contract whose classes are kept; None for none.
+        """
+        from r2p_edge.calibration.learnt import learnt_record
+
         lines = sorted(f"{video['sha256']} {video['label']}" for video in taught.videos)
         found: dict[str, Any] = {
             "method": self.method,
             "strength": self.strength,
             "videos": len(taught.videos),
             "videos_sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+            **learnt_record((video["sha256"] for video in taught.videos), kept),
             "views": taught.features.shape[1],
             "left_out": self.left_out,
         }

@@ -14,6 +14,9 @@ import numpy as np
 
 from r2p_edge._optional import import_library
 from r2p_edge.artifact.atomic import atomic_write, check_folder
+from r2p_edge.calibration.learnt import learnt_record
+from r2p_edge.calibration.manifest import sha256_of_video
+from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.dialects import NamedParameters
 from r2p_edge.export.checkpoints.network import network_from_parameters
@@ -105,7 +108,11 @@ def open_trainable(
 
 
 def save_trainable(
-    trained: Trainable, path: str | Path, labels: Sequence[str], training: Mapping[str, Any]
+    trained: Trainable,
+    path: str | Path,
+    labels: Sequence[str],
+    training: Mapping[str, Any],
+    videos: Sequence[Video] = (),
 ) -> ModelSpec:
     """Write the weights and the contract of a network as a `.safetensors` file.
 
@@ -116,6 +123,8 @@ def save_trainable(
         path: the file to write.
         labels: names of the classes, in the order of the outputs.
         training: what is recorded of the training, as JSON.
+        videos: those that it was trained on, whose sha256 are recorded, so that figures on them are
+            told from others.
 
     Returns:
         The contract, as it is in the file.
@@ -123,6 +132,7 @@ def save_trainable(
     Raises:
         UsageError: the name is not that of a .safetensors file.
         SpecError: labels repeat or are empty.
+        VideoError: a video cannot be read.
         OutputError: the file cannot be written.
         MissingDependencyError: the safetensors package is not installed.
     """
@@ -137,10 +147,12 @@ def save_trainable(
         source["bn_eps"] = named.bn_eps
     if trained.network.network.hidden:
         source["head_activation"] = named.head.activation
+    sha256s = [sha256_of_video(video.path) for video in videos]
+    learnt = learnt_record(sha256s, trained.spec.source)
     spec = trained.spec.replace(
         name=path.stem,
         labels=tuple(labels),
-        source={**source, "training": dict(training)},
+        source={**source, "training": {**training, **learnt}},
         checks=None,
         accuracy=None,
         per_frame=None,

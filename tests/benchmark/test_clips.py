@@ -8,8 +8,10 @@ from models import spec_of_brightness
 from requirements import needs
 from videos import detailed
 
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.benchmark.clips import clips_of
 from r2p_edge.calibration import motion
+from r2p_edge.calibration.learnt import learnt_record
 from r2p_edge.calibration.manifest import sample_clips
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.errors import CalibrationWarning, VideoError, VideoNotFoundError
@@ -108,3 +110,11 @@ def test_the_bundled_models_clips_are_labelled(motion_model):
     clips = clips_of(open_artifact(motion_model).spec, None, 3, calibrating=True)
     assert (clips.labelled, clips.calibrated) == (True, 50)
     assert [label for _, label in clips] == list(motion.CLASSES[:3])
+
+
+def test_videos_that_the_model_was_trained_on_are_told(folder):
+    every = [each.path for each in clips_of(SPEC, folder, 100, calibrating=False)._videos]
+    record = learnt_record([sha256_of_file(path) for path in every[:2]], None)
+    taught = SPEC.replace(source={"head": record})
+    assert "trained on 2 of the 5 videos" in clips_of(taught, folder, 100, calibrating=False).doubt
+    assert clips_of(SPEC, folder, 100, calibrating=False).doubt is None

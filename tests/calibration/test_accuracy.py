@@ -19,7 +19,8 @@ def test_measure_accuracy(tmp_path, monkeypatch):
     other = brightness_model(tmp_path / "other.onnx", swapped)
 
     class Clips:
-        held_out, outside, judged_count = True, 3, 8
+        held_out, outside, judged_count = False, 3, 8
+        calibrated_on, trained_on = False, 2
 
         def judged(self):
             for brightest in (0, 1, 2, 3, 0, 1, 2, 3):
@@ -31,7 +32,8 @@ def test_measure_accuracy(tmp_path, monkeypatch):
         one, other, swapped, "onnxruntime", Clips(), lambda *step: steps.append(step)
     )
     assert steps == [(done, 8) for done in range(9)]
-    assert (found["held_out"], found["outside"]) == (True, 3)
+    assert (found["held_out"], found["outside"]) == (False, 3)
+    assert (found["calibrated_on"], found["trained_on"]) == (False, 2)
     assert (found["fp32_top1"], found["top1"], found["agreement"]) == (1.0, 0.5, 0.5)
     assert found["recommended"] is False
     warning = warning_of(swapped.replace(accuracy=found))

@@ -11,6 +11,7 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration import manifest, motion
 from r2p_edge.calibration.clipset import clips_for
+from r2p_edge.calibration.learnt import learnt_record
 from r2p_edge.calibration.manifest import sample_clips
 from r2p_edge.calibration.ucf101 import list_videos
 from r2p_edge.video.clip_reader import ClipReader
@@ -51,6 +52,30 @@ def test_videos_outside_the_list_are_measured_on_first(
         assert chosen.outside == min(wanted, outside)
         assert len(list(chosen.judged())) == expected
     assert clips_for(spec, videos, num_clips=num_clips).outside == 0
+
+
+def taught_on(spec, videos):
+    """Return the contract of a model that was trained on some videos."""
+    record = learnt_record([sha256_of_file(video.path) for video in videos], None)
+    return spec.replace(source={"training": record})
+
+
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
+def test_videos_that_the_model_was_trained_on_are_measured_on_where_there_are_no_others(
+    motion_model, videos
+):
+    spec = open_artifact(motion_model).spec
+    every = list_videos(videos, spec.labels).videos
+    unused = {video.name for video in clips_for(spec, videos, num_clips=4)._judged}
+    known = [video for video in every if video.name in unused][:5]
+    mixed = clips_for(taught_on(spec, known), videos, num_clips=4)
+    assert (mixed.held_out, mixed.trained_on, mixed.calibrated_on) == (True, 0, False)
+    assert {video.name for video in mixed._judged} == unused - {video.name for video in known}
+    alone = clips_for(taught_on(spec, every), videos, num_clips=4, judged=6)
+    assert (alone.held_out, alone.trained_on, alone.calibrated_on) == (False, 6, False)
+    assert len(list(alone.judged())) == 6
+    both = clips_for(taught_on(spec, known), videos, num_clips=len(every), judged=len(every))
+    assert (both.held_out, both.trained_on, both.calibrated_on) == (False, 5, True)
 
 
 @pytest.mark.slow

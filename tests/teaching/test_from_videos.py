@@ -11,6 +11,7 @@ from models import brightness_model
 from requirements import needs
 
 from r2p_edge import Predictor, teach
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.evaluate import evaluate
 from r2p_edge.errors import ModelError, OutputError, SpecError, UsageError, VideoError
@@ -54,6 +55,8 @@ def test_the_artifact_answers_the_new_classes_and_says_where_they_are_from(model
     assert spec.source["parent"]["contract"] == parent.spec.contract_digest()
     head = spec.source["head"]
     assert (head["method"], head["videos"], head["views"]) == ("logistic", 18, 1)
+    taught = {sha256_of_file(path)[:16] for path in (videos / "mine").rglob("*.mp4")}
+    assert set(head["video_digests"]) == taught
     assert found.left_out["top1"] == head["left_out"]["top1"] == 1.0
     assert found.left_out["interval"][0] > 0.8
     assert spec.parity["reference"] == "numpy"
@@ -64,6 +67,11 @@ def test_the_artifact_answers_the_new_classes_and_says_where_they_are_from(model
     # `eval` prints what was printed here.
     (result,) = evaluate([out], videos / "others")["results"]
     assert result["top1"] == found.test["top1"] == spec.accuracy["top1"] == 1.0
+    assert result["warnings"] == []
+    (doubtful,) = evaluate([out], videos / "mine", report=tmp_path / "mine.html")["results"]
+    (doubt,) = doubtful["warnings"]
+    assert "was trained on 18 of the 18 videos" in doubt
+    assert doubt in (tmp_path / "mine.html").read_text()
     assert json.loads(json.dumps(found.to_dict()))["labels"] == list(spec.labels)
     with Predictor(out) as predictor:
         answer = predictor.predict(videos / "others" / "flash" / "clip 100.mp4")

@@ -10,6 +10,8 @@ from checkpoints import mindspore_names, to_torchvision, write_mindspore_ckpt
 from networks import SMALL, random_parameters, small_network, spec_for
 from requirements import needs
 
+from r2p_edge.calibration.learnt import LearntVideos
+from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import CheckpointError, OutputError, UsageError
 from r2p_edge.export.build import build
 from r2p_edge.export.checkpoints.read import read_checkpoint
@@ -60,6 +62,24 @@ def test_what_is_saved_exports_without_options(checkpoint, tmp_path):
     assert found.source["parent"] == trained.parent == spec.source["parent"]
     assert found.source["training"] == {"epoch": 2}
     assert found.source["dialect"] == trained.named.family.name
+
+
+@needs("onnx")
+@needs("onnxruntime")
+def test_videos_of_all_trainings_are_recorded(tmp_path):
+    from r2p_edge.training.files import open_trainable, save_trainable
+
+    source = torch_file(tmp_path / "net.pth", to_torchvision(random_parameters(**SMALL)))
+    trained = open_trainable(source, spec=SPEC)
+    videos = []
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+        videos.append(Video(tmp_path / name, f"a/{name}", "a"))
+    save_trainable(trained, tmp_path / "m.safetensors", SPEC.labels, {}, videos[:1])
+    again = open_trainable(tmp_path / "m.safetensors")
+    save_trainable(again, tmp_path / "n.safetensors", SPEC.labels, {}, videos[1:])
+    learnt = LearntVideos(exported(tmp_path / "n.safetensors", tmp_path / "out").source)
+    assert all(video in learnt for video in videos)
 
 
 def test_the_names_are_those_of_the_file_that_was_read(checkpoint, tmp_path):
