@@ -105,9 +105,23 @@ def parity_text(record: Mapping[str, Any] | None) -> str:
     """
     if record is None:
         return "not verified: this machine cannot run it"
-    source = _SOURCES.get(record["reference"], record["reference"])
-    return (
-        f"verified against {source}: outputs differ by at most {record['max_rel']:.1e} of the "
-        f"largest one, best class equal on {record['top1']:.0%} of "
-        f"{count_of(record['clips'], 'clip')}"
+    figures = (
+        f"outputs differ by at most {record['max_rel']:.1e} of the largest one, best class equal "
+        f"on {record['top1']:.0%} of {count_of(record['clips'], 'clip')}"
     )
+    reference = record["reference"]
+    if "of" not in record:
+        return f"verified against {_SOURCES.get(reference, reference)}: {figures}"
+    # Of the rest of the model the figures say nothing.
+    parent = record.get("parent")
+    known = isinstance(parent, Mapping) and is_parity_record(parent)
+    return (
+        f"{record['of']}, verified against {'NumPy' if reference == 'numpy' else reference}: "
+        f"{figures}; the parent: "
+        f"{parity_text(parent) if known else 'not compared with its source'}"
+    )
+
+
+def is_parity_record(record: Mapping[str, Any]) -> bool:
+    """Return whether a record has what `parity_text` tells; those of other tools may not."""
+    return record.keys() >= {"reference", "max_rel", "top1", "clips"}

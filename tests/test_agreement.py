@@ -84,3 +84,25 @@ def test_a_record_of_parity_in_words():
     other = parity_text({**record, "reference": "torch 2.13.0", "clips": 1})
     assert other.startswith("verified against torch 2.13.0: ")
     assert other.endswith("of 1 clip")
+
+
+@pytest.mark.parametrize(
+    ("parent", "words"),
+    [
+        (
+            {"reference": "onnx", "max_rel": 1.1e-02, "top1": 1.0, "clips": 2},
+            "verified against its ONNX file: outputs differ by at most 1.1e-02 of the largest one, "
+            "best class equal on 100% of 2 clips",
+        ),
+        (None, "not compared with its source"),
+        ({"psnr": 40}, "not compared with its source"),
+    ],
+    ids=["known", "none", "another tool's"],
+)
+def test_a_record_of_a_part_does_not_speak_for_the_whole(parent, words):
+    record = {"reference": "numpy", "max_rel": 2.7e-07, "top1": 1.0, "clips": 3}
+    told = parity_text({**record, "of": "the head", "parent": parent})
+    assert told == (
+        "the head, verified against NumPy: outputs differ by at most 2.7e-07 of the largest one, "
+        f"best class equal on 100% of 3 clips; the parent: {words}"
+    )

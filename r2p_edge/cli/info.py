@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r2p_edge.agreement import parity_text
+from r2p_edge.agreement import is_parity_record, parity_text
 from r2p_edge.artifact import Artifact, open_artifact, sidecar_path
 from r2p_edge.artifact.parts import check_parts
 from r2p_edge.cli.int8 import int8_rows
+from r2p_edge.cli.lessons import lesson_rows
 from r2p_edge.cli.output import complain, print_json
 from r2p_edge.cli.per_frame import per_frame_rows
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import count_of
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.checks import some_of
 
 _SHOWN_LABELS = 4
+_LESSONS = ("head", "training")  # records of a source that `lesson_rows` tells
 _PARTS = ("weights", "normalisation", "preprocessing", "labels")  # that a golden pair may prove
 _OUTPUTS = {
     "logits": "logits, of which the softmax is taken",
@@ -117,26 +120,39 @@ def show(artifact: Artifact, as_json: bool) -> None:
         "output": _OUTPUTS[spec.output.kind],
         **_feature_rows(spec),
         **per_frame_rows(spec),
-        "source": _facts_text(spec.source),
+        "source": _facts_text(spec.source, _LESSONS),
         "parity": _parity_row(spec),
         **_proof_rows(spec),
+        **lesson_rows(spec),
         **int8_rows(spec),
     }
     for name, value in rows.items():
         print(f"{name:>9}  {value}")
 
 
-def _facts_text(facts: Mapping[str, Any] | None) -> str:
-    """Return the fields of a record, which may be another tool's."""
-    rows = [f"{name} {value}" for name, value in (facts or {}).items() if value is not None]
+def _facts_text(facts: Mapping[str, Any] | None, told: Collection[str] = ()) -> str:
+    """Return the fields of a record, which may be another tool's, without those told elsewhere."""
+    rows = [
+        f"{name} {_fact_text(value)}"
+        for name, value in (facts or {}).items()
+        if value is not None and name not in told
+    ]
     return ", ".join(rows) or "unknown"
+
+
+def _fact_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_facts_text(value)})"
+    if isinstance(value, list):
+        return f"({some_of([_fact_text(each) for each in value], _SHOWN_LABELS)})"
+    return str(value)
 
 
 def _parity_row(spec: ModelSpec) -> str:
     """Return how the artifact was compared with its source, and what ran it."""
     if spec.parity is None:
         return "not compared with its source"
-    if not spec.parity.keys() >= {"reference", "max_rel", "top1", "clips"}:
+    if not is_parity_record(spec.parity):
         return _facts_text(spec.parity)
     ran = f" (run by {spec.parity['runtime']})" if "runtime" in spec.parity else ""
     return parity_text(spec.parity) + ran

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r2p_edge.cli import options as shared
+from r2p_edge.cli.lessons import METHODS, left_out_text, tested_text
 from r2p_edge.cli.output import print_json, progress_bars, warn
 from r2p_edge.cli.verb import Verbs, add_verb
-from r2p_edge.errors import UsageError
+from r2p_edge.errors import UsageError, count_of
 from r2p_edge.spec.checks import plain, some_of
 
 if TYPE_CHECKING:
@@ -140,43 +141,37 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-_METHODS = {"mean": "nearest class mean", "logistic": "logistic regression"}
-
-
 def show(taught: Taught) -> None:
     """Print what was taught, for people."""
     record = (taught.spec.source or {})["head"]
     counts = sorted(set(taught.classes.values()))
     of_each = " to ".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts))
     print(
-        f"{taught.path}: {len(taught.classes)} classes of {of_each} videos, by "
-        f"{_METHODS[record['method']]}"
+        f"{taught.path}: {len(taught.classes)} classes of {of_each} "
+        f"{'video' if counts == [1] else 'videos'}, by "
+        f"{METHODS[record['method']]}"
     )
     for failure in taught.failed:
-        print(f"  left out: {failure['error']}")
+        print(f"  skipped: {failure['error']}")
     found = taught.left_out
     if found is None:
-        print("  nothing could be left out: a class has one video, or those of one recording")
+        print("  not cross-validated: a class has one video, or those of one recording")
     else:
-        low, high = found["interval"]
-        print(
-            f"  left out in {found['folds']} parts: {found['top1']:.1%} of {found['videos']} videos"
-            f" right (95 % interval {low:.1%} to {high:.1%})"
-        )
+        print(f"  {left_out_text(found)}")
         if "rejected" in found:
             print(f"  of these {found['rejected']:.1%} are answered 'none of these'")
         if "to_old" in found:
             print(f"  of these {found['to_old']:.1%} are answered as a class of before")
         for truth, answer, count in found["confused"]:
-            print(f"  {count} of {plain(truth)} answered {plain(answer)}")
+            videos = f"{count_of(count, 'video')} of '{plain(truth)}'"
+            print(f"  {videos} {'was' if count == 1 else 'were'} answered '{plain(answer)}'")
         if found["doubtful"]:
             names = [plain(name) for name in found["doubtful"]]
             print(f"  not learnt from, as nothing speaks for the label: {some_of(names, 5)}")
     if taught.test is not None:
-        low, high = taught.test["top1_interval"]
-        print(
-            f"  measured: {taught.test['top1']:.1%} of {taught.test['videos']} videos right (95 % "
-            f"interval {low:.1%} to {high:.1%}) on {taught.test['runtime']}"
-        )
+        print(f"  measured: {tested_text(taught.test)}")
     parity = taught.spec.parity or {}
-    print(f"  largest difference to the head in numpy {parity['max_rel']:.2g} of the largest logit")
+    print(
+        "  the new head was checked: its answers and NumPy's differ by at most "
+        f"{parity['max_rel']:.2g} of the largest logit"
+    )

@@ -44,6 +44,23 @@ def test_parity_and_source_are_words_for_people(run, motion_model, tmp_path):
         assert f"   parity  {words}\n" in run("info", path)[1]
 
 
+def test_records_within_records_are_words_for_people(run, tmp_path):
+    source = {
+        "file": "a.pth",
+        "parent": {"file": "b.pth", "sha256": "0f"},
+        "layers": ["a", "b", "c", "d", "e", "f"],
+        "training": {"videos": 480, "epoch": 3, "held_out": {"right": 9, "total": 12}},
+    }
+    spec = spec_of_brightness(source=source)
+    output = run("info", brightness_model(tmp_path / "m.onnx", spec=spec))[1]
+    row = "file a.pth, parent (file b.pth, sha256 0f), layers (a, b, c, d and 2 more)"
+    assert f"   source  {row}\n" in output
+    assert "  trained  480 videos, epoch 3; held out: 75.0% of 12 videos\n" in output
+    for training in ("by hand", {"recipe": {"rate": 0.1}}):
+        spec = spec_of_brightness(source={"training": training})
+        assert "  trained" not in run("info", brightness_model(tmp_path / "m.onnx", spec=spec))[1]
+
+
 def test_kits_and_a_whole_folder_are_words_for_people(run, model):
     (model.parent / "kit").mkdir()
     (model.parent / "kit" / "kit.json").write_text("{}")

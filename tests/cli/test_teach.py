@@ -28,8 +28,28 @@ def test_the_report_for_people(model, mine, tmp_path, capsys):
     assert run("teach", model, "--videos", mine, "--out", out) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"{out}: 2 classes of 2 to 3 videos, by nearest class mean\n")
-    assert "left out in 3 parts: 100.0% of 5 videos right (95 % interval 56.5% to 100.0%)" in said
-    assert "largest difference to the head in numpy" in said
+    judged = "cross-validated in 3 parts: 100.0% of 5 videos right (95 % interval 56.5% to 100.0%)"
+    assert f"  {judged}\n" in said
+    assert "the new head was checked: its answers and NumPy's differ by at most" in said
+    assert run("info", out) == 0
+    shown = capsys.readouterr().out
+    assert f"   taught  5 videos, by nearest class mean; {judged}\n" in shown
+    assert "   parity  the head, on the features of the parent, verified against NumPy: " in shown
+    assert "{" not in shown
+    assert "[" not in shown
+    assert "digests" not in shown
+
+
+def test_what_was_measured_is_shown_again(model, mine, tmp_path, capsys):
+    out, others = tmp_path / "mine.onnx", tmp_path / "others"
+    graded_folder(others, {"rising": 1, "falling": 1}, first=100)
+    assert run("teach", model, "--videos", mine, "--test", others, "--out", out) == 0
+    (line,) = [
+        each for each in capsys.readouterr().out.splitlines() if each.startswith("  measured: ")
+    ]
+    assert "100.0% of 2 videos right" in line
+    assert run("info", out) == 0
+    assert f" measured  {line.removeprefix('  measured: ')}\n" in capsys.readouterr().out
 
 
 def test_the_report_for_machines(model, mine, tmp_path, capsys):
