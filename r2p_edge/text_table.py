@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +12,13 @@ _WIDTH = 200  # of the output where it is no terminal, in columns
 def terminal_width() -> int:
     """Return the columns of the terminal; plenty where the output is none."""
     return shutil.get_terminal_size((_WIDTH, 24)).columns
+
+
+def rate_text(value: float) -> str:
+    """Return a rate with one decimal, or with two significant digits where it is small."""
+    if value <= 0 or value >= 1:
+        return f"{value:.1f}"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}"
 
 
 def table_lines(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from r2p_edge.text_table import table_lines
+from r2p_edge.text_table import rate_text, table_lines
 
 NAMES = ["model", "on", "top-1", "p50 ms"]
 CELLS = [["a.onnx", "cpu", "99.5%", "1.2"], ["b\n.xml", "-", "error: it\nended"]]
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(1234.56, "1234.6"), (7.12, "7.1"), (0.96, "0.96"), (0.0243, "0.024"), (0.0, "0.0")],
+    ids=str,
+)
+def test_rates_keep_two_digits(rate, text):
+    assert rate_text(rate) == text
 
 
 def test_columns_are_aligned_and_a_row_may_end_early():

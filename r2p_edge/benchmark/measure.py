@@ -55,10 +55,10 @@ def benchmark(
 
     Returns:
         {"model", "machine", "clips", "clips_from", "labelled", "calibrated_on", "held_out",
-        "other_programs": {"cores", "of", "busy"}, "results", "recommended", "left_out": [{"what",
-        "reason"}], "failed": [{"video", "error"}], "warnings"}. `machine` is that of `diagnose`,
-        `calibrated_on` the number of clips that int8 was calibrated on, and `held_out` whether
-        they are others than those asked for.
+        "other_programs": {"cores", "of", "busy", "ratios_uncertain"}, "results", "recommended",
+        "left_out": [{"what", "reason"}], "failed": [{"video", "error"}], "warnings"}.
+        `machine` is that of `diagnose`, `calibrated_on` the number of clips that int8 was
+        calibrated on, and `held_out` whether they are others than those asked for.
 
         A result has "file", "path" (None where it was temporary), "runtime", "version", "device",
         "precision" (of the computation), "weights", "graph", "batch", "size" (bytes), and

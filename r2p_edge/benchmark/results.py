@@ -21,7 +21,9 @@ LEAST_AGREEMENT, MOST_LOSS = 0.98, 0.005
 """Limits for a row that is recommended: share of the clips with the reference's top-1 class, where
 nothing is known of accuracy; or the loss of top-1 accuracy."""
 
-_BUSY = 0.1  # share of the cores that other programs use, above which times are doubtful
+_BUSY, _OVERRUN = 0.1, 0.5
+# Shares of the cores that other programs use, above which times are doubtful, and ratios too.
+_FEW = 10  # clips, in which a busy machine does not slow all rows alike
 _PERCENTILES = (50, 90, 99)
 
 
@@ -65,16 +67,25 @@ def report_of(
         "labelled": bool(known),
         "calibrated_on": clips.calibrated,
         "held_out": clips.held_out,
-        "other_programs": {
-            "cores": None if course.others is None else round(course.others, 2),
-            "of": course.cores,
-            "busy": course.others is not None and course.others > _BUSY * course.cores,
-        },
+        "other_programs": _other_programs(course),
         "results": rows,
         "recommended": recommended(rows, len(course.truths), trusted=doubt is None),
         "left_out": [each._asdict() for each in left_out],
         "failed": [{"video": str(path), "error": str(error)} for path, error in clips.failed],
         "warnings": [*forms.warnings, *filter(None, [doubt]), *_warnings(clips)],
+    }
+
+
+def _other_programs(course: Course) -> dict[str, Any]:
+    """Return how busy others kept the machine, and what that makes doubtful."""
+    others = course.others or 0.0
+    busy = others > _BUSY * course.cores
+    uneven = len(course.truths) < _FEW or len(course.heats) > 1
+    return {
+        "cores": None if course.others is None else round(others, 2),
+        "of": course.cores,
+        "busy": busy,
+        "ratios_uncertain": busy and (uneven or others > _OVERRUN * course.cores),
     }
 
 
@@ -111,8 +122,8 @@ def _times(contender: Contender) -> dict[str, Any]:
             f"p{q}": round(float(np.percentile(contender.times, q)), 2) for q in _PERCENTILES
         },
         "clips_per_s": {
-            "one_client": round(len(contender.times) * opened["batch"] / seconds, 2),
-            "all_cores": round(float(np.mean(turns)), 2) if turns else None,
+            "one_client": float(f"{len(contender.times) * opened['batch'] / seconds:.4g}"),
+            "all_cores": float(f"{np.mean(turns):.4g}") if turns else None,
         },
         "clients": contender.clients or None,
         "all_cores_error": None if contender.overload is None else str(contender.overload),

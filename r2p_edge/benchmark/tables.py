@@ -13,7 +13,7 @@ from r2p_edge.addresses import json_without_password
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.benchmark.results import name_of
 from r2p_edge.errors import UsageError
-from r2p_edge.text_table import table_lines, terminal_width
+from r2p_edge.text_table import rate_text, table_lines, terminal_width
 
 _MIB = 2**20
 _KEYS = 2  # columns that name a row
@@ -29,6 +29,16 @@ def _number(*path: str, digits: int = 1, scale: float = 1.0) -> Callable[[_Row],
         for key in path:
             value = value[key]
         return "-" if value is None else f"{value / scale:.{digits}f}"
+
+    return text
+
+
+def _rate(which: str) -> Callable[[_Row], str]:
+    """Return the function that finds a rate of a row and writes it."""
+
+    def text(row: _Row) -> str:
+        value = row["clips_per_s"][which]
+        return "-" if value is None else rate_text(value)
 
     return text
 
@@ -58,8 +68,8 @@ _COLUMNS: Mapping[str, Callable[[_Row], str]] = {
     "p50 ms": _number("latency_ms", "p50"),
     "p90": _number("latency_ms", "p90"),
     "p99": _number("latency_ms", "p99"),
-    "clips/s": _number("clips_per_s", "one_client"),
-    "all cores": _number("clips_per_s", "all_cores"),
+    "clips/s": _rate("one_client"),
+    "all cores": _rate("all_cores"),
     "library ms": _number("start_ms", "library", digits=0),
     "load": _number("start_ms", "load", digits=0),
     "first": _number("start_ms", "first_answer", digits=0),
@@ -120,9 +130,14 @@ def _foot(report: Mapping[str, Any]) -> list[str]:
     lines = []
     others, heats = report["other_programs"], {row.get("heat", 1) for row in report["results"]}
     if others["busy"]:
+        sentence = (
+            "The ratios between rows are uncertain too; run it again on a quiet machine."
+            if others["ratios_uncertain"]
+            else "All rows took turns, so their ratios hold."
+        )
         lines.append(
             f"The machine was busy: other programs used {others['cores']:.1f} of {others['of']} "
-            "cores. All rows took turns, so their ratios hold; the times are too long."
+            f"cores, so the times are too long. {sentence}"
         )
     if len(heats) > 1:
         lines.append(

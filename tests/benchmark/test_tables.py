@@ -6,7 +6,7 @@ import csv
 import json
 
 import pytest
-from benchmark_rows import TRUTHS, fallen, measured, report
+from benchmark_rows import RIGHT, TRUTHS, fallen, measured, report
 
 from r2p_edge.benchmark import print_benchmark, write_benchmark
 from r2p_edge.benchmark.candidates import LeftOut
@@ -21,7 +21,7 @@ def found():
         fallen("m-fp32-conv2d.onnx", "it ended\nPython | badly"),
     ]
     left_out = (LeftOut("tensorrt", "not installed"), LeftOut("acl", "not installed"))
-    return report(rows, TRUTHS, others=1.5, temporary=True, left_out=left_out)
+    return report(rows, TRUTHS, others=0.8, temporary=True, left_out=left_out)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 400])
@@ -39,13 +39,42 @@ def test_every_figure_is_shown_within_the_width(found, columns, capsys, monkeypa
 def test_sentences_below_the_table(found, capsys):
     print_benchmark(found)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-3].startswith("The machine was busy: other programs used 1.5 of 2 cores. All row")
+    assert lines[-3] == (
+        "The machine was busy: other programs used 0.8 of 2 cores, so the times are too long. All "
+        "rows took turns, so their ratios hold."
+    )
     assert lines[-2] == "left out: tensorrt, acl: not installed"
     assert lines[-1] == (
         "Use m-int8.xml on openvino fp32: 2.0 ms a clip, 5.00 times as fast as onnxruntime fp32; "
         "right on 100.0% of 200 clips, where onnxruntime fp32 is on 100.0%; --keep DIR keeps the "
         "file."
     )
+
+
+@pytest.mark.parametrize(
+    ("others", "clips", "heats", "uncertain"),
+    [(0.8, 200, 1, False), (1.2, 200, 1, True), (0.8, 8, 1, True), (0.8, 200, 2, True),
+     (0.1, 8, 2, False)],
+    ids=["some work", "much work", "few clips", "two groups", "quiet"],
+)  # fmt: skip
+def test_ratios_that_a_busy_machine_makes_uncertain(others, clips, heats, uncertain, capsys):
+    rows = [measured("m.onnx", 10, RIGHT[:clips]), measured("n.onnx", 5, RIGHT[:clips])]
+    groups = [rows] if heats == 1 else [rows[:1], rows[1:]]
+    found = report(rows, TRUTHS[:clips], others=others, heats=groups)
+    print_benchmark(found)
+    printed = capsys.readouterr().out
+    assert found["other_programs"]["ratios_uncertain"] is uncertain
+    assert ("run it again on a quiet machine" in printed) is uncertain
+    assert ("their ratios hold" in printed) is (found["other_programs"]["busy"] and not uncertain)
+
+
+def test_rates_of_slow_rows_are_not_rounded_away(capsys):
+    row = measured("m.onnx", 41_000.0)
+    row.throughputs = [0.0123, 0.0125]
+    print_benchmark(report([row], TRUTHS))
+    printed = capsys.readouterr().out
+    assert "  0.024  " in printed
+    assert "  0.012  " in printed
 
 
 def test_files_have_the_same_figures(found, tmp_path):

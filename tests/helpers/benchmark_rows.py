@@ -63,10 +63,12 @@ def report(
     others: float | None = 0.0,
     temporary: bool = False,
     left_out: tuple[LeftOut, ...] = (),
+    heats: list[list[Contender]] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Return the report of rows."""
     clips = ClipSource(spec_of_brightness(), 200, truths is not None, "generated clips", **more)
-    course = Course(contenders, [contenders], truths or [None] * 200, cores=2, others=others)
+    heats = heats or [contenders]
+    course = Course(contenders, heats, truths or [None] * 200, cores=2, others=others)
     forms = Forms([])
     return report_of("m", forms, clips, course, left_out, temporary=temporary)
