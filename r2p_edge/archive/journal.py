@@ -170,6 +170,19 @@ class Journal:
                 file.seek(self.places[number])
                 yield from json.loads(file.readline())[1]
 
+    def failures(self, most: int) -> list[ArchiveRow]:
+        """Return the first rows of the first videos whose row is an error.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        found = []
+        with self.path.open("rb") as file:
+            for number in sorted(self.failed)[:most]:
+                file.seek(self.places[number])
+                found.append(json.loads(file.readline())[1][0])
+        return found
+
     def __enter__(self) -> Journal:
         return self
 

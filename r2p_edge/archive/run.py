@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ HANG_SECONDS = 600.0
 """Seconds after which a process that says nothing is taken to hang on its video."""
 
 _PROCESS_BYTES = 300 << 20  # of a worker without its model: Python, a runtime, a few clips
+_NAMED_FAILURES = 3  # in a report; the results have all
 _MODEL_COPIES = 4  # the model's size in memory: weights, their packed form, activations
 
 
@@ -39,6 +40,7 @@ class ArchiveReport:
         out: the file of the results.
         videos: number of all videos.
         failed: number of those whose row is an error.
+        failures: {"video", "error"} of the first of these.
         new: number of those that this run has answered, and not an earlier one.
         workers: number of processes that answered them.
     """
@@ -48,6 +50,7 @@ class ArchiveReport:
     failed: int
     new: int
     workers: int
+    failures: Sequence[Mapping[str, str]] = ()
 
 
 def predict_archive(
@@ -158,7 +161,12 @@ def predict_archive(
         ).run(todo)
         if todo or not out.exists():
             write_results(out, columns_of(top, views), journal.rows())
-        return ArchiveReport(out, len(listed), len(journal.failed), len(todo), processes)
+        failures = [
+            {"video": str(row.get("video")), "error": str(row["error"])}
+            for row in journal.failures(_NAMED_FAILURES)
+        ]
+        failed = len(journal.failed)
+        return ArchiveReport(out, len(listed), failed, len(todo), processes, failures)
 
 
 def _check(views: int, top: int, workers: int | str, timeout: float, retries_nothing: bool) -> None:

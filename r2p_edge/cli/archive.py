@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r2p_edge.cli import options as shared
-from r2p_edge.cli.output import print_json
+from r2p_edge.cli.output import ProgressLines, print_json
 from r2p_edge.cli.verb import VerbParser
-from r2p_edge.errors import UsageError, VideoError
+from r2p_edge.errors import UsageError, VideoError, count_of
+from r2p_edge.text_table import rate_text
 
 if TYPE_CHECKING:
     from r2p_edge.archive.run import ArchiveReport
@@ -128,6 +129,7 @@ def _show(report: ArchiveReport, seconds: float, options: argparse.Namespace) ->
                 "out": str(report.out),
                 "videos": report.videos,
                 "failed": report.failed,
+                "failures": list(report.failures),
                 "new": report.new,
                 "workers": report.workers,
                 "seconds": round(seconds, 3),
@@ -135,15 +137,20 @@ def _show(report: ArchiveReport, seconds: float, options: argparse.Namespace) ->
         )
         return
     failed = f", {report.failed} of them with an error" if report.failed else ""
-    print(f"{report.out}: {report.videos} videos{failed}")
+    print(f"{report.out}: {count_of(report.videos, 'video')}{failed}")
     if report.new:
-        rate = report.new * options.views / seconds
-        print(f"  {report.new} answered now, {rate:.1f} clips/s with {report.workers} processes")
+        rate = rate_text(report.new * options.views / seconds)
+        processes = f"{report.workers} {'process' if report.workers == 1 else 'processes'}"
+        print(f"  {report.new} answered now, {rate} clips/s with {processes}")
+    for failure in report.failures:
+        print(f"  failed: {failure['error']}")
+    if more := report.failed - len(report.failures):
+        print(f"  failed: {more} more, whose reasons are in the column error")
 
 
 @contextlib.contextmanager
 def _bar(views: int) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with the clips a second and the time left, where stderr is a terminal."""
+    """Show a bar with the clips a second and the time left; without a terminal, lines."""
     from rich import progress
     from rich.console import Console
     from rich.text import Text
@@ -153,17 +160,19 @@ def _bar(views: int) -> Iterator[Callable[[int, int], None]]:
 
         def render(self, task: progress.Task) -> Text:
             """Return the text of the column."""
-            return Text(f"{task.speed * views:.1f} clips/s" if task.speed else "")
+            return Text(f"{rate_text(task.speed * views)} clips/s" if task.speed else "")
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        lines = ProgressLines()
+        yield lambda done, total: lines("answering videos", done, total)
+        return
     columns = (
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         Rate(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(
-        *columns, console=console, disable=not console.is_terminal, transient=True
-    ) as bar:
+    with progress.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -22,7 +22,7 @@ from r2p_edge.cli.export_options import (
     recipe_options,
 )
 from r2p_edge.cli.int8 import print_int8_rows, warn_of_int8
-from r2p_edge.cli.output import complain, print_json, warn
+from r2p_edge.cli.output import ProgressLines, complain, print_json, warn
 from r2p_edge.cli.per_frame import per_frame_rows
 from r2p_edge.cli.verb import Verbs, add_verb
 from r2p_edge.errors import UsageError
@@ -201,11 +201,17 @@ def _check_out(out: Path) -> None:
 
 @contextlib.contextmanager
 def _status(options: argparse.Namespace) -> Iterator[Callable[[str, int, int], None]]:
-    """Show on a terminal what is being done; yield the function that takes each step."""
+    """Show what is being done; yield the function that takes each step."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_terminal or options.json:
+    if not console.is_terminal:
+        lines = ProgressLines()
+        yield lambda step, tried, targets: lines(
+            f"{_DOING}: {step}; target", min(tried + 1, targets), targets
+        )
+        return
+    if options.json:
         yield lambda *_: None
         return
     with console.status(_DOING) as status:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO, cast
@@ -15,6 +16,9 @@ from r2p_edge.errors import LowFrameRateWarning, R2PError, UnknownFrameRateWarni
 
 BarProgress = Callable[[str, int, int], None]
 """Takes the name of a task, and how many of how many of its steps are done."""
+
+
+_QUIET_SECONDS = 60.0  # without a line on long work, where there is no terminal
 
 
 class StdoutError(Exception):
@@ -149,9 +153,28 @@ class VideoFailures:
                 print_json({"video": video, "error": str(error)})
 
 
+class ProgressLines:
+    """Tells of long work in a line on stderr, at most once a minute.
+
+    Where there is no terminal for bars, as in the log of a service, this shows that it goes on.
+
+    Args:
+        clock: returns seconds of a monotonic clock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._told = clock, clock()
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        """Print how much of a task is done, if nothing was for a minute."""
+        if self._clock() - self._told >= _QUIET_SECONDS:
+            self._told = self._clock()
+            _print_message("progress", f"{task}, {done} of {total}")
+
+
 @contextlib.contextmanager
 def progress_bars() -> Iterator[BarProgress]:
-    """Show a bar for each task on stderr, where that is a terminal, until the block ends.
+    """Show a bar for each task on stderr until the block ends; without a terminal, lines.
 
     Yields:
         The function that updates the bars; a task's bar appears with its first update.
@@ -160,9 +183,11 @@ def progress_bars() -> Iterator[BarProgress]:
     from rich.console import Console
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ProgressLines()
+        return
     with progress.Progress(
         console=console,
-        disable=not console.is_terminal,
         transient=True,
         # By itself rich prints above the bar, and so on stderr, even if stdout is a file.
         redirect_stdout=sys.stdout.isatty(),

@@ -33,6 +33,13 @@ def test_what_was_done_is_known(out):
     assert resumed(out) == ([0, 2], [2], [*ROWS[0], *ROWS[2]])
 
 
+def test_the_first_failures_are_named(out):
+    with Journal(out, RUN, resume=True) as journal:
+        journal.add(1, [{"video": "b", "error": "torn"}])
+        assert journal.failures(1) == [{"video": "b", "error": "torn"}]
+        assert journal.failures(3) == [{"video": "b", "error": "torn"}, *ROWS[2]]
+
+
 def test_a_line_that_is_not_whole_is_cut_off(out):
     """A process is killed, or the power fails, at any byte."""
     file = out.with_name("results.csv.journal")

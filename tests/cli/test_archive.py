@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -47,6 +48,7 @@ def test_a_table(run, model, clips, tmp_path):
     assert code == DATA
     assert output.startswith(f"{out}: 2 videos, 1 of them with an error\n  2 answered now, ")
     assert errors == ""
+    assert re.search(r"\n  failed: .*bad\.avi cannot be read as a video", output)
     with out.open(newline="") as file:
         bad, good = csv.DictReader(file)
     assert "cannot be read" in bad["error"]
@@ -57,6 +59,7 @@ def test_a_table(run, model, clips, tmp_path):
     shutil.copy(clips / "sub/good one.mp4", clips / "bad.avi")
     resumed = ("predict", model, clips, "--out", out, "--top", 2, "--resume", "--json")
     report = {"out": str(out), "videos": 2, "failed": 1, "new": 0, "workers": 0}
+    report["failures"] = [{"video": str(clips / "bad.avi"), "error": bad["error"]}]
     code, output, _ = run(*resumed)
     assert code == DATA
     assert json.loads(output).items() >= report.items()
