@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,7 +46,23 @@ def _tried(stream: VideoStream, packet: Packet | None) -> Decoded:
     try:
         return Decoded(packet, stream.decode(packet), "")
     except av.FFmpegError as error:
-        return Decoded(packet, [], cause_of(error))
+        return Decoded(packet, [], refusal_of(error, stream))
+
+
+def refusal_of(error: av.FFmpegError, stream: VideoStream) -> str:
+    """Return why the decoder of a stream refused a packet, in words.
+
+    Without the size of the pictures, which is in the headers, FFmpeg says no more than that an
+    argument is invalid.
+    """
+    if error.errno != errno.EINVAL:
+        return cause_of(error)
+    if stream.codec_context.width > 0:
+        return "the decoder refuses it"
+    return (
+        "its stream has no headers that the decoder needs; send them with the key frames (ffmpeg "
+        "-bsf:v dump_extra)"
+    )
 
 
 def cause_of(error: Exception) -> str:

@@ -8,6 +8,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+from av.codec.context import Flags
 
 from r2p_edge.video.file import ShorterThanDeclaredError
 from r2p_edge.video.source import open_source
@@ -64,6 +65,22 @@ def written(path, times, gop=12, codec="mpeg4", b_frames=0, rate=1000, **options
             frame = av.VideoFrame.from_ndarray(level, format="rgb24")
             frame.pts, frame.time_base = round(time * rate), Fraction(1, rate)
             container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def headless(path):
+    """Write an MPEG-4 stream whose headers were kept out of it, as for a container that has them.
+
+    MPEG-TS has no place for them, so that no decoder knows how large its pictures are.
+    """
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(25))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.flags |= Flags.global_header
+        for number in range(20):
+            picture = np.full((48, 64, 3), 10 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     return path
 

@@ -7,8 +7,11 @@ import sys
 import av
 import numpy as np
 import pytest
-from videos import written
+from models import spec_of_brightness
+from videos import headless, written
 
+from r2p_edge.errors import VideoError
+from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.decoding import cause_of, decode_packets, set_up_decoder
 
 
@@ -48,6 +51,15 @@ def test_packets_without_content_are_passed_over(packets):
     steps = list(decode_packets(stream, [empty, *given[:10], empty, empty, *given[10:]]))
     assert len(times(steps)) == 40
     assert not any(step.refused for step in steps)
+
+
+def test_a_stream_without_headers_is_told_in_words(tmp_path):
+    path = headless(tmp_path / "cut.ts")
+    with pytest.raises(
+        VideoError, match=r"no headers that the decoder needs.*dump_extra"
+    ) as caught:
+        ClipReader(spec_of_brightness()).read(path)
+    assert "argument" not in str(caught.value)
 
 
 def test_causes():

@@ -17,7 +17,7 @@ from r2p_edge.live.capture.reconnecting import LiveCapture, Wait
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.prediction import Timing
 from r2p_edge.video.container import open_container
-from r2p_edge.video.decoding import cause_of, set_up_decoder
+from r2p_edge.video.decoding import cause_of, refusal_of, set_up_decoder
 from r2p_edge.video.streams import video_stream
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class AddressCapture(LiveCapture):
             except av.InvalidDataError:
                 whole, losing, dropped = False, True, dropped + 1
                 continue
+            except av.ArgumentError as error:
+                raise VideoError(refusal_of(error, stream)) from error
             whole = True
             for frame in frames:
                 moment, captured = now, now

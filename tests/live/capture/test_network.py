@@ -13,6 +13,7 @@ import pytest
 from live import TICK, Clock, shown_numbers, watch
 from models import spec_of_brightness
 from muxed import Track, muxed
+from videos import headless
 
 from r2p_edge.errors import VideoError
 from r2p_edge.live.capture.network import AddressCapture
@@ -194,6 +195,15 @@ def test_a_stream_that_cannot_be_decoded(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_stream_without_headers_is_told_in_words(tmp_path):
+    content = headless(tmp_path / "cut.ts").read_bytes()
+    with served(lambda connection: connection.sendall(content)) as url:
+        capture = opened(url)
+        with contextlib.closing(capture), pytest.raises(VideoError, match="has no headers") as told:
+            list(capture.frames())
+    assert "argument" not in str(told.value)
+
+
 def test_halves_of_jpegs_are_dropped_and_interrupt_nothing(predictor):
     """Send every fourth picture of a camera cut in half, as PIL says of it too."""
 
