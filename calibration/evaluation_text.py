@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from r2p_edge.errors import count_of
 from r2p_edge.text_table import table_lines, terminal_width
 
 _KEYS = 2  # columns that name a model
@@ -14,7 +15,8 @@ _KEYS = 2  # columns that name a model
 def print_evaluation(report: Mapping[str, Any]) -> None:
     """Print the report of `evaluate` on stdout, in blocks as wide as the terminal."""
     views = f", {report['views']} clips of each" if report["views"] > 1 else ""
-    print(f"{report['videos']} videos of {report['split'] or 'the folder'}{views}")
+    videos = count_of(report["videos"], "video")
+    print(f"{videos} of {report['split'] or 'the folder'}{views}")
     if report["missing"]:
         print(f"left out: {report['missing']} that the folder does not have")
     if report["foreign"]:

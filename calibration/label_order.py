@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from r2p_edge.errors import count_of
 from r2p_edge.export.labels import LISTS, read_labels
 from r2p_edge.spec.checks import some_of
 
@@ -35,7 +36,7 @@ def doubt_of(truths: Sequence[str], answers: Sequence[str], labels: Sequence[str
     blind = _chance_of(right, len(truths), 1 / len(labels)) > _CHANCE
     meant = _meant(truths, answers, labels, blind)
     share = right / len(truths)
-    told = f"top-1 is {share:.1%} on {len(truths)} clips"
+    told = f"top-1 is {share:.1%} on {count_of(len(truths), 'clip')}"
     if blind:
         told += f", which is not above chance (1 in {len(labels)})"
     if meant:

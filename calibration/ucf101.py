@@ -196,7 +196,7 @@ def _nothing_left(
             f"none of the {len(listing.foreign)} videos of {whose} is of a class that the model "
             f"has ({known}), by the name of its folder or its label; put the videos into folders "
             "named for the model's classes, or give a list with a label after each video "
-            "(--split); if these are other classes, give videos of the model's"
+            "(--split)"
         )
     if split is None:
         beside = f", but {flat} beside each other" if flat else ""

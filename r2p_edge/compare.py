@@ -30,6 +30,7 @@ from r2p_edge.video.video_folder import videos_in
 _log = logging.getLogger(__name__)
 
 _ANSWER = f"{__name__}:answer"
+_READABLE_SHARE = 1e-3  # in percent with one digit
 _IDENTITY = ("path", "runtime", "device", "precision")
 
 # Fields of a spec that two forms of one model should have in common.
@@ -225,6 +226,10 @@ def _verdict(result: dict[str, Any]) -> str:
     return f"{verdict}: {name} of {wanted} is allowed"
 
 
+def _share(share: float) -> str:
+    return f"{share:.1%}" if share >= _READABLE_SHARE else f"{share:.1e}"
+
+
 def print_comparison(report: dict[str, Any]) -> None:
     """Print the report of `compare` as text on stdout."""
     reference = report["reference"]
@@ -241,8 +246,8 @@ def print_comparison(report: dict[str, Any]) -> None:
         same = "" if result["top1"] is None else f"best class equal on {result['top1']:.1%}, "
         print(
             f"{result['path']} ({result['runtime']} on {result['device']}, {result['precision']})\n"
-            f"  {same}outputs differ by at most {result['max_abs']:.3g}, "
-            f"{result['max_rel']:.2e} of the largest one; least cosine {result['cosine']:.6f}\n"
+            f"  {same}outputs differ by at most {result['max_abs']:.3g}, which is "
+            f"{_share(result['max_rel'])} of the largest; least cosine {result['cosine']:.6f}\n"
             f"  {_verdict(result)}"
         )
         if result["differs"]:

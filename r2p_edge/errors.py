@@ -151,9 +151,11 @@ def count_of(number: int, noun: str) -> str:
 
     Args:
         number: how many.
-        noun: word for one of them, whose plural ends in s.
+        noun: word for one of them, whose plural ends in s, or in es where it ends in s itself.
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:

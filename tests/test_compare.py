@@ -12,7 +12,7 @@ from requirements import needs
 
 from r2p_edge import ClipSpec, _isolated
 from r2p_edge.calibration import motion
-from r2p_edge.compare import compare
+from r2p_edge.compare import compare, print_comparison
 from r2p_edge.errors import (
     ModelNotFoundError,
     OutputError,
@@ -217,3 +217,15 @@ def test_a_temporary_folder_that_is_full(pair, monkeypatch):
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(OutputError, match=r"cannot be written \(No space left on device\); make"):
         compare(pair[0], [pair[0]], CLIPS)
+
+
+@pytest.mark.parametrize(
+    ("max_rel", "share"), [(0.0119, "1.2%"), (3.2e-07, "3.2e-07")], ids=["much", "little"]
+)
+def test_the_largest_difference_is_a_share_that_is_read_once(max_rel, share, capsys):
+    row = {"path": "a.onnx", "runtime": "onnxruntime", "device": "cpu", "precision": "fp32"}
+    found = {"top1": 1.0, "max_abs": 0.105, "max_rel": max_rel, "cosine": 1.0, "within": True}
+    found |= {"tolerance": {"max_rel": 1.0}, "differs": []}
+    print_comparison({"clips": 3, "reference": row, "failed": [], "results": [{**row, **found}]})
+    said = capsys.readouterr().out
+    assert f"outputs differ by at most 0.105, which is {share} of the largest; least cosine" in said

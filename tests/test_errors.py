@@ -94,3 +94,4 @@ def test_no_error_and_no_warning_shows_a_password():
 
 def test_one_of_them_has_no_plural():
     assert [count_of(number, "clip") for number in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]
+    assert [count_of(number, "class") for number in (1, 2)] == ["1 class", "2 classes"]

@@ -27,12 +27,14 @@ class Group:
         identity: digest of the model, runtime, device and precision; None for what no row says.
         views: clips of each video; None if there is no answer.
         videos: the rows of each video.
+        further: the other files that have some.
     """
 
     results: Path
     identity: tuple[Any, ...]
     views: int | None
     videos: _Videos = field(default_factory=dict)
+    further: set[Path] = field(default_factory=set)
 
     @property
     def digest(self) -> str | None:
@@ -96,6 +98,7 @@ def groups_in(results: Sequence[str | Path]) -> tuple[list[Group], int]:
                 (*group.identity, group.views), Group(path, group.identity, group.views)
             )
             again += known.take(group.videos)
+            known.further |= {path} - {known.results}
     if not groups:
         errors = [each.column("error") for each in failed]
         raise VideoError(

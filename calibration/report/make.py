@@ -14,7 +14,7 @@ from r2p_edge.calibration.report.groups import Group, groups_in
 from r2p_edge.calibration.report.model_answers import ModelAnswers
 from r2p_edge.calibration.report.truth import Truth, truth_of_folders, truth_of_list
 from r2p_edge.calibration.report.write import WORST, check_report, write_report
-from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError
+from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError, count_of
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import class_finder
 
@@ -60,7 +60,10 @@ def make_report(
     if not results:
         raise UsageError("there are no results to report; give a file of them")
     groups, again = groups_in(results)
-    notes = [f"{again} rows repeat a video of the same model, and count once"] if again else []
+    notes = []
+    if again:
+        rows = count_of(again, "row")
+        notes.append(f"{rows} left out, of videos that the same model has answered before")
     specs = _specs(groups, models, notes)
     answers = [group.answers() for group in groups]
     labels = _labels(answers, specs)
@@ -92,7 +95,8 @@ def make_report(
 
 def _identity(group: Group) -> dict[str, Any]:
     digest, runtime, device, precision = group.identity
-    name = group.column("file") or f"{group.results} ({str(digest)[:12]})"
+    more = f" and {len(group.further)} more" if group.further else ""
+    name = group.column("file") or f"{group.results}{more} ({str(digest)[:12]})"
     named = {"path": name, "runtime": runtime, "device": device, "precision": precision}
     return {**named, "weights": group.column("weights")}
 

@@ -24,6 +24,7 @@ from r2p_edge.calibration.report.matrix import matrix_of
 from r2p_edge.calibration.report.model_answers import ModelAnswers
 from r2p_edge.calibration.report.worst import figure_of, worst_of
 from r2p_edge.calibration.tally import PERCENTILES
+from r2p_edge.errors import count_of
 
 _LISTED = 500  # wrong answers, and errors, in a table
 
@@ -51,7 +52,10 @@ def overview(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Html
         if len(names) > 1:
             row.append(words("-" if number == 1 else share_text(result["agreement"])))
         rows.append(row)
-    told = "Share of the videos that were answered rightly, and the expected calibration error"
+    told = (
+        "Share of the videos that were answered rightly, and the expected calibration error (ECE): "
+        "how far scores are from the share of right answers, at best 0 %"
+    )
     return table(words(told), columns, rows, texts=2)
 
 
@@ -65,7 +69,7 @@ def model_section(number: int, name: str, model: ModelAnswers, worst: int) -> Ht
         worst: number of videos to show.
     """
     clips = f", {model.views} clips of each" if model.views > 1 else ""
-    told = f"{len(model.answered)} videos answered{clips}, {runs_on(model.identity)}"
+    told = f"{count_of(len(model.answered), 'video')} answered{clips}, {runs_on(model.identity)}"
     parts = [
         Html(f'<h2 id="model-{number}">{text(name)}</h2>'),
         paragraph(text(told)),
@@ -110,7 +114,12 @@ def _worst(model: ModelAnswers, most: int) -> Html:
         return joined(title, paragraph(words("No video was answered wrongly.")))
     told = "The lowest scores."
     if judged:
-        told = f"{len(wrong)} videos were answered wrongly; these are those with the highest score."
+        told = (
+            "One video was answered wrongly."
+            if len(wrong) == 1
+            else f"{len(wrong)} videos were answered wrongly; these are those with the highest "
+            "score."
+        )
     if shown and model.spec is None:
         told += " The model's file is not known, and so not which frames it saw (report --model)."
     elif shown:
@@ -142,6 +151,12 @@ def _failed(model: ModelAnswers) -> Html:
     more = f"; the first {_LISTED} are listed" if len(failed) > _LISTED else ""
     return joined(
         heading(3, words("Videos without an answer")),
-        paragraph(words(f"{len(failed)} videos have none, and count for nothing above{more}.")),
+        paragraph(
+            words(
+                "One video has none, and counts for nothing above."
+                if len(failed) == 1
+                else f"{len(failed)} videos have none, and count for nothing above{more}."
+            )
+        ),
         table(words("Videos that could not be answered"), ["video", "error"], rows, texts=2),
     )

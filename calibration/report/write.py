@@ -22,7 +22,7 @@ from r2p_edge.calibration.report.markup import (
 from r2p_edge.calibration.report.matrix import MATRIX_STYLE
 from r2p_edge.calibration.report.model_answers import ModelAnswers
 from r2p_edge.calibration.report.sections import model_section, overview
-from r2p_edge.errors import UsageError
+from r2p_edge.errors import UsageError, count_of
 
 WORST = 12
 """Number of videos of each model that a report shows by default."""
@@ -88,7 +88,7 @@ def write_report(
         (name, doubt) for name, each in zip(names, results) for doubt in each.get("warnings", ())
     ]
     title = names[0] if len(names) == 1 else f"{len(names)} models"
-    told = f"{videos} videos, {len(models[0].labels)} classes"
+    told = f"{count_of(videos, 'video')}, {count_of(len(models[0].labels), 'class')}"
     told += f"; the class of a video is that of {truth}" if truth else ""
     body = joined(
         heading(1, Html(f"Report: {text(title)}")),

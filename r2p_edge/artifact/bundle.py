@@ -12,7 +12,7 @@ from r2p_edge._version import __version__
 from r2p_edge.artifact.atomic import atomic_write, locked
 from r2p_edge.artifact.files import files_of, fingerprint, sha256_of_file
 from r2p_edge.artifact.sidecar import sidecar_path
-from r2p_edge.errors import ModelError, OutputError, R2PError
+from r2p_edge.errors import ModelError, OutputError, R2PError, count_of
 from r2p_edge.spec.checks import some_of
 from r2p_edge.spec.parsing import parse_json
 
@@ -102,8 +102,8 @@ def check(folder: str | Path) -> int | None:
     wrong = [f"{name} {problem}" for name, problem in found.items() if problem]
     if wrong:
         raise ModelError(
-            f"{folder} is not as it was exported: {some_of(wrong, 5)} ({len(files)} files in "
-            f"{NAME}); copy the folder again"
+            f"{folder} is not as it was exported: {some_of(wrong, 5)} "
+            f"({count_of(len(files), 'file')} in {NAME}); copy the folder again"
         )
     return len(files)
 

@@ -15,7 +15,7 @@ from r2p_edge.benchmark.contender import Contender
 from r2p_edge.benchmark.forms import Forms
 from r2p_edge.benchmark.race import Course
 from r2p_edge.doctor.diagnosis import machine_facts
-from r2p_edge.errors import ParityError
+from r2p_edge.errors import ParityError, count_of
 
 LEAST_AGREEMENT, MOST_LOSS = 0.98, 0.005
 """Limits for a row that is recommended: share of the clips with the reference's top-1 class, where
@@ -234,12 +234,12 @@ def recommended(
         speed += f", {times:.2f} times as fast as {name_of(reference)}"
     reasons = [speed]
     if best["top1"] is not None and trusted:
-        right = f"right on {best['top1']:.1%} of {clips} clips"
+        right = f"right on {best['top1']:.1%} of {count_of(clips, 'clip')}"
         if best is not reference:
             right += f", where {name_of(reference)} is on {reference['top1']:.1%}"
         reasons.append(right)
     elif best["agreement"] is not None and best is not reference:
-        same = f"{best['agreement']:.1%} of {clips} clips"
+        same = f"{best['agreement']:.1%} of {count_of(clips, 'clip')}"
         reasons.append(f"the same answer as {name_of(reference)} on {same}")
     faster = measured[: measured.index(best)]
     if faster:

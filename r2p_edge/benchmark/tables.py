@@ -12,7 +12,7 @@ from typing import Any
 from r2p_edge.addresses import json_without_password
 from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.benchmark.results import name_of
-from r2p_edge.errors import UsageError
+from r2p_edge.errors import UsageError, count_of
 from r2p_edge.text_table import rate_text, table_lines, terminal_width
 
 _MIB = 2**20
@@ -121,8 +121,9 @@ def check_suffix(path: str | Path) -> str:
 
 def _head(report: Mapping[str, Any]) -> str:
     machine, labelled = report["machine"], "" if report["labelled"] else ", not labelled"
-    where = f"{machine['usable_cores']} cores of {machine['cpu'] or machine['architecture']}"
-    return f"{report['model']}: {report['clips']} clips ({report['clips_from']}{labelled}), {where}"
+    cores, clips = count_of(machine["usable_cores"], "core"), count_of(report["clips"], "clip")
+    where = f"{cores} of {machine['cpu'] or machine['architecture']}"
+    return f"{report['model']}: {clips} ({report['clips_from']}{labelled}), {where}"
 
 
 def _foot(report: Mapping[str, Any]) -> list[str]:

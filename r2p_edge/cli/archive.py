@@ -140,7 +140,7 @@ def _show(report: ArchiveReport, seconds: float, options: argparse.Namespace) ->
     print(f"{report.out}: {count_of(report.videos, 'video')}{failed}")
     if report.new:
         rate = rate_text(report.new * options.views / seconds)
-        processes = f"{report.workers} {'process' if report.workers == 1 else 'processes'}"
+        processes = count_of(report.workers, "process")
         print(f"  {report.new} answered now, {rate} clips/s with {processes}")
     for failure in report.failures:
         print(f"  failed: {failure['error']}")

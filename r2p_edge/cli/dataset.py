@@ -135,7 +135,7 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
         for path, videos in zip(files, sides.values()):
             groups = {video.group for video in videos}
             print(f"{path}: {_counted(videos, 'video')} of {_counted(groups, 'group')}")
-        print(f"{files[-1]}: {len(report.classes)} classes")
+        print(f"{files[-1]}: {_counted(report.classes, 'class')}")
     return {
         "files": [str(path) for path in files],
         "test_share": share,

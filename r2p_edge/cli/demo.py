@@ -63,7 +63,7 @@ def show(report: dict[str, Any]) -> None:
         box=box.SIMPLE,  # with the next line, narrow enough for a terminal of 80 columns
         pad_edge=False,
         title=f"{report['model']}: {report['clips']} held-out clips of {report['classes']} "
-        f"classes, video file to answer, preprocessing in {report['kernel']}",
+        f"classes; times from the video file to the answer, preprocessing in {report['kernel']}",
     )
     for column in ("runtime", "device", "precision", "top-1", "agrees"):
         table.add_column(column, no_wrap=True)

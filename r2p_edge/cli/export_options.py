@@ -117,7 +117,7 @@ def add_contract_options(verb: VerbParser) -> None:
         "--size",
         type=int,
         metavar="PIXELS",
-        help="side of the crop; the resize grows in proportion",
+        help="side of the crop; the picture is resized as much larger as in the preset",
     )
     group.add_argument(
         "--sampling",

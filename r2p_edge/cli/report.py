@@ -9,6 +9,7 @@ from typing import Any
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json, warn
 from r2p_edge.cli.verb import Verbs, add_verb
+from r2p_edge.errors import count_of
 
 
 def add(verbs: Verbs) -> None:
@@ -78,7 +79,8 @@ def show(report: dict[str, Any], out: Path) -> None:
     from r2p_edge.calibration.evaluation_text import figure_lines
     from r2p_edge.text_table import terminal_width
 
-    print(f"{out}: {report['videos']} videos, {report['classes']} classes")
+    videos, classes = count_of(report["videos"], "video"), count_of(report["classes"], "class")
+    print(f"{out}: {videos}, {classes}")
     measured = [result for result in report["results"] if "top1" in result]
     for line in figure_lines(measured, terminal_width()) if measured else ():
         print(line)

@@ -58,8 +58,8 @@ def add_options(verb: VerbParser) -> None:
         type=float,
         default=HYSTERESIS,
         metavar="SECONDS",
-        help="time for which another label must lead by a whole score before it is taken "
-        f"(default: {HYSTERESIS:g})",
+        help="take a new label when it has beaten the old one for SECONDS at full score; at half "
+        f"the lead, twice as long (default: {HYSTERESIS:g})",
     )
     verb.add_argument(
         "--min-score",

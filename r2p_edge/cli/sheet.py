@@ -9,6 +9,7 @@ from r2p_edge.addresses import without_password
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json
 from r2p_edge.cli.verb import Verbs, add_verb
+from r2p_edge.errors import count_of
 from r2p_edge.predictor import Predictor
 from r2p_edge.sheet import SeenVideo, look_at, write_sheet
 from r2p_edge.sheet.drawing import score_text
@@ -75,13 +76,14 @@ def show(look: SeenVideo, out: Path) -> None:
     label, score = look.top[0]
     frames = sum(map(len, look.clips))
     print(
-        f"{out}: {frames} frames of {without_password(look.video)} from {look.clips[0][0].time:.2f}"
+        f"{out}: {count_of(frames, 'frame')} of {without_password(look.video)} from "
+        f"{look.clips[0][0].time:.2f}"
         f" to {look.clips[-1][-1].time:.2f} s, {label} {score_text(look.kind, score)}"
     )
     if look.activation is not None:
         count, *places = look.activation.values.shape[1:]
         print(
-            f"  the colours are for {look.activation.label}: {count} time positions of "
+            f"  the colours are for {look.activation.label}: {count_of(count, 'time position')} of "
             f"{len(look.clips[0]) / count:g} frames each, {places[0]} x {places[1]} places"
         )
 

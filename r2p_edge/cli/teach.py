@@ -147,7 +147,7 @@ def show(taught: Taught) -> None:
     counts = sorted(set(taught.classes.values()))
     of_each = " to ".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts))
     print(
-        f"{taught.path}: {len(taught.classes)} classes of {of_each} "
+        f"{taught.path}: {count_of(len(taught.classes), 'class')} of {of_each} "
         f"{'video' if counts == [1] else 'videos'}, by "
         f"{METHODS[record['method']]}"
     )

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from r2p_edge.errors import count_of
 from r2p_edge.page.board import Board
 from r2p_edge.page.events import NumberedEvent
 from r2p_edge.web.metrics import CONTENT_TYPE
@@ -155,7 +156,7 @@ def _metrics(board: Board, request: Request) -> None:
 def _health(board: Board, request: Request) -> None:
     count, stale = len(board.names()), board.stale(_STALE_SECONDS)
     if stale or not count:
-        late = f"{stale} of {count} sources give no frames\n"
+        late = f"{stale} of {count_of(count, 'source')} without frames\n"
         request.reply(late, status=503)
         return
     request.reply("ok\n")

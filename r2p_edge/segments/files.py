@@ -42,7 +42,8 @@ def check_format(name: str) -> None:
     if not name.lower().endswith(TIMELINE_FORMATS):
         raise UsageError(
             f"{name} is of no format of timelines; end its name in one of "
-            f"{', '.join(TIMELINE_FORMATS)}"
+            f"{', '.join(TIMELINE_FORMATS)}, or for files in a folder of that name say what to "
+            "write there (--format csv)"
         )
 
 

@@ -24,9 +24,10 @@ _INK, _FAINT, _LINE, _STRIPE = "#222222", "#666666", "#d5d5d5", "#f5f5f5"
 _UNSURE, _MISSING = "#e4e4e4", "#9a9a9a"
 _COLOURS = (
     *("#332288", "#117733", "#cc6677", "#0072b2", "#999933", "#aa4499", "#44aa99"),
-    *("#882255", "#d55e00"),
+    *("#882255", "#d55e00", "#000000", "#e69f00", "#6b4f2a"),
 )
-"""Dark colours that colour-blind people tell apart: P. Tol's "muted", and M. Okabe and K. Ito's."""
+"""Colours of a dozen rows, most of which colour-blind people tell apart: the darker ones of P.
+Tol's "muted" and of M. Okabe and K. Ito's, black, and brown."""
 
 
 class Box(NamedTuple):
@@ -89,7 +90,7 @@ def draw_timeline(timeline: Timeline) -> Picture:
     """Return the picture of a timeline: a row for each label that occurs, in order of appearance.
 
     In each row a bar is what was decided, and the pale area is the model's score. A gap is a
-    column: grey where nothing is sure, hatched where frames are missing.
+    column: grey where it is "unsure", hatched where frames are missing.
     """
     names = list(dict.fromkeys(each.label for each in timeline.segments if each.label is not None))
     count = sum(each.label is not None for each in timeline.segments)
@@ -165,10 +166,10 @@ def _add_legend(picture: Picture, y: float) -> None:
     add(Words(x + 28, y, "score of the model", 12, colour=_FAINT))
     x += 170
     add(Box(x, y - 10, 22, _BAR, _UNSURE))
-    add(Words(x + 28, y, "nothing sure", 12, colour=_FAINT))
-    x += 130
+    add(Words(x + 28, y, "unsure", 12, colour=_FAINT))
+    x += 100
     add(Box(x, y - 10, 22, _BAR, _MISSING, hatched=True))
-    add(Words(x + 28, y, "frames are missing", 12, colour=_FAINT))
+    add(Words(x + 28, y, "no frames, too short", 12, colour=_FAINT))
 
 
 def _ticks(duration: float) -> list[tuple[float, str]]:

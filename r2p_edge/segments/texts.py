@@ -89,6 +89,6 @@ def _cues(timeline: Timeline) -> Iterable[tuple[float, float, str]]:
 def caption(segment: Segment) -> str:
     """Return the label and the score of a segment on one line; of a gap, what it is."""
     if segment.label is None or segment.score is None:
-        return {"unsure": "(nothing sure)"}.get(segment.gap or "", f"({segment.gap})")
+        return f"({segment.gap})"
     # A line break would end a subtitle.
     return f"{' '.join(segment.label.split())} ({segment.score:.0%})"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.addresses import without_password
+from r2p_edge.errors import count_of
 from r2p_edge.live.arguments import check_number
 from r2p_edge.segments.decide import NONE, decide_labels
 from r2p_edge.segments.windows import SecondsProgress, WindowScores, score_windows
@@ -96,7 +97,8 @@ class Timeline:
         }
 
     def __repr__(self) -> str:
-        return f"Timeline({self.video!r}, {len(self.segments)} segments, {self.duration:.2f} s)"
+        segments = count_of(len(self.segments), "segment")
+        return f"Timeline({self.video!r}, {segments}, {self.duration:.2f} s)"
 
 
 def timeline(

@@ -127,10 +127,8 @@ def _no_class(folder: Path) -> VideoError:
     if beside := flat_videos(folder):
         begins = Counter(_NUMBER_AT_END.sub("", path.stem) for path in beside)
         classes = sorted(name for name, count in begins.items() if name and count > 1)
-        has = (
-            f"{folder} has no folder for each class, but {len(beside)} videos beside each other, "
-            f"such as {beside[0].name!r}"
-        )
+        found = "one video" if len(beside) == 1 else f"{len(beside)} videos beside each other"
+        has = f"{folder} has no folder for each class, but {found}, such as {beside[0].name!r}"
         if len(classes) > 1:
             return VideoError(
                 f"{has}, whose names begin with {some_of(list(map(plain, classes)), _LISTED)}; put "

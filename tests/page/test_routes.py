@@ -277,7 +277,7 @@ def test_answers(page):
 
 def test_health(clock):
     with page_of("door", clock=clock) as (board, server):
-        assert ask(server, "/healthz")[::2] == (503, b"1 of 1 sources give no frames\n")
+        assert ask(server, "/healthz")[::2] == (503, b"1 of 1 source without frames\n")
         board.frame("door", level_of(1), 0)
         assert ask(server, "/healthz")[::2] == (200, b"ok\n")
         clock.now = 60.0

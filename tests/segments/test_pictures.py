@@ -1,6 +1,8 @@
 """The picture of a timeline: its shapes, and both ways to draw them."""
 
+import dataclasses
 import importlib
+import itertools
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
@@ -14,6 +16,7 @@ from r2p_edge.errors import MissingDependencyError
 from r2p_edge.segments.picture import WIDTH, Box, Words, draw_timeline
 from r2p_edge.segments.png import png_of
 from r2p_edge.segments.svg import svg_of
+from r2p_edge.segments.timelines import Segment
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -26,7 +29,7 @@ def test_boxes_lie_where_their_segments_do():
     found = two_labels()
     boxes = {box.title: box for box in bars(draw_timeline(found))}
     assert list(boxes) == [
-        "0:40.000 to 0:50.000: (nothing sure)",
+        "0:40.000 to 0:50.000: (unsure)",
         "0:50.000 to 1:00.000: (no frames)",
         "0:00.000 to 0:40.000: run (75%)",
         "1:00.000 to 1:40.000: jump & <b> (75%)",
@@ -38,6 +41,17 @@ def test_boxes_lie_where_their_segments_do():
     assert last.left + last.width < WIDTH
     assert last.top > first.top
     assert [box.hatched for box in boxes.values()] == [False, True, False, False]
+
+
+def test_a_dozen_rows_have_colours_of_their_own():
+    names = tuple(f"label {number}" for number in range(12))
+    segments = tuple(Segment(float(n), n + 1.0, name, 0.9) for n, name in enumerate(names))
+    found = dataclasses.replace(two_labels(labels=names), segments=segments)
+    colours = [tuple(bytes.fromhex(box.colour[1:])) for box in bars(draw_timeline(found))]
+    assert len(colours) == 12
+    lab = cv2.cvtColor(np.array([colours], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+    for one, other in itertools.combinations(lab, 2):
+        assert np.linalg.norm(one - other) > 25  # ten times what can just be told apart
 
 
 def test_labels_that_do_not_occur_have_no_row():

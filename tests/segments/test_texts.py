@@ -122,5 +122,5 @@ def test_names_that_are_no_text():
 
 def test_captions():
     assert caption(FOUND.segments[0]) == "run (99%)"
-    assert caption(FOUND.segments[1]) == "(nothing sure)"
+    assert caption(FOUND.segments[1]) == "(unsure)"
     assert caption(FOUND.segments[3]) == "(no frames)"

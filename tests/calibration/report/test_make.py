@@ -145,8 +145,11 @@ def test_rows_of_several_files_belong_together(page):
     late = [failed("set/run/7.mp4", "cannot be read"), rows[0], failed("set/run/1.mp4", "no")]
     report, found = page(rows[1:], late)
     assert (report["videos"], report["results"][0]["top1"]) == (6, 0.6)
-    assert "1 rows repeat a video" in report["notes"][0]
-    assert "1 videos have none, and count for nothing above" in found.text
+    assert report["notes"][0].startswith("1 row left out")
+    assert "One video has none, and counts for nothing above" in found.text
+    unnamed = [{name: row[name] for name in row if name != "file"} for row in rows]
+    _, found = page(unnamed[1:], unnamed[:1])
+    assert " and 1 more (" in found.text.partition("</h1>")[0]
 
 
 def test_windows_of_a_video_count_once(page):
