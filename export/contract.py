@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # it brings in onnx
     from r2p_edge.export.onnx_source import OnnxSource
 
 _FEW = 4  # presets in a message
+_CANONICAL = "gluoncv"  # family whose names a `training.network.TrainableNetwork` has
 WAYS_TO_SAY = "--preset NAME (r2p-edge export --help lists them) with --labels FILE, or --spec FILE"
 """Options that say how a model was trained, for a message."""
 
@@ -201,11 +202,18 @@ def _advice(source: SourceModel, facts: WeightsFacts | None, onnx: OnnxSource | 
     if is_bundled(source, facts):
         exact = [BUNDLED]
     if exact:
-        return text + f"--preset {' or '.join(exact)}, or --spec"
-    if own:
+        text += f"--preset {' or '.join(exact)}, or --spec"
+    elif own:
         names = " or ".join(item.name for item in own)
-        return text + f"--preset {names} with --labels of its {classes}, or --spec"
-    return text + "--spec, as no preset is known for that family"
+        text += f"--preset {names} with --labels of its {classes}, or --spec"
+    else:
+        text += "--spec, as no preset is known for that family"
+    if facts.family == _CANONICAL:
+        text += (
+            "; a network that r2p_edge trained further has the same names, and takes what it was "
+            f"trained from: --preset {BUNDLED} --labels FILE for the bundled model"
+        )
+    return text
 
 
 def with_carried(contract: ModelSpec, facts: WeightsFacts) -> ModelSpec:

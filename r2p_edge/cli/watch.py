@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from r2p_edge.page import Board
 
 _LISTEN = "127.0.0.1:8080"
+_ENDED_BY = {
+    "score": "because the score fell",
+    "gap": "because the frames broke off",
+    "lost": "because the source is lost",
+    "ended": "because the source ended",
+    "stopped": "because the watch was stopped",
+}
 
 
 def add(verbs: Verbs) -> None:
@@ -83,7 +90,8 @@ def _add_event_options(verb: VerbParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="seconds for which the label must stay before it is an event (default: 0)",
+        help="the label must be seen without a break for SECONDS before it is an event (default: "
+        "0)",
     )
     group.add_argument(
         "--cool-down",
@@ -186,6 +194,10 @@ def run(options: argparse.Namespace) -> int:
         for each in options.events
     ]
     names = tuple(by_name(sources))
+    if not rules and not options.answers and options.listen is None:
+        raise UsageError(
+            "nothing would be told; give --event 'LABEL>SCORE', --answers or --listen ADDRESS"
+        )
     credentials = read_credentials(options.credentials, names=names)
     pairs = [(name, rule.name) for name in names for rule in rules]
     with (
@@ -324,4 +336,5 @@ def shown_line(message: Mapping[str, Any]) -> str:
     if message["type"] == "begin":
         return f"{line}  {message['rule']} begins"
     lasted = message["end"] - message["start"]
-    return f"{line}  {message['rule']} ends after {lasted:.1f} s ({message['ended_by']})"
+    why = _ENDED_BY.get(message["ended_by"], message["ended_by"])
+    return f"{line}  {message['rule']} ends after {lasted:.1f} s, {why}"

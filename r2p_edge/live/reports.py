@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 
+from r2p_edge.errors import count_of
+
 DROPPED_SECONDS = 60.0
 """Least time from one log message about dropped frames to the next."""
 
-_FRAMES = "%s: %d frames were dropped: they were damaged or came faster than they were read"
+_FRAMES = "%s: %s dropped, damaged or coming faster than they were read"
 
 _log = logging.getLogger(__name__)
 
@@ -18,11 +20,12 @@ class DropReport:
 
     Args:
         name: its name.
-        text: the message, of the name, the number that was lost, and the details of `add`.
+        text: the message, of the name, what was lost, and the details of `add`.
+        noun: word for one of what is lost.
     """
 
-    def __init__(self, name: str, text: str = _FRAMES) -> None:
-        self._name, self._text = name, text
+    def __init__(self, name: str, text: str = _FRAMES, noun: str = "frame") -> None:
+        self._name, self._text, self._noun = name, text, noun
         self._count, self._reported = 0, -math.inf
         self._details: tuple[object, ...] = ()
 
@@ -42,5 +45,6 @@ class DropReport:
     def finish(self) -> None:
         """Log what no message has named yet."""
         if self._count:
-            _log.warning(self._text, self._name, self._count, *self._details)
+            lost = count_of(self._count, self._noun)
+            _log.warning(self._text, self._name, lost, *self._details)
             self._count = 0

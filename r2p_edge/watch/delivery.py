@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from r2p_edge.errors import count_of
 from r2p_edge.live.reports import DropReport
 
 _QUEUE = 256  # messages that wait for a sink at most
@@ -87,8 +88,9 @@ class SinkQueue:
         self._changed = threading.Condition()
         self._stop, self._closing, self._busy = threading.Event(), False, False
         self._sent = self._failed = self._dropped = 0
-        self._drops = DropReport(sink.name, "%s: %d messages were dropped: it is too slow")
-        self._failures = DropReport(sink.name, "%s: %d messages were not delivered (%s)")
+        self._drops = DropReport(sink.name, "%s: %s dropped, as it is too slow", "message")
+        self._failures = DropReport(sink.name, "%s: %s not delivered (%s)", "message")
+        self._reason = ""
         self._thread = threading.Thread(
             target=self._work, name=f"r2p_edge {sink.name}", daemon=True
         )
@@ -122,7 +124,8 @@ class SinkQueue:
                 self._sink.send(message, self._stop)
             except DeliveryError as error:
                 self._count(failed=1)
-                self._failures.add(1, self._clock(), str(error))
+                self._reason = str(error)
+                self._failures.add(1, self._clock(), self._reason)
             except BaseException as error:  # is raised again in the thread that watches
                 self._count(failed=1)
                 self.error = error
@@ -145,14 +148,23 @@ class SinkQueue:
         self._thread.join(max(deadline - time.monotonic(), 0.0))
         self._stop.set()
         self._thread.join(0.5)
-        left = self.counts.waiting
-        if left:
-            _log.warning("%s: %d messages were not delivered before the end", self.name, left)
-        self._drops.finish()
-        self._failures.finish()
+        self._report()
         if not self._thread.is_alive():  # else it may be in use
             with contextlib.suppress(Exception):
                 self._sink.close()
+
+    def _report(self) -> None:
+        """Log, at the end, how many messages were lost in all, and why."""
+        sent, failed, dropped, waiting = self.counts
+        causes = {
+            f"not delivered ({self._reason})": failed,
+            "dropped, as it is too slow": dropped,
+            "too late for the end": waiting,
+        }
+        if lost := failed + dropped + waiting:
+            told = [f"{count} {cause}" for cause, count in causes.items() if count]
+            all_of_them = count_of(sent + lost, "message")
+            _log.warning("%s: lost %d of %s: %s", self.name, lost, all_of_them, "; ".join(told))
 
 
 def finish_all(queues: Sequence[SinkQueue], seconds: float = FINISH_SECONDS) -> None:

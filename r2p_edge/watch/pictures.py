@@ -83,7 +83,7 @@ class EventPictures:
         self._changed, self._telling = threading.Condition(), threading.Lock()
         self._written = self._failed = 0
         self._closing = False
-        self._failures = DropReport("the watch", "%s: %d pictures were not written (%s)")
+        self._failures = DropReport("the watch", "%s: %s not written (%s)", "picture")
         self._thread = threading.Thread(target=self._work, name="r2p_edge pictures", daemon=True)
         self._thread.start()
 

@@ -76,7 +76,7 @@ def test_who_is_told(asked, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         *_, options = asked(
-            *("door=0", "--events-file", tmp_path / "e.jsonl", "--exec", "true"),
+            *("door=0", "--answers", "--events-file", tmp_path / "e.jsonl", "--exec", "true"),
             *("--mqtt", f"mqtt://127.0.0.1:{port}", "--credentials", tmp_path / "secrets.toml"),
         )
         names = [sink.name for sink in options["sinks"]]
@@ -105,7 +105,7 @@ def test_lines_for_machines_and_for_people(run, model, film, tmp_path):
     begin, end = output.splitlines()
     assert begin.endswith("frame 3 begins")
     assert "  door  frame 3 " in begin
-    assert end.endswith("(ended)")
+    assert end.endswith(" s, because the source ended")
     _, output, _ = run(*words, "--answers")
     assert "  door  frame" in output.splitlines()[0]
 
@@ -119,12 +119,14 @@ def test_lines_for_machines_and_for_people(run, model, film, tmp_path):
         (["door=0", "--event", "fall>0.8"], "there is no label 'fall' in the model"),
         (["door=0", "--event", "fall"], "'fall' is no event"),
         (["door=0", "--films"], "--films needs a folder; add --pictures DIR"),
-        (["door=0", "--webhook", f"ftp://{SECRET}"], "the webhook is not one of HTTP"),
+        (["door=0", "--answers", "--webhook", f"ftp://{SECRET}"], "the webhook is not one of HTTP"),
         (["door=0", "--event", "frame 1>0.05"], "would begin above 0.05 and never end"),
         (["door=0", "--listen", ""], "'' is no address to listen on"),
-        (["door=0", "--exec", "/none/such"], "there is no program '/none/such'"),
-        (["door=0", "--timeout", "0"], "timeout is 0.0"),
+        (["door=0", "--answers", "--exec", "/none/such"], "there is no program '/none/such'"),
+        (["door=0", "--answers", "--timeout", "0"], "timeout is 0.0"),
         (["door=0", "--config", "none.toml"], "none.toml cannot be read"),
+        (["door=0"], "nothing would be told; give --event"),
+        (["door=0", "--events-file", "e.jsonl"], "nothing would be told; give --event"),
         (["door=0", "--token-file", "auto"], "a page is shown with --listen alone"),
         (["door=0", "--listen", "0.0.0.0:8080"], "there is no token; give --token-file"),
     ],
@@ -147,9 +149,10 @@ def test_files_that_are_refused(fails, model, tmp_path):
     config = tmp_path / "doors.toml"
     config.write_text("[sources.door]\nsource = 0\nevry = 1\n")
     fails(2, "did you mean every", "watch", model, "--config", config)
-    fails(3, "there is no folder", "watch", model, "a=0", "--events-file", tmp_path / "x" / "y")
-    fails(3, "for pictures cannot be made", "watch", model, "a=0", "--pictures", config / "y")
-    fails(3, "nowhere.mp4", "watch", model, f"a={tmp_path / 'nowhere.mp4'}")
+    words = ("watch", model, "--answers")
+    fails(3, "there is no folder", *words, "a=0", "--events-file", tmp_path / "x" / "y")
+    fails(3, "for pictures cannot be made", *words, "a=0", "--pictures", config / "y")
+    fails(3, "nowhere.mp4", *words, f"a={tmp_path / 'nowhere.mp4'}")
 
 
 def started(model, film, *words, **more):

@@ -54,8 +54,8 @@ def test_a_full_queue_drops_the_oldest_and_counts(caplog):
     assert sink.closed
     texts = [record.getMessage() for record in caplog.records]
     assert texts == [
-        "slow: 1 messages were dropped: it is too slow",
-        "slow: 3 messages were dropped: it is too slow",
+        "slow: 1 message dropped, as it is too slow",
+        "slow: lost 4 of 8 messages: 4 dropped, as it is too slow",
     ]
 
 
@@ -74,7 +74,8 @@ def test_failures_are_counted_and_the_next_message_is_tried(caplog):
     assert sink.taken == ["id0", "id2"]
     assert queue.counts == SinkCounts(sent=2, failed=1, dropped=0, waiting=0)
     assert [r.getMessage() for r in caplog.records] == [
-        "slow: 1 messages were not delivered (no room)"
+        "slow: 1 message not delivered (no room)",
+        "slow: lost 1 of 3 messages: 1 not delivered (no room)",
     ]
 
 
@@ -89,7 +90,7 @@ def test_a_sink_that_hangs_is_left_behind(caplog):
     assert time.monotonic() - begun < 30
     assert not hangs.closed
     (record,) = caplog.records
-    assert record.getMessage() == "slow: 3 messages were not delivered before the end"
+    assert record.getMessage() == "slow: lost 3 of 3 messages: 3 too late for the end"
     assert record.levelno == logging.WARNING
     release.set()
     queue._thread.join(60)

@@ -73,7 +73,7 @@ def test_a_full_disk_costs_the_picture_alone(tmp_path, monkeypatch, caplog, code
     assert told == [event(1), event(1, "end")]
     assert writer.counts == (0, 1)
     (record,) = caplog.records
-    assert "the watch: 1 pictures were not written (" in record.getMessage()
+    assert "the watch: 1 picture not written (" in record.getMessage()
 
 
 def test_a_disk_that_hangs_holds_up_no_event_for_long(tmp_path, monkeypatch, caplog):
