@@ -31,6 +31,7 @@ RANKS = {
     " < lists catalogue < answered split_file < matching tally"
     " < examined ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest motion one_pass ranges sensitivity report"
+    " < learnt"
     " < dataset clipset evaluate quantize tick_streams < accuracy form_agreement < calibrate",
     "training": "__init__ network state < files recipe rounding sets < views < tune",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from r2p_edge.errors import count_of
 from r2p_edge.spec import ModelSpec
@@ -54,5 +54,5 @@ def _right(found: Mapping[str, Any], interval: Sequence[float]) -> str:
     )
 
 
-def _has(record: Any, names: set[str]) -> bool:
+def _has(record: Any, names: set[str]) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(record, Mapping) and record.keys() >= names

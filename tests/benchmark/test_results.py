@@ -90,7 +90,7 @@ def test_scores_that_are_all_zero_have_no_difference():
 @pytest.mark.parametrize(("others", "busy"), [(None, False), (0.2, False), (0.21, True)])
 def test_busy_is_what_other_programs_take_of_the_cores(others, busy):
     found = report([measured("fp32.onnx", 1)], others=others)["other_programs"]
-    assert found == {"cores": others, "of": 2, "busy": busy}
+    assert found == {"cores": others, "of": 2, "busy": busy, "ratios_uncertain": False}
 
 
 def test_labels_no_better_than_chance_are_doubted():
