@@ -6,7 +6,7 @@ import importlib
 from types import ModuleType
 
 from r2p_edge._telemetry import no_telemetry
-from r2p_edge.errors import BackendError, MissingDependencyError, one_line
+from r2p_edge.errors import BackendError, MissingDependencyError, ending_behind, one_line
 
 OPENCV = "pip install opencv-python-headless"
 
@@ -38,7 +38,7 @@ def import_library(name: str, install: str) -> ModuleType:
         raise _broken(name, error) from error
     # A library that does not fit the machine raises any class: ImportError, OSError, ...
     except Exception as error:
-        if (ending := _ending_behind(error)) is not None:
+        if (ending := ending_behind(error)) is not None:
             raise ending from None
         raise _broken(name, error) from error
     if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
@@ -46,17 +46,6 @@ def import_library(name: str, install: str) -> ModuleType:
         folder = next(iter(module.__path__))
         raise _broken(name, ImportError(f"{folder} is a folder without code"))
     return module
-
-
-def _ending_behind(error: BaseException) -> BaseException | None:
-    """Return what ends the program, such as Ctrl-C, and was made an error of importing on the way.
-
-    pybind11 raises ImportError from whatever is raised while an extension module is made.
-    """
-    cause = error.__cause__ or error.__context__
-    if cause is None or not isinstance(cause, Exception):
-        return cause
-    return _ending_behind(cause)
 
 
 def _broken(name: str, error: Exception) -> BackendError:

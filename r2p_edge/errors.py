@@ -146,6 +146,18 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def ending_behind(error: BaseException) -> BaseException | None:
+    """Return what ends the program, such as Ctrl-C, and has become this error on its way; or None.
+
+    An extension module says only that it cannot be imported, whatever is raised while it is made
+    (pybind11's `PYBIND11_MODULE`, NumPy's `_core`).
+    """
+    cause = error.__cause__ or error.__context__
+    if cause is None or not isinstance(cause, Exception):
+        return cause
+    return ending_behind(cause)
+
+
 def count_of(number: int, noun: str) -> str:
     """Return a number with its noun: "1 video", "2 videos".
 

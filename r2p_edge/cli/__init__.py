@@ -37,8 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _heard_sigterm():
             # In here, as a signal may come before the modules are imported.
             from r2p_edge.cli.entry import run_command
+            from r2p_edge.errors import ending_behind
 
-            return run_command(arguments)
+            try:
+                return run_command(arguments)
+            except Exception as error:
+                if (ending := ending_behind(error)) is None:
+                    raise
+                raise ending from None
     except KeyboardInterrupt:
         print("r2p-edge: interrupted", file=sys.stderr)
         return _INTERRUPTED

@@ -207,6 +207,20 @@ def test_ctrl_c(run, model, clip, monkeypatch):
     assert (code, errors) == (130, "r2p-edge: interrupted\n")
 
 
+def test_ctrl_c_while_an_extension_module_is_made(run, model, clip, monkeypatch):
+    """It becomes an ImportError there, which is no fault of the module."""
+
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(Predictor, "predict", interrupted)
+    code, _, errors = run("predict", model, clip)
+    assert (code, errors) == (130, "r2p-edge: interrupted\n")
+
+
 def test_sigterm(run, model, clip, monkeypatch):
     def terminated(*_, **__):
         os.kill(os.getpid(), signal.SIGTERM)

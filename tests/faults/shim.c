@@ -103,7 +103,7 @@ static int step(int kind, const char *path) {
         case KILL_AFTER:
             return number == at ? THEN_DIE : GO;
         case SIGNAL:
-            if (number == at) kill(getpid(), control->signal);
+            if (number == at) kill(control->group, control->signal); /* not a child of it */
             return GO;
         case BROKEN:
             errno = EIO;

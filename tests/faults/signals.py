@@ -56,16 +56,20 @@ def stages(work: Path, verb: str, count: int) -> Iterator[tuple[str, str]]:
         for folder in (out, scratch):
             shutil.rmtree(folder, ignore_errors=True)
         scratch.mkdir()
+        control.group = 0
         control.arm(action, at, signal=sent, reads=True)
         try:
-            return subprocess.run(
+            with subprocess.Popen(
                 command,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
-                check=False,
                 env={**environment, "TMPDIR": str(scratch)},
                 start_new_session=True,
-            )
+            ) as process:
+                control.group = process.pid
+                printed, said = process.communicate()
+            return subprocess.CompletedProcess(command, process.returncode, printed, said)
         finally:
             control.disarm()
 
