@@ -35,7 +35,7 @@ def test_no_better_than_chance_is_a_warning(run, tmp_path):
 def test_without_classes(run, tmp_path):
     rows = write_rows(tmp_path / "r.csv", [answered("a.mp4", "run")])
     code, output, errors = run("report", rows, "--out", tmp_path / "r.html")
-    assert (code, output) == (0, f"{tmp_path / 'r.html'}: 1 videos, 2 classes\n")
+    assert (code, output) == (0, f"{tmp_path / 'r.html'}: 1 video, 2 classes\n")
     assert "give a list of videos and classes (--truth FILE)" in errors
 
 
