@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from r2p_edge.cli.output import complain, print_json, progress_bars, warn
 from r2p_edge.cli.verb import Verbs, add_verb
-from r2p_edge.errors import UsageError, VideoError
+from r2p_edge.errors import UsageError, VideoError, count_of
 from r2p_edge.spec.checks import some_of
 
 if TYPE_CHECKING:
@@ -146,4 +146,4 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
 
 
 def _counted(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+    return count_of(len(things), name)
