@@ -18,7 +18,8 @@ def test_no_password_is_in_the_list_of_processes(tmp_path, verb):
 
     model = brightness_model(tmp_path / "model.onnx")
     address = f"rtsp://admin:{SECRET}@127.0.0.1:{free_port()}/one"
-    words = [model, address if verb == "stream" else f"door={address}", "--reconnect", "inf"]
+    what = [address] if verb == "stream" else [f"door={address}", "--answers"]
+    words = [model, *what, "--reconnect", "inf"]
     command = [sys.executable, "-m", "r2p_edge", verb, *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         said = process.stderr.readline()  # it is at work
