@@ -117,9 +117,11 @@ def clips_for(
         outside = stratified(videos_beside(folder, spec.labels, listing), seed)
         unused = [v for v in stratified(listing.videos, seed) if v.name not in sampled]
         learnt, others = LearntVideos(spec.source), [*outside, *unused]
-        fresh = itertools.islice((video for video in others if video not in learnt), judged)
-        chosen = list(fresh) or others[:judged]
-        return _Sampled(Path(folder), spec, manifest, chosen, judged, len({*outside} & {*chosen}))
+        fresh = list(itertools.islice((video for video in others if video not in learnt), judged))
+        chosen = fresh or others[:judged]
+        known = 0 if fresh else len(chosen)  # else one would be fresh
+        beside = len({*outside} & {*chosen})
+        return _Sampled(Path(folder), spec, manifest, chosen, judged, beside, known)
     if split is not None:
         raise UsageError("a split was given without the folder of its videos; give --videos too")
     if spec.labels != motion.CLASSES:
@@ -141,6 +143,7 @@ class _Sampled:
         others: Sequence[Video],
         judged: int,
         outside: int,
+        known: int,  # of the others, that the model was trained on
     ) -> None:
         self._folder, self._spec, self._manifest = folder, spec, manifest
         self._unreadable: set[str] = set()
@@ -152,7 +155,7 @@ class _Sampled:
         self._judged = others or again
         self.judged_count, self.outside = len(self._judged), outside
         learnt = LearntVideos(spec.source)
-        self.trained_on = sum(video in learnt for video in self._judged)
+        self.trained_on = known if others else sum(video in learnt for video in again)
         self.held_out = not self.calibrated_on and not self.trained_on
 
     def calibration(self) -> Iterator[npt.NDArray[np.uint8]]:

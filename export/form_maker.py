@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,8 +137,7 @@ class PerFrameMaker:
 
 
 def _agreeing(contract: PerFrameSpec, record: Mapping[str, Any]) -> PerFrameSpec:
-    fields = {name: getattr(contract, name) for name in contract.__dataclass_fields__}
-    return PerFrameSpec(**{**fields, "agreement": dict(record)})
+    return dataclasses.replace(contract, agreement=dict(record))
 
 
 def _clip_answers(source: OnnxForm) -> npt.NDArray[np.float32]:

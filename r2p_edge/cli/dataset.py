@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,8 +134,8 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
     if not options.json:
         for path, videos in zip(files, sides.values()):
             groups = {video.group for video in videos}
-            print(f"{path}: {_counted(videos, 'video')} of {_counted(groups, 'group')}")
-        print(f"{files[-1]}: {_counted(report.classes, 'class')}")
+            print(f"{path}: {count_of(len(videos), 'video')} of {count_of(len(groups), 'group')}")
+        print(f"{files[-1]}: {count_of(len(report.classes), 'class')}")
     return {
         "files": [str(path) for path in files],
         "test_share": share,
@@ -143,7 +143,3 @@ def _split(report: DatasetReport, options: argparse.Namespace) -> dict[str, Any]
         **{side: [video.name for video in videos] for side, videos in sides.items()},
         "train_only": list(split.train_only),
     }
-
-
-def _counted(things: Sized, name: str) -> str:
-    return count_of(len(things), name)
