@@ -1,9 +1,15 @@
 """Classes of two motions at once, which the bundled model was not trained on.
 
-A generator of clips for `teach.py`: `CLASSES`, and `draw`.
+    python tests/benchmarks/compound_scenes.py FOLDER [--train 60] [--test 40]
+
+writes videos of each class into FOLDER/train (seeds [100, number]) and FOLDER/test ([102, number]),
+on which docs/fine-tuning.md trains. `CLASSES` and `draw` are the generator of clips of `teach.py`.
 """
 
 from __future__ import annotations
+
+import argparse
+from pathlib import Path
 
 import numpy as np
 
@@ -46,3 +52,27 @@ def frames_of(scene: motion.Scene) -> np.ndarray:
     first = (motion.DURATION - motion.SPAN) / 2
     times = first + np.arange(motion.FRAMES) * motion.INTERVAL / motion.FPS
     return np.stack([scene.draw(float(time)) for time in times])
+
+
+def write_videos(folder: Path, split: int, shots: int) -> None:
+    """Write videos of the scenes into a folder for each class."""
+    for number in range(shots * len(CLASSES)):
+        label = CLASSES[number % len(CLASSES)]
+        place = folder / label
+        place.mkdir(parents=True, exist_ok=True)
+        motion.write_video(CompoundScene(label, [split, number]), place / f"{number}.mp4")
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--train", type=int, default=60, help="videos of each class to train on")
+    parser.add_argument("--test", type=int, default=40, help="others of each class")
+    options = parser.parse_args()
+    write_videos(options.folder / "train", 100, options.train)
+    write_videos(options.folder / "test", 102, options.test)
+
+
+if __name__ == "__main__":
+    main()

@@ -43,7 +43,7 @@ from typing import Any
 import compound_scenes
 import numpy as np
 from _harness import machine
-from compound_scenes import frames_of
+from compound_scenes import frames_of, write_videos
 
 from r2p_edge import Predictor, teach
 from r2p_edge.artifact.files import sha256_of_file
@@ -234,16 +234,6 @@ def measure_fit() -> dict[str, float]:
         "cpu_s": round(time.process_time() - started, 2),
         "wall_s": round(time.perf_counter() - wall, 2),
     }
-
-
-def write_videos(folder: Path, split: int, shots: int) -> None:
-    """Write videos of the compound scenes into a folder for each class."""
-    for number in range(shots * len(compound_scenes.CLASSES)):
-        label = compound_scenes.CLASSES[number % len(compound_scenes.CLASSES)]
-        place = folder / label
-        place.mkdir(parents=True, exist_ok=True)
-        scene = compound_scenes.CompoundScene(label, [split, number])
-        motion.write_video(scene, place / f"{number}.mp4")
 
 
 def measure_verb(models: Sequence[Path], shots: int, tested: int = 4) -> dict[str, Any]:
