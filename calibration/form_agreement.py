@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,11 @@ from r2p_edge.errors import ParityError, UsageError, VideoError
 from r2p_edge.export.targets.base import StepProgress
 from r2p_edge.export.verify.per_frame_run import Border, PerFrameRun
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL
 from r2p_edge.video.video_folder import videos_in
 
 ClipAnswer = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 """Gives the clip model's answer, (classes,), for a clip (T, H, W, 3)."""
-
-BORDERS: tuple[Border, ...] = ("flush", "wait")
 
 
 @dataclass
@@ -55,7 +54,6 @@ def compare_on(
     frames: int,
     wait: int,
     streams: Iterable[TickStream],
-    borders: Sequence[Border] = BORDERS,
     progress: Callable[[int], None] = lambda _: None,
 ) -> dict[Border, AgreementCount]:
     """Compare a form's best classes with those of the clip model.
@@ -66,10 +64,9 @@ def compare_on(
         frames: of a window.
         wait: ticks after a window's end at which the form knows all of its positions.
         streams: each after a reset.
-        borders: ways in which the form is asked.
         progress: called with the number of windows compared.
     """
-    found = {border: AgreementCount() for border in borders}
+    found = {border: AgreementCount() for border in run.borders}
     compared = 0
     for stream in streams:
         run.reset()
@@ -89,6 +86,15 @@ def compare_on(
     return found
 
 
+_NAMES: Mapping[Border, str] = {"flush": PER_FRAME, "wait": SEMI_CAUSAL}
+_ADVICE: Mapping[Border, str] = {
+    "flush": "choose fewer --stages, stay with clips",
+    "wait": "fit it to your recordings (r2p-edge adapt), distil it (examples/distil.py) and give "
+    "the result as --form-weights, choose --form per-frame",
+}
+"""Advice where a form agrees too rarely, by the first of its borders."""
+
+
 def _count(
     found: dict[Border, AgreementCount], run: PerFrameRun, border: Border, wanted: int
 ) -> None:
@@ -104,7 +110,7 @@ class AgreementJudge:
     Attributes:
         folder: of recordings, with or without a folder for each class; None for scenes of the
             bundled generator, for the bundled model alone.
-        least: share of the windows, with the border computed, that have to agree.
+        least: share of the windows that have to agree, with the border computed if the form can.
         windows: most that are compared.
 
     Raises:
@@ -167,18 +173,19 @@ class AgreementJudge:
                 progress(f"comparing with the clip model, window {done}")
 
         found = compare_on(run, answer, spec.clip.frames, wait, streams, progress=step)
-        if not found["flush"].windows:
+        first = run.borders[0]  # a form without it answers late, or at once
+        counted = found[first]
+        if not counted.windows:
             least = (spec.clip.frames + max(1, spec.clip.frames // 2) + wait) * spec.clip.tick
             raise VideoError(
                 f"no recording in {self.folder} is long enough to compare a per-frame form with "
                 f"the clip model; give some of {least:.1f} seconds or more"
             )
-        flush = found["flush"]
-        if flush.share < self.least:
+        if counted.share < self.least:
             raise ParityError(
-                f"the per-frame form gives the clip model's answer for {flush.share:.1%} of "
-                f"{flush.windows} windows ({of}), where {self.least:.1%} is the least; choose "
-                "fewer --stages, stay with clips, or lower --min-agreement"
+                f"the {_NAMES[first]} form gives the clip model's answer for {counted.share:.1%} "
+                f"of {counted.windows} windows ({of}), where {self.least:.1%} is the least; "
+                f"{_ADVICE[first]}, or lower --min-agreement"
             )
         return {
             "on": of,

@@ -13,6 +13,7 @@ from r2p_edge.artifact.atomic import check_folder, made_folder
 from r2p_edge.artifact.parts import part_files
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError, shown_as
+from r2p_edge.export.causal_weights import read_causal_weights
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import WAYS_TO_SAY, check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
@@ -30,13 +31,14 @@ from r2p_edge.export.target_checks import (
     check_feature_targets,
     check_form,
     check_targets,
+    stages_of,
 )
 from r2p_edge.export.targets.base import Built, Calibrator, FormJudge, TargetOptions
 from r2p_edge.export.targets.table import target_here
 from r2p_edge.export.verify.golden import GoldenPair, check_golden, read_golden
 from r2p_edge.export.warned import warnings_of
 from r2p_edge.spec import ModelSpec, OutputKind
-from r2p_edge.spec.per_frame import check_per_frame_clip
+from r2p_edge.spec.per_frame import SEMI_CAUSAL, check_per_frame_clip
 
 if TYPE_CHECKING:  # it brings in onnx
     from r2p_edge.export.targets.torch_module.trace import TracedModule
@@ -106,8 +108,9 @@ def build(
     progress: Callable[[str, int, int], None] = lambda *_: None,
     keep_going: bool = False,
     replace: bool = False,
-    form: Literal["clip", "per-frame"] = "clip",
-    stages: int = 2,
+    form: Literal["clip", "per-frame", "semi-causal"] = "clip",
+    stages: int | None = None,
+    form_weights: str | Path | None = None,
     judge: FormJudge | None = None,
     store: WeightsStore | None = None,
 ) -> ExportReport:
@@ -177,8 +180,11 @@ def build(
         replace: let the artifacts take the place of a model of other classes, or of another
             network, that has the same name in `out`.
         form: "per-frame" writes graphs with state beside each artifact, which compute the first
-            stages once for each frame; see `PerFrameSpec`.
-        stages: stages that they compute: 0 for the stem alone, 1 or 2.
+            stages once for each frame; "semi-causal" one that answers at each frame, for weights
+            that were fitted for it. See `PerFrameSpec`.
+        stages: stages that stay as they were trained, 1 or 2; of "per-frame" also 0, the stem
+            alone. By default 2, or those of `form_weights`.
+        form_weights: file of weights for "semi-causal", see `read_causal_weights`.
         judge: measures how often they give the artifact's answer, see
             `r2p_edge.calibration.form_agreement.AgreementJudge`; required for that form.
         store: where published weights are; by default `published.store.WeightsStore()`.
@@ -203,6 +209,8 @@ def build(
     check_chips(wanted, chips)
     check_batch_axis(wanted, batch)
     check_feature_targets(wanted, bool(feature_outputs))
+    given = None if form_weights is None else read_causal_weights(form_weights)
+    stages = stages_of(form, stages, given)
     judging = check_form(wanted, form, stages, graph, judge)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = WeightsOptions(
@@ -294,7 +302,7 @@ def build(
         if judging is not None:
             from r2p_edge.export.form_maker import PerFrameMaker
 
-            maker = PerFrameMaker(stages, judging, step)
+            maker = PerFrameMaker(stages, judging, step, causal=form == SEMI_CAUSAL, weights=given)
         report = ExportReport([], [], doubts)
         for number, target in enumerate(wanted):
             tried = number

@@ -18,8 +18,13 @@ from r2p_edge.artifact.openvino_ir import PART_INFO, weights_path
 from r2p_edge.artifact.parts import PART_KEY
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, one_line
+from r2p_edge.export.causal_weights import CausalWeights
 from r2p_edge.export.graph.model import load_onnx
-from r2p_edge.export.graph.per_frame.forms import FormGraphs, per_frame_form
+from r2p_edge.export.graph.per_frame.forms import (
+    FormGraphs,
+    per_frame_form,
+    semi_causal_form,
+)
 from r2p_edge.export.targets.base import FormJudge, OnnxForm, StepProgress
 from r2p_edge.export.targets.onnx import onnx_bytes
 from r2p_edge.export.targets.openvino import save_ir
@@ -30,6 +35,7 @@ from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.runtimes.onnxruntime import OnnxRuntime
 from r2p_edge.runtimes.openvino import OpenVino, new_core
 from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec
+from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL
 
 _CLIPS = 2  # to compare with the clip's answer
 
@@ -45,13 +51,24 @@ class PerFrameMaker:
     """Maker of the forms of an export's artifacts.
 
     Args:
-        stages: stages that see one frame at a time.
+        stages: stages that see one frame at a time as they were trained.
         judge: measures each form.
         progress: called with the step that long work has reached.
+        causal: make the semi-causal form, whose later stages see one frame at a time too.
+        weights: those of its later stages; by default the artifact's own.
     """
 
-    def __init__(self, stages: int, judge: FormJudge, progress: StepProgress | None = None) -> None:
+    def __init__(
+        self,
+        stages: int,
+        judge: FormJudge,
+        progress: StepProgress | None = None,
+        *,
+        causal: bool = False,
+        weights: CausalWeights | None = None,
+    ) -> None:
         self._stages, self._judge, self._progress = stages, judge, progress
+        self._causal, self._weights = causal, weights
         self._made: dict[Path, tuple[FormGraphs, dict[str, Any]]] = {}
 
     def as_onnx(self, source: OnnxForm, path: Path) -> FormFiles:
@@ -62,7 +79,8 @@ class PerFrameMaker:
             path: gives the parts their names, and need not exist.
 
         Raises:
-            SpecError, ModelError: the artifact can have no such form, see `per_frame_form`.
+            SpecError, ModelError: the artifact can have no such form, see `per_frame_form` and
+                `semi_causal_form`.
             ParityError: the form's first answer is not the artifact's, or it agrees too rarely.
             OutputError: a part cannot be written there.
         """
@@ -106,19 +124,17 @@ class PerFrameMaker:
                 files |= {file.name: content, weights_path(file).name: weights}
                 sha256s = [fingerprint_of_bytes(data)["sha256"] for data in (content, weights)]
                 parts[name] = PartSpec(file.name, *sha256s)
-            answers = _clip_answers(source)
-            record = {**record, "first": _first_window(graphs, answers, spec, runners)}
+            record = {**record, **self._parity(source, graphs, spec, runners)}
             runners.clear()  # they hold the files of the folder
         return FormFiles(_agreeing(graphs.contract(parts), record), files)
 
     def _form(self, source: OnnxForm) -> tuple[FormGraphs, dict[str, Any]]:
         """Return the graphs of an ONNX artifact's form, and the record of its agreement."""
         if source.path not in self._made:
-            self._tell("making the per-frame form")
-            spec, model = source.spec, load_onnx(source.path)
-            graphs = per_frame_form(model, spec, self._stages)
+            self._tell(f"making the {self._name} form")
+            spec, graphs = source.spec, self._graphs(source)
             parts = {name: onnx_part(onnx_bytes(each)) for name, each in graphs.parts.items()}
-            first = _first_window(graphs, _clip_answers(source), spec, parts)
+            parity = {} if self._causal else self._parity(source, graphs, spec, parts)
             session = open_session(source.path)
 
             def answer(clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -128,8 +144,47 @@ class PerFrameMaker:
             run = PerFrameRun(graphs, spec.clip.frames, parts)
             measured = self._judge.measure(run, answer, spec, graphs.wait, self._progress)
             ran = f"onnxruntime {OnnxRuntime.library().__version__}"
-            self._made[source.path] = graphs, {**measured, "runtime": ran, "first": first}
+            fitted = {} if self._weights is None else {"weights": dict(self._weights.record)}
+            self._made[source.path] = graphs, {**measured, "runtime": ran, **parity, **fitted}
         return self._made[source.path]
+
+    @property
+    def _name(self) -> str:
+        return SEMI_CAUSAL if self._causal else PER_FRAME
+
+    def _graphs(self, source: OnnxForm) -> FormGraphs:
+        model = load_onnx(source.path)
+        if not self._causal:
+            return per_frame_form(model, source.spec, self._stages)
+        if self._weights is None:
+            graphs = semi_causal_form(model, source.spec, self._stages)
+            # Its newest feature is centred on the window's last frame then.
+            return graphs._replace(wait=graphs.delay)
+        wait, constants = self._weights.wait, self._weights.constants
+        return semi_causal_form(model, source.spec, self._stages, wait=wait, weights=constants)
+
+    def _parity(
+        self,
+        source: OnnxForm,
+        graphs: FormGraphs,
+        spec: ModelSpec,
+        runners: Mapping[str, PartRunner],
+    ) -> dict[str, Any]:
+        """Return how the parts' answers equal those of the artifact, or of the ONNX form."""
+        if self._causal:
+            steps = {name: onnx_part(onnx_bytes(each)) for name, each in graphs.parts.items()}
+            expected = _answers_at_steps(graphs, spec, steps)
+            found, name = _answers_at_steps(graphs, spec, runners), "steps"
+        else:
+            expected = _clip_answers(source)
+            found, name = _first_windows(graphs, spec, runners), "first"
+        record = parity_record(
+            agreement(expected, found),
+            spec.precision,
+            reference="onnx",
+            artifact=f"the {self._name} form",
+        )
+        return {name: record}
 
     def _tell(self, step: str) -> None:
         if self._progress is not None:
@@ -148,18 +203,12 @@ def _clip_answers(source: OnnxForm) -> npt.NDArray[np.float32]:
     )
 
 
-def _first_window(
-    graphs: FormGraphs,
-    answers: npt.NDArray[np.float32],
-    spec: ModelSpec,
-    parts: Mapping[str, PartRunner],
-) -> dict[str, Any]:
-    """Return how the form's answer for the first window after a reset equals the clip's.
+def _first_windows(
+    graphs: FormGraphs, spec: ModelSpec, parts: Mapping[str, PartRunner]
+) -> npt.NDArray[np.float32]:
+    """Return the form's answers, (clips, classes), for the first window after a reset.
 
     It has zeros on both sides, as a clip has.
-
-    Raises:
-        ParityError: it does not, within the tolerance of the precision.
     """
     run, found = PerFrameRun(graphs, spec.clip.frames, parts), []
     for clip in verification_clips(spec, _CLIPS):
@@ -167,12 +216,17 @@ def _first_window(
         for frame in clip:
             run.step(frame)
         found.append(run.answer("flush"))
-    return parity_record(
-        agreement(answers, np.stack(found)),
-        spec.precision,
-        reference="onnx",
-        artifact="the per-frame form",
-    )
+    return np.stack(found)
+
+
+def _answers_at_steps(
+    graphs: FormGraphs, spec: ModelSpec, parts: Mapping[str, PartRunner]
+) -> npt.NDArray[np.float32]:
+    """Return the form's answers, (ticks, classes), for clips one after the other."""
+    run = PerFrameRun(graphs, spec.clip.frames, parts)
+    frames = np.concatenate(list(verification_clips(spec, _CLIPS)))
+    found = [run.step(frame) for frame in frames]
+    return np.concatenate([each for each in found[graphs.delay :] if each is not None])
 
 
 def _save_part(graph: onnx.ModelProto, name: str, draft: Path, source: Path, *, half: bool) -> None:

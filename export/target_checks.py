@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from r2p_edge.errors import UsageError, similar_name
+from r2p_edge.export.causal_weights import CausalWeights
 from r2p_edge.export.targets.base import FormJudge, Target
 from r2p_edge.export.targets.table import TABLE
+from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL
 
-EXPORT_FORMS = ("clip", "per-frame")
-"""Forms that an export can have: the clip's graph alone, or with graphs with state beside it."""
-
-FORM_STAGES = (0, 1, 2)
-"""Numbers of stages that such a form may have."""
+EXPORT_FORMS: Mapping[str, tuple[int, ...]] = {
+    "clip": (),
+    PER_FRAME: (0, 1, 2),
+    SEMI_CAUSAL: (1, 2),
+}
+"""Forms that an export can have, the clip's graph alone or with graphs with state beside it, and
+the numbers of stages that each may have."""
 
 
 def check_targets(names: Sequence[str], precision: str | None) -> list[Target]:
@@ -113,6 +117,25 @@ def check_feature_targets(targets: Sequence[Target], feature_outputs: bool) -> N
         )
 
 
+def stages_of(form: str, stages: int | None, weights: CausalWeights | None) -> int:
+    """Return the stages of a form with state: those asked for, those of its weights, or 2.
+
+    Raises:
+        UsageError: the weights are for another form, or for another number of stages.
+    """
+    if weights is None:
+        return 2 if stages is None else stages
+    if form != SEMI_CAUSAL:
+        raise UsageError(
+            f"form weights are for --form {SEMI_CAUSAL}; add it, or leave --form-weights out"
+        )
+    if stages not in (None, weights.stages):
+        raise UsageError(
+            f"stages is {stages}, and the form weights are for {weights.stages}; leave --stages out"
+        )
+    return weights.stages
+
+
 def check_form(
     targets: Sequence[Target], form: str, stages: int, graph: str, judge: FormJudge | None
 ) -> FormJudge | None:
@@ -123,7 +146,7 @@ def check_form(
     """
     if form not in EXPORT_FORMS:
         raise UsageError(f"no form {form!r}; choose from {', '.join(EXPORT_FORMS)}")
-    if form == EXPORT_FORMS[0]:
+    if form == "clip":
         return None
     without = [target.name for target in targets if not target.stateful]
     if without:
@@ -131,19 +154,19 @@ def check_form(
         raise UsageError(
             f"{', '.join(without)} cannot have a {form} form; choose --to {','.join(having)}"
         )
-    if stages not in FORM_STAGES:
+    if stages not in (known := EXPORT_FORMS[form]):
         raise UsageError(
-            f"stages is {stages}; choose one of {', '.join(map(str, FORM_STAGES))}, as with more "
-            "the answers differ too often from the clip model's"
+            f"stages is {stages}; choose one of {', '.join(map(str, known))} for the {form} form, "
+            "as with others the answers differ too often from the clip model's, or come too late"
         )
     if graph == "conv2d":
         raise UsageError(
-            "the form without 3-D convolutions cannot have a per-frame form beside it; leave "
+            f"the form without 3-D convolutions cannot have a {form} form beside it; leave "
             "--graph out"
         )
     if judge is None:
         raise UsageError(
-            "a per-frame form was asked for without a measurement; pass judge=AgreementJudge(...) "
+            f"a {form} form was asked for without a measurement; pass judge=AgreementJudge(...) "
             "of r2p_edge.calibration.form_agreement, which says on what"
         )
     return judge

@@ -6,9 +6,6 @@ normalisation or order of labels they were trained with. A pair comes from outsi
 
 from __future__ import annotations
 
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +14,8 @@ import numpy.typing as npt
 
 from r2p_edge.agreement import TOLERANCE, Agreement, agreement, within_tolerance
 from r2p_edge.artifact.files import sha256_of_file
-from r2p_edge.errors import ModelError, ModelNotFoundError, ParityError, VideoError, similar_name
+from r2p_edge.errors import ModelError, ParityError, VideoError, similar_name
+from r2p_edge.export.npz_file import read_arrays
 from r2p_edge.export.verify.golden_frames import FramesAgreement, compare_frames
 from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.preprocess import Preprocessor
@@ -25,7 +23,6 @@ from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import class_finder
 
 _ARRAYS = ("logits", "input", "frames", "label")
-_MAX_BYTES = 4 << 30  # of the arrays, unpacked: a thousand clips of 16 frames of 112x112 as floats
 _PIXELS = 20.0  # no recipe's normalised numbers are that far from 0; pixels are up to 255
 
 
@@ -60,30 +57,13 @@ def read_golden(path: str | Path) -> GoldenPair:
         ModelError: it is no such file, or its arrays do not go together.
     """
     path = Path(path)
+    arrays = read_arrays(
+        path, "golden pair", "write it with numpy.savez(path, logits=..., input=...)"
+    )
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > _MAX_BYTES:
-            raise ModelError(f"it has {size} bytes of arrays, where {_MAX_BYTES} are the most")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
         return _pair(path, arrays)
-    except FileNotFoundError as error:
-        raise ModelNotFoundError(f"golden pair {path} does not exist; check the path") from error
     except ModelError as error:
         raise ModelError(f"golden pair {path}: {error}") from error
-    # What zipfile and NumPy raise for other and for damaged files; ValueError for pickled objects,
-    # MemoryError for an array that says to be larger than the file, and what Python's own parser
-    # raises, with which NumPy reads the header of an array.
-    except (
-        *(OSError, EOFError, ValueError, MemoryError),
-        *(zipfile.BadZipFile, zlib.error, NotImplementedError),
-        *(SyntaxError, tokenize.TokenError, RecursionError),
-    ) as error:
-        raise ModelError(
-            f"golden pair {path} cannot be read ({error}); write it with numpy.savez(path, "
-            "logits=..., input=...)"
-        ) from error
 
 
 def _pair(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> GoldenPair:
@@ -93,9 +73,6 @@ def _pair(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> GoldenPair:
             f"it has {', '.join(arrays) or 'no array'}; it must have logits and input, and may "
             "have frames and label"
         )
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy gives other members of the archive as bytes
-            raise ModelError(f"{name} is no array of NumPy's")
     logits, clips = arrays["logits"], arrays["input"]
     for name in ("logits", "input"):
         if arrays[name].dtype.kind not in "fiu":

@@ -21,6 +21,8 @@ PartRunner = Callable[[Mapping[str, npt.NDArray[Any]]], Mapping[str, npt.NDArray
 Border = Literal["flush", "wait"]
 """How a window's last positions are had: computed with zeros after its last frame, or awaited."""
 
+BORDERS: tuple[Border, ...] = ("flush", "wait")
+
 
 class PerFrameRun:
     """State of one camera, and the parts of a form that read and write it.
@@ -32,6 +34,7 @@ class PerFrameRun:
 
     Attributes:
         ticks: frames since the last reset.
+        borders: ways in which it can be asked.
 
     Raises:
         ModelError: ONNX Runtime cannot load a part.
@@ -49,6 +52,7 @@ class PerFrameRun:
                 name: onnx_part(model.SerializeToString()) for name, model in form.parts.items()
             }
         self._form, self._frames, self._parts = form, frames, parts
+        self.borders: tuple[Border, ...] = ("wait",) if form.feature is None else BORDERS
         self._rings = {ring.name: ring for ring in form.rings}
         self._slots: dict[str, npt.NDArray[Any]] = {}
         self.reset()
@@ -56,6 +60,7 @@ class PerFrameRun:
     def reset(self) -> None:
         """Forget all frames."""
         self.ticks = 0
+        self._newest: npt.NDArray[np.float32] | None = None
         for name, ring in self._rings.items():
             self._slots[name] = np.full((ring.slots, 1, *ring.shape), ring.zero, ring.dtype)
 
@@ -74,7 +79,8 @@ class PerFrameRun:
             slot[:] = ring.zero if self.ticks < ring.gate else found.pop(name)
             found.pop(name, None)
         self.ticks += 1
-        return next(iter(found.values()), None)
+        self._newest = next(iter(found.values()), None)
+        return self._newest
 
     def slice(self, ring: str, age: int) -> npt.NDArray[Any]:
         """Return a slice of a ring, (1, C, H, W); the newest is of age 0."""
@@ -110,8 +116,13 @@ class PerFrameRun:
     def answer(self, border: Border) -> npt.NDArray[np.float32]:
         """Return the answer, (classes,), about the window that ends, or has ended, at this tick.
 
-        With "wait" it has ended `wait` ticks ago.
+        With "wait" it has ended `wait` ticks ago. That is what a semi-causal form gives.
+
+        Raises:
+            UsageError: the form has no such border, or has seen no frame.
         """
+        if border == "wait" and self._newest is not None:
+            return np.asarray(self._newest[0])
         return np.asarray(self.answers([self.features(border)])[0])
 
     def answers(self, windows: list[dict[str, npt.NDArray[Any]]]) -> npt.NDArray[np.float32]:

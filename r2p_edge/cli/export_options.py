@@ -159,16 +159,24 @@ def add_form_options(verb: VerbParser) -> None:
     )
     group.add_argument(
         "--form",
-        choices=("clip", "per-frame"),
+        choices=("clip", "per-frame", "semi-causal"),
         default="clip",
-        help="per-frame also writes graphs that compute the first stages once for each frame "
-        "(default: clip, the artifact alone)",
+        help="per-frame also writes graphs that compute the first stages once for each frame, and "
+        "semi-causal one that answers at each frame (default: clip, the artifact alone)",
     )
     group.add_argument(
         "--stages",
         type=int,
         choices=(0, 1, 2),
-        help="stages that see one frame at a time; 0 is the stem alone (default: 2, the cheapest)",
+        help="stages that see one frame at a time as they were trained; 0 is the stem alone "
+        "(default: 2, or those of --form-weights)",
+    )
+    group.add_argument(
+        "--form-weights",
+        type=Path,
+        metavar="FILE.npz",
+        help="weights for semi-causal, of r2p-edge adapt or examples/distil.py (default: those of "
+        "the artifact, which agree too rarely for most uses)",
     )
     group.add_argument(
         "--min-agreement",
@@ -185,17 +193,27 @@ def form_options(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: one is given without the form that it is about.
     """
-    given = {"--stages": options.stages, "--min-agreement": options.min_agreement}
+    given = {
+        "--stages": options.stages,
+        "--form-weights": options.form_weights,
+        "--min-agreement": options.min_agreement,
+    }
     if options.form == "clip":
         for option, value in given.items():
             if value is not None:
-                raise UsageError(f"{option} is for a per-frame form; add --form per-frame")
+                raise UsageError(
+                    f"{option} is for a per-frame form; add --form per-frame or --form semi-causal"
+                )
         return {}
     from r2p_edge.calibration.form_agreement import AgreementJudge
 
     least = {} if options.min_agreement is None else {"least": options.min_agreement}
-    stages = {} if options.stages is None else {"stages": options.stages}
-    return {"form": options.form, "judge": AgreementJudge(options.videos, **least), **stages}
+    return {
+        "form": options.form,
+        "stages": options.stages,
+        "form_weights": options.form_weights,
+        "judge": AgreementJudge(options.videos, **least),
+    }
 
 
 def recipe_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.checks import is_number
+from r2p_edge.spec.per_frame import PER_FRAME
 
 _BYTES = {"float32": 4, "float16": 2, "uint8": 1, "int8": 1}
 _BORDERS = ("flush", "wait")
@@ -20,8 +21,9 @@ def per_frame_rows(spec: ModelSpec) -> dict[str, str]:
         return {}
     size = sum(prod(ring.shape) * ring.kept * _BYTES[ring.dtype] for ring in form.rings)
     late = f"{form.wait * spec.clip.tick:.2g} s" if form.wait else "not"
+    where = " where it waits" if form.form == PER_FRAME else ""
     rows = {
-        "form": f"{form.form}, stages to {form.stages}, {late} late where it waits, "
+        "form": f"{form.form}, stages to {form.stages}, {late} late{where}, "
         f"{size / 1e6:.1f} MB of state per camera at most",
         "parts": ", ".join(part.file for part in form.parts.values()),
     }
@@ -38,6 +40,7 @@ def _agreement_text(record: Mapping[str, Any] | None) -> str:
             case {"windows": int(windows), "agree": int(agree), "interval": [low, high]} if all(
                 map(is_number, (low, high))
             ):
-                found.append(f"{border} {agree} of {windows} windows ({low:.1%} to {high:.1%})")
+                name = "" if record and _BORDERS[0] not in record else f"{border} "
+                found.append(f"{name}{agree} of {windows} windows ({low:.1%} to {high:.1%})")
     on = (record or {}).get("on")
     return "; ".join(found) + (f", on {on}" if found and on else "")

@@ -30,8 +30,8 @@ def one_hot(place):
 class Camera:
     """A form whose answer is the newest frame's value; a late one that of `WAIT` ticks before."""
 
-    def __init__(self, wrong=()):
-        self.seen, self.resets, self.wrong = [], 0, wrong
+    def __init__(self, wrong=(), borders=("flush", "wait")):
+        self.seen, self.resets, self.wrong, self.borders = [], 0, wrong, borders
 
     def reset(self):
         self.seen, self.resets = [], self.resets + 1
@@ -142,6 +142,16 @@ def test_too_little_agreement_is_an_error_that_says_what_to_do(videos):
     with pytest.raises(ParityError, match=message):
         judged(videos, Camera(never))
     assert judged(videos, Camera(never), least=0)["flush"]["agree"] == 0
+
+
+def test_a_semi_causal_form_is_judged_by_the_answers_that_it_gives_late(videos):
+    record = judged(videos, Camera(borders=("wait",)), windows=20)
+    assert "flush" not in record
+    assert record["wait"]["agree"] == record["wait"]["windows"] > 10
+    never = {("wait", value) for value in range(1, 256)}
+    message = r"the semi-causal form .* for 0\.0% .*; fit it to your recordings \(r2p-edge adapt\)"
+    with pytest.raises(ParityError, match=message):
+        judged(videos, Camera(never, ("wait",)))
 
 
 def test_recordings_that_are_too_short(videos):

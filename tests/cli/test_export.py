@@ -473,6 +473,9 @@ def test_an_operator_that_a_target_lacks(fails, tmp_path):
     [
         (("--stages", "1"), "--stages is for a per-frame form; add --form per-frame"),
         (("--min-agreement", "0.9"), "--min-agreement is for a per-frame form"),
+        (("--form-weights", "a.npz"), "--form-weights is for a per-frame form"),
+        (("--form", "semi-causal", "--stages", "0"), "choose one of 1, 2 for the semi-causal"),
+        (("--form", "semi-causal", "--to", "tensorrt"), "cannot have a semi-causal form"),
         (("--form", "per-frame", "--min-agreement", "1.5"), "least agreement is 1.5"),
         (("--form", "per-frame", "--complete"), "--complete is for int8"),
         (("--form", "per-frame", "--to", "mindspore"), "cannot have a per-frame form"),

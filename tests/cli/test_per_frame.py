@@ -21,6 +21,16 @@ def test_a_model_without_one_has_no_lines():
     assert per_frame_rows(spec_for(4)) == {}
 
 
+def test_a_form_that_answers_at_each_frame_is_always_late():
+    ring = RingSpec("layer1.0", (10, 10, 10), "float32", 0, None, 1, {"step": (1, 2)})
+    parts = {"step": PartSpec("net-fp32-step.onnx", "0" * 64)}
+    count = {"windows": 40, "agree": 39, "interval": [0.871, 0.996]}
+    form = PerFrameSpec("semi-causal", 2, 12, 8, 1, 1, None, (ring,), (), parts, {"wait": count})
+    rows = per_frame_rows(spec_for(4, graph="conv3d", per_frame=form))
+    assert rows["form"].startswith("semi-causal, stages to 2, 0.64 s late, 0.0 MB of state")
+    assert rows["agrees"] == "39 of 40 windows (87.1% to 99.6%)"
+
+
 def test_its_state_its_parts_and_its_agreement():
     count = {"windows": 40, "agree": 39, "interval": [0.871, 0.996]}
     assert per_frame_rows(spec_with(agreement={"on": "recordings in hall", "flush": count})) == {

@@ -14,10 +14,12 @@ from r2p_edge.artifact.parts import check_parts, part_files, part_of
 from r2p_edge.errors import ModelError, ParityError, SpecError, UsageError
 from r2p_edge.export import form_maker
 from r2p_edge.export.build import build
+from r2p_edge.export.causal_weights import CausalWeights, save_causal_weights
 from r2p_edge.export.graph.per_frame import forms
 from r2p_edge.export.verify.per_frame_run import PerFrameRun, onnx_part
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.info import BrokenModel, inspect_folder
+from r2p_edge.per_frame.state import FrameState
 from r2p_edge.spec import ClipSpec, InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), needs("openvino")]
@@ -41,8 +43,11 @@ class Judge:
         clip = verification_clips(spec, 1)[0]
         for frame in clip:
             run.step(frame)
-        assert run.answer("flush").argmax() == answer(clip).argmax()
-        return {"on": "one clip", "flush": {"windows": 1, "agree": 1, "interval": [0.2, 1.0]}}
+        border = run.borders[0]
+        if border == "flush":
+            assert run.answer(border).argmax() == answer(clip).argmax()
+        self.waited, self.answered = wait, run.answer(border)
+        return {"on": "one clip", border: {"windows": 1, "agree": 1, "interval": [0.2, 1.0]}}
 
 
 def export(source, out, targets=("onnx",), **options):
@@ -140,6 +145,72 @@ def test_an_artifact_with_the_form_is_a_source_like_any_other(made, tmp_path):
     assert open_artifact(tmp_path / "net-fp32.onnx").spec.per_frame is None
 
 
+@pytest.fixture(scope="module")
+def causal(small_checkpoint, tmp_path_factory):
+    out = tmp_path_factory.mktemp("causal")
+    export(small_checkpoint, out, ("onnx", "openvino"), form="semi-causal")
+    return out
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_a_semi_causal_form_is_one_part_that_answers_at_each_frame(causal, suffix):
+    artifact = open_artifact(causal / f"net-fp32{suffix}")
+    form = artifact.spec.per_frame
+    assert (form.form, form.stages, form.feature) == ("semi-causal", 2, None)
+    assert form.wait == form.delay > 0  # its newest feature is centred on the window's last frame
+    assert set(check_parts(artifact.path, artifact.spec)) == {"step"}
+    assert form.agreement["wait"]["agree"] == 1
+    assert ("steps" in form.agreement) == (suffix == ".xml")
+    with Predictor(artifact.path) as predictor:
+        state = FrameState(predictor.per_frame)
+        clips = np.concatenate(list(verification_clips(artifact.spec, 2)))
+        files = check_parts(causal / "net-fp32.onnx", open_artifact(causal / "net-fp32.onnx").spec)
+        run = PerFrameRun(form, 8, {"step": onnx_part(files["step"])})
+        for frame in clips:
+            state.frame[:] = frame
+            state.step()
+            wanted = run.step(frame)
+            assert np.abs(state.answer() - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+def test_weights_that_were_fitted_decide_stages_wait_and_answers(small_checkpoint, tmp_path):
+    classes = len(SPEC.labels)
+    bias = np.arange(classes, dtype=np.float32) * 1000
+    fitted = CausalWeights(1, 3, {"fc.bias": bias}, {"by": "hand"})
+    save_causal_weights(fitted, tmp_path / "fitted.npz")
+    judge = Judge()
+    options = {"form": "semi-causal", "form_weights": tmp_path / "fitted.npz", "judge": judge}
+    (built,) = export(small_checkpoint, tmp_path / "out", **options).built
+    form = built.spec.per_frame
+    assert (form.stages, form.wait, judge.waited) == (1, 3, 3)
+    assert judge.answered.argmax() == classes - 1
+    assert form.agreement["weights"] == {"by": "hand"}
+    # The clip's own graph keeps its weights.
+    with Predictor(built.path) as predictor:
+        clip = verification_clips(built.spec, 1)
+        assert np.abs(predictor.outputs_of(clip)).max() < 1000
+    with pytest.raises(UsageError, match="stages is 2, and the form weights are for 1"):
+        export(small_checkpoint, tmp_path / "out", stages=2, **options)
+    with pytest.raises(UsageError, match="are for --form semi-causal"):
+        export(small_checkpoint, tmp_path / "out", **{**options, "form": "per-frame"})
+    save_causal_weights(fitted._replace(constants={"layer9.weight": bias}), tmp_path / "fitted.npz")
+    with pytest.raises(ModelError, match=r"no constant layer9\.weight; give weights of the model"):
+        export(small_checkpoint, tmp_path / "other", **options)
+
+
+def test_a_wrong_step_of_openvino_is_found(small_checkpoint, tmp_path, monkeypatch):
+    original = form_maker._openvino_part
+
+    def spoilt(file):
+        run = original(file)
+        return lambda inputs: {name: value + 1 for name, value in run(inputs).items()}
+
+    monkeypatch.setattr(form_maker, "_openvino_part", spoilt)
+    with pytest.raises(ParityError, match="the semi-causal form"):
+        export(small_checkpoint, tmp_path, ("openvino",), form="semi-causal")
+    assert not list(tmp_path.glob("net*"))
+
+
 def test_half_precision_of_openvino(small_checkpoint, tmp_path):
     (built,) = export(small_checkpoint, tmp_path, ("openvino",), precision="fp16").built
     assert built.path.name == "net-fp16.xml"
@@ -173,7 +244,8 @@ def test_a_wrong_part_is_found_before_it_is_written(small_checkpoint, tmp_path, 
     ("options", "error", "message"),
     [
         ({"stages": 3}, UsageError, "stages is 3; choose one of 0, 1, 2"),
-        ({"form": "round"}, UsageError, "no form 'round'; choose from clip, per-frame"),
+        ({"stages": 0, "form": "semi-causal"}, UsageError, "stages is 0; choose one of 1, 2"),
+        ({"form": "round"}, UsageError, "no form 'round'; choose from clip, per-frame, semi-"),
         ({"judge": None}, UsageError, "without a measurement"),
         ({"graph": "conv2d"}, UsageError, "leave --graph out"),
         ({"targets": ("onnx", "tensorrt")}, UsageError, "tensorrt cannot .* --to onnx,openvino"),
