@@ -46,7 +46,14 @@ class TickStream:
 
 
 def scenes_with_cuts(
-    spec: ModelSpec, split: str, count: int, *, ticks: int = 20, tail: int = 48
+    spec: ModelSpec,
+    split: str,
+    count: int,
+    *,
+    ticks: int = 20,
+    tail: int = 48,
+    first: int = 0,
+    every: bool = False,
 ) -> TickStream:
     """Return scenes of the bundled generator back to back, a window in the middle of each.
 
@@ -56,16 +63,82 @@ def scenes_with_cuts(
         count: number of scenes; the classes take turns, so that each cut changes the class.
         ticks: of each scene.
         tail: ticks of further scenes, in which late answers come.
+        first: number of the first scene.
+        every: take every window that lies within a scene.
     """
     more = -(-tail // ticks)
-    scenes = [motion.scene(split, number) for number in range(count + more)]
-    spare = (ticks - spec.clip.frames) // 2
-    ends = (number * ticks + spare + spec.clip.frames - 1 for number in range(count))
+    scenes = [motion.scene(split, number) for number in range(first, first + count + more)]
+    return _back_to_back(spec, scenes, count, ticks, every=every)
+
+
+def scenes_of_one_class(
+    spec: ModelSpec,
+    split: str,
+    count: int,
+    *,
+    scenes: int = 6,
+    ticks: int = 20,
+    tail: int = 48,
+    first: int = 0,
+    every: bool = False,
+) -> TickStream:
+    """Return different scenes of one class in a row, then those of another, and so on.
+
+    Args:
+        spec, split, ticks, tail, first, every: see `scenes_with_cuts`.
+        count: number of rows; the classes take turns.
+        scenes: number of scenes in each.
+    """
+    period, more = len(motion.CLASSES), -(-tail // ticks)
+    found = [
+        motion.scene(split, first + (row // period * scenes + turn) * period + row % period)
+        for row in range(count)
+        for turn in range(scenes)
+    ]
+    after = [motion.scene(split, first + (count + turn) * scenes * period) for turn in range(more)]
+    return _back_to_back(spec, [*found, *after], len(found), ticks, every=every)
+
+
+def _back_to_back(
+    spec: ModelSpec, scenes: Sequence[motion.Scene], count: int, ticks: int, *, every: bool
+) -> TickStream:
+    spare = ticks - spec.clip.frames
+    starts = range(spare + 1) if every else (spare // 2,)
+    ends = {n * ticks + start + spec.clip.frames - 1 for n in range(count) for start in starts}
     return TickStream(_drawn(spec, scenes, ticks), frozenset(ends))
 
 
+def pieces(
+    recorded: Sequence[TickStream], frames: int, late: int, rng: np.random.Generator
+) -> TickStream:
+    """Return pieces of some recordings in random order, each a little longer than a window.
+
+    Args:
+        recorded: as `recordings` gives them.
+        frames: of a window.
+        late: ticks after a window's end at which its last answer comes.
+        rng: chooses the pieces.
+    """
+    ticks = frames + frames // 4
+    found = []
+    for stream in recorded:
+        images = list(stream.frames)
+        found += [images[at : at + ticks] for at in range(0, len(images) - ticks + 1, ticks)]
+    order = rng.permutation(len(found))
+    shown = [image for number in order for image in found[number]]
+    spare = ticks - frames
+    ends = range(spare // 2 + frames - 1, len(shown) - late, ticks)
+    return TickStream(shown, frozenset(ends))
+
+
 def uncut_scenes(
-    spec: ModelSpec, split: str, count: int, *, ticks: int = 120, ends: Sequence[int] = (60, 108)
+    spec: ModelSpec,
+    split: str,
+    count: int,
+    *,
+    ticks: int = 120,
+    ends: Sequence[int] = (60, 108),
+    first: int = 0,
 ) -> TickStream:
     """Return long scenes of the bundled generator back to back, with some windows in each.
 
@@ -77,11 +150,12 @@ def uncut_scenes(
         count: number of scenes, of the motions that can last.
         ticks: of each scene.
         ends: ticks of each scene with which the windows end.
+        first: number from which the scenes are counted, a multiple of the classes.
     """
     period = len(motion.CLASSES)
     lasting = [number for number in range(period) if motion.CLASSES[number] in LASTING]
     numbers = [number + turn * period for turn in range(count) for number in lasting][: count + 1]
-    scenes = [motion.scene(split, number) for number in numbers]
+    scenes = [motion.scene(split, first + number) for number in numbers]
     found = (number * ticks + end for number in range(1, count) for end in ends)
     return TickStream(_drawn(spec, scenes, ticks), frozenset(found))
 

@@ -24,7 +24,8 @@ RANKS = {
     " < cli"
     " < __main__",
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"
-    " < checkpoints labels packages pixels published warned < absent graph presets"
+    " < checkpoints labels npz_file packages pixels published warned"
+    " < absent causal_weights graph presets"
     " < source verify < onnx_source < contract < doubts targets"
     " < module_source onnx_forms replacing target_checks taught form_maker < build __init__",
     "calibration": "blank evaluation_text histograms label_order motion_look placement __init__"
@@ -32,8 +33,10 @@ RANKS = {
     " < examined ucf101 motion_scene clip_feed qdq qdq_rules"
     " < manifest motion one_pass ranges sensitivity report"
     " < learnt"
-    " < dataset clipset evaluate quantize tick_streams < accuracy form_agreement < calibrate",
-    "training": "__init__ network state < files recipe rounding sets < views < tune",
+    " < dataset clipset evaluate quantize tick_streams < accuracy causal_material form_agreement"
+    " < calibrate causal_fit < adapt",
+    "training": "__init__ kept_material network state < causal files recipe rounding sets"
+    " < distil views < tune",
 }
 PACKAGES = list(RANKS)  # each stands on those before it, and only the command line reaches up
 RANK = {

@@ -9,6 +9,7 @@ import argparse
 
 from r2p_edge._version import __version__
 from r2p_edge.cli import (
+    adapt,
     annotate,
     benchmark,
     calibrate,
@@ -35,7 +36,19 @@ from r2p_edge.cli.verb import Parser, VerbParser, add_verbose
 # In the order in which the help lists them.
 _VERBS = (
     *(demo, predict, timeline, annotate, sheet, stream, watch, serve, compare, evaluate),
-    *(report, benchmark, doctor, info, dataset, export, calibrate, serve_export, teach, weights),
+    *(
+        report,
+        benchmark,
+        doctor,
+        info,
+        dataset,
+        export,
+        calibrate,
+        adapt,
+        serve_export,
+        teach,
+        weights,
+    ),
 )
 
 

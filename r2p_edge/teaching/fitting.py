@@ -63,10 +63,28 @@ def fit_head(
         length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
         weight = unit_means(features, targets) * (strength / length)
         return TaughtHead(weight.astype(np.float32), np.zeros(len(weight), np.float32))
+    weights = 1.0 / np.bincount(targets)[targets]
+    return fit_standardised(features, targets, weights, strength, tolerance=tolerance)
+
+
+def fit_standardised(
+    features: Floats,
+    targets: npt.NDArray[np.intp] | Floats,
+    weights: Floats,
+    strength: float,
+    *,
+    tolerance: float = 1e-7,
+) -> TaughtHead:
+    """Return the head of a logistic regression on features of any scale.
+
+    Args:
+        features: float64 (clips, C), which are standardised for it.
+        targets, weights, tolerance: see `fit_logistic`.
+        strength: its L2 regularisation.
+    """
     centre, spread = features.mean(axis=0), features.std(axis=0)
     # A feature that never changes says nothing, and is not to be divided by nothing.
     spread = np.where(spread > 1e-6 * (spread.max() or 1.0), spread, 1.0)
-    weights = 1.0 / np.bincount(targets)[targets]
     found = fit_logistic(
         (features - centre) / spread, targets, weights, strength, tolerance=tolerance
     )

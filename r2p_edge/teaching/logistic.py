@@ -16,7 +16,7 @@ _DECREASE = 1e-4  # least share of the promised decrease of the loss that a step
 
 def fit_logistic(
     features: Floats,
-    targets: npt.NDArray[np.intp],
+    targets: npt.NDArray[np.intp] | Floats,
     weights: Floats,
     l2: float,
     *,
@@ -25,13 +25,15 @@ def fit_logistic(
 ) -> Floats:
     """Return the weights and biases that minimise the regularised logistic loss.
 
-    The loss is the weighted mean of -log p(class of the clip), plus l2 / 2 times the sum of the
-    squared weights; biases are free. It is convex, so that there is one minimum, but for a number
-    that may be added to all biases: their mean is 0.
+    The loss is the weighted mean of -log p(class of the clip), or of its mean over the shares that
+    the classes have in a clip, plus l2 / 2 times the sum of the squared weights; biases are free.
+    It is convex, so that there is one minimum, but for a number that may be added to all biases:
+    their mean is 0.
 
     Args:
         features: (clips, C), standardised.
-        targets: (clips,), index of each clip's class, below K; each class has a clip.
+        targets: (clips,), index of each clip's class, below K, where each class has a clip; or
+            (clips, K), shares of the classes, with a sum of 1.
         weights: (clips,), positive; of what weight each clip is.
         l2: strength of the regularisation, above 0.
         start: (K, C + 1) to begin from, such as the answer for another l2.
@@ -40,11 +42,12 @@ def fit_logistic(
     Returns:
         (K, C + 1): the weights of each class, and its bias last.
     """
-    clips, classes = len(features), int(targets.max()) + 1
+    clips = len(features)
+    if targets.ndim == 1:
+        targets = np.eye(int(targets.max()) + 1)[targets.astype(np.intp)]
+    wanted, classes = targets, targets.shape[1]
     ones = np.concatenate([features, np.ones((clips, 1))], axis=1)
     shares = (weights / weights.sum())[:, None]
-    wanted = np.zeros((clips, classes))
-    wanted[np.arange(clips), targets] = 1.0
     penalty = np.full(ones.shape[1], l2)
     penalty[-1] = 0.0
 
@@ -53,7 +56,7 @@ def fit_logistic(
         logits -= logits.max(axis=1, keepdims=True)
         powers = np.exp(logits)
         sums = powers.sum(axis=1, keepdims=True)
-        own = np.log(sums[:, 0]) - logits[np.arange(clips), targets]
+        own = np.log(sums[:, 0]) - (wanted * logits).sum(axis=1)
         return float(shares[:, 0] @ own + (penalty * head**2).sum() / 2), powers / sums
 
     head = np.zeros((classes, ones.shape[1])) if start is None else start.copy()

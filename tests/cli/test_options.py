@@ -86,7 +86,8 @@ def test_verbs():
     assert list(VERBS) == [
         *("demo", "predict", "timeline", "annotate", "sheet", "stream", "watch", "serve"),
         *("compare", "eval", "report", "benchmark"),
-        *("doctor", "info", "dataset", "export", "calibrate", "serve-export", "teach", "weights"),
+        *("doctor", "info", "dataset", "export", "calibrate", "adapt", "serve-export"),
+        *("teach", "weights"),
     ]
 
 

@@ -121,15 +121,15 @@ class StepGraph:
         if weight is not None or bias is not None:
             changed = constants.replaced(weight, bias)
         for name, value in changed.items():
-            self._part.constant(name, _side_by_side(value) if name == constants.root else value)
-        self._part.take(node, [x, *node.input[1:]], **_in_space(node))
+            self._part.constant(name, side_by_side(value) if name == constants.root else value)
+        self._part.take(node, [x, *node.input[1:]], **in_space(node))
 
     def _pool(self, node: onnx.NodeProto) -> None:
         window, data = time_window(self._graph, node), node.input[0]
         ages = window.ages(self._moments[data].stride)
         taps = [self._read(data, age) for age in ages]
         x = taps[0] if len(taps) == 1 else self._part.node("Max", taps, f"{node.output[0]}.max")
-        self._part.take(node, [x], **_in_space(node))
+        self._part.take(node, [x], **in_space(node))
 
     def _mean(self, node: onnx.NodeProto) -> None:
         if opset(self._graph.model) < 18:
@@ -192,7 +192,7 @@ def head_nodes(graph: ClipGraph, feature: str) -> tuple[list[onnx.NodeProto], di
     return nodes, found
 
 
-def _in_space(node: onnx.NodeProto) -> dict[str, Any]:
+def in_space(node: onnx.NodeProto) -> dict[str, Any]:
     """Return the attributes of a Conv or MaxPool without time."""
     found = attributes(node)
     pads = found.get("pads", [0] * 6)
@@ -203,7 +203,7 @@ def _in_space(node: onnx.NodeProto) -> dict[str, Any]:
     return changed
 
 
-def _side_by_side(weight: np.ndarray) -> np.ndarray:
+def side_by_side(weight: np.ndarray) -> np.ndarray:
     """Return a weight (O, C, kt, kh, kw) as (O, kt * C, kh, kw)."""
     outputs, channels, size, *kernel = weight.shape
     flat = weight.transpose(0, 2, 1, 3, 4).reshape(outputs, size * channels, *kernel)
