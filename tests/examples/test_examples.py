@@ -138,6 +138,33 @@ def test_train_motion(tmp_path):
 @pytest.mark.slow
 @needs("torch")
 @needs("safetensors")
+def test_distil_in_two_steps(tmp_path):
+    (tmp_path / "hall").mkdir()
+    for number in range(5):
+        drawn = motion.scene("train", number)
+        motion.write_video(drawn, tmp_path / "hall" / f"{number}.mp4", np.arange(60) / 25)
+    out = tmp_path / "causal.npz"
+    words = [
+        *("motion", "--videos", tmp_path / "hall", "--out", out, "--min-agreement", "0"),
+        *("--steps", "2", "--ticks", "24", "--keep"),
+    ]
+    printed = run(EXAMPLES / "distil.py", *words)
+    assert "step 1: loss " in printed
+    assert re.search(r"^cuts: \d+ of \d+ held-out windows", printed, re.MULTILINE), printed
+    assert list((tmp_path / "causal.distilling").glob("material-*.features"))
+    from r2p_edge.export.causal_weights import read_causal_weights
+
+    weights = read_causal_weights(out)
+    assert (weights.stages, weights.wait) == (1, 0)
+    assert weights.record["recipe"]["steps"] == 2
+    out.unlink()
+    run(EXAMPLES / "distil.py", *words[:-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["causal.npz", "hall"]
+
+
+@pytest.mark.slow
+@needs("torch")
+@needs("safetensors")
 def test_finetune_in_two_steps(tmp_path):
     for index, label in ((0, "here"), (1, "there")):
         (tmp_path / "videos" / label).mkdir(parents=True)
