@@ -104,5 +104,7 @@ def check_parts(path: Path, spec: ModelSpec) -> dict[str, Path]:
 
 def _export_line(spec: ModelSpec, stages: int) -> str:
     form = PER_FRAME if spec.per_frame is None else spec.per_frame.form
+    agreement = None if spec.per_frame is None else spec.per_frame.agreement
+    weights = " --form-weights FILE" if "weights" in (agreement or {}) else f" --stages {stages}"
     precision = f" --precision {spec.precision}" if spec.precision != "fp32" else ""
-    return f"r2p-edge export SOURCE --form {form} --stages {stages}{precision} --out DIR"
+    return f"r2p-edge export SOURCE --form {form}{weights}{precision} --out DIR"

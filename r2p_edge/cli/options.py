@@ -193,8 +193,8 @@ def add_reuse(group: Any) -> None:
         "--reuse",
         choices=("features",),
         help="keep the features of each frame for all clips that show it, so that clips close to "
-        "each other cost a fraction; needs a model that was exported with --form per-frame "
-        "(default: answer each clip by itself)",
+        "each other cost a fraction; needs a model that was exported with --form per-frame or "
+        "semi-causal (default: answer each clip by itself)",
     )
     group.add_argument(
         "--border",

@@ -189,6 +189,9 @@ def test_weights_that_were_fitted_decide_stages_wait_and_answers(small_checkpoin
     with Predictor(built.path) as predictor:
         clip = verification_clips(built.spec, 1)
         assert np.abs(predictor.outputs_of(clip)).max() < 1000
+    built.path.with_name("net-fp32-step.onnx").unlink()
+    with pytest.raises(ModelError, match="--form semi-causal --form-weights FILE --out DIR"):
+        check_parts(built.path, built.spec)
     with pytest.raises(UsageError, match="stages is 2, and the form weights are for 1"):
         export(small_checkpoint, tmp_path / "out", stages=2, **options)
     with pytest.raises(UsageError, match="are for --form semi-causal"):
