@@ -121,7 +121,7 @@ def causal_outputs(frames: Any, tick: int, *, first: int = 0):
     return np.maximum(middle, 0).max(axis=(1, 2)) @ WEIGHTS.classes[:2]
 
 
-def write_semi_causal_model(folder: Path, *, wait: int = 0) -> Path:
+def write_semi_causal_model(folder: Path, *, wait: int = 0, kind: Any = "values") -> Path:
     """Write the clip graph beside a part that answers at each frame; return the former's path.
 
     The two do not give the same answers, so that a test can tell them apart.
@@ -139,7 +139,7 @@ def write_semi_causal_model(folder: Path, *, wait: int = 0) -> Path:
         missing=(),
         parts={"step": PartSpec(step.name, hashlib.sha256(step.read_bytes()).hexdigest())},
     )
-    spec = tiny_spec(per_frame=form, output=OutputSpec(kind="values"))
+    spec = tiny_spec(per_frame=form, output=OutputSpec(kind=kind))
     model = _Graph(False, SIZE).clip()
     helper.set_model_props(model.made(), {METADATA_KEY: spec.to_json()})
     return model.save(folder / "tiny-fp32.onnx")

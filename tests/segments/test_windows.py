@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 from models import brightness_model, spec_of_brightness
-from per_frame_models import write_per_frame_model
+from per_frame_models import write_per_frame_model, write_semi_causal_model
 from tides import FALLING, RISING, tide, write_levels
 
 from r2p_edge import Predictor
@@ -210,6 +210,25 @@ def test_a_hole_is_where_the_frames_are_missing_at_any_rate(predictor, tmp_path)
         pytest.approx(61 / 60, abs=2e-3),
         pytest.approx(123 / 60, abs=1e-3),
     )
+
+
+@pytest.mark.parametrize("wait", [0, 2])
+def test_a_form_that_answers_at_each_frame(tmp_path, wait):
+    """Its answers are about the windows that ended `wait` ticks before."""
+    times = [k / 25 for k in range(60)]
+    video = write_levels(tmp_path / "video.mp4", tide("/", len(times) / 25)[: len(times)], times)
+    model = write_semi_causal_model(tmp_path, wait=wait, kind="logits")
+    with Predictor(model, runtime="onnxruntime") as predictor:
+        kept = score_windows(predictor, video, every=TICK, reuse="features")
+        with predictor.stream(video, stride=1, reuse="features") as answers:
+            found = list(answers)
+        whole = score_windows(predictor, video, every=TICK)
+    np.testing.assert_array_equal(kept.scores, [answer.scores for answer in found])
+    assert len(kept.scores) == len(whole.scores) - wait
+    np.testing.assert_allclose(kept.times, whole.times[: len(kept.times)])
+    np.testing.assert_array_equal(kept.scores[0], whole.scores[0])
+    assert (kept.scores[1:] != whole.scores[1 : len(kept.scores)]).any()
+    assert [answer.live.exact for answer in found] == [True] + [False] * (len(found) - 1)
 
 
 @pytest.mark.parametrize("border", ["flush", "wait"])
