@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from r2p_edge.calibration.tally import wilson_interval
 from r2p_edge.cli import options as shared
 from r2p_edge.cli.output import print_json, progress_bars
 from r2p_edge.cli.verb import Verbs, add_verb
@@ -86,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
 
 def show(adapted: AdaptedForm, options: argparse.Namespace) -> None:
     """Print what was fitted, and how to export it, for people."""
+    from r2p_edge.calibration.tally import wilson_interval
+
     late = f"{adapted.late:.2g} s late" if adapted.wait else "not late"
     print(f"{adapted.path}: stages to {adapted.stages} as they were trained, answers {late}")
     for name, count in adapted.agreement.items():
