@@ -232,7 +232,7 @@ def _check(steps: list[DistilStep]) -> None:
     newest = [step.loss for step in steps[-10:]]
     first = [step.loss for step in steps[:10]]
     if not math.isfinite(newest[-1]) or (
-        len(steps) > 20 and np.mean(newest) > 2 * max(np.mean(first), 0.1)
+        len(steps) > 20 and np.mean(newest) > 2 * max(float(np.mean(first)), 0.1)
     ):
         raise ModelError(
             f"the loss is {newest[-1]:.3g} after {len(steps)} steps and was {first[0]:.3g}: the "
