@@ -165,7 +165,9 @@ def _of_network(
     features = along(values.input, network.stem)
     for block in network.blocks:
         paths = [along(features, block.steps), along(features, block.shortcut)]
-        features = values.of("relu", [values.of("sum", paths)])
+        features = values.of("sum", paths)
+        if block.relu:
+            features = values.of("relu", [features])
     value = values.of("mean", [features])
     for number, module in enumerate(head.modules):
         if number and head.activation == "relu":

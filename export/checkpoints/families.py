@@ -1,4 +1,4 @@
-"""The families of R(2+1)D networks, as data: how each is built, and how it names its modules.
+"""The families of networks, as data: how each is built, and how it names its modules.
 
 A network is a stem, four stages of residual blocks, the mean over time and space, and a linear
 classifier (Tran et al. 2018, arXiv 1711.11248). Families differ in the names, in what a block has,
@@ -8,7 +8,8 @@ middle of a convolution and the length of kernels in time follow from the shapes
 A convolution of a layout is a row of names in order of execution, those of its 3-D convolutions and
 batch norms in turn: "conv norm" of a plain one; "conv norm conv norm" of a (2+1)D one, whose halves
 in space and time are apart; "conv norm conv" where no norm follows, and "conv norm conv norm norm"
-where two do. A ReLU follows each norm but the last before a sum.
+where two do. Where a layout has `kernels`, each row is of one convolution, and one or two norms
+follow it. A ReLU follows each norm but the last before a sum.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 Triple = tuple[int, int, int]
+
+ANY = 0
+"""Length in time of a kernel that may have any."""
 
 
 class Pool(NamedTuple):
@@ -59,6 +63,8 @@ class NetworkLayout:
         idle: names of pools that a module of the family has and does not use.
         stem_lengths: moments of the stem's kernel in time, of those that the family's code makes;
             empty where it makes any, and pads by half of it.
+        kernels: size in space of each convolution of a block, if each is one kernel over time and
+            space (R3D, MC3); empty if those of several names are of two halves.
     """
 
     stem: str
@@ -71,6 +77,18 @@ class NetworkLayout:
     strides: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
     idle: tuple[str, ...] = ()
     stem_lengths: tuple[int, ...] = (3,)
+    kernels: tuple[int, ...] = ()
+
+    @property
+    def convolutions(self) -> tuple[int, ...]:
+        """Places of convolutions in a row of names; norms have the others."""
+        return (0,) if self.kernels else (0, 2)
+
+    @property
+    def strided(self) -> int:
+        """Index of the convolution that has the stride of a stage."""
+        sizes = self.kernels or tuple(len(conv.split()) - 1 for conv in self.convs)
+        return next(index for index, size in enumerate(sizes) if size > 1)
 
     def block_name(self, stage: int, index: int) -> str:
         """Return the name of a block."""
@@ -99,6 +117,12 @@ class Family:
         features: size of the last features in time and space, where the classifier's mean is over
             so many and not over all of them.
         oracle: True if `tests/oracles/test_zoo.py` has logits of the source's own code.
+        network: kind of network, as the pages call it.
+        lengths: moments of the kernels of the stem and of each stage, in every combination that
+            the code makes, `ANY` of a stem that may have any; empty where it makes others too, as
+            of kernels in halves. A stage of kernels of one moment halves no time.
+        headless: True if the network ends at its features: no ReLU follows the last sum, and no
+            classifier.
     """
 
     name: str
@@ -110,6 +134,9 @@ class Family:
     pool: Pool | None = None
     features: Triple | None = None
     oracle: bool = True
+    network: str = "R(2+1)D"
+    lengths: tuple[tuple[int, ...], ...] = ()
+    headless: bool = False
 
 
 _TORCHVISION = NetworkLayout(
@@ -119,6 +146,12 @@ _TORCHVISION = NetworkLayout(
         "conv2.0.0 conv2.0.1 conv2.0.3 conv2.1",
     ),
     shortcut="downsample.0 downsample.1",
+)
+_TORCHVISION_3D = replace(
+    _TORCHVISION,
+    stem="stem.0 stem.1",
+    convs=("conv1.0 conv1.1", "conv2.0 conv2.1"),
+    kernels=(3, 3),
 )
 _VMZ_BOTTLENECK = replace(
     _TORCHVISION,
@@ -160,6 +193,21 @@ _KENSHOHARA_BOTTLENECK = replace(
 )
 _KENSHOHARA_A = replace(_KENSHOHARA, shortcut="")
 _KENSHOHARA_BOTTLENECK_A = replace(_KENSHOHARA_BOTTLENECK, shortcut="")
+_KENSHOHARA_3D = NetworkLayout(
+    stem="conv1 bn1",
+    convs=("conv1 bn1", "conv2 bn2"),
+    shortcut="downsample.0 downsample.1",
+    kernels=(3, 3),
+)
+_KENSHOHARA_3D_BOTTLENECK = replace(
+    _KENSHOHARA_3D, convs=("conv1 bn1", "conv2 bn2", "conv3 bn3"), kernels=(1, 3, 1)
+)
+_KENSHOHARA_3D_LAYOUTS = (
+    ("", "B", _KENSHOHARA_3D),
+    ("", "A", replace(_KENSHOHARA_3D, shortcut="")),
+    ("-50", "B", _KENSHOHARA_3D_BOTTLENECK),
+    ("-50", "A", replace(_KENSHOHARA_3D_BOTTLENECK, shortcut="")),
+)
 _IRHUM = NetworkLayout(
     stem="conv1.spatial_conv conv1.bn conv1.temporal_conv",
     convs=(
@@ -185,6 +233,13 @@ _JFZHANG = replace(
         "downsampleconv.temporal_conv downsampleconv.bn2 downsamplebn"
     ),
     stem_lengths=(1, 3),
+)
+_JFZHANG_3D = replace(
+    _IRHUM,
+    stem="conv1.temporal_spatial_conv conv1.bn",
+    convs=("conv1.temporal_spatial_conv conv1.bn bn1", "conv2.temporal_spatial_conv conv2.bn bn2"),
+    shortcut="downsampleconv.temporal_spatial_conv downsampleconv.bn downsamplebn",
+    kernels=(3, 3),
 )
 _MMACTION = NetworkLayout(
     stem="conv1.conv.conv_s conv1.conv.bn_s conv1.conv.conv_t conv1.bn",
@@ -213,10 +268,23 @@ _EIGHTH = Pool((3, 3, 3), (2, 2, 2))
 _VMZ = "facebookresearch/VMZ pt/vmz/models/r2plus1d.py"
 _GLUON = "dmlc/gluon-cv gluoncv/torch/model_zoo/action_recognition/r2plus1dv1.py"
 _3DRESNETS = "kenshohara/3D-ResNets-PyTorch models/resnet2p1d.py"
+_2D3D = "Utkarsh-grow123/Deep-dive-into-Spatiotemporal-Convolutions-for-Action-Recognition"
+_R3D = (3, 3, 3, 3, 3)
+_MC3 = (3, 3, 1, 1, 1)
+
+
+def _options(shortcut: str, pool: Pool | None) -> str:
+    """Return the options that make one of kenshohara's networks, as the end of its source."""
+    given = ["--resnet_shortcut A"] * (shortcut == "A") + ["--no_max_pool"] * (pool is None)
+    return f" ({' '.join(given)})" if given else ""
+
 
 _ALL = (
     Family("torchvision", "pytorch/vision torchvision/models/video/resnet.py", _TORCHVISION,
            middle="block"),
+    # Its stages of 1x3x3 keep all of time (Conv3DNoTemporal.get_downsample_stride).
+    Family("torchvision-r3d", "pytorch/vision torchvision/models/video/resnet.py (r3d_18, mc3_18)",
+           _TORCHVISION_3D, network="R3D or MC3", lengths=(_R3D, _MC3)),
     # Caffe2's epsilon; moabitcoin/ig65m-pytorch ig65m/models.py has the same networks.
     Family("vmz", _VMZ, _TORCHVISION, middle="conv", eps=1e-3),
     Family("vmz-pool1", f"{_VMZ} (use_pool1=True)", _TORCHVISION, middle="conv", eps=1e-3,
@@ -245,12 +313,34 @@ _ALL = (
            pool=_EIGHTH, oracle=False),
     Family("kenshohara-50-a-no-pool", f"{_3DRESNETS} (--resnet_shortcut A --no_max_pool)",
            _KENSHOHARA_BOTTLENECK_A, oracle=False),
+    # Its conv1_t_stride is taken to be 1, as in all that was published.
+    *(
+        Family(
+            f"kenshohara-r3d{depth}{'-a' * (shortcut == 'A')}{'' if pool else '-no-pool'}",
+            "kenshohara/3D-ResNets-PyTorch models/resnet.py" + _options(shortcut, pool),
+            layout,
+            pool=pool,
+            oracle=pool is not None and shortcut == "B" and not depth,
+            network="R3D",
+            lengths=((ANY, 3, 3, 3, 3),),
+        )
+        for depth, shortcut, layout in _KENSHOHARA_3D_LAYOUTS
+        for pool in (_EIGHTH, None)
+    ),
+    # That of 50 layers as its code means it: its Bottleneck2d asks for an attribute that it lacks.
+    *(
+        Family(f"utkarsh-2d3d{depth}", f"{_2D3D} models/resnet_2d3d.py", layout, pool=_HALF,
+               oracle=not depth, network="R(2+3)D", lengths=((1, 1, 1, 3, 3),), headless=True)
+        for depth, layout in (("", _KENSHOHARA_3D), ("-50", _KENSHOHARA_3D_BOTTLENECK))
+    ),
     Family("irhum", "irhum/R2Plus1D-PyTorch network.py, module.py", _IRHUM,
            oracle=False),
     Family("vcop", "xudejing/video-clip-order-prediction models/r21d.py", _VCOP,
            oracle=False),
     # leftthomas/R2Plus1D-C3D models/R2Plus1D.py has the same, with a stem of one frame in time.
     Family("jfzhang95", "jfzhang95/pytorch-video-recognition network/R2Plus1D_model.py", _JFZHANG),
+    Family("jfzhang95-r3d", "jfzhang95/pytorch-video-recognition network/R3D_model.py",
+           _JFZHANG_3D, network="R3D", lengths=(_R3D,)),
     Family("mmaction2", "open-mmlab/mmaction2 mmaction/models/backbones/resnet2plus1d.py",
            _MMACTION, eps=1e-3, inner_eps=1e-5, pool=_HALF),
     Family("pytorchvideo", "facebookresearch/pytorchvideo pytorchvideo/models/hub/r2plus1d.py",

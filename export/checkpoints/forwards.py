@@ -25,7 +25,7 @@ from r2p_edge.spec.checks import plain, some_of
 # repositories that are no packages (see the sources in `families`).
 _PUBLIC = re.compile(
     r"(torch|torchvision|gluoncv|mmaction|mmcv|mmengine|pytorchvideo|vmz|ig65m)\."
-    r"|(.+\.)?(models\.resnet2p1d|models\.r21d|network\.R2Plus1D_model)\."
+    r"|(.+\.)?(models\.resnet2p1d|models\.r21d|network\.R(2Plus1|3)D_model)\."
 )
 _OF_TORCH = re.compile(r"(__torch__\.)?torch\.nn\.")
 _NORMS = "torch.nn.utils."  # weight norm, spectral norm and pruning hang on modules as hooks
@@ -147,8 +147,9 @@ def forward_of(
             a layer without parameters is missing or left over.
     """
     calls = layers[""].calls if "" in layers else None
-    # Shortcuts without parameters are made by as many operators as there are repositories.
-    if calls is None or not family.layout.shortcut:
+    # Shortcuts without parameters are made by as many operators as there are repositories, and
+    # features are taken at the end of the code, or of what stands around it.
+    if calls is None or not family.layout.shortcut or family.headless:
         check_places(layers, network, names, head)
         return Forward(_doubts(layers, fit, family.name))
     other = compare_calls(calls, network, names, head)

@@ -24,6 +24,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 COUNTER = "num_batches_tracked"
 """Name of a batch norm's counter in PyTorch, which nothing computes with."""
 
+_AXES = 5  # of a convolution over time and space; images' networks have the same names
 _BLOCK = re.compile(r"layer(\d)\.(\d+)\.")  # of a canonical name
 
 
@@ -76,7 +77,9 @@ def _prefixes(parameters: Arrays, layout: NetworkLayout) -> list[str]:
     """Return what stands before the names of a layout's stem."""
     stem = f"{layout.stem.split()[0]}.weight"
     return [
-        name.removesuffix(stem) for name in parameters if name == stem or name.endswith(f".{stem}")
+        name.removesuffix(stem)
+        for name, array in parameters.items()
+        if array.ndim == _AXES and (name == stem or name.endswith(f".{stem}"))
     ]
 
 
@@ -85,14 +88,15 @@ def _fitted(parameters: Arrays, layout: NetworkLayout, prefix: str) -> Fit:
     below = (name.removeprefix(prefix) for name in parameters if name.startswith(prefix))
     modules = modules_of(below)
     for number, (native, canonical) in _modules(layout, modules):
-        leaves = {"weight": "weight"} if number in (0, 2) else layout.norm
+        convolution = number in layout.convolutions
+        leaves = {"weight": "weight"} if convolution else layout.norm
         for own, leaf in leaves.items():
             name = f"{prefix}{native}.{own}"
             if name in parameters:
                 fit.names[f"{canonical}.{leaf}"] = name
             else:
                 fit.missing.append(name)
-        if number in (0, 2) and (name := f"{prefix}{native}.bias") in parameters:
+        if convolution and (name := f"{prefix}{native}.bias") in parameters:
             fit.names[f"{canonical}.bias"] = name
     return fit
 
@@ -115,7 +119,7 @@ def _modules(layout: NetworkLayout, modules: set[str]) -> Iterator[tuple[int, tu
             for row, unit, outer in rows:
                 natives = [f"{own}.{part}" for part in row.split()]
                 yield from enumerate(
-                    zip(natives, unit_names(unit, outer, len(natives)), strict=True)
+                    zip(natives, unit_names(unit, outer, len(natives), layout), strict=True)
                 )
 
 

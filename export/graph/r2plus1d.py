@@ -1,4 +1,4 @@
-"""R(2+1)D networks as ONNX graphs."""
+"""Video ResNets, such as R(2+1)D and R3D, as ONNX graphs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def onnx_from_parameters(
     for block in network.blocks:
         y = _add(graph, parameters, block.steps, x)
         x = _add(graph, parameters, block.shortcut, x)
-        x = graph.relu(graph.add(y, x, f"{block.name}.add"), block.name)
+        x = graph.add(y, x, f"{block.name}.add" if block.relu else block.name)
+        if block.relu:
+            x = graph.relu(x, block.name)
     x = graph.global_mean(x)
     for name in [*network.hidden, "fc"]:
         output = spec.output.name if name == "fc" else name

@@ -1,4 +1,4 @@
-"""A reference implementation of R(2+1)D in NumPy, straight from the named parameters.
+"""A reference implementation of video ResNets in NumPy, straight from the named parameters.
 
 Exported models are compared with it. It is written for reading, shares no code with the builder of
 graphs, and does not fold batch norms.
@@ -63,7 +63,7 @@ def reference_activations(
             yield name, _channels_first(y)
         for name, shortcut in _run(parameters, block.shortcut, x):
             yield name, _channels_first(shortcut)
-        x = relu(y + shortcut)
+        x = relu(y + shortcut) if block.relu else y + shortcut
         yield block.name, _channels_first(x)
     pooled = x.mean(axis=(1, 2, 3), dtype=np.float64)
     yield "pool", pooled

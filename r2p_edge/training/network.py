@@ -1,4 +1,4 @@
-"""The R(2+1)D network of a checkpoint as a PyTorch module.
+"""The network of a checkpoint as a PyTorch module.
 
 It is built from the same table of families as the exported graph, so that one program trains the
 weights of all of them.
@@ -21,7 +21,7 @@ SECTIONS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 
 
 class TrainableNetwork(nn.Module):
-    """An R(2+1)D network, whose parameters have the canonical names of `checkpoints.network`.
+    """A video ResNet, whose parameters have the canonical names of `checkpoints.network`.
 
     Args:
         parameters: the ones in which `network` was found.
@@ -91,7 +91,8 @@ class TrainableNetwork(nn.Module):
                 for block in self.network.blocks:
                     if block.name.startswith(f"{section}."):
                         shorter = self._run(block.shortcut, x)
-                        x = functional.relu(self._run(block.steps, x) + shorter)
+                        x = self._run(block.steps, x) + shorter
+                        x = functional.relu(x) if block.relu else x
         return x
 
     def of_section(self, section: str) -> Iterator[nn.Module]:

@@ -68,12 +68,17 @@ FIGURES = {
     "gluoncv_r2plus1d_v1_resnet18": "kinetics400-gluoncv",
     "ig65m_r2plus1d_34_32": "kinetics400-ig65m",
     "jfzhang95_r2plus1d": "ucf101-jfzhang95",
+    "jfzhang95_r3d": "ucf101-jfzhang95",
     "kenshohara_r2plus1d_18": "kinetics700-kenshohara",
+    "kenshohara_resnet_18": "kinetics700-kenshohara",
     "leftthomas_r2plus1d": "ucf101-leftthomas",
     "mmaction2_r2plus1d_r34": "kinetics400-mmaction2",
     "pytorchvideo_r2plus1d_r50": "kinetics400-pytorchvideo",
+    "torchvision_mc3_18": "kinetics400-torchvision",
     "torchvision_r2plus1d_18": "kinetics400-torchvision",
+    "torchvision_r3d_18": "kinetics400-torchvision",
     "tsp_r2plus1d_18": "activitynet-tsp",
+    "utkarsh_r3d_18": "ucf101-utkarsh",
 }
 """Presets by the files of the test data that have their figures."""
 

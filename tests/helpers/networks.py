@@ -202,15 +202,15 @@ def torch_network(
     return network.eval()
 
 
-def torchvision_network(**arguments: Any) -> Any:
-    """Return torchvision's r2plus1d_18 with random statistics, and its state dict as arrays."""
+def torchvision_network(arch: str = "r2plus1d_18", **arguments: Any) -> Any:
+    """Return a network of torchvision with random statistics, and its state dict as arrays."""
     import torch
 
     import_torchvision()
-    from torchvision.models.video import r2plus1d_18
+    from torchvision.models import video
 
     torch.manual_seed(0)
-    network = r2plus1d_18(weights=None, **arguments).eval()
+    network = getattr(video, arch)(weights=None, **arguments).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
