@@ -131,6 +131,37 @@ _ALL = (
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
     ),
+    # google-deepmind/kinetics-i3d: README.md (25 frames per second, shorter side 256, pixels of -1
+    # to 1) and data/label_map.txt (the same names in the same order); piergiaj/pytorch-i3d:
+    # train_i3d.py and charades_dataset.py (64 frames, centre crop). It was tested on whole videos.
+    Preset(
+        name="kinetics400-i3d",
+        classes=400,
+        description="I3D, of piergiaj/pytorch-i3d and hassony2/kinetics_i3d_pytorch",
+        families=("piergiaj-i3d", "hassony2-i3d"),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=64, interval=1, fps=25.0),
+        resize=ResizeSpec(mode="short_side", size=256),
+        crop=CropSpec(height=224, width=224, rounding="half_even"),
+        scale=2 / 255,
+        mean=(1.0, 1.0, 1.0),
+        std=(1.0, 1.0, 1.0),
+        inexact="its code gives the network all of a video at once, and not one clip of it",
+    ),
+    # torchvision/models/video/s3d.py (S3D_Weights: frame_rate=15, clip_len=128, crop_size and
+    # resize_size) and torchvision/transforms/_presets.py (VideoClassification).
+    Preset(
+        name="kinetics400-torchvision-s3d",
+        classes=400,
+        description="torchvision's s3d",
+        families=("torchvision-s3d",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=128, interval=1, fps=15.0),
+        resize=ResizeSpec(mode="stretch", height=256, width=256),
+        crop=CropSpec(height=224, width=224, rounding="half_even"),
+        mean=_KINETICS_MEAN,
+        std=_KINETICS_STD,
+    ),
     # irhum/R2Plus1D-PyTorch: dataset.py (clip_len 8, sorted folders, (p - 128) / 128). It has no
     # centre crop, and its comments speak of Kinetics.
     Preset(

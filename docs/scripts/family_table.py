@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
+from r2p_edge.export.checkpoints.layouts import NetworkLayout
 
 PAGE = Path(__file__).parents[1] / "export.md"
 _PART = re.compile(r"(<!-- families -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
@@ -27,9 +28,12 @@ def table() -> str:
 
 
 def _row(family: Family) -> str:
-    kind = "basic" if len(family.layout.convs) == 2 else "bottleneck"
+    kind = "inception"
+    if isinstance(family.layout, NetworkLayout):
+        kind = "basic" if len(family.layout.convs) == 2 else "bottleneck"
     inner = "" if family.inner_eps is None else f" (between halves {family.inner_eps:g})"
     pool = "none" if family.pool is None else "x".join(map(str, family.pool.kernel))
+    pool = "its own" if kind == "inception" else pool
     proof = "logits of its code" if family.oracle else "its source (no oracle)"
     eps = f"{family.eps:g}{inner}"
     cells = (f"`{family.name}`", family.source, family.network, kind, eps, pool, proof)

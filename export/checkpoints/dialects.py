@@ -25,6 +25,7 @@ from r2p_edge.export.checkpoints.heads import (
     no_head,
 )
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
+from r2p_edge.export.checkpoints.layouts import InceptionLayout
 from r2p_edge.export.checkpoints.matching import (
     best_fit,
     families_of,
@@ -33,7 +34,7 @@ from r2p_edge.export.checkpoints.matching import (
     foreign_within,
 )
 from r2p_edge.export.checkpoints.network import (
-    VideoResNet,
+    VideoNetwork,
     identity_shortcuts,
     network_from_parameters,
     network_of,
@@ -82,7 +83,7 @@ class NamedParameters:
     differs: str = ""
     file: str = ""
 
-    def network(self) -> VideoResNet:
+    def network(self) -> VideoNetwork:
         """Return the network that they belong to; see `network_from_parameters`."""
         try:
             return network_from_parameters(self.parameters, self.family, self.names, self.layers)
@@ -173,6 +174,11 @@ def canonical_parameters(
         raise CheckpointError(
             f"{_some(foreign)} within the network and not part of an {kind} as "
             f"{own_names} names it; {ADVICE}"
+        )
+    if layers and isinstance(fit.layout, InceptionLayout):
+        raise CheckpointError(
+            f"the file is a whole module or program of an {kind}, of which only weights are read; "
+            f"save model.state_dict(), or {ADVICE}"
         )
     check_kinds(layers)
     fitting = families_of_lengths(fitting, fit, parameters)

@@ -15,90 +15,18 @@ follow it. A ReLU follows each norm but the last before a sum.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
-Triple = tuple[int, int, int]
+from r2p_edge.export.checkpoints.inception_layouts import (
+    I3D_HASSONY,
+    I3D_PIERGIAJ,
+    S3D_TORCHVISION,
+)
+from r2p_edge.export.checkpoints.layouts import MINDSPORE, Layout, NetworkLayout, Pool, Triple
 
 ANY = 0
 """Length in time of a kernel that may have any."""
-
-
-class Pool(NamedTuple):
-    """A max pool over time, height and width, padded by half its kernel."""
-
-    kernel: Triple
-    stride: Triple
-
-
-TORCH = {name: name for name in ("weight", "bias", "running_mean", "running_var")}
-"""Canonical names of a batch norm's parameters by PyTorch's."""
-
-# nn.BatchNorm3d wraps a BatchNorm2d called bn2d (mindspore/nn/layer/normalization.py, still so
-# in 2.10); convolutions and dense layers call their parameters as torch does.
-MINDSPORE = {
-    "bn2d.gamma": "weight",
-    "bn2d.beta": "bias",
-    "bn2d.moving_mean": "running_mean",
-    "bn2d.moving_variance": "running_var",
-}
-"""The same by MindSpore's."""
-
-
-@dataclass(frozen=True)
-class NetworkLayout:
-    """The structure of networks and the names of their modules.
-
-    Attributes:
-        stem: names of the stem.
-        convs: names of each convolution of a block, below the block's.
-        shortcut: names of a block's shortcut, where it has one; "" if it has no parameters: every
-            second number, and zeros for the channels that are more.
-        block: name of a block; {stage} counts from 1 and {index} from 0, {next} and {before} are
-            one more and one less.
-        first: name of the first block of a stage, if it is another.
-        norm: canonical names of a batch norm's parameters by its own.
-        time_first: True if the half in time of a (2+1)D convolution comes first.
-        strides: of each stage's first block, in time and space.
-        idle: names of pools that a module of the family has and does not use.
-        stem_lengths: moments of the stem's kernel in time, of those that the family's code makes;
-            empty where it makes any, and pads by half of it.
-        kernels: size in space of each convolution of a block, if each is one kernel over time and
-            space (R3D, MC3); empty if those of several names are of two halves.
-    """
-
-    stem: str
-    convs: tuple[str, ...]
-    shortcut: str
-    block: str = "layer{stage}.{index}"
-    first: str = ""
-    norm: Mapping[str, str] = field(default_factory=lambda: TORCH)
-    time_first: bool = False
-    strides: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
-    idle: tuple[str, ...] = ()
-    stem_lengths: tuple[int, ...] = (3,)
-    kernels: tuple[int, ...] = ()
-
-    @property
-    def convolutions(self) -> tuple[int, ...]:
-        """Places of convolutions in a row of names; norms have the others."""
-        return (0,) if self.kernels else (0, 2)
-
-    @property
-    def strided(self) -> int:
-        """Index of the convolution that has the stride of a stage."""
-        sizes = self.kernels or tuple(len(conv.split()) - 1 for conv in self.convs)
-        return next(index for index, size in enumerate(sizes) if size > 1)
-
-    def block_name(self, stage: int, index: int) -> str:
-        """Return the name of a block."""
-        name = self.first if self.first and index == 0 else self.block
-        return name.format(stage=stage, next=stage + 1, index=index, before=index - 1)
-
-    def stage_name(self, stage: int) -> str:
-        """Return the name of the module around all blocks of a stage."""
-        before, number, _ = self.block.partition("}")
-        return f"{before}{number}".format(stage=stage, next=stage + 1)
 
 
 @dataclass(frozen=True)
@@ -116,7 +44,7 @@ class Family:
         pool: pool after the stem.
         features: size of the last features in time and space, where the classifier's mean is over
             so many and not over all of them.
-        oracle: True if `tests/oracles/test_zoo.py` has logits of the source's own code.
+        oracle: True if `tests/oracles` compares with logits of the source's own code.
         network: kind of network, as the pages call it.
         lengths: moments of the kernels of the stem and of each stage, in every combination that
             the code makes, `ANY` of a stem that may have any; empty where it makes others too, as
@@ -127,7 +55,7 @@ class Family:
 
     name: str
     source: str
-    layout: NetworkLayout
+    layout: Layout
     middle: Literal["block", "conv"] | None = None
     eps: float = 1e-5  # nn.BatchNorm3d's default, in PyTorch and in MindSpore
     inner_eps: float | None = None
@@ -345,6 +273,12 @@ _ALL = (
            _MMACTION, eps=1e-3, inner_eps=1e-5, pool=_HALF),
     Family("pytorchvideo", "facebookresearch/pytorchvideo pytorchvideo/models/hub/r2plus1d.py",
            _PYTORCHVIDEO, features=(4, 7, 7)),
+    Family("piergiaj-i3d", "piergiaj/pytorch-i3d pytorch_i3d.py", I3D_PIERGIAJ, eps=1e-3,
+           network="I3D"),
+    Family("hassony2-i3d", "hassony2/kinetics_i3d_pytorch src/i3dpt.py", I3D_HASSONY, eps=1e-3,
+           network="I3D"),
+    Family("torchvision-s3d", "pytorch/vision torchvision/models/video/s3d.py", S3D_TORCHVISION,
+           eps=1e-3, network="S3D"),
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}

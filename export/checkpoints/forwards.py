@@ -16,9 +16,10 @@ from r2p_edge.export.checkpoints.call_comparison import compare_calls
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.heads import Head
 from r2p_edge.export.checkpoints.layers import ACTIVATIONS, Layers, unlike_any
+from r2p_edge.export.checkpoints.layouts import NetworkLayout
 from r2p_edge.export.checkpoints.matching import Fit
-from r2p_edge.export.checkpoints.network import VideoResNet
 from r2p_edge.export.checkpoints.places import check_places
+from r2p_edge.export.checkpoints.structure import VideoNetwork
 from r2p_edge.spec.checks import plain, some_of
 
 # Packages whose forwards are those that the families were written from, and the modules of the
@@ -129,7 +130,7 @@ def forward_of(
     layers: Layers,
     fit: Fit,
     family: Family,
-    network: VideoResNet,
+    network: VideoNetwork,
     names: Mapping[str, str],
     head: Head,
 ) -> Forward:
@@ -149,7 +150,8 @@ def forward_of(
     calls = layers[""].calls if "" in layers else None
     # Shortcuts without parameters are made by as many operators as there are repositories, and
     # features are taken at the end of the code, or of what stands around it.
-    if calls is None or not family.layout.shortcut or family.headless:
+    shortcut = isinstance(family.layout, NetworkLayout) and family.layout.shortcut
+    if calls is None or not shortcut or family.headless:
         check_places(layers, network, names, head)
         return Forward(_doubts(layers, fit, family.name))
     other = compare_calls(calls, network, names, head)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.calls import Calls
-from r2p_edge.export.checkpoints.families import Pool, Triple
+from r2p_edge.export.checkpoints.layouts import Pool, Triple
 from r2p_edge.spec.checks import plain
 
 SETTINGS = ("stride", "padding", "dilation", "kernel_size", "padding_mode", "ceil_mode", "eps")

@@ -15,130 +15,34 @@ what other families have::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
-from r2p_edge.export.checkpoints.families import TORCH, Family, NetworkLayout, Pool, Triple
+from r2p_edge.export.checkpoints.families import Family
+from r2p_edge.export.checkpoints.inception import inception_network
 from r2p_edge.export.checkpoints.layers import Layers, eps_of, modules_of, stride_of
+from r2p_edge.export.checkpoints.layouts import InceptionLayout, NetworkLayout, Triple
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape, check_parameters
+from r2p_edge.export.checkpoints.structure import (
+    HALVES,
+    NORM,
+    Block,
+    Conv,
+    Norm,
+    Relu,
+    Step,
+    VideoNetwork,
+    strides_of,
+)
 
-_DEPTHS = {
-    (2, (2, 2, 2, 2)): 18,
-    (2, (3, 4, 6, 3)): 34,
-    (3, (3, 4, 6, 3)): 50,
-    (3, (3, 4, 23, 3)): 101,
-    (3, (3, 8, 36, 3)): 152,
-    (3, (3, 24, 36, 3)): 200,
-}
-"""The published depths, by the convolutions of a block and the blocks of each stage."""
-
-_HALVES = "r2plus1d"
 _KINDS = {(3, 3, 3, 3): "r3d", (3, 1, 1, 1): "mc3", (1, 1, 3, 3): "r2plus3d"}
 """Names of networks of kernels over time and space, by their moments in each stage."""
 
-NORM = tuple(TORCH)
-"""Canonical names of a batch norm's parameters."""
-
 _BLOCKS = 1000  # the most of a stage
-
-
-class Conv(NamedTuple):
-    """A convolution, padded by half its kernel; it may have a bias."""
-
-    name: str
-    stride: Triple
-
-
-class Norm(NamedTuple):
-    """A batch norm."""
-
-    name: str
-    eps: float
-
-
-class Relu(NamedTuple):
-    """A ReLU after the module of that name."""
-
-    after: str
-
-
-Step = Conv | Norm | Relu | Pool
-
-
-@dataclass(frozen=True)
-class Block:
-    """A residual block: the ReLU of the sum of two paths, or the sum.
-
-    Attributes:
-        name: such as "layer2.0".
-        steps: of the longer path.
-        shortcut: steps of the shorter path; none if it is the identity.
-        relu: False if the sum is the end of the block.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    shortcut: tuple[Step, ...]
-    relu: bool = True
-
-
-@dataclass(frozen=True)
-class VideoResNet:
-    """The structure of a video ResNet, such as an R(2+1)D network.
-
-    Attributes:
-        counts: blocks in each of the four stages.
-        stem: steps before the blocks.
-        blocks: in the order of execution.
-        classes: number of outputs.
-        shapes: shape of every parameter by its canonical name, in the order of execution.
-        hidden: names of the layers between the mean over time and space and the classifier, a
-            ReLU after each.
-        features: as in `Family`.
-        kind: such as "r2plus1d", "r3d", "mc3" or "r2plus3d".
-    """
-
-    counts: tuple[int, int, int, int]
-    stem: tuple[Step, ...]
-    blocks: tuple[Block, ...]
-    classes: int
-    shapes: Mapping[str, ParameterShape]
-    hidden: tuple[str, ...] = ()
-    features: Triple | None = None
-    kind: str = _HALVES
-
-    @property
-    def arch(self) -> str:
-        """Name such as "r2plus1d_34"; unpublished block counts are spelled "r2plus1d_1-2-2-1".
-
-        Several block counts have the same depth, so only the published ones are named by it.
-        """
-        convs = len({name for name in self.shapes if name.startswith("layer1.0.bn")}) // len(NORM)
-        depth = _DEPTHS.get((convs, self.counts)) or "-".join(map(str, self.counts))
-        return f"{self.kind}_{depth}"
-
-    @property
-    def reduction(self) -> tuple[int, int]:
-        """How often the steps halve time and space, as factors."""
-        time, space, _ = _strides(self._path())
-        return time, space
-
-    def features_of(self, clip: Triple) -> Triple:
-        """Return the size of the last features of a clip of T x H x W."""
-        for step in self._path():
-            if isinstance(step, (Conv, Pool)):  # padded by half a kernel of odd size
-                sides = zip(clip, step.stride, strict=True)
-                time, height, width = ((side - 1) // stride + 1 for side, stride in sides)
-                clip = time, height, width
-        return clip
-
-    def _path(self) -> list[Step]:
-        return [*self.stem, *(step for block in self.blocks for step in block.steps)]
 
 
 def network_from_parameters(
@@ -146,7 +50,7 @@ def network_from_parameters(
     family: Family,
     names: Mapping[str, str] | None = None,
     layers: Layers | None = None,
-) -> VideoResNet:
+) -> VideoNetwork:
     """Find the network that canonically named parameters belong to.
 
     Args:
@@ -170,13 +74,16 @@ def network_of(
     family: Family,
     names: Mapping[str, str] | None = None,
     layers: Layers | None = None,
-) -> VideoResNet:
+) -> VideoNetwork:
     """Return the same network, whether or not the parameters have its shapes.
 
     Raises:
         CheckpointError: a layer cannot be one of the family.
     """
-    return _Guess(parameters, family, names or {}, layers or {}).network()
+    layout = family.layout
+    if isinstance(layout, InceptionLayout):
+        return inception_network(parameters, family, layout)
+    return _Guess(parameters, family, layout, names or {}, layers or {}).network()
 
 
 def unit_names(unit: str, outer: str, count: int, layout: NetworkLayout) -> list[str]:
@@ -208,6 +115,8 @@ def identity_shortcuts(
         parameters: the others, by canonical name.
     """
     layout, found = family.layout, {}
+    if isinstance(layout, InceptionLayout):
+        return {}
     for stage, strides in enumerate(layout.strides, 1):
         name = f"layer{stage}.0"
         first = parameters.get(f"{name}.conv1.conv1.weight", parameters.get(f"{name}.conv1.weight"))
@@ -240,16 +149,17 @@ class _Guess:
         self,
         parameters: Mapping[str, np.ndarray],
         family: Family,
+        layout: NetworkLayout,
         names: Mapping[str, str],
         layers: Layers,
     ) -> None:
-        self._parameters, self._family = parameters, family
+        self._parameters, self._family, self._layout = parameters, family, layout
         self._names, self._layers = names, layers
         self._shapes: dict[str, ParameterShape] = {}
         self._modules = modules_of(parameters)
 
-    def network(self) -> VideoResNet:
-        layout = self._family.layout
+    def network(self) -> VideoNetwork:
+        layout = self._layout
         names = stem_names(len(layout.stem.split()))
         stem, channels = self._convolution(names, 3, (1, 2), kernel=7)
         if self._family.pool is not None:
@@ -271,13 +181,12 @@ class _Guess:
         for name in [*hidden, "fc"]:
             before, channels = channels, self._channels(name)
             self._shapes |= {f"{name}.weight": (channels, before), f"{name}.bias": (channels,)}
-        first, second, third, fourth = counts
-        kind = _HALVES
+        kind = HALVES
         if layout.kernels:
             lengths = tuple(self._stage_length(stage) for stage in range(1, len(counts) + 1))
             kind = _KINDS.get(lengths, "-".join(["r3d", *map(str, lengths)]))
-        return VideoResNet(
-            (first, second, third, fourth),
+        return VideoNetwork(
+            tuple(counts),
             tuple(stem),
             tuple(blocks),
             channels,
@@ -289,14 +198,14 @@ class _Guess:
 
     def _stage_length(self, stage: int) -> int:
         """Return the moments of a stage's kernels, of those over time and space."""
-        layout, name = self._family.layout, f"layer{stage}.0"
+        layout, name = self._layout, f"layer{stage}.0"
         number = layout.strided + 1
         count = len(layout.convs[layout.strided].split())
         first, *_ = unit_names(f"{name}.conv{number}", f"{name}.bn{number}", count, layout)
         return self._time(first)
 
     def _block(self, name: str, inputs: int, stride: tuple[int, int]) -> tuple[Block, int]:
-        layout, channels, steps = self._family.layout, inputs, []
+        layout, channels, steps = self._layout, inputs, []
         for number, conv in enumerate(layout.convs, 1):
             count = len(conv.split())
             names = unit_names(f"{name}.conv{number}", f"{name}.bn{number}", count, layout)
@@ -310,10 +219,10 @@ class _Guess:
             count = len(layout.shortcut.split()) or 1  # the identity, with zeros
             names = unit_names(f"{name}.downsample.0", f"{name}.downsample.1", count, layout)
             shortcut, _ = self._convolution(names, inputs, stride, kernel=1, outputs=channels)
-        if _strides(steps) != _strides(shortcut):
+        if strides_of(steps) != strides_of(shortcut):
             raise CheckpointError(
-                f"the two paths of block {name} have strides {_strides(steps)} and "
-                f"{_strides(shortcut)}, which differ; {ADVICE}"
+                f"the two paths of block {name} have strides {strides_of(steps)} and "
+                f"{strides_of(shortcut)}, which differ; {ADVICE}"
             )
         # The ReLU of a block's end comes after the sum.
         paths = [
@@ -340,7 +249,7 @@ class _Guess:
             outputs: channels, where they are known.
         """
         steps: list[Step] = []
-        channels, layout = inputs, self._family.layout
+        channels, layout = inputs, self._layout
         halves = len(names) > 2 and not layout.kernels
         for number, name in enumerate(names):
             if number not in layout.convolutions:
@@ -384,12 +293,3 @@ class _Guess:
         if value is None or value.ndim != 5 or value.shape[2] % 2 == 0:
             return 3
         return int(value.shape[2])
-
-
-def _strides(steps: Sequence[Step]) -> Triple:
-    """Return the strides of steps together."""
-    total = [1, 1, 1]
-    for step in steps:
-        if isinstance(step, (Conv, Pool)):
-            total = [before * own for before, own in zip(total, step.stride, strict=True)]
-    return total[0], total[1], total[2]

@@ -146,11 +146,12 @@ def unknown_network(parameters: Arrays, fit: Fit | None) -> CheckpointError:
         return CheckpointError(f"the network is {other}")
     if fit is not None and _folded(fit):
         family = families_of(fit, parameters)[0]
+        biases = [name for name in fit.names.values() if name.endswith(".bias")]
         return CheckpointError(
             f"the network is an {family.network} as {family.name} names it whose batch norms are "
-            f"folded into its convolutions, which have biases in their place, as fusing for inference does "
-            f"({_listed([item for item in fit.names.values() if item.endswith('.bias')])}); give "
-            f"the checkpoint that was saved before that, or {ADVICE}"
+            "folded into its convolutions, which have biases in their place, as fusing for "
+            f"inference does ({_listed(biases)}); give the checkpoint that was saved before that, "
+            f"or {ADVICE}"
         )
     if fit is not None and len(fit.names) > len(fit.missing):
         return _incomplete(parameters, fit)

@@ -14,6 +14,7 @@ from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.families import ANY, Family
 from r2p_edge.export.checkpoints.layers import Layers
+from r2p_edge.export.checkpoints.layouts import InceptionLayout
 from r2p_edge.export.checkpoints.matching import Arrays, Fit
 from r2p_edge.spec.checks import plain, some_of
 
@@ -81,6 +82,8 @@ def other_lengths(
         layers: what the file says of layers, by canonical name; it says how they are padded.
     """
     layout = family.layout
+    if isinstance(layout, InceptionLayout):  # whose shapes are fixed but for widths
+        return OtherLengths("", None)
     half = "conv1" if layout.time_first else "conv2"
     stem, blocks = "", []
     in_block = re.compile(rf"layer\d\.\d+\.conv\d\.{half}")

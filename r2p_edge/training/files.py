@@ -19,6 +19,7 @@ from r2p_edge.calibration.manifest import sha256_of_video
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.dialects import NamedParameters
+from r2p_edge.export.checkpoints.layouts import InceptionLayout
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.recorded import SPEC_KEY
@@ -96,6 +97,12 @@ def open_trainable(
         raise CheckpointError(
             f"checkpoint {read.file}: an {named.family.network} ends at its features and has no "
             "classifier to train; export it, and teach that its classes (r2p-edge teach)"
+        )
+    if isinstance(named.family.layout, InceptionLayout):
+        raise CheckpointError(
+            f"checkpoint {read.file}: networks such as this {named.family.network} are not trained "
+            "further here; train it with its own code, or export it and teach that new classes "
+            "(r2p-edge teach)"
         )
     network = named.network()
     # The file that will be written has weights alone.

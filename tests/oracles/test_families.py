@@ -13,10 +13,13 @@ from networks import FLOAT, spec_for
 from parity_checks import answers_of_each_form
 from requirements import needs
 
+from r2p_edge import Predictor
 from r2p_edge.errors import CheckpointError
+from r2p_edge.export.build import build
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.families import FAMILIES
 from r2p_edge.export.checkpoints.network import network_from_parameters
+from r2p_edge.export.taught import network_in
 from r2p_edge.export.verify.reference import reference_logits
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("torch"), pytest.mark.slow]
@@ -432,6 +435,41 @@ def uneven(network: Any) -> Any:
         if name.endswith(("running_var", "running_mean")) or (value.ndim == 1 and "fc" not in name):
             value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
     return network.eval()
+
+
+def test_a_network_without_a_classifier_answers_with_its_features(tmp_path):
+    import torch
+
+    torch.manual_seed(0)
+    module = uneven(utkarsh_50())
+    torch.save({"state_dict": module.state_dict(), "epoch": 3}, tmp_path / "net.pth")
+    (built,) = build(
+        tmp_path / "net.pth",
+        targets=["onnx"],
+        out=tmp_path,
+        preset="ucf101-utkarsh",
+        frames=8,
+        size=32,
+        feature_outputs=True,
+    ).built
+    spec, count = built.spec, 4 * WIDTHS[-1]
+    assert (spec.arch, spec.output.kind) == ("r2plus3d_2-2-2-2", "values")
+    assert spec.labels == tuple(f"feature {number}" for number in range(count))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 32, 32, 3), np.uint8)
+    with Predictor(built.path) as predictor:
+        found = predictor.features_of(pixels)
+    with torch.no_grad():
+        clip = torch.from_numpy(pixels.transpose(0, 4, 1, 2, 3).astype(np.float32))
+        expected = module(clip * 2 - 1).numpy()
+    for answer in (found.features, found.outputs):
+        assert np.abs(answer - expected).max() <= 1e-4 * np.abs(expected).max()
+    # A head of classes takes the place of the one that gives the features, as `teach` does it.
+    taught = network_in(built.path, spec).write_features(tmp_path / "features.onnx")
+    assert len(taught.labels) == count
+    classifier = {"fc.weight": torch.zeros(5, count), "fc.bias": torch.zeros(5)}
+    arrays = {key: value.numpy() for key, value in (module.state_dict() | classifier).items()}
+    with pytest.raises(CheckpointError, match=r"own code ends at 80 features, and fc\.weight"):
+        canonical_parameters(arrays)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -67,7 +67,7 @@ def logits_of(network: Any, spec: ModelSpec, clips: np.ndarray) -> np.ndarray:
     return answers
 
 
-@pytest.mark.parametrize("arch", ["r3d_18", "mc3_18"])
+@pytest.mark.parametrize("arch", [pytest.param("r3d_18", marks=pytest.mark.long), "mc3_18"])
 def test_every_form_gives_the_logits_of_torchvision(arch: str, tmp_path: Path) -> None:
     network, _ = torchvision_network(arch, num_classes=CLASSES)
     artifacts = built_from(file_of(with_dropout(network), tmp_path), tmp_path, "onnx")
