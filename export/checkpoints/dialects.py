@@ -34,7 +34,6 @@ from r2p_edge.export.checkpoints.matching import (
     foreign_within,
 )
 from r2p_edge.export.checkpoints.network import (
-    VideoNetwork,
     identity_shortcuts,
     network_from_parameters,
     network_of,
@@ -44,6 +43,7 @@ from r2p_edge.export.checkpoints.others import (
     refuse_several,
     unknown_network,
 )
+from r2p_edge.export.checkpoints.structure import VideoNetwork
 from r2p_edge.export.checkpoints.time_kernels import families_of_lengths, other_lengths
 from r2p_edge.spec.checks import plain, some_of
 
@@ -198,10 +198,9 @@ def canonical_parameters(
             f"the checkpoint has an {kind} as named by {chosen.name}, and {_some(rest.foreign)} "
             f"left over; {ADVICE}"
         )
+    own, head_names = classifier.parameters(parameters)
     if chosen.headless:
-        own, head_names = identity_head(features_of(fit, parameters)), {}
-    else:
-        own, head_names = classifier.parameters(parameters)
+        own = identity_head(features_of(fit, parameters))
     names = fit.names | head_names
     found = {canonical: parameters[name] for canonical, name in fit.names.items()} | own
     found |= identity_shortcuts(found, chosen)

@@ -54,8 +54,10 @@ class Head:
     ) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, str]]:
         """Return its parameters, and their names in the file, by canonical names.
 
-        Layers without a function between them are one.
+        Layers without a function between them are one. Of no modules there are none.
         """
+        if not self.modules:
+            return {}, {}
         own = [*(f"hidden.{number}" for number in range(len(self.modules) - 1)), "fc"]
         names: dict[str, str] = {}
         found: dict[str, npt.NDArray[np.generic]] = {}

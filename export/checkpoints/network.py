@@ -39,7 +39,11 @@ from r2p_edge.export.checkpoints.structure import (
     strides_of,
 )
 
-_KINDS = {(3, 3, 3, 3): "r3d", (3, 1, 1, 1): "mc3", (1, 1, 3, 3): "r2plus3d"}
+_KINDS: dict[tuple[int, ...], str] = {
+    (3, 3, 3, 3): "r3d",
+    (3, 1, 1, 1): "mc3",
+    (1, 1, 3, 3): "r2plus3d",
+}
 """Names of networks of kernels over time and space, by their moments in each stage."""
 
 _BLOCKS = 1000  # the most of a stage

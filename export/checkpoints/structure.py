@@ -12,7 +12,7 @@ from r2p_edge.export.checkpoints.parameter_check import ParameterShape
 HALVES = "r2plus1d"
 """Kind of the networks whose kernels are halves in space and time."""
 
-_DEPTHS = {
+_DEPTHS: dict[tuple[int, tuple[int, ...]], int] = {
     (2, (2, 2, 2, 2)): 18,
     (2, (3, 4, 6, 3)): 34,
     (3, (3, 4, 6, 3)): 50,
