@@ -23,7 +23,7 @@ from r2p_edge.export.checkpoints.inception_layouts import (
     I3D_PIERGIAJ,
     S3D_TORCHVISION,
 )
-from r2p_edge.export.checkpoints.layouts import MINDSPORE, Layout, NetworkLayout, Pool, Triple
+from r2p_edge.export.checkpoints.layouts import MINDSPORE, AnyLayout, NetworkLayout, Pool, Triple
 
 ANY = 0
 """Length in time of a kernel that may have any."""
@@ -55,7 +55,7 @@ class Family:
 
     name: str
     source: str
-    layout: Layout
+    layout: AnyLayout
     middle: Literal["block", "conv"] | None = None
     eps: float = 1e-5  # nn.BatchNorm3d's default, in PyTorch and in MindSpore
     inner_eps: float | None = None

@@ -25,7 +25,7 @@ _FIRST = (("Conv3d_1a_7x7", 7, 2), ("Conv3d_2b_1x1", 1, 1), ("Conv3d_2c_3x3", 3,
 """The first convolutions: name, size of the kernel, stride."""
 
 _POOLED = ("Conv3d_1a_7x7", "Conv3d_2c_3x3")
-"""Those that a pool over height and width follows."""
+"""The convolutions that a pool over height and width follows."""
 
 _BEFORE = {"Mixed_4b": (3, 3, 3), "Mixed_5b": (2, 2, 2)}
 """Kernels of the pools before modules, which halve time, height and width."""

@@ -61,7 +61,7 @@ def _s3d() -> InceptionLayout:
 I3D_PIERGIAJ = _i3d(
     dict(zip(_BRANCHES, ("b0", "b1a", "b1b", "b2a", "b2b", "b3b"), strict=True)), "bn", lower=False
 )
-"""Of piergiaj/pytorch-i3d."""
+"""Layout of piergiaj/pytorch-i3d."""
 
 I3D_HASSONY = _i3d(
     {"0.0": "branch_0", "1.0": "branch_1.0", "1.1": "branch_1.1", "2.0": "branch_2.0",
@@ -69,7 +69,7 @@ I3D_HASSONY = _i3d(
     "batch3d",
     lower=True,
 )  # fmt: skip
-"""Of hassony2/kinetics_i3d_pytorch."""
+"""Layout of hassony2/kinetics_i3d_pytorch."""
 
 S3D_TORCHVISION = _s3d()
-"""Of torchvision."""
+"""Layout of torchvision's S3D."""

@@ -162,5 +162,5 @@ class InceptionLayout:
         return [f"{unit}.bn{counts[unit]}" for unit in units]
 
 
-Layout = NetworkLayout | InceptionLayout
+AnyLayout = NetworkLayout | InceptionLayout
 """The layout of any network."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
 from r2p_edge.export.checkpoints.layers import modules_of
-from r2p_edge.export.checkpoints.layouts import InceptionLayout, Layout, NetworkLayout
+from r2p_edge.export.checkpoints.layouts import AnyLayout, InceptionLayout, NetworkLayout
 from r2p_edge.export.checkpoints.network import block_count, stem_names, unit_names
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -39,7 +39,7 @@ class Fit:
         missing: names that the layout has and the file has not.
     """
 
-    layout: Layout
+    layout: AnyLayout
     prefix: str
     names: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ def best_fit(fits: Sequence[Fit]) -> Fit | None:
 
 def fits_of(parameters: Arrays) -> list[Fit]:
     """Return each layout whose stem and first block are in the file, under each prefix."""
-    layouts: list[Layout] = []
+    layouts: list[AnyLayout] = []
     for family in FAMILIES.values():
         if family.layout not in layouts:
             layouts.append(family.layout)
@@ -74,7 +74,7 @@ def fits_of(parameters: Arrays) -> list[Fit]:
     ]
 
 
-def _prefixes(parameters: Arrays, layout: Layout) -> list[str]:
+def _prefixes(parameters: Arrays, layout: AnyLayout) -> list[str]:
     """Return what stands before the names of a layout's stem."""
     stem = f"{layout.stem.split()[0]}.weight"
     return [
@@ -84,7 +84,7 @@ def _prefixes(parameters: Arrays, layout: Layout) -> list[str]:
     ]
 
 
-def _fitted(parameters: Arrays, layout: Layout, prefix: str) -> Fit:
+def _fitted(parameters: Arrays, layout: AnyLayout, prefix: str) -> Fit:
     fit = Fit(layout, prefix)
     below = (name.removeprefix(prefix) for name in parameters if name.startswith(prefix))
     modules = modules_of(below)
