@@ -73,7 +73,7 @@ def contract_of(
     if names is not None:
         contract = contract.replace(labels=names)
     if spec is None and output_kind is None:
-        output_kind = _presumed_kind(source, onnx, contract)
+        output_kind = _presumed_kind(source, facts, onnx, contract)
     if output_kind is not None:
         contract = contract.replace(output=OutputSpec(contract.output.name, output_kind))
     warnings: list[str | None] = []
@@ -173,10 +173,14 @@ def _onnx_source(source: SourceModel) -> OnnxSource | None:
     return OnnxSource(source)
 
 
-def _presumed_kind(source: SourceModel, onnx: OnnxSource | None, contract: ModelSpec) -> OutputKind:
+def _presumed_kind(
+    source: SourceModel, facts: WeightsFacts | None, onnx: OnnxSource | None, contract: ModelSpec
+) -> OutputKind:
     """Return the kind of a model's outputs where the caller does not say it."""
     if source.carried is not None:
         return source.carried.output.kind
+    if facts is not None and facts.headless:
+        return "values"
     found = None if onnx is None else onnx.kind(len(contract.labels))
     if len(contract.labels) == 1 and found != "sigmoid":
         return "values"  # a single class would always have 100 %

@@ -1,4 +1,4 @@
-"""Input and labels of each published family of R(2+1)D checkpoints.
+"""Input and labels of each published family of checkpoints.
 
 A checkpoint has weights only. The presets restate the code that trained it: how frames were
 sampled, resized and normalised, and the meaning of the outputs.
@@ -6,118 +6,32 @@ sampled, resized and normalised, and the meaning of the outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal
 
-from r2p_edge.errors import SpecError, UsageError
-from r2p_edge.export.labels import LISTS, read_labels
-from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
+from r2p_edge.errors import UsageError
+from r2p_edge.export.labels import read_labels
+from r2p_edge.export.recipe import Preset
+from r2p_edge.spec import ClipSpec, CropSpec, ResizeSpec
 
 __all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "presets_of", "read_labels"]
 
-_Channels = tuple[float, float, float]
-
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-_FRAME_128X171 = ResizeSpec(mode="stretch", height=128, width=171)
-_CROP_112 = CropSpec(height=112, width=112, rounding="half_even")
 _CROP_112_FLOOR = CropSpec(height=112, width=112, rounding="floor")
 _PILLOW = "Pillow's resize, which it uses, averages where it makes frames smaller"
 _TEXT = "it sorts the numbers of every fourth frame as text, so that some clips jump"
 
 
-@dataclass(frozen=True)
-class Preset:
-    """The preprocessing and labels of one family; see `ModelSpec` for the fields and their units.
-
-    Attributes:
-        name: name of the preset.
-        classes: number of outputs.
-        description: the weights that it is for, in a few words.
-        families: names of the families of networks that were trained so; see
-            `checkpoints.families`.
-        label_file: file of class names in the package's assets; None where the caller has to give
-            them.
-        clip, mean, std, resize, crop, scale: as in `ModelSpec`.
-        color: order of the channels, of mean and std too; see `InputSpec`.
-        inexact: where its code differs from what a spec can say; "" where it does not.
-    """
-
-    name: str
-    classes: int
-    description: str
-    families: tuple[str, ...]
-    label_file: str | None
-    clip: ClipSpec
-    mean: _Channels
-    std: _Channels
-    resize: ResizeSpec = _FRAME_128X171
-    crop: CropSpec = _CROP_112
-    scale: float = 1 / 255
-    color: Literal["RGB", "BGR"] = "RGB"
-    inexact: str = ""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs.
-
-        Raises:
-            UsageError: the package has none.
-        """
-        if self.label_file is None:
-            raise UsageError(
-                f"preset {self.name} has no names of classes; give those of the model's "
-                f"{self.classes} outputs, in the order of training (--labels FILE)"
-            )
-        return read_labels(LISTS / self.label_file)
-
-    def spec(
-        self,
-        *,
-        name: str,
-        arch: str | None = None,
-        source: Mapping[str, Any] | None = None,
-        labels: Sequence[str] | None = None,
-        **changes: Any,
-    ) -> ModelSpec:
-        """Return the spec of a model of this family.
-
-        Args:
-            name, arch, source: see `ModelSpec`.
-            labels: names of the classes of a model that was fine-tuned on others.
-            changes: any other field of `ModelSpec`.
-
-        Raises:
-            SpecError: a field is unknown or contradicts another.
-        """
-        unknown = sorted(set(changes) - set(ModelSpec.__dataclass_fields__))
-        if unknown:
-            raise SpecError(f"a spec has no field {', '.join(unknown)}; see ModelSpec")
-        fields: dict[str, Any] = {
-            field: getattr(self, field)
-            for field in ("clip", "resize", "crop", "scale", "mean", "std")
-        }
-        if self.color != "RGB":
-            fields["input"] = InputSpec(color=self.color)
-        return ModelSpec(
-            name=name,
-            arch=arch,
-            source=source,
-            labels=self.labels if labels is None else tuple(labels),
-            **{**fields, **changes},
-        )
-
-
 _ALL = (
-    # torchvision/models/video/resnet.py (R2Plus1D_18_Weights: frame_rate=15, clip_len=16) and
-    # torchvision/transforms/_presets.py (VideoClassification); its center_crop rounds half to even.
+    # torchvision/models/video/resnet.py (R2Plus1D_18_Weights, and those of R3D and MC3:
+    # frame_rate=15, clip_len=16) and torchvision/transforms/_presets.py (VideoClassification); its
+    # center_crop rounds half to even.
     Preset(
         name="kinetics400-torchvision",
         classes=400,
-        description="torchvision's r2plus1d_18",
-        families=("torchvision",),
+        description="torchvision's r2plus1d_18, r3d_18 and mc3_18",
+        families=("torchvision", "torchvision-r3d"),
         label_file="kinetics400.txt",
         clip=ClipSpec(frames=16, interval=1, fps=15.0),
         mean=_KINETICS_MEAN,
@@ -217,6 +131,37 @@ _ALL = (
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
     ),
+    # google-deepmind/kinetics-i3d: README.md (25 frames per second, shorter side 256, pixels of -1
+    # to 1) and data/label_map.txt (the same names in the same order); piergiaj/pytorch-i3d:
+    # train_i3d.py and charades_dataset.py (64 frames, centre crop). It was tested on whole videos.
+    Preset(
+        name="kinetics400-i3d",
+        classes=400,
+        description="I3D, of piergiaj/pytorch-i3d and hassony2/kinetics_i3d_pytorch",
+        families=("piergiaj-i3d", "hassony2-i3d"),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=64, interval=1, fps=25.0),
+        resize=ResizeSpec(mode="short_side", size=256),
+        crop=CropSpec(height=224, width=224, rounding="half_even"),
+        scale=2 / 255,
+        mean=(1.0, 1.0, 1.0),
+        std=(1.0, 1.0, 1.0),
+        inexact="its code gives the network all of a video at once, and not one clip of it",
+    ),
+    # torchvision/models/video/s3d.py (S3D_Weights: frame_rate=15, clip_len=128, crop_size and
+    # resize_size) and torchvision/transforms/_presets.py (VideoClassification).
+    Preset(
+        name="kinetics400-torchvision-s3d",
+        classes=400,
+        description="torchvision's s3d",
+        families=("torchvision-s3d",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=128, interval=1, fps=15.0),
+        resize=ResizeSpec(mode="stretch", height=256, width=256),
+        crop=CropSpec(height=224, width=224, rounding="half_even"),
+        mean=_KINETICS_MEAN,
+        std=_KINETICS_STD,
+    ),
     # irhum/R2Plus1D-PyTorch: dataset.py (clip_len 8, sorted folders, (p - 128) / 128). It has no
     # centre crop, and its comments speak of Kinetics.
     Preset(
@@ -238,8 +183,8 @@ _ALL = (
     Preset(
         name="kinetics700-kenshohara",
         classes=700,
-        description="3D-ResNets-PyTorch's resnet2p1d",
-        families=("kenshohara", "kenshohara-50"),
+        description="3D-ResNets-PyTorch's resnet2p1d and resnet",
+        families=("kenshohara", "kenshohara-50", "kenshohara-r3d", "kenshohara-r3d-50"),
         label_file=None,
         clip=ClipSpec(frames=16, interval=1, fps=30.0),
         resize=ResizeSpec(mode="short_side", size=112),
@@ -301,8 +246,8 @@ _ALL = (
     Preset(
         name="ucf101-jfzhang95",
         classes=101,
-        description="pytorch-video-recognition's R2Plus1D",
-        families=("jfzhang95",),
+        description="pytorch-video-recognition's R2Plus1D and R3D",
+        families=("jfzhang95", "jfzhang95-r3d"),
         label_file="ucf101-mindspore.txt",
         clip=ClipSpec(frames=16, interval=4, fps=25.0, sampling="index"),
         scale=1.0,
@@ -339,6 +284,23 @@ _ALL = (
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         inexact=_PILLOW,
+    ),
+    # Utkarsh-grow123/Deep-dive-into-Spatiotemporal-Convolutions-for-Action-Recognition: data/
+    # UCF101.py (Scale(136), CenterCrop, ToTensor(1): pixels stay 0 to 255 and are normalised with
+    # 0.5 and 0.5 all the same, to -1 to 509) and data/UCF101_Dataset_Test.py (every frame,
+    # classInd.txt; clips at 0, 16, 32, ..., whose probabilities are averaged).
+    Preset(
+        name="ucf101-utkarsh",
+        classes=101,
+        description="the R3D-18 and R(2+3)D of Deep-dive-into-Spatiotemporal-Convolutions",
+        families=("torchvision-r3d", "utkarsh-2d3d", "utkarsh-2d3d-50"),
+        label_file="ucf101.txt",
+        clip=ClipSpec(frames=16, interval=1, fps=25.0, sampling="index"),
+        resize=ResizeSpec(mode="short_side", size=136),
+        scale=1.0,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        inexact="it reads frames that were stored as JPEG pictures of 128 x 128",
     ),
     # r2p_edge/calibration/motion.py and examples/train_motion.py.
     Preset(

@@ -38,6 +38,7 @@ class WeightsFacts(NamedTuple):
         doubts: what speaks against reading it as that family's, a sentence each; a golden pair
             settles them.
         untrained: whether its batch norms have never seen a clip.
+        headless: whether its outputs are features, as in `checkpoints.families.Family`.
     """
 
     family: str
@@ -46,10 +47,16 @@ class WeightsFacts(NamedTuple):
     carried: CarriedRecipe
     doubts: tuple[str, ...] = ()
     untrained: bool = False
+    headless: bool = False
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
-        """Names of the classes that the file carries, if there is one for each output."""
+        """Names of the classes that the file carries, if there is one for each output.
+
+        Those of features are their numbers.
+        """
+        if self.headless:
+            return tuple(f"feature {number}" for number in range(self.classes))
         names = self.carried.labels
         return names if names is not None and len(names) == self.classes else None
 
@@ -160,4 +167,5 @@ def facts_of(source: SourceModel) -> WeightsFacts | None:
         read.carried,
         named.doubts,
         named.untrained(),
+        named.family.headless,
     )

@@ -20,15 +20,16 @@ class Features:
 
     In a network that ends in an average pool, as R(2+1)D does, `features` is the mean of
     `feature_map` over its positions. Each of these sees a part of the clip: T' is 2 for the 16
-    frames of an R(2+1)D, so that a position is about 8 frames.
+    frames of an R(2+1)D, so that a position is about 8 frames. An I3D or S3D takes the mean of
+    averages over two moments, in which the first and the last moment count half.
 
     Attributes:
         outputs: float32 (clips, classes), as `Predictor.outputs` gives them.
         features: float32 (clips, C).
         feature_map: float32 (clips, C, T', H', W').
         class_activation: float32 (clips, classes, T', H', W'), what each position says for each
-            class: their mean is `outputs`. None where the network's head is more than a linear
-            layer.
+            class: their mean, taken as for `features`, is `outputs`. None where the network's head
+            is more than a linear layer.
     """
 
     outputs: npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""The table of the families of R(2+1)D networks, from the data that the export reads.
+"""The table of the families of networks, from the data that the export reads.
 
     python docs/scripts/family_table.py
 
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from r2p_edge.export.checkpoints.families import FAMILIES, Family
+from r2p_edge.export.checkpoints.layouts import NetworkLayout
 
 PAGE = Path(__file__).parents[1] / "export.md"
 _PART = re.compile(r"(<!-- families -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
@@ -19,19 +20,23 @@ _PART = re.compile(r"(<!-- families -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
 def table() -> str:
     """Return the table as Markdown."""
     rows = [
-        "| `--family` | source | blocks | batch norms' epsilon | pool | proven on |",
-        "|---|---|---|---|---|---|",
+        "| `--family` | source | network | blocks | batch norms' epsilon | pool | proven on |",
+        "|---|---|---|---|---|---|---|",
         *map(_row, FAMILIES.values()),
     ]
     return "\n".join(rows)
 
 
 def _row(family: Family) -> str:
-    kind = "basic" if len(family.layout.convs) == 2 else "bottleneck"
+    kind = "inception"
+    if isinstance(family.layout, NetworkLayout):
+        kind = "basic" if len(family.layout.convs) == 2 else "bottleneck"
     inner = "" if family.inner_eps is None else f" (between halves {family.inner_eps:g})"
     pool = "none" if family.pool is None else "x".join(map(str, family.pool.kernel))
+    pool = "its own" if kind == "inception" else pool
     proof = "logits of its code" if family.oracle else "its source (no oracle)"
-    cells = (f"`{family.name}`", family.source, kind, f"{family.eps:g}{inner}", pool, proof)
+    eps = f"{family.eps:g}{inner}"
+    cells = (f"`{family.name}`", family.source, family.network, kind, eps, pool, proof)
     return f"| {' | '.join(cells)} |"
 
 

@@ -47,7 +47,7 @@ def beside(parameters: Arrays, head: Head, fit: Fit) -> Beside:
     whatever is outside the module that contains both network and classifier, but with a doubt.
     """
     used = {*fit.names.values(), *(f"{name}.{leaf}" for name in head.modules for leaf in LEAVES)}
-    classes = parameters[f"{head.modules[-1]}.weight"].shape[:1]
+    classes = parameters[f"{head.modules[-1]}.weight"].shape[:1] if head.modules else ()
     enclosed = fit.prefix and all(name.startswith(fit.prefix) for name in head.modules)
     found = Beside([], [], [])
     for name, array in parameters.items():

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from r2p_edge.export.checkpoints.calls import INPUT, Call, Calls
-from r2p_edge.export.checkpoints.families import Pool
 from r2p_edge.export.checkpoints.heads import Head
-from r2p_edge.export.checkpoints.network import Conv, Norm, Step, VideoResNet
+from r2p_edge.export.checkpoints.layouts import Pool
+from r2p_edge.export.checkpoints.structure import Conv, Norm, Step, VideoNetwork
 from r2p_edge.spec.checks import plain
 
 
@@ -108,7 +108,7 @@ class _Values:
 
 
 def compare_calls(
-    calls: Calls, network: VideoResNet, names: Mapping[str, str], head: Head
+    calls: Calls, network: VideoNetwork, names: Mapping[str, str], head: Head
 ) -> Difference | None:
     """Return where calls first differ from a family's network; None if they do not.
 
@@ -145,7 +145,7 @@ def compare_calls(
 
 
 def _of_network(
-    values: _Values, network: VideoResNet, names: Mapping[str, str], head: Head
+    values: _Values, network: VideoNetwork, names: Mapping[str, str], head: Head
 ) -> tuple[_Value, _Value]:
     """Return the last features of a network and its answer."""
 
@@ -163,9 +163,11 @@ def _of_network(
         return value
 
     features = along(values.input, network.stem)
-    for block in network.blocks:
+    for block in network.residual_blocks:
         paths = [along(features, block.steps), along(features, block.shortcut)]
-        features = values.of("relu", [values.of("sum", paths)])
+        features = values.of("sum", paths)
+        if block.relu:
+            features = values.of("relu", [features])
     value = values.of("mean", [features])
     for number, module in enumerate(head.modules):
         if number and head.activation == "relu":

@@ -1,4 +1,4 @@
-"""The mapping of each family's names of R(2+1)D parameters to canonical names."""
+"""The mapping of each family's names of parameters to canonical names."""
 
 from __future__ import annotations
 
@@ -16,16 +16,24 @@ from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.folding import folded
 from r2p_edge.export.checkpoints.forwards import Forward, forward_of
-from r2p_edge.export.checkpoints.heads import Head, HeadActivation, bias_doubt, find_head
+from r2p_edge.export.checkpoints.heads import (
+    Head,
+    HeadActivation,
+    bias_doubt,
+    find_head,
+    identity_head,
+    no_head,
+)
 from r2p_edge.export.checkpoints.layers import Layers, check_kinds
+from r2p_edge.export.checkpoints.layouts import InceptionLayout
 from r2p_edge.export.checkpoints.matching import (
     best_fit,
     families_of,
+    features_of,
     fits_of,
     foreign_within,
 )
 from r2p_edge.export.checkpoints.network import (
-    VideoResNet,
     identity_shortcuts,
     network_from_parameters,
     network_of,
@@ -35,7 +43,8 @@ from r2p_edge.export.checkpoints.others import (
     refuse_several,
     unknown_network,
 )
-from r2p_edge.export.checkpoints.time_kernels import other_lengths
+from r2p_edge.export.checkpoints.structure import VideoNetwork
+from r2p_edge.export.checkpoints.time_kernels import families_of_lengths, other_lengths
 from r2p_edge.spec.checks import plain, some_of
 
 _FEW = 0.1  # of a network's tensors; where more are missing, it is another one
@@ -74,7 +83,7 @@ class NamedParameters:
     differs: str = ""
     file: str = ""
 
-    def network(self) -> VideoResNet:
+    def network(self) -> VideoNetwork:
         """Return the network that they belong to; see `network_from_parameters`."""
         try:
             return network_from_parameters(self.parameters, self.family, self.names, self.layers)
@@ -145,39 +154,53 @@ def canonical_parameters(
     if fit is None or len(fit.missing) > _FEW * (len(fit.names) + len(fit.missing)):
         raise unknown_network(parameters, fit)
     refuse_several(parameters, fits)
-    own_names = families_of(fit, parameters)[0].name
+    fitting = families_of(fit, parameters)
+    own_names, kind = fitting[0].name, fitting[0].network
     if fit.missing:
         whole, inside = len(fit.names) + len(fit.missing), foreign_within(fit, parameters)
         if others := _rebuilt(fit.missing, inside):
             raise CheckpointError(
                 f"{_listed(others)} in the network {'has' if len(others) == 1 else 'have'} other "
-                f"layers than in an R(2+1)D as {own_names} names it ({_listed(inside)}), as where "
+                f"layers than in an {kind} as {own_names} names it ({_listed(inside)}), as where "
                 f"a pool stands before the convolution of a shortcut (ResNet-D); {ADVICE}"
             )
         raise CheckpointError(
-            f"the network is an R(2+1)D as {own_names} names it that lacks {len(fit.missing)} of "
+            f"the network is an {kind} as {own_names} names it that lacks {len(fit.missing)} of "
             f"its {whole} tensors: {_listed(fit.missing)}"
             + (f", and has {_listed(inside)} in it" if inside else "")
             + "; save the whole network again (model.state_dict())"
         )
     if foreign := foreign_within(fit, parameters):
         raise CheckpointError(
-            f"{_some(foreign)} within the network and not part of an R(2+1)D as "
+            f"{_some(foreign)} within the network and not part of an {kind} as "
             f"{own_names} names it; {ADVICE}"
         )
+    if layers and isinstance(fit.layout, InceptionLayout):
+        raise CheckpointError(
+            f"the file is a whole module or program of an {kind}, of which only weights are read; "
+            f"save model.state_dict(), or {ADVICE}"
+        )
     check_kinds(layers)
-    fitting, evidence = families_of(fit, parameters), Evidence(fit, layers)
+    fitting = families_of_lengths(fitting, fit, parameters)
+    evidence = Evidence(fit, layers)
     chosen, decided = choose_family(fitting, evidence, name=family, bn_eps=bn_eps, hints=hints)
     if bn_eps is not None:
         chosen = replace(chosen, eps=bn_eps, inner_eps=None)
-    classifier = find_head(parameters, fit, chosen=head, activation=head_activation, layers=layers)
+    if chosen.headless:
+        classifier = no_head(parameters, fit, chosen.network)
+    else:
+        classifier = find_head(
+            parameters, fit, chosen=head, activation=head_activation, layers=layers
+        )
     rest = beside(parameters, classifier, fit)
     if rest.foreign:
         raise CheckpointError(
-            f"the checkpoint has an R(2+1)D as named by {chosen.name}, and {_some(rest.foreign)} "
+            f"the checkpoint has an {kind} as named by {chosen.name}, and {_some(rest.foreign)} "
             f"left over; {ADVICE}"
         )
     own, head_names = classifier.parameters(parameters)
+    if chosen.headless:
+        own = identity_head(features_of(fit, parameters))
     names = fit.names | head_names
     found = {canonical: parameters[name] for canonical, name in fit.names.items()} | own
     found |= identity_shortcuts(found, chosen)

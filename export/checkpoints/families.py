@@ -1,4 +1,4 @@
-"""The families of R(2+1)D networks, as data: how each is built, and how it names its modules.
+"""The families of networks, as data: how each is built, and how it names its modules.
 
 A network is a stem, four stages of residual blocks, the mean over time and space, and a linear
 classifier (Tran et al. 2018, arXiv 1711.11248). Families differ in the names, in what a block has,
@@ -8,79 +8,25 @@ middle of a convolution and the length of kernels in time follow from the shapes
 A convolution of a layout is a row of names in order of execution, those of its 3-D convolutions and
 batch norms in turn: "conv norm" of a plain one; "conv norm conv norm" of a (2+1)D one, whose halves
 in space and time are apart; "conv norm conv" where no norm follows, and "conv norm conv norm norm"
-where two do. A ReLU follows each norm but the last before a sum.
+where two do. Where a layout has `kernels`, each row is of one convolution, and one or two norms
+follow it. A ReLU follows each norm but the last before a sum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
-Triple = tuple[int, int, int]
+from r2p_edge.export.checkpoints.inception_layouts import (
+    I3D_HASSONY,
+    I3D_PIERGIAJ,
+    S3D_TORCHVISION,
+)
+from r2p_edge.export.checkpoints.layouts import MINDSPORE, AnyLayout, NetworkLayout, Pool, Triple
 
-
-class Pool(NamedTuple):
-    """A max pool over time, height and width, padded by half its kernel."""
-
-    kernel: Triple
-    stride: Triple
-
-
-TORCH = {name: name for name in ("weight", "bias", "running_mean", "running_var")}
-"""Canonical names of a batch norm's parameters by PyTorch's."""
-
-# nn.BatchNorm3d wraps a BatchNorm2d called bn2d (mindspore/nn/layer/normalization.py, still so
-# in 2.10); convolutions and dense layers call their parameters as torch does.
-MINDSPORE = {
-    "bn2d.gamma": "weight",
-    "bn2d.beta": "bias",
-    "bn2d.moving_mean": "running_mean",
-    "bn2d.moving_variance": "running_var",
-}
-"""The same by MindSpore's."""
-
-
-@dataclass(frozen=True)
-class NetworkLayout:
-    """The structure of networks and the names of their modules.
-
-    Attributes:
-        stem: names of the stem.
-        convs: names of each convolution of a block, below the block's.
-        shortcut: names of a block's shortcut, where it has one; "" if it has no parameters: every
-            second number, and zeros for the channels that are more.
-        block: name of a block; {stage} counts from 1 and {index} from 0, {next} and {before} are
-            one more and one less.
-        first: name of the first block of a stage, if it is another.
-        norm: canonical names of a batch norm's parameters by its own.
-        time_first: True if the half in time of a (2+1)D convolution comes first.
-        strides: of each stage's first block, in time and space.
-        idle: names of pools that a module of the family has and does not use.
-        stem_lengths: moments of the stem's kernel in time, of those that the family's code makes;
-            empty where it makes any, and pads by half of it.
-    """
-
-    stem: str
-    convs: tuple[str, ...]
-    shortcut: str
-    block: str = "layer{stage}.{index}"
-    first: str = ""
-    norm: Mapping[str, str] = field(default_factory=lambda: TORCH)
-    time_first: bool = False
-    strides: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (2, 2), (2, 2))
-    idle: tuple[str, ...] = ()
-    stem_lengths: tuple[int, ...] = (3,)
-
-    def block_name(self, stage: int, index: int) -> str:
-        """Return the name of a block."""
-        name = self.first if self.first and index == 0 else self.block
-        return name.format(stage=stage, next=stage + 1, index=index, before=index - 1)
-
-    def stage_name(self, stage: int) -> str:
-        """Return the name of the module around all blocks of a stage."""
-        before, number, _ = self.block.partition("}")
-        return f"{before}{number}".format(stage=stage, next=stage + 1)
+ANY = 0
+"""Length in time of a kernel that may have any."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +44,27 @@ class Family:
         pool: pool after the stem.
         features: size of the last features in time and space, where the classifier's mean is over
             so many and not over all of them.
-        oracle: True if `tests/oracles/test_zoo.py` has logits of the source's own code.
+        oracle: True if `tests/oracles` compares with logits of the source's own code.
+        network: kind of network, as the pages call it.
+        lengths: moments of the kernels of the stem and of each stage, in every combination that
+            the code makes, `ANY` of a stem that may have any; empty where it makes others too, as
+            of kernels in halves. A stage of kernels of one moment halves no time.
+        headless: True if the network ends at its features: no ReLU follows the last sum, and no
+            classifier.
     """
 
     name: str
     source: str
-    layout: NetworkLayout
+    layout: AnyLayout
     middle: Literal["block", "conv"] | None = None
     eps: float = 1e-5  # nn.BatchNorm3d's default, in PyTorch and in MindSpore
     inner_eps: float | None = None
     pool: Pool | None = None
     features: Triple | None = None
     oracle: bool = True
+    network: str = "R(2+1)D"
+    lengths: tuple[tuple[int, ...], ...] = ()
+    headless: bool = False
 
 
 _TORCHVISION = NetworkLayout(
@@ -119,6 +74,12 @@ _TORCHVISION = NetworkLayout(
         "conv2.0.0 conv2.0.1 conv2.0.3 conv2.1",
     ),
     shortcut="downsample.0 downsample.1",
+)
+_TORCHVISION_3D = replace(
+    _TORCHVISION,
+    stem="stem.0 stem.1",
+    convs=("conv1.0 conv1.1", "conv2.0 conv2.1"),
+    kernels=(3, 3),
 )
 _VMZ_BOTTLENECK = replace(
     _TORCHVISION,
@@ -160,6 +121,21 @@ _KENSHOHARA_BOTTLENECK = replace(
 )
 _KENSHOHARA_A = replace(_KENSHOHARA, shortcut="")
 _KENSHOHARA_BOTTLENECK_A = replace(_KENSHOHARA_BOTTLENECK, shortcut="")
+_KENSHOHARA_3D = NetworkLayout(
+    stem="conv1 bn1",
+    convs=("conv1 bn1", "conv2 bn2"),
+    shortcut="downsample.0 downsample.1",
+    kernels=(3, 3),
+)
+_KENSHOHARA_3D_BOTTLENECK = replace(
+    _KENSHOHARA_3D, convs=("conv1 bn1", "conv2 bn2", "conv3 bn3"), kernels=(1, 3, 1)
+)
+_KENSHOHARA_3D_LAYOUTS = (
+    ("", "B", _KENSHOHARA_3D),
+    ("", "A", replace(_KENSHOHARA_3D, shortcut="")),
+    ("-50", "B", _KENSHOHARA_3D_BOTTLENECK),
+    ("-50", "A", replace(_KENSHOHARA_3D_BOTTLENECK, shortcut="")),
+)
 _IRHUM = NetworkLayout(
     stem="conv1.spatial_conv conv1.bn conv1.temporal_conv",
     convs=(
@@ -185,6 +161,13 @@ _JFZHANG = replace(
         "downsampleconv.temporal_conv downsampleconv.bn2 downsamplebn"
     ),
     stem_lengths=(1, 3),
+)
+_JFZHANG_3D = replace(
+    _IRHUM,
+    stem="conv1.temporal_spatial_conv conv1.bn",
+    convs=("conv1.temporal_spatial_conv conv1.bn bn1", "conv2.temporal_spatial_conv conv2.bn bn2"),
+    shortcut="downsampleconv.temporal_spatial_conv downsampleconv.bn downsamplebn",
+    kernels=(3, 3),
 )
 _MMACTION = NetworkLayout(
     stem="conv1.conv.conv_s conv1.conv.bn_s conv1.conv.conv_t conv1.bn",
@@ -213,10 +196,23 @@ _EIGHTH = Pool((3, 3, 3), (2, 2, 2))
 _VMZ = "facebookresearch/VMZ pt/vmz/models/r2plus1d.py"
 _GLUON = "dmlc/gluon-cv gluoncv/torch/model_zoo/action_recognition/r2plus1dv1.py"
 _3DRESNETS = "kenshohara/3D-ResNets-PyTorch models/resnet2p1d.py"
+_2D3D = "Utkarsh-grow123/Deep-dive-into-Spatiotemporal-Convolutions-for-Action-Recognition"
+_R3D = (3, 3, 3, 3, 3)
+_MC3 = (3, 3, 1, 1, 1)
+
+
+def _options(shortcut: str, pool: Pool | None) -> str:
+    """Return the options that make one of kenshohara's networks, as the end of its source."""
+    given = ["--resnet_shortcut A"] * (shortcut == "A") + ["--no_max_pool"] * (pool is None)
+    return f" ({' '.join(given)})" if given else ""
+
 
 _ALL = (
     Family("torchvision", "pytorch/vision torchvision/models/video/resnet.py", _TORCHVISION,
            middle="block"),
+    # Its stages of 1x3x3 keep all of time (Conv3DNoTemporal.get_downsample_stride).
+    Family("torchvision-r3d", "pytorch/vision torchvision/models/video/resnet.py (r3d_18, mc3_18)",
+           _TORCHVISION_3D, network="R3D or MC3", lengths=(_R3D, _MC3)),
     # Caffe2's epsilon; moabitcoin/ig65m-pytorch ig65m/models.py has the same networks.
     Family("vmz", _VMZ, _TORCHVISION, middle="conv", eps=1e-3),
     Family("vmz-pool1", f"{_VMZ} (use_pool1=True)", _TORCHVISION, middle="conv", eps=1e-3,
@@ -245,16 +241,44 @@ _ALL = (
            pool=_EIGHTH, oracle=False),
     Family("kenshohara-50-a-no-pool", f"{_3DRESNETS} (--resnet_shortcut A --no_max_pool)",
            _KENSHOHARA_BOTTLENECK_A, oracle=False),
+    # Its conv1_t_stride is taken to be 1, as in all that was published.
+    *(
+        Family(
+            f"kenshohara-r3d{depth}{'-a' * (shortcut == 'A')}{'' if pool else '-no-pool'}",
+            "kenshohara/3D-ResNets-PyTorch models/resnet.py" + _options(shortcut, pool),
+            layout,
+            pool=pool,
+            oracle=pool is not None and shortcut == "B" and not depth,
+            network="R3D",
+            lengths=((ANY, 3, 3, 3, 3),),
+        )
+        for depth, shortcut, layout in _KENSHOHARA_3D_LAYOUTS
+        for pool in (_EIGHTH, None)
+    ),
+    # That of 50 layers as its code means it: its Bottleneck2d asks for an attribute that it lacks.
+    *(
+        Family(f"utkarsh-2d3d{depth}", f"{_2D3D} models/resnet_2d3d.py", layout, pool=_HALF,
+               oracle=not depth, network="R(2+3)D", lengths=((1, 1, 1, 3, 3),), headless=True)
+        for depth, layout in (("", _KENSHOHARA_3D), ("-50", _KENSHOHARA_3D_BOTTLENECK))
+    ),
     Family("irhum", "irhum/R2Plus1D-PyTorch network.py, module.py", _IRHUM,
            oracle=False),
     Family("vcop", "xudejing/video-clip-order-prediction models/r21d.py", _VCOP,
            oracle=False),
     # leftthomas/R2Plus1D-C3D models/R2Plus1D.py has the same, with a stem of one frame in time.
     Family("jfzhang95", "jfzhang95/pytorch-video-recognition network/R2Plus1D_model.py", _JFZHANG),
+    Family("jfzhang95-r3d", "jfzhang95/pytorch-video-recognition network/R3D_model.py",
+           _JFZHANG_3D, network="R3D", lengths=(_R3D,)),
     Family("mmaction2", "open-mmlab/mmaction2 mmaction/models/backbones/resnet2plus1d.py",
            _MMACTION, eps=1e-3, inner_eps=1e-5, pool=_HALF),
     Family("pytorchvideo", "facebookresearch/pytorchvideo pytorchvideo/models/hub/r2plus1d.py",
            _PYTORCHVIDEO, features=(4, 7, 7)),
+    Family("piergiaj-i3d", "piergiaj/pytorch-i3d pytorch_i3d.py", I3D_PIERGIAJ, eps=1e-3,
+           network="I3D"),
+    Family("hassony2-i3d", "hassony2/kinetics_i3d_pytorch src/i3dpt.py", I3D_HASSONY, eps=1e-3,
+           network="I3D"),
+    Family("torchvision-s3d", "pytorch/vision torchvision/models/video/s3d.py", S3D_TORCHVISION,
+           eps=1e-3, network="S3D"),
 )  # fmt: skip
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _ALL}

@@ -16,16 +16,17 @@ from r2p_edge.export.checkpoints.call_comparison import compare_calls
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.heads import Head
 from r2p_edge.export.checkpoints.layers import ACTIVATIONS, Layers, unlike_any
+from r2p_edge.export.checkpoints.layouts import NetworkLayout
 from r2p_edge.export.checkpoints.matching import Fit
-from r2p_edge.export.checkpoints.network import VideoResNet
 from r2p_edge.export.checkpoints.places import check_places
+from r2p_edge.export.checkpoints.structure import VideoNetwork
 from r2p_edge.spec.checks import plain, some_of
 
 # Packages whose forwards are those that the families were written from, and the modules of the
 # repositories that are no packages (see the sources in `families`).
 _PUBLIC = re.compile(
     r"(torch|torchvision|gluoncv|mmaction|mmcv|mmengine|pytorchvideo|vmz|ig65m)\."
-    r"|(.+\.)?(models\.resnet2p1d|models\.r21d|network\.R2Plus1D_model)\."
+    r"|(.+\.)?(models\.resnet2p1d|models\.r21d|network\.R(2Plus1|3)D_model)\."
 )
 _OF_TORCH = re.compile(r"(__torch__\.)?torch\.nn\.")
 _NORMS = "torch.nn.utils."  # weight norm, spectral norm and pruning hang on modules as hooks
@@ -129,7 +130,7 @@ def forward_of(
     layers: Layers,
     fit: Fit,
     family: Family,
-    network: VideoResNet,
+    network: VideoNetwork,
     names: Mapping[str, str],
     head: Head,
 ) -> Forward:
@@ -147,8 +148,10 @@ def forward_of(
             a layer without parameters is missing or left over.
     """
     calls = layers[""].calls if "" in layers else None
-    # Shortcuts without parameters are made by as many operators as there are repositories.
-    if calls is None or not family.layout.shortcut:
+    # Shortcuts without parameters are made by as many operators as there are repositories, and
+    # features are taken at the end of the code, or of what stands around it.
+    shortcut = isinstance(family.layout, NetworkLayout) and family.layout.shortcut
+    if calls is None or not shortcut or family.headless:
         check_places(layers, network, names, head)
         return Forward(_doubts(layers, fit, family.name))
     other = compare_calls(calls, network, names, head)

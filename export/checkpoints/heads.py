@@ -39,7 +39,8 @@ class Head:
     """A classifier, by the names of its modules in the file.
 
     Attributes:
-        modules: its layers in the order of execution, the last of which has a row for each class.
+        modules: its layers in the order of execution, the last of which has a row for each class;
+            none if the network ends at its features, which are then its answer.
         activation: function between them.
         left_out: matrices that it does not take.
     """
@@ -53,8 +54,10 @@ class Head:
     ) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, str]]:
         """Return its parameters, and their names in the file, by canonical names.
 
-        Layers without a function between them are one.
+        Layers without a function between them are one. Of no modules there are none.
         """
+        if not self.modules:
+            return {}, {}
         own = [*(f"hidden.{number}" for number in range(len(self.modules) - 1)), "fc"]
         names: dict[str, str] = {}
         found: dict[str, npt.NDArray[np.generic]] = {}
@@ -75,6 +78,36 @@ class Head:
                 weight, bias = layer @ weight, layer @ bias + exact[f"{name}.bias"]
             found = {"fc.weight": weight.astype(np.float32), "fc.bias": bias.astype(np.float32)}
         return found, {name: names[name] for name in found if name in names}
+
+
+def no_head(parameters: Arrays, fit: Fit, network: str) -> Head:
+    """Return the head of a network that ends at its features.
+
+    Args:
+        parameters: all of the file.
+        fit: names that are the network's.
+        network: its kind, for errors.
+
+    Raises:
+        CheckpointError: the file has a matrix of these features, and so another network's end.
+    """
+    features, used = features_of(fit, parameters), set(fit.names.values())
+    for name, array in parameters.items():
+        if name not in used and array.shape[1:] in ((features,), (features, 1, 1, 1)):
+            raise CheckpointError(
+                f"the network is an {network}, whose own code ends at {features} features, and "
+                f"{plain(name)} takes them: weights do not say what stands between the two, such "
+                f"as a pool, a norm or a ReLU; {ADVICE}"
+            )
+    return Head(())
+
+
+def identity_head(features: int) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the parameters of a layer that gives a network's features as its answer."""
+    return {
+        "fc.weight": np.eye(features, dtype=np.float32),
+        "fc.bias": np.zeros(features, np.float32),
+    }
 
 
 def find_head(
@@ -150,6 +183,8 @@ def bias_doubt(head: Head, parameters: Arrays, layers: Layers) -> str | None:
         parameters: all of the file.
         layers: what the file says of its modules, which then have all that they compute with.
     """
+    if not head.modules:
+        return None
     module = head.modules[-1]
     if f"{module}.bias" in parameters or module in layers:
         return None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.calls import Calls
-from r2p_edge.export.checkpoints.families import Pool, Triple
+from r2p_edge.export.checkpoints.layouts import Pool, Triple
 from r2p_edge.spec.checks import plain
 
 SETTINGS = ("stride", "padding", "dilation", "kernel_size", "padding_mode", "ceil_mode", "eps")
@@ -27,6 +27,8 @@ _EXPECTED = re.compile(
     r"|(Feature)?(Alpha)?Dropout[123]?d?|Identity|Flatten|(Log)?Softmax|conv3d|batch_norm"
     r"|max_pool3d(_with_indices)?|Sequential|Module(List|Dict)|Parameter(List|Dict)"
 )
+# torchvision's convolutions of R3D and MC3, which only choose kernel and padding of a Conv3d.
+_CONVOLUTIONS = re.compile(r"(.+\.)?(video_)?resnet\.Conv3D(Simple|NoTemporal)")
 _LOSSES = "torch.nn.modules.loss."
 _MANGLED = re.compile(r"^__torch__\.|\.___torch_mangle_\d+")  # what TorchScript adds to names
 
@@ -152,14 +154,14 @@ def _argument(value: Mapping[str, Any]) -> Any:
 
 
 def check_kinds(layers: Layers) -> None:
-    """Make sure that a network has no layers but those that an R(2+1)D has.
+    """Make sure that a network has no layers but those that the known families have.
 
     Raises:
         CheckpointError: it has others, such as another activation.
     """
     outer = modules_of(layers) | ({""} if len(layers) > 1 else set())
     for name, layer in layers.items():
-        if name in outer or layer.kind.startswith(_LOSSES):
+        if name in outer or layer.kind.startswith(_LOSSES) or _CONVOLUTIONS.fullmatch(layer.kind):
             continue
         if ".quantized." in layer.kind:
             raise CheckpointError(
@@ -176,8 +178,8 @@ def check_kinds(layers: Layers) -> None:
 def unlike_any() -> str:
     """Return the end of an error about a layer that changes what a network computes."""
     return (
-        f"which no R(2+1)D has, and which weights alone do not say (with those alone it would be "
-        f"left out); {ADVICE}"
+        f"which no known family has, and which weights alone do not say (with those alone it would "
+        f"be left out); {ADVICE}"
     )
 
 

@@ -15,8 +15,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.export.checkpoints.families import FAMILIES, Family, NetworkLayout
+from r2p_edge.export.checkpoints.families import FAMILIES, Family
 from r2p_edge.export.checkpoints.layers import modules_of
+from r2p_edge.export.checkpoints.layouts import AnyLayout, InceptionLayout, NetworkLayout
 from r2p_edge.export.checkpoints.network import block_count, stem_names, unit_names
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -24,6 +25,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 COUNTER = "num_batches_tracked"
 """Name of a batch norm's counter in PyTorch, which nothing computes with."""
 
+_AXES = 5  # of a convolution over time and space; images' networks have the same names
 _BLOCK = re.compile(r"layer(\d)\.(\d+)\.")  # of a canonical name
 
 
@@ -37,7 +39,7 @@ class Fit:
         missing: names that the layout has and the file has not.
     """
 
-    layout: NetworkLayout
+    layout: AnyLayout
     prefix: str
     names: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -59,7 +61,7 @@ def best_fit(fits: Sequence[Fit]) -> Fit | None:
 
 def fits_of(parameters: Arrays) -> list[Fit]:
     """Return each layout whose stem and first block are in the file, under each prefix."""
-    layouts: list[NetworkLayout] = []
+    layouts: list[AnyLayout] = []
     for family in FAMILIES.values():
         if family.layout not in layouts:
             layouts.append(family.layout)
@@ -72,29 +74,44 @@ def fits_of(parameters: Arrays) -> list[Fit]:
     ]
 
 
-def _prefixes(parameters: Arrays, layout: NetworkLayout) -> list[str]:
+def _prefixes(parameters: Arrays, layout: AnyLayout) -> list[str]:
     """Return what stands before the names of a layout's stem."""
     stem = f"{layout.stem.split()[0]}.weight"
     return [
-        name.removesuffix(stem) for name in parameters if name == stem or name.endswith(f".{stem}")
+        name.removesuffix(stem)
+        for name, array in parameters.items()
+        if array.ndim == _AXES and (name == stem or name.endswith(f".{stem}"))
     ]
 
 
-def _fitted(parameters: Arrays, layout: NetworkLayout, prefix: str) -> Fit:
+def _fitted(parameters: Arrays, layout: AnyLayout, prefix: str) -> Fit:
     fit = Fit(layout, prefix)
     below = (name.removeprefix(prefix) for name in parameters if name.startswith(prefix))
     modules = modules_of(below)
-    for number, (native, canonical) in _modules(layout, modules):
-        leaves = {"weight": "weight"} if number in (0, 2) else layout.norm
+    found = (
+        _inception_modules(layout)
+        if isinstance(layout, InceptionLayout)
+        else _modules(layout, modules)
+    )
+    for number, (native, canonical) in found:
+        convolution = number in layout.convolutions
+        leaves = {"weight": "weight"} if convolution else layout.norm
         for own, leaf in leaves.items():
             name = f"{prefix}{native}.{own}"
             if name in parameters:
                 fit.names[f"{canonical}.{leaf}"] = name
             else:
                 fit.missing.append(name)
-        if number in (0, 2) and (name := f"{prefix}{native}.bias") in parameters:
+        if convolution and (name := f"{prefix}{native}.bias") in parameters:
             fit.names[f"{canonical}.bias"] = name
     return fit
+
+
+def _inception_modules(layout: InceptionLayout) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yield the same as `_modules`."""
+    for unit, row in layout.rows:
+        names = [f"{unit}.{part}" for part in ("conv1", "bn1", "conv2", "bn2")]
+        yield from enumerate(zip(row.split(), names, strict=False))
 
 
 def _modules(layout: NetworkLayout, modules: set[str]) -> Iterator[tuple[int, tuple[str, str]]]:
@@ -115,7 +132,7 @@ def _modules(layout: NetworkLayout, modules: set[str]) -> Iterator[tuple[int, tu
             for row, unit, outer in rows:
                 natives = [f"{own}.{part}" for part in row.split()]
                 yield from enumerate(
-                    zip(natives, unit_names(unit, outer, len(natives)), strict=True)
+                    zip(natives, unit_names(unit, outer, len(natives), layout), strict=True)
                 )
 
 
@@ -131,10 +148,7 @@ def nearest_family(parameters: Arrays) -> tuple[Family, list[str]] | None:
         ends |= {".".join(parts[-count:]) for count in range(1, min(len(parts), _PARTS) + 1)}
     found: tuple[int, Family, list[str]] | None = None
     for family in FAMILIES.values():
-        layout = family.layout
-        block = layout.block_name(1, 0)
-        first = [f"{block}.{part}" for row in layout.convs for part in row.split()]
-        modules = [*layout.stem.split(), *first]
+        modules = family.layout.first_modules()
         lacking = [module for module in modules if module not in ends]
         there = len(modules) - len(lacking)
         if there >= _MOST * len(modules) and (found is None or there > found[0]):
@@ -151,11 +165,8 @@ def foreign_within(fit: Fit, parameters: Arrays) -> list[str]:
 
     Whatever it is, it changes what the network computes; counters of batch norms do not.
     """
-    layout, used = fit.layout, set(fit.names.values())
-    # A stem of several modules may be one itself, whose name is before theirs.
-    insides = {module.rpartition(".")[0] or module for module in layout.stem.split()}
-    insides |= {layout.stage_name(stage) for stage in range(1, len(layout.strides) + 1)}
-    below = tuple(f"{fit.prefix}{inside}." for inside in insides)
+    used = set(fit.names.values())
+    below = tuple(f"{fit.prefix}{inside}." for inside in fit.layout.insides())
     return [
         name
         for name in parameters
@@ -165,6 +176,8 @@ def foreign_within(fit: Fit, parameters: Arrays) -> list[str]:
 
 def features_of(fit: Fit, parameters: Arrays) -> int:
     """Return how many numbers the network gives its classifier."""
+    if isinstance(fit.layout, InceptionLayout):
+        return sum(parameters[fit.names[f"{name}.weight"]].size for name in fit.layout.ends())
     names = [name for name in fit.names if name.count(".") == 3 and ".bn" in name]
     last = next(name for name in reversed(names) if name.endswith(".weight"))
     return parameters[fit.names[last]].size

@@ -1,135 +1,52 @@
-"""The R(2+1)D network that named parameters belong to: its steps, and the shapes of its parameters.
+"""The network that named parameters belong to: its steps, and the shapes of its parameters.
 
 Canonical names are those of GluonCV's r2plus1d_v1 with torch's batch-norm leaves, and likewise for
 what other families have::
 
     conv1 bn1 conv2 bn2                                          the stem's halves
     layerL.B.convK bnK                                           a plain convolution of a block
+    layerL.B.convK.{conv1,bn1} layerL.B.bnK                      one with two norms
     layerL.B.convK.{conv1,bn1,conv2[,bn2]} layerL.B.bnK          one with two halves
     layerL.B.downsample.{0,1}                                    a shortcut, or
-    layerL.B.downsample.0.{conv1,bn1,conv2[,bn2]}, .downsample.1
+    layerL.B.downsample.0.{conv1,bn1[,conv2[,bn2]]}, .downsample.1
     hidden.N.{weight,bias}                                       layers before the classifier
     fc.{weight,bias}
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
-from r2p_edge.export.checkpoints.families import TORCH, Family, Pool, Triple
+from r2p_edge.export.checkpoints.families import Family
+from r2p_edge.export.checkpoints.inception import inception_network
 from r2p_edge.export.checkpoints.layers import Layers, eps_of, modules_of, stride_of
+from r2p_edge.export.checkpoints.layouts import InceptionLayout, NetworkLayout, Triple
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape, check_parameters
+from r2p_edge.export.checkpoints.structure import (
+    HALVES,
+    NORM,
+    Block,
+    Conv,
+    Norm,
+    Relu,
+    Step,
+    VideoNetwork,
+    strides_of,
+)
 
-_DEPTHS = {
-    (2, (2, 2, 2, 2)): 18,
-    (2, (3, 4, 6, 3)): 34,
-    (3, (3, 4, 6, 3)): 50,
-    (3, (3, 4, 23, 3)): 101,
-    (3, (3, 8, 36, 3)): 152,
-    (3, (3, 24, 36, 3)): 200,
+_KINDS: dict[tuple[int, ...], str] = {
+    (3, 3, 3, 3): "r3d",
+    (3, 1, 1, 1): "mc3",
+    (1, 1, 3, 3): "r2plus3d",
 }
-"""The published depths, by the convolutions of a block and the blocks of each stage."""
-
-NORM = tuple(TORCH)
-"""Canonical names of a batch norm's parameters."""
+"""Names of networks of kernels over time and space, by their moments in each stage."""
 
 _BLOCKS = 1000  # the most of a stage
-
-
-class Conv(NamedTuple):
-    """A convolution, padded by half its kernel; it may have a bias."""
-
-    name: str
-    stride: Triple
-
-
-class Norm(NamedTuple):
-    """A batch norm."""
-
-    name: str
-    eps: float
-
-
-class Relu(NamedTuple):
-    """A ReLU after the module of that name."""
-
-    after: str
-
-
-Step = Conv | Norm | Relu | Pool
-
-
-@dataclass(frozen=True)
-class Block:
-    """A residual block: the ReLU of the sum of two paths.
-
-    Attributes:
-        name: such as "layer2.0".
-        steps: of the longer path.
-        shortcut: steps of the shorter path; none if it is the identity.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    shortcut: tuple[Step, ...]
-
-
-@dataclass(frozen=True)
-class VideoResNet:
-    """The structure of an R(2+1)D network.
-
-    Attributes:
-        counts: blocks in each of the four stages.
-        stem: steps before the blocks.
-        blocks: in the order of execution.
-        classes: number of outputs.
-        shapes: shape of every parameter by its canonical name, in the order of execution.
-        hidden: names of the layers between the mean over time and space and the classifier, a
-            ReLU after each.
-        features: as in `Family`.
-    """
-
-    counts: tuple[int, int, int, int]
-    stem: tuple[Step, ...]
-    blocks: tuple[Block, ...]
-    classes: int
-    shapes: Mapping[str, ParameterShape]
-    hidden: tuple[str, ...] = ()
-    features: Triple | None = None
-
-    @property
-    def arch(self) -> str:
-        """Name such as "r2plus1d_34"; unpublished block counts are spelled "r2plus1d_1-2-2-1".
-
-        Several block counts have the same depth, so only the published ones are named by it.
-        """
-        convs = len({name for name in self.shapes if name.startswith("layer1.0.bn")}) // len(NORM)
-        depth = _DEPTHS.get((convs, self.counts)) or "-".join(map(str, self.counts))
-        return f"r2plus1d_{depth}"
-
-    @property
-    def reduction(self) -> tuple[int, int]:
-        """How often the steps halve time and space, as factors."""
-        time, space, _ = _strides(self._path())
-        return time, space
-
-    def features_of(self, clip: Triple) -> Triple:
-        """Return the size of the last features of a clip of T x H x W."""
-        for step in self._path():
-            if isinstance(step, (Conv, Pool)):  # padded by half a kernel of odd size
-                sides = zip(clip, step.stride, strict=True)
-                time, height, width = ((side - 1) // stride + 1 for side, stride in sides)
-                clip = time, height, width
-        return clip
-
-    def _path(self) -> list[Step]:
-        return [*self.stem, *(step for block in self.blocks for step in block.steps)]
 
 
 def network_from_parameters(
@@ -137,8 +54,8 @@ def network_from_parameters(
     family: Family,
     names: Mapping[str, str] | None = None,
     layers: Layers | None = None,
-) -> VideoResNet:
-    """Find the R(2+1)D network that canonically named parameters belong to.
+) -> VideoNetwork:
+    """Find the network that canonically named parameters belong to.
 
     Args:
         parameters: floating-point arrays, named as above.
@@ -149,10 +66,10 @@ def network_from_parameters(
     Raises:
         CheckpointError: a parameter is missing, unknown, has a shape or dtype other than the
             network implies, contains NaN or infinity, or is a negative variance; or a layer cannot
-            be one of an R(2+1)D.
+            be one of the family.
     """
     network = network_of(parameters, family, names, layers)
-    check_parameters(parameters, network.shapes, names or {})
+    check_parameters(parameters, network.shapes, names or {}, family.network)
     return network
 
 
@@ -161,27 +78,31 @@ def network_of(
     family: Family,
     names: Mapping[str, str] | None = None,
     layers: Layers | None = None,
-) -> VideoResNet:
+) -> VideoNetwork:
     """Return the same network, whether or not the parameters have its shapes.
 
     Raises:
-        CheckpointError: a layer cannot be one of an R(2+1)D.
+        CheckpointError: a layer cannot be one of the family.
     """
-    return _Guess(parameters, family, names or {}, layers or {}).network()
+    layout = family.layout
+    if isinstance(layout, InceptionLayout):
+        return inception_network(parameters, family, layout)
+    return _Guess(parameters, family, layout, names or {}, layers or {}).network()
 
 
-def unit_names(unit: str, outer: str, count: int) -> list[str]:
+def unit_names(unit: str, outer: str, count: int, layout: NetworkLayout) -> list[str]:
     """Return the canonical names of a convolution of `count` convolutions and norms.
 
     Args:
         unit: its name.
         outer: name of the norm after it.
+        layout: whose convolution it is.
     """
     halves = [f"{unit}.conv1", f"{unit}.bn1", f"{unit}.conv2", f"{unit}.bn2", outer]
     return {
         1: [unit],
         2: [unit, outer],
-        3: halves[:3],
+        3: [*halves[:2], outer] if layout.kernels else halves[:3],
         4: [*halves[:3], outer],
         5: halves,
     }[count]
@@ -198,6 +119,8 @@ def identity_shortcuts(
         parameters: the others, by canonical name.
     """
     layout, found = family.layout, {}
+    if isinstance(layout, InceptionLayout):
+        return {}
     for stage, strides in enumerate(layout.strides, 1):
         name = f"layer{stage}.0"
         first = parameters.get(f"{name}.conv1.conv1.weight", parameters.get(f"{name}.conv1.weight"))
@@ -230,16 +153,17 @@ class _Guess:
         self,
         parameters: Mapping[str, np.ndarray],
         family: Family,
+        layout: NetworkLayout,
         names: Mapping[str, str],
         layers: Layers,
     ) -> None:
-        self._parameters, self._family = parameters, family
+        self._parameters, self._family, self._layout = parameters, family, layout
         self._names, self._layers = names, layers
         self._shapes: dict[str, ParameterShape] = {}
         self._modules = modules_of(parameters)
 
-    def network(self) -> VideoResNet:
-        layout = self._family.layout
+    def network(self) -> VideoNetwork:
+        layout = self._layout
         names = stem_names(len(layout.stem.split()))
         stem, channels = self._convolution(names, 3, (1, 2), kernel=7)
         if self._family.pool is not None:
@@ -247,47 +171,62 @@ class _Guess:
         counts, blocks = [], []
         for stage, strides in enumerate(layout.strides, 1):
             counts.append(block_count(self._modules, f"layer{stage}.{{}}".format))
+            if layout.kernels and self._stage_length(stage) == 1:
+                strides = (1, strides[1])
             for index in range(counts[-1]):
                 stride = strides if index == 0 else (1, 1)
                 block, channels = self._block(f"layer{stage}.{index}", channels, stride)
                 blocks.append(block)
+        if self._family.headless:
+            blocks[-1] = replace(blocks[-1], relu=False)
         hidden: list[str] = []
         while (name := f"hidden.{len(hidden)}") in self._modules:
             hidden.append(name)
         for name in [*hidden, "fc"]:
             before, channels = channels, self._channels(name)
             self._shapes |= {f"{name}.weight": (channels, before), f"{name}.bias": (channels,)}
-        first, second, third, fourth = counts
-        return VideoResNet(
-            (first, second, third, fourth),
+        kind = HALVES
+        if layout.kernels:
+            lengths = tuple(self._stage_length(stage) for stage in range(1, len(counts) + 1))
+            kind = _KINDS.get(lengths, "-".join(["r3d", *map(str, lengths)]))
+        return VideoNetwork(
+            tuple(counts),
             tuple(stem),
             tuple(blocks),
             channels,
             self._shapes,
             tuple(hidden),
             self._family.features,
+            kind,
         )
 
+    def _stage_length(self, stage: int) -> int:
+        """Return the moments of a stage's kernels, of those over time and space."""
+        layout, name = self._layout, f"layer{stage}.0"
+        number = layout.strided + 1
+        count = len(layout.convs[layout.strided].split())
+        first, *_ = unit_names(f"{name}.conv{number}", f"{name}.bn{number}", count, layout)
+        return self._time(first)
+
     def _block(self, name: str, inputs: int, stride: tuple[int, int]) -> tuple[Block, int]:
-        layout, channels, steps = self._family.layout, inputs, []
-        strided = next(i for i, conv in enumerate(layout.convs) if len(conv.split()) > 2)
+        layout, channels, steps = self._layout, inputs, []
         for number, conv in enumerate(layout.convs, 1):
             count = len(conv.split())
-            names = unit_names(f"{name}.conv{number}", f"{name}.bn{number}", count)
-            own = stride if number - 1 == strided else (1, 1)
-            kernel = 3 if count > 2 else 1
+            names = unit_names(f"{name}.conv{number}", f"{name}.bn{number}", count, layout)
+            own = stride if number - 1 == layout.strided else (1, 1)
+            kernel = layout.kernels[number - 1] if layout.kernels else 3 if count > 2 else 1
             more, channels = self._convolution(names, channels, own, kernel=kernel)
             steps += more
         shortcut: list[Step] = []
         changes = UNKNOWN not in (inputs, channels) and inputs != channels
         if stride != (1, 1) or changes or f"{name}.downsample" in self._modules:
             count = len(layout.shortcut.split()) or 1  # the identity, with zeros
-            names = unit_names(f"{name}.downsample.0", f"{name}.downsample.1", count)
+            names = unit_names(f"{name}.downsample.0", f"{name}.downsample.1", count, layout)
             shortcut, _ = self._convolution(names, inputs, stride, kernel=1, outputs=channels)
-        if _strides(steps) != _strides(shortcut):
+        if strides_of(steps) != strides_of(shortcut):
             raise CheckpointError(
-                f"the two paths of block {name} have strides {_strides(steps)} and "
-                f"{_strides(shortcut)}, which differ; {ADVICE}"
+                f"the two paths of block {name} have strides {strides_of(steps)} and "
+                f"{strides_of(shortcut)}, which differ; {ADVICE}"
             )
         # The ReLU of a block's end comes after the sum.
         paths = [
@@ -314,10 +253,11 @@ class _Guess:
             outputs: channels, where they are known.
         """
         steps: list[Step] = []
-        channels = inputs
+        channels, layout = inputs, self._layout
+        halves = len(names) > 2 and not layout.kernels
         for number, name in enumerate(names):
-            if number not in (0, 2):
-                inner = self._family.inner_eps is not None and number == 1 and len(names) > 2
+            if number not in layout.convolutions:
+                inner = self._family.inner_eps is not None and number == 1 and halves
                 eps = self._family.inner_eps if inner else self._family.eps
                 assert eps is not None
                 if name in self._layers:
@@ -325,15 +265,15 @@ class _Guess:
                 steps += [Norm(name, eps), Relu(name)]
                 self._shapes |= {f"{name}.{leaf}": (channels,) for leaf in NORM}
                 continue
-            halves = len(names) > 2
-            in_time = halves and (number == 0) == self._family.layout.time_first
+            in_time = halves and (number == 0) == layout.time_first
             time, space = stride
             if halves:
                 time, space = (time, 1) if in_time else (1, space)
             before, channels = channels, self._channels(name)
             if outputs is not None and number == (2 if halves else 0):
                 channels = outputs
-            sizes = (self._time(name), 1, 1) if in_time else (1, kernel, kernel)
+            length = self._time(name) if in_time or (layout.kernels and kernel > 1) else 1
+            sizes = (length, 1, 1) if in_time else (length, kernel, kernel)
             strides: Triple = (time, space, space)
             if name in self._layers:
                 strides = stride_of(self._in_file(name), self._layers[name], sizes) or strides
@@ -357,12 +297,3 @@ class _Guess:
         if value is None or value.ndim != 5 or value.shape[2] % 2 == 0:
             return 3
         return int(value.shape[2])
-
-
-def _strides(steps: Sequence[Step]) -> Triple:
-    """Return the strides of steps together."""
-    total = [1, 1, 1]
-    for step in steps:
-        if isinstance(step, (Conv, Pool)):
-            total = [before * own for before, own in zip(total, step.stride, strict=True)]
-    return total[0], total[1], total[2]

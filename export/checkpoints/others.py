@@ -1,4 +1,4 @@
-"""The words for files whose network is no R(2+1)D of a known family, and the way out of each."""
+"""The words for files whose network is of no known family, and the way out of each."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from r2p_edge.spec.checks import plain, some_of
 _SHOWN = 3
 _NO_VIDEO = "which is no network of video; give one that was trained on clips"
 _TWO_DIMENSIONS = (
-    "one of 2-D layers for video, such as TimeSformer, TSM or a CNN with an LSTM, and only R(2+1)D "
-    f"is read; {ADVICE}"
+    "one of 2-D layers for video, such as TimeSformer, TSM or a CNN with an LSTM, and only "
+    f"networks of 3-D convolutions are read; {ADVICE}"
 )
 
 _LORA = r".*\.lora_[AB](\..*)?"
@@ -48,11 +48,9 @@ _NO_NETWORK = (
 
 # Other networks, by the name and the axes of a tensor; 0 for any.
 _OTHERS = (
-    (r"(.*\.)?layer\d\.\d+\.conv1\.0\.weight", 5, f"an R3D or MC3 (3-D convolutions), and only "
-     f"R(2+1)D is read; {ADVICE}"),
     (r"(conv1|comp_\d+_conv_\d+)(_middle)?_w", 5, "a VMZ network in Caffe2's format, and only its "
      f"PyTorch form is read; {ADVICE}"),
-    (r"(.*\.)?[Mm]ixed_\d[a-f]\..*\.weight", 5, f"an I3D or S3D, and only R(2+1)D is read; "
+    (r"(.*\.)?[Mm]ixed_\d[a-f]\..*\.weight", 5, f"an I3D or S3D, and of no known family; "
      f"{ADVICE}"),
     (r".*pathway1.*", 5, "a SlowFast, which takes two clips and not one; write a module whose "
      "forward(clip) makes both of one (such as [clip[:, :, ::4], clip]), and export it with "
@@ -147,12 +145,13 @@ def unknown_network(parameters: Arrays, fit: Fit | None) -> CheckpointError:
     if other := _other(parameters):
         return CheckpointError(f"the network is {other}")
     if fit is not None and _folded(fit):
-        name = families_of(fit, parameters)[0].name
+        family = families_of(fit, parameters)[0]
+        biases = [name for name in fit.names.values() if name.endswith(".bias")]
         return CheckpointError(
-            f"the network is an R(2+1)D as {name} names it whose batch norms are folded into its "
-            f"convolutions, which have biases in their place, as fusing for inference does "
-            f"({_listed([item for item in fit.names.values() if item.endswith('.bias')])}); give "
-            f"the checkpoint that was saved before that, or {ADVICE}"
+            f"the network is an {family.network} as {family.name} names it whose batch norms are "
+            "folded into its convolutions, which have biases in their place, as fusing for "
+            f"inference does ({_listed(biases)}); give the checkpoint that was saved before that, "
+            f"or {ADVICE}"
         )
     if fit is not None and len(fit.names) > len(fit.missing):
         return _incomplete(parameters, fit)
@@ -168,7 +167,7 @@ def unknown_network(parameters: Arrays, fit: Fit | None) -> CheckpointError:
         )
     return CheckpointError(
         f"the parameter names ({_listed(list(parameters)) or 'none'}) match no known family of "
-        f"R(2+1)D networks{hint}; {ADVICE}"
+        f"networks{hint}; {ADVICE}"
     )
 
 
@@ -186,17 +185,18 @@ def _folded(fit: Fit) -> bool:
 
 def _incomplete(parameters: Arrays, fit: Fit) -> CheckpointError:
     """Return the error about a family's network of which much is missing."""
-    name = families_of(fit, parameters)[0].name
+    family = families_of(fit, parameters)[0]
+    own = f"an {family.network} as {family.name} names it"
     lacking = {missing.rpartition(".")[2] for missing in fit.missing}
     what = f"lacks {len(fit.missing)} of its {len(fit.names) + len(fit.missing)} tensors"
     if lacking <= {"running_mean", "running_var", "moving_mean", "moving_variance"}:
         return CheckpointError(
-            f"the network is an R(2+1)D as {name} names it whose norms have no statistics of the "
+            f"the network is {own} whose norms have no statistics of the "
             f"training ({_listed(fit.missing)}), as a GroupNorm, or a batch norm without "
             f"track_running_stats; {ADVICE}"
         )
     return CheckpointError(
-        f"the network is an R(2+1)D as {name} names it that {what}: {_listed(fit.missing)}; save "
+        f"the network is {own} that {what}: {_listed(fit.missing)}; save "
         "the whole network in one file (model.state_dict())"
     )
 

@@ -24,6 +24,7 @@ def check_parameters(
     parameters: Mapping[str, np.ndarray],
     expected: Mapping[str, ParameterShape],
     names: Mapping[str, str],
+    network: str = "R(2+1)D",
 ) -> None:
     """Check names, shapes, dtypes and values, and report every problem at once.
 
@@ -32,6 +33,7 @@ def check_parameters(
         expected: shape of every parameter of the network, that of the first convolution first;
             `UNKNOWN` sizes fit any.
         names: names in the file by canonical name, which errors show; others are as they are.
+        network: its kind, for errors.
 
     Raises:
         CheckpointError: a parameter is missing, unknown, has another shape or dtype, contains NaN
@@ -55,9 +57,9 @@ def check_parameters(
     ]
     if problems:
         raise CheckpointError(
-            f"these are not the parameters of an R(2+1)D network: {_shortened(problems)}; "
-            "give the checkpoint of an R(2+1)D network, or bring another network as an ONNX file "
-            "or, with its code, as --module FILE:FACTORY"
+            f"these are not the parameters of an {network} network: {_shortened(problems)}; "
+            f"give the checkpoint of an {network} network, or bring another network as an ONNX "
+            "file or, with its code, as --module FILE:FACTORY"
         )
     _check_dtypes({names.get(name, name): parameters[name] for name in expected})
     problems = [

@@ -15,7 +15,7 @@ from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.heads import Head
 from r2p_edge.export.checkpoints.layers import Layer, Layers, modules_of
-from r2p_edge.export.checkpoints.network import Conv, Norm, Relu, VideoResNet
+from r2p_edge.export.checkpoints.structure import Conv, Norm, Relu, VideoNetwork
 from r2p_edge.spec.checks import plain
 
 _SAME = re.compile(r"Identity|(Feature)?(Alpha)?Dropout[123]?d?")  # change nothing once trained
@@ -44,7 +44,7 @@ class _Part(NamedTuple):
 class _Order:
     """The order in which a family calls its modules, and what it has between them."""
 
-    def __init__(self, network: VideoResNet, names: Mapping[str, str], head: Head) -> None:
+    def __init__(self, network: VideoNetwork, names: Mapping[str, str], head: Head) -> None:
         self.modules: list[str] = []
         self.relu_after: set[int] = set()
         self.block_ends: dict[int, int] = {}  # first module of a block by its last one
@@ -59,7 +59,7 @@ class _Order:
 
         add(network.stem)
         self.stem_end = len(self.modules) - 1
-        for block in network.blocks:
+        for block in network.residual_blocks:
             first = len(self.modules)
             add([*block.steps, *block.shortcut])
             self.block_ends[len(self.modules) - 1] = first
@@ -72,7 +72,7 @@ class _Order:
 
 
 def check_places(
-    layers: Layers, network: VideoResNet, names: Mapping[str, str], head: Head
+    layers: Layers, network: VideoNetwork, names: Mapping[str, str], head: Head
 ) -> None:
     """Make sure that a whole module has the layers without parameters that its family has.
 

@@ -7,12 +7,15 @@ many moments, which only a padding of half the kernel does; in the stem any padd
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from r2p_edge.export.checkpoints.families import Family
+from r2p_edge.errors import CheckpointError
+from r2p_edge.export.checkpoints.advice import ADVICE
+from r2p_edge.export.checkpoints.families import ANY, Family
 from r2p_edge.export.checkpoints.layers import Layers
-from r2p_edge.export.checkpoints.matching import Arrays
+from r2p_edge.export.checkpoints.layouts import InceptionLayout
+from r2p_edge.export.checkpoints.matching import Arrays, Fit
 from r2p_edge.spec.checks import plain, some_of
 
 _OF_BLOCKS = 3  # moments, in all families
@@ -31,6 +34,43 @@ class OtherLengths(NamedTuple):
     blocks: str | None
 
 
+def families_of_lengths(families: Sequence[Family], fit: Fit, parameters: Arrays) -> list[Family]:
+    """Return the families whose code makes kernels of the lengths in time that a network has.
+
+    Args:
+        families: those of its names, of one layout.
+        fit: the names.
+        parameters: all of the file.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found: list[set[int]] = []
+    for part in ("conv1.", *(f"layer{stage}." for stage in range(1, 5))):
+        arrays = [parameters[name] for key, name in fit.names.items() if key.startswith(part)]
+        found.append({array.shape[2] for array in arrays if array.ndim == 5 and array.shape[3] > 1})
+    fitting = [
+        family
+        for family in families
+        if not family.lengths
+        or any(
+            all(own in (ANY, *lengths) and len(lengths) == 1 for own, lengths in zip(each, found))
+            for each in family.lengths
+        )
+    ]
+    if fitting:
+        return fitting
+    shown = ", ".join("/".join(map(str, sorted(lengths))) or "none" for lengths in found)
+    expected = {
+        ", ".join(str(own or "any") for own in each) for one in families for each in one.lengths
+    }
+    raise CheckpointError(
+        f"its kernels have {shown} moments in the stem and the stages, and those of an "
+        f"{families[0].network} as {families[0].name} names it {' or '.join(sorted(expected))}: "
+        f"weights do not say how others are padded and how far they step; {ADVICE}"
+    )
+
+
 def other_lengths(
     parameters: Arrays, family: Family, names: Mapping[str, str], layers: Layers
 ) -> OtherLengths:
@@ -42,6 +82,8 @@ def other_lengths(
         layers: what the file says of layers, by canonical name; it says how they are padded.
     """
     layout = family.layout
+    if isinstance(layout, InceptionLayout):  # whose shapes are fixed but for widths
+        return OtherLengths("", None)
     half = "conv1" if layout.time_first else "conv2"
     stem, blocks = "", []
     in_block = re.compile(rf"layer\d\.\d+\.conv\d\.{half}")

@@ -145,24 +145,26 @@ class GraphBuilder:
         output: str,
         *,
         stride: Sequence[int] = (1, 1, 1),
+        pads: Sequence[int] | None = None,
     ) -> str:
         """Add a convolution and the batch norm after it as one Conv; return its output.
 
         Args:
             name: of the convolution in the source network.
             x: name of the input tensor, (N, C, T, H, W).
-            weight: (O, C, kt, kh, kw). There are zeros on both sides, half a kernel of them.
+            weight: (O, C, kt, kh, kw).
             bias: (O,), if it has one.
             norm: of O channels, if there is one; folded in float64 and rounded to float32 once.
             output: name of the output tensor.
             stride: along T, H and W.
+            pads: zeros before T, H and W and behind them; half a kernel on both sides by default.
         """
         shift = np.zeros(len(weight)) if bias is None else bias
         if norm is not None:
             factor = norm.factor
             weight = weight * factor[:, None, None, None, None]
             shift = norm.bias - (norm.running_mean - shift) * factor
-        padding = [size // 2 for size in weight.shape[2:]]
+        half = [size // 2 for size in weight.shape[2:]]
         constants = [
             self._constant(f"{name}.weight", weight),
             self._constant(f"{name}.bias", shift),
@@ -174,7 +176,7 @@ class GraphBuilder:
             name=name,
             kernel_shape=list(weight.shape[2:]),
             strides=list(stride),
-            pads=[*padding, *padding],
+            pads=[*half, *half] if pads is None else list(pads),
         )
 
     def norm(self, x: str, norm: BatchNorm, output: str) -> str:
@@ -186,17 +188,32 @@ class GraphBuilder:
         shift = self._constant(f"{output}.offset", offset.reshape(shape))
         return self._node("Add", [scaled, shift], output)
 
-    def pool(self, x: str, kernel: Sequence[int], stride: Sequence[int], output: str) -> str:
-        """Add a max pool, padded by half its kernel; return its output."""
-        padding = [size // 2 for size in kernel]
+    def pool(
+        self,
+        x: str,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        output: str,
+        pads: Sequence[int] | None = None,
+    ) -> str:
+        """Add a max pool, padded as a convolution is by default; return its output."""
+        half = [(size - 1) // 2 for size in kernel]
         return self._node(
             "MaxPool",
             [x],
             output,
             kernel_shape=list(kernel),
             strides=list(stride),
-            pads=[*padding, *padding],
+            pads=[*half, *half] if pads is None else list(pads),
         )
+
+    def average(self, x: str, kernel: Sequence[int], output: str) -> str:
+        """Add an average pool without padding, of steps of one; return its output."""
+        return self._node("AveragePool", [x], output, kernel_shape=list(kernel))
+
+    def concat(self, parts: Sequence[str], output: str) -> str:
+        """Add the channels of tensors side by side; return the output."""
+        return self._node("Concat", list(parts), output, axis=1)
 
     def relu(self, x: str, output: str) -> str:
         """Add a Relu of `x` and return its output."""

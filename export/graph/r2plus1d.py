@@ -1,4 +1,4 @@
-"""R(2+1)D networks as ONNX graphs."""
+"""Video ResNets, such as R(2+1)D and R3D, as ONNX graphs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ import numpy as np
 
 from r2p_edge.errors import SpecError
 from r2p_edge.export.checkpoints.advice import ADVICE
-from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
+from r2p_edge.export.checkpoints.layouts import Pool, Triple
+from r2p_edge.export.checkpoints.structure import (
+    NORM,
+    Block,
+    Conv,
+    Norm,
+    Relu,
+    Step,
+    VideoNetwork,
+    size_after,
+)
 from r2p_edge.export.graph.builder import (
     Batch,
     BatchNorm,
@@ -27,7 +37,7 @@ if TYPE_CHECKING:
 
 def onnx_from_parameters(
     parameters: Mapping[str, np.ndarray],
-    network: VideoResNet,
+    network: VideoNetwork,
     spec: ModelSpec,
     *,
     batch: Batch = 1,
@@ -49,11 +59,24 @@ def onnx_from_parameters(
     _check_spec(network, spec)
 
     graph = GraphBuilder()
-    x = _add(graph, parameters, network.stem, graph.input(spec, batch))
+    size: Triple = (spec.clip.frames, spec.crop.height, spec.crop.width)
+    x = _add(graph, parameters, network.stem, graph.input(spec, batch), size)
+    size = size_after(network.stem, size)
     for block in network.blocks:
-        y = _add(graph, parameters, block.steps, x)
-        x = _add(graph, parameters, block.shortcut, x)
-        x = graph.relu(graph.add(y, x, f"{block.name}.add"), block.name)
+        if not isinstance(block, Block):
+            x = _add(graph, parameters, block.before, x, size)
+            size = size_after(block.before, size)
+            parts = [_add(graph, parameters, branch, x, size) for branch in block.branches]
+            x = graph.concat(parts, block.name)
+            continue
+        y = _add(graph, parameters, block.steps, x, size)
+        x = _add(graph, parameters, block.shortcut, x, size)
+        size = size_after(block.steps, size)
+        x = graph.add(y, x, f"{block.name}.add" if block.relu else block.name)
+        if block.relu:
+            x = graph.relu(x, block.name)
+    if network.window is not None:
+        x = graph.average(x, network.window, "pool.window")
     x = graph.global_mean(x)
     for name in [*network.hidden, "fc"]:
         output = spec.output.name if name == "fc" else name
@@ -66,9 +89,19 @@ def onnx_from_parameters(
 
 
 def _add(
-    graph: GraphBuilder, parameters: Mapping[str, np.ndarray], steps: Sequence[Step], x: str
+    graph: GraphBuilder,
+    parameters: Mapping[str, np.ndarray],
+    steps: Sequence[Step],
+    x: str,
+    size: Triple,
 ) -> str:
-    """Add steps after a tensor, a convolution with the norm after it as one; return the output."""
+    """Add steps after a tensor, a convolution with the norm after it as one; return the output.
+
+    Args:
+        graph, parameters, steps: see `onnx_from_parameters`.
+        x: name of the tensor.
+        size: T x H x W of it.
+    """
     for step, following in zip_longest(steps, steps[1:]):
         if isinstance(step, Conv):
             norm = following if isinstance(following, Norm) else None
@@ -80,6 +113,7 @@ def _add(
                 None if norm is None else _norm(parameters, norm),
                 step.name if norm is None else norm.name,
                 stride=step.stride,
+                pads=_pads(parameters[f"{step.name}.weight"].shape[2:], step, size),
             )
         elif isinstance(step, Norm):
             if x != step.name:  # else it is in the convolution before
@@ -87,8 +121,25 @@ def _add(
         elif isinstance(step, Relu):
             x = graph.relu(x, f"{step.after}.relu")
         else:
-            x = graph.pool(x, step.kernel, step.stride, "stem.pool")
+            pads = _pads(step.kernel, step, size)
+            x = graph.pool(x, step.kernel, step.stride, step.name, pads)
+        size = size_after([step], size)
     return x
+
+
+def _pads(kernel: Sequence[int], step: Conv | Pool, size: Triple) -> list[int] | None:
+    """Return the padding of a step as TensorFlow's "SAME" has it; None for that of half a kernel.
+
+    There is as much as lets the kernel begin at each stride, half of it before and the rest behind
+    (tensorflow/core/framework/common_shape_fns.cc, GetWindowedOutputSize).
+    """
+    if not step.same:
+        return None
+    whole = [
+        max((-(-side // stride) - 1) * stride + length - side, 0)
+        for side, stride, length in zip(size, step.stride, kernel, strict=True)
+    ]
+    return [*(each // 2 for each in whole), *(each - each // 2 for each in whole)]
 
 
 def _norm(parameters: Mapping[str, np.ndarray], norm: Norm) -> BatchNorm:
@@ -96,7 +147,7 @@ def _norm(parameters: Mapping[str, np.ndarray], norm: Norm) -> BatchNorm:
     return BatchNorm(weight, bias, mean, variance, norm.eps)
 
 
-def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
+def _check_spec(network: VideoNetwork, spec: ModelSpec) -> None:
     if len(spec.labels) != network.classes:
         raise SpecError(
             f"the network has {network.classes} classes but the spec has {len(spec.labels)} "
@@ -126,6 +177,17 @@ def _check_spec(network: VideoResNet, spec: ModelSpec) -> None:
             "to see motion; set clip.frames and crop to the sizes of training"
         )
     found = network.features_of((spec.clip.frames, spec.crop.height, spec.crop.width))
+    window = network.window
+    if window is not None and (
+        any(have < need for have, need in zip(found, window, strict=True))
+        or (network.one_place and found[1:] != window[1:])
+    ):
+        sizes = [" x ".join(map(str, size)) for size in (found, window)]
+        raise SpecError(
+            f"clips of {spec.clip.frames} x {spec.crop.height} x {spec.crop.width} give features "
+            f"of {sizes[0]}, and the network's own code takes averages of {sizes[1]}; set "
+            f"clip.frames and crop to the sizes of training (224 x 224), or {ADVICE}"
+        )
     if network.features is not None and network.features != found:
         sizes = [" x ".join(map(str, size)) for size in (found, network.features)]
         raise SpecError(

@@ -98,7 +98,7 @@ def onnx_from_checkpoint(
     weights_id: str | None = None,
     settled: bool = False,
 ) -> ModelSpec:
-    """Write the R(2+1)D network of a checkpoint file as an fp32 ONNX artifact.
+    """Write the network of a checkpoint file as an fp32 ONNX artifact.
 
     Neither MindSpore nor PyTorch is needed. The channels of the input are in the order of
     `spec.input.color`, which is the one the network was trained with.

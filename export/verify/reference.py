@@ -1,4 +1,4 @@
-"""A reference implementation of R(2+1)D in NumPy, straight from the named parameters.
+"""A reference implementation of video ResNets in NumPy, straight from the named parameters.
 
 Exported models are compared with it. It is written for reading, shares no code with the builder of
 graphs, and does not fold batch norms.
@@ -17,12 +17,12 @@ from itertools import zip_longest
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from r2p_edge.export.checkpoints.families import Triple
-from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
+from r2p_edge.export.checkpoints.layouts import Triple
+from r2p_edge.export.checkpoints.structure import NORM, Block, Conv, Norm, Relu, Step, VideoNetwork
 
 
 def reference_logits(
-    parameters: Mapping[str, np.ndarray], network: VideoResNet, clips: np.ndarray
+    parameters: Mapping[str, np.ndarray], network: VideoNetwork, clips: np.ndarray
 ) -> np.ndarray:
     """Compute the network's logits.
 
@@ -44,7 +44,7 @@ def reference_logits(
 
 
 def reference_activations(
-    parameters: Mapping[str, np.ndarray], network: VideoResNet, clips: np.ndarray
+    parameters: Mapping[str, np.ndarray], network: VideoNetwork, clips: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Run the network and yield its named activations, in order.
 
@@ -58,13 +58,28 @@ def reference_activations(
     for name, x in _run(parameters, network.stem, pixels):
         yield name, _channels_first(x)
     for block in network.blocks:
+        if not isinstance(block, Block):
+            given = x
+            for name, given in _run(parameters, block.before, x):
+                yield name, _channels_first(given)
+            parts = []
+            for branch in block.branches:
+                for name, part in _run(parameters, branch, given):
+                    yield name, _channels_first(part)
+                parts.append(part)
+            x = np.concatenate(parts, axis=-1)
+            yield block.name, _channels_first(x)
+            continue
         y = shortcut = x
         for name, y in _run(parameters, block.steps, x):
             yield name, _channels_first(y)
         for name, shortcut in _run(parameters, block.shortcut, x):
             yield name, _channels_first(shortcut)
-        x = relu(y + shortcut)
+        x = relu(y + shortcut) if block.relu else y + shortcut
         yield block.name, _channels_first(x)
+    if network.window is not None:
+        windows = sliding_window_view(x, network.window, axis=(1, 2, 3))
+        x = windows.mean(axis=(-3, -2, -1), dtype=np.float64)
     pooled = x.mean(axis=(1, 2, 3), dtype=np.float64)
     yield "pool", pooled
     for name in network.hidden:
@@ -85,8 +100,9 @@ def _run(
     for step, following in zip_longest(steps, steps[1:]):
         if isinstance(step, Conv):
             weight = parameters[f"{step.name}.weight"].astype(dtype)
-            padding = tuple(size // 2 for size in weight.shape[2:])
-            x = convolve(x, weight, step.stride, padding)
+            kernel = weight.shape[2:]
+            x = np.pad(x, _padding(x, kernel, step.stride, same=step.same))
+            x = convolve(x, weight, step.stride)
             if f"{step.name}.bias" in parameters:
                 x += parameters[f"{step.name}.bias"].astype(dtype)
             if not isinstance(following, Norm):
@@ -105,20 +121,34 @@ def _run(
             x = relu(x)
             yield f"{step.after}.relu", x
         else:
-            x = max_pool(x, step.kernel, step.stride)
-            yield "stem.pool", x
+            padding = _padding(x, step.kernel, step.stride, same=step.same)
+            x = max_pool(np.pad(x, padding, constant_values=-np.inf), step.kernel, step.stride)
+            yield step.name, x
+
+
+def _padding(
+    x: np.ndarray, kernel: Sequence[int], stride: Triple, *, same: bool
+) -> list[tuple[int, int]]:
+    """Return the padding of each axis of x (N, T, H, W, C).
+
+    That of "SAME" is by the remainder, as piergiaj/pytorch-i3d has it in compute_pad.
+    """
+    sides = []
+    for size, length, step in zip(x.shape[1:4], kernel, stride, strict=True):
+        half = (length - 1) // 2
+        total = max(length - (size % step or step), 0)
+        sides.append((total // 2, total - total // 2) if same else (half, half))
+    return [(0, 0), *sides, (0, 0)]
 
 
 def max_pool(x: np.ndarray, kernel: Triple, stride: Triple) -> np.ndarray:
-    """Return the largest of each window of x (N, T, H, W, C), padded by half the kernel."""
-    sides = [(0, 0), *((size // 2, size // 2) for size in kernel), (0, 0)]
-    x = np.pad(x, sides, constant_values=-np.inf)
+    """Return the largest of each window of x (N, T, H, W, C)."""
     windows = sliding_window_view(x, kernel, axis=(1, 2, 3))
     result: np.ndarray = windows[:, :: stride[0], :: stride[1], :: stride[2]].max(axis=(-3, -2, -1))
     return result
 
 
-def convolve(x: np.ndarray, weight: np.ndarray, stride: Triple, padding: Triple) -> np.ndarray:
+def convolve(x: np.ndarray, weight: np.ndarray, stride: Triple) -> np.ndarray:
     """Cross-correlate x (N, T, H, W, C) with weight (O, C, kt, kh, kw), without a bias.
 
     There is one matrix product per row of the kernel, summed in place: the rows' windows are
@@ -128,7 +158,6 @@ def convolve(x: np.ndarray, weight: np.ndarray, stride: Triple, padding: Triple)
         (N, T', H', W', O), of x's dtype.
     """
     outputs, inputs, kt, kh, kw = weight.shape
-    x = np.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
     t, h, w = ((x.shape[i + 1] - weight.shape[i + 2]) // stride[i] + 1 for i in range(3))
     result = np.zeros((len(x) * t * h * w, outputs), x.dtype)
     for dt in range(kt):

@@ -19,6 +19,7 @@ from r2p_edge.calibration.manifest import sha256_of_video
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import CheckpointError, UsageError
 from r2p_edge.export.checkpoints.dialects import NamedParameters
+from r2p_edge.export.checkpoints.layouts import InceptionLayout
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
 from r2p_edge.export.checkpoints.recorded import SPEC_KEY
@@ -67,8 +68,8 @@ def open_trainable(
     Raises:
         UsageError: the source is an ONNX model, whose batch norms are gone, or nothing says how it
             was trained.
-        CheckpointError: the file cannot be read, is no R(2+1)D, or has layers that its weights
-            alone do not tell.
+        CheckpointError: the file cannot be read, is of no known family or of one without a
+            classifier, or has layers that its weights alone do not tell.
     """
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
     weights = (weights or WeightsOptions())._replace(hints=hints)
@@ -92,6 +93,17 @@ def open_trainable(
     )
     read = read_checkpoint(model.path, model.weights.key)
     named = model.weights.named(read)
+    if named.family.headless:
+        raise CheckpointError(
+            f"checkpoint {read.file}: an {named.family.network} ends at its features and has no "
+            "classifier to train; export it, and teach that its classes (r2p-edge teach)"
+        )
+    if isinstance(named.family.layout, InceptionLayout):
+        raise CheckpointError(
+            f"checkpoint {read.file}: networks such as this {named.family.network} are not trained "
+            "further here; train it with its own code, or export it and teach that new classes "
+            "(r2p-edge teach)"
+        )
     network = named.network()
     # The file that will be written has weights alone.
     if network_from_parameters(named.parameters, named.family, named.names) != network:

@@ -1,4 +1,4 @@
-"""The R(2+1)D network of a checkpoint as a PyTorch module.
+"""The network of a checkpoint as a PyTorch module.
 
 It is built from the same table of families as the exported graph, so that one program trains the
 weights of all of them.
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from r2p_edge.export.checkpoints.families import Triple
-from r2p_edge.export.checkpoints.network import NORM, Conv, Norm, Relu, Step, VideoResNet
+from r2p_edge.export.checkpoints.layouts import Triple
+from r2p_edge.export.checkpoints.structure import NORM, Conv, Norm, Relu, Step, VideoNetwork
 
 SECTIONS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 """Parts of a network in the order of execution."""
 
 
 class TrainableNetwork(nn.Module):
-    """An R(2+1)D network, whose parameters have the canonical names of `checkpoints.network`.
+    """A ResNet of video, whose parameters have the canonical names of `checkpoints.network`.
 
     Args:
         parameters: the ones in which `network` was found.
@@ -36,7 +36,7 @@ class TrainableNetwork(nn.Module):
     def __init__(
         self,
         parameters: Mapping[str, np.ndarray],
-        network: VideoResNet,
+        network: VideoNetwork,
         frozen: Sequence[str] = (),
         dropout: float = 0.0,
     ) -> None:
@@ -88,10 +88,11 @@ class TrainableNetwork(nn.Module):
                     x = functional.relu(self.get_submodule(name)(x))
                 x = self.get_submodule("fc")(self.dropout(x))
             else:
-                for block in self.network.blocks:
+                for block in self.network.residual_blocks:
                     if block.name.startswith(f"{section}."):
                         shorter = self._run(block.shortcut, x)
-                        x = functional.relu(self._run(block.steps, x) + shorter)
+                        x = self._run(block.steps, x) + shorter
+                        x = functional.relu(x) if block.relu else x
         return x
 
     def of_section(self, section: str) -> Iterator[nn.Module]:
@@ -135,9 +136,9 @@ class UpperSections(nn.Module):
         return logits
 
 
-def _steps(network: VideoResNet) -> Iterator[Step]:
+def _steps(network: VideoNetwork) -> Iterator[Step]:
     yield from network.stem
-    for block in network.blocks:
+    for block in network.residual_blocks:
         yield from (*block.steps, *block.shortcut)
 
 

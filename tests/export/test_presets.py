@@ -34,7 +34,8 @@ def test_every_preset_makes_a_spec(item: Preset) -> None:
     assert (spec.arch, spec.precision, spec.labels) == ("r2plus1d_18", "fp16", tuple(labels))
     for field in ("clip", "resize", "crop", "scale", "mean", "std"):
         assert getattr(spec, field) == getattr(item, field)
-    size = 224 if {"mmaction2", "pytorchvideo"} & set(item.families) else 112
+    larger = {"mmaction2", "pytorchvideo", "piergiaj-i3d", "torchvision-s3d"}
+    size = 224 if larger & set(item.families) else 112
     assert spec.input_shape == (1, item.clip.frames, size, size, 3)
     assert (spec.input.color, spec.input.layout) == (item.color, "NTHWC")
     assert set(item.families) <= FAMILIES.keys()
@@ -66,14 +67,21 @@ def test_every_family_of_pytorch_has_a_preset() -> None:
 FIGURES = {
     "fewshot_r2plus1d_18": "fewshot",
     "gluoncv_r2plus1d_v1_resnet18": "kinetics400-gluoncv",
+    "hassony2_i3d_rgb_t16": "kinetics400-i3d",
     "ig65m_r2plus1d_34_32": "kinetics400-ig65m",
     "jfzhang95_r2plus1d": "ucf101-jfzhang95",
+    "jfzhang95_r3d": "ucf101-jfzhang95",
     "kenshohara_r2plus1d_18": "kinetics700-kenshohara",
+    "kenshohara_resnet_18": "kinetics700-kenshohara",
     "leftthomas_r2plus1d": "ucf101-leftthomas",
     "mmaction2_r2plus1d_r34": "kinetics400-mmaction2",
+    "piergiaj_i3d_rgb_t16": "kinetics400-i3d",
     "pytorchvideo_r2plus1d_r50": "kinetics400-pytorchvideo",
+    "torchvision_mc3_18": "kinetics400-torchvision",
     "torchvision_r2plus1d_18": "kinetics400-torchvision",
+    "torchvision_r3d_18": "kinetics400-torchvision",
     "tsp_r2plus1d_18": "activitynet-tsp",
+    "utkarsh_r3d_18": "ucf101-utkarsh",
 }
 """Presets by the files of the test data that have their figures."""
 
@@ -110,6 +118,7 @@ def test_fitting_presets() -> None:
     shorter = ["kinetics400-torchvision", "kinetics400-gluoncv"]
     longer = ["kinetics400-vmz", "kinetics400-ig65m", "kinetics400-gluoncv-v2"]
     larger = ["kinetics400-mmaction2", "kinetics400-mmaction2-32x2", "kinetics400-pytorchvideo"]
+    larger += ["kinetics400-i3d", "kinetics400-torchvision-s3d"]
     assert sorted(fitting_presets(400)) == sorted([*shorter, *longer, *larger, "kinetics400-irhum"])
     assert fitting_presets(400, frames=16, size=(112, 112)) == shorter
     assert fitting_presets(400, frames=32, size=(112, 112)) == longer

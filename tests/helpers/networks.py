@@ -14,7 +14,8 @@ import numpy as np
 from requirements import import_torchvision
 
 from r2p_edge.export.checkpoints.families import FAMILIES
-from r2p_edge.export.checkpoints.network import VideoResNet, network_from_parameters
+from r2p_edge.export.checkpoints.network import network_from_parameters
+from r2p_edge.export.checkpoints.structure import VideoNetwork
 from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
 
 FLOAT = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
@@ -107,7 +108,7 @@ def spec_for(
     return spec.replace(**changes)
 
 
-def network_of(parameters: dict[str, np.ndarray], eps: float = 1e-5) -> VideoResNet:
+def network_of(parameters: dict[str, np.ndarray], eps: float = 1e-5) -> VideoNetwork:
     """Return the network of canonically named parameters, with that epsilon of batch norms."""
     family = dataclasses.replace(FAMILIES["gluoncv"], eps=eps)
     return network_from_parameters(parameters, family)
@@ -202,15 +203,15 @@ def torch_network(
     return network.eval()
 
 
-def torchvision_network(**arguments: Any) -> Any:
-    """Return torchvision's r2plus1d_18 with random statistics, and its state dict as arrays."""
+def torchvision_network(arch: str = "r2plus1d_18", **arguments: Any) -> Any:
+    """Return a network of torchvision with random statistics, and its state dict as arrays."""
     import torch
 
     import_torchvision()
-    from torchvision.models.video import r2plus1d_18
+    from torchvision.models import video
 
     torch.manual_seed(0)
-    network = r2plus1d_18(weights=None, **arguments).eval()
+    network = getattr(video, arch)(weights=None, **arguments).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -13,10 +13,13 @@ from networks import FLOAT, spec_for
 from parity_checks import answers_of_each_form
 from requirements import needs
 
+from r2p_edge import Predictor
 from r2p_edge.errors import CheckpointError
+from r2p_edge.export.build import build
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.families import FAMILIES
 from r2p_edge.export.checkpoints.network import network_from_parameters
+from r2p_edge.export.taught import network_in
 from r2p_edge.export.verify.reference import reference_logits
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("torch"), pytest.mark.slow]
@@ -219,6 +222,101 @@ def kenshohara(*, basic: bool = False, pool: bool = True, shortcut: str = "B") -
     return bottlenecks(Block, stem=Stem(), head="fc", expansion=1 if basic else 4)
 
 
+def kenshohara_3d(*, basic: bool = False, pool: bool = True, shortcut: str = "B") -> Any:
+    """Return kenshohara's network of convolutions over time and space."""
+    from torch import nn
+    from torch.nn import functional
+
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv3d(3, WIDTHS[0], 7, (1, 2, 2), 3, bias=False)
+            self.bn1 = nn.BatchNorm3d(WIDTHS[0])
+            self.maxpool = nn.MaxPool3d(3, 2, 1)
+
+        def forward(self, x: Any) -> Any:
+            x = self.bn1(self.conv1(x)).relu()
+            return self.maxpool(x) if pool else x
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, planes: int, stride: int) -> None:
+            super().__init__()
+            self.outputs, self.stride = planes if basic else 4 * planes, stride
+            sizes = [(inputs, planes, 3, stride), (planes, planes, 3, 1)]
+            if not basic:
+                sizes = [(inputs, planes, 1, 1), (planes, planes, 3, stride)]
+                sizes.append((planes, self.outputs, 1, 1))
+            self.count = len(sizes)
+            for number, (before, after, kernel, step) in enumerate(sizes, 1):
+                conv = nn.Conv3d(before, after, kernel, step, kernel // 2, bias=False)
+                setattr(self, f"conv{number}", conv)
+                setattr(self, f"bn{number}", nn.BatchNorm3d(after))
+            self.changes = stride != 1 or inputs != self.outputs
+            if self.changes and shortcut == "B":
+                norm = nn.BatchNorm3d(self.outputs)
+                self.downsample = nn.Sequential(plain(inputs, self.outputs, stride), norm)
+
+        def forward(self, x: Any) -> Any:
+            y = x
+            for number in range(1, self.count + 1):
+                y = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(y))
+                y = y if number == self.count else y.relu()
+            if self.changes and shortcut == "B":
+                x = self.downsample(x)
+            elif self.changes:
+                x = functional.avg_pool3d(x, 1, self.stride)
+                x = functional.pad(x, (0, 0) * 3 + (0, self.outputs - x.shape[1]))
+            return (y + x).relu()
+
+    return bottlenecks(Block, stem=Stem(), head="fc", expansion=1 if basic else 4)
+
+
+def utkarsh_50() -> Any:
+    """Return resnet50_2d3d_full, with its Bottleneck2d as its forward means it.
+
+    The mean over its last features stands in the place of a classifier.
+    """
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, planes: int, stride: int, time: int, relu: bool) -> None:
+            super().__init__()
+            sides = (time // 2, 1, 1)
+            step = (stride if time > 1 else 1, stride, stride)
+            self.conv1, self.bn1 = plain(inputs, planes), nn.BatchNorm3d(planes)
+            self.conv2 = nn.Conv3d(planes, planes, (time, 3, 3), step, sides, bias=False)
+            self.bn2 = nn.BatchNorm3d(planes)
+            self.conv3, self.bn3 = plain(planes, 4 * planes), nn.BatchNorm3d(4 * planes)
+            self.changes, self.relu = stride != 1 or inputs != 4 * planes, relu
+            if self.changes:
+                shortcut = nn.Conv3d(inputs, 4 * planes, 1, step, bias=False)
+                self.downsample = nn.Sequential(shortcut, nn.BatchNorm3d(4 * planes))
+
+        def forward(self, x: Any) -> Any:
+            y = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())).relu()
+            y = self.bn3(self.conv3(y)) + (self.downsample(x) if self.changes else x)
+            return y.relu() if self.relu else y
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv3d(3, WIDTHS[0], (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False)
+            self.bn1 = nn.BatchNorm3d(WIDTHS[0])
+            self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
+            inputs = WIDTHS[0]
+            for stage, (planes, time) in enumerate(zip(WIDTHS, (1, 1, 3, 3)), 1):
+                first = Block(inputs, planes, 1 if stage == 1 else 2, time, True)
+                inputs = 4 * planes
+                second = Block(inputs, planes, 1, time, stage < 4)
+                setattr(self, f"layer{stage}", nn.Sequential(first, second))
+
+        def forward(self, x: Any) -> Any:
+            x = self.maxpool(self.bn1(self.conv1(x)).relu())
+            return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3, 4))
+
+    return Network()
+
+
 def vmz_152() -> Any:
     """Return VMZ's network of bottlenecks with use_pool1=False."""
     from torch import nn
@@ -311,8 +409,16 @@ NETWORKS = {
     "kenshohara-50-no-pool": lambda: kenshohara(pool=False),
     "kenshohara-50-a": lambda: kenshohara(shortcut="A"),
     "kenshohara-50-a-no-pool": lambda: kenshohara(pool=False, shortcut="A"),
+    "utkarsh-2d3d-50": utkarsh_50,
+    "kenshohara-r3d-no-pool": lambda: kenshohara_3d(basic=True, pool=False),
+    "kenshohara-r3d-a": lambda: kenshohara_3d(basic=True, shortcut="A"),
+    "kenshohara-r3d-a-no-pool": lambda: kenshohara_3d(basic=True, pool=False, shortcut="A"),
+    "kenshohara-r3d-50": kenshohara_3d,
+    "kenshohara-r3d-50-no-pool": lambda: kenshohara_3d(pool=False),
+    "kenshohara-r3d-50-a": lambda: kenshohara_3d(shortcut="A"),
+    "kenshohara-r3d-50-a-no-pool": lambda: kenshohara_3d(pool=False, shortcut="A"),
 }
-ALONE = ("irhum", "vcop", "gluoncv-v2")
+ALONE = ("irhum", "vcop", "gluoncv-v2", "utkarsh-2d3d-50")
 """Families whose names and shapes are no other's."""
 
 
@@ -329,6 +435,41 @@ def uneven(network: Any) -> Any:
         if name.endswith(("running_var", "running_mean")) or (value.ndim == 1 and "fc" not in name):
             value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
     return network.eval()
+
+
+def test_a_network_without_a_classifier_answers_with_its_features(tmp_path):
+    import torch
+
+    torch.manual_seed(0)
+    module = uneven(utkarsh_50())
+    torch.save({"state_dict": module.state_dict(), "epoch": 3}, tmp_path / "net.pth")
+    (built,) = build(
+        tmp_path / "net.pth",
+        targets=["onnx"],
+        out=tmp_path,
+        preset="ucf101-utkarsh",
+        frames=8,
+        size=32,
+        feature_outputs=True,
+    ).built
+    spec, count = built.spec, 4 * WIDTHS[-1]
+    assert (spec.arch, spec.output.kind) == ("r2plus3d_2-2-2-2", "values")
+    assert spec.labels == tuple(f"feature {number}" for number in range(count))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 32, 32, 3), np.uint8)
+    with Predictor(built.path) as predictor:
+        found = predictor.features_of(pixels)
+    with torch.no_grad():
+        clip = torch.from_numpy(pixels.transpose(0, 4, 1, 2, 3).astype(np.float32))
+        expected = module(clip * 2 - 1).numpy()
+    for answer in (found.features, found.outputs):
+        assert np.abs(answer - expected).max() <= 1e-4 * np.abs(expected).max()
+    # A head of classes takes the place of the one that gives the features, as `teach` does it.
+    taught = network_in(built.path, spec).write_features(tmp_path / "features.onnx")
+    assert len(taught.labels) == count
+    classifier = {"fc.weight": torch.zeros(5, count), "fc.bias": torch.zeros(5)}
+    arrays = {key: value.numpy() for key, value in (module.state_dict() | classifier).items()}
+    with pytest.raises(CheckpointError, match=r"own code ends at 80 features, and fc\.weight"):
+        canonical_parameters(arrays)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -352,6 +493,6 @@ def test_logits_are_those_of_a_network_from_the_source(name):
     largest = np.abs(expected).max()
     found = reference_logits(named.parameters, network, clip.numpy())
     assert np.abs(found - expected).max() < 1e-5 * largest
-    spec = spec_for(CLASSES, frames=16, size=64, input=FLOAT)
+    spec = spec_for(expected.shape[1], frames=16, size=64, input=FLOAT)
     for found in answers_of_each_form(named.parameters, network, spec, clip.numpy()):
         assert np.abs(found - expected).max() < 1e-5 * largest

@@ -200,7 +200,7 @@ def test_code_that_calls_the_same_layers_is_not(network, tmp_path, save):
 def test_another_activation_in_the_code_is_refused(network, tmp_path, save):
     path = tmp_path / "net.pt2"
     save(network(squashed), path)
-    with pytest.raises(CheckpointError, match=r"tanh, which no R\(2\+1\)D has"):
+    with pytest.raises(CheckpointError, match=r"tanh, which no known family has"):
         doubts_of_file(path)
 
 

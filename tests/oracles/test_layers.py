@@ -149,7 +149,7 @@ def test_a_word_against_the_file(odd, tmp_path):
         ),
         (
             lambda net, nn: setattr(net.layer2[0], "relu", nn.SiLU()),
-            r"layer layer2\.0\.relu is a torch\.nn\.modules\.activation\.SiLU, which no R",
+            r"layer layer2\.0\.relu is a torch\.nn\.modules\.activation\.SiLU, which no k",
         ),
         (
             lambda net, nn: net.stem.append(nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))),

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.families import Pool
 from r2p_edge.export.checkpoints.layers import (
     Layer,
     check_kinds,
@@ -17,6 +16,7 @@ from r2p_edge.export.checkpoints.layers import (
     pools_of,
     stride_of,
 )
+from r2p_edge.export.checkpoints.layouts import Pool
 
 SCRIPTED = """
   __parameters__ = ["weight", ]
@@ -148,7 +148,7 @@ def test_kinds():
     check_kinds(known)
     check_kinds({})
     for kind in (f"{torch}.activation.GELU", "net.Conv3d", "silu"):
-        with pytest.raises(CheckpointError, match=rf"its layer stem\.1 is a {kind}, which no R"):
+        with pytest.raises(CheckpointError, match=rf"its layer stem\.1 is a {kind}, which no k"):
             check_kinds({**known, "stem.1": Layer(kind, {})})
 
 

@@ -10,7 +10,7 @@ import pytest
 from networks import SMALL, network_of, random_parameters
 
 from r2p_edge.errors import CheckpointError
-from r2p_edge.export.checkpoints.network import Conv, Norm, Relu
+from r2p_edge.export.checkpoints.structure import Conv, Norm, Relu
 
 
 @pytest.fixture(scope="module")

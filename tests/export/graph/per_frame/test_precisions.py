@@ -15,7 +15,7 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.qdq import PROFILES
 from r2p_edge.calibration.quantize import quantize_onnx
 from r2p_edge.errors import ModelError, SpecError, UsageError
-from r2p_edge.export.checkpoints.families import Pool
+from r2p_edge.export.checkpoints.layouts import Pool
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.float16 import half_from_float
 from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
