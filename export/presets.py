@@ -6,108 +6,21 @@ sampled, resized and normalised, and the meaning of the outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Literal
 
-from r2p_edge.errors import SpecError, UsageError
-from r2p_edge.export.labels import LISTS, read_labels
-from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
+from r2p_edge.errors import UsageError
+from r2p_edge.export.labels import read_labels
+from r2p_edge.export.preset_row import Preset
+from r2p_edge.spec import FLOW_RECIPES, ClipSpec, CropSpec, ResizeSpec
 
 __all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "presets_of", "read_labels"]
 
-_Channels = tuple[float, float, float]
-
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-_FRAME_128X171 = ResizeSpec(mode="stretch", height=128, width=171)
-_CROP_112 = CropSpec(height=112, width=112, rounding="half_even")
 _CROP_112_FLOOR = CropSpec(height=112, width=112, rounding="floor")
 _PILLOW = "Pillow's resize, which it uses, averages where it makes frames smaller"
 _TEXT = "it sorts the numbers of every fourth frame as text, so that some clips jump"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """The preprocessing and labels of one family; see `ModelSpec` for the fields and their units.
-
-    Attributes:
-        name: name of the preset.
-        classes: number of outputs.
-        description: the weights that it is for, in a few words.
-        families: names of the families of networks that were trained so; see
-            `checkpoints.families`.
-        label_file: file of class names in the package's assets; None where the caller has to give
-            them.
-        clip, mean, std, resize, crop, scale: as in `ModelSpec`.
-        color: order of the channels, of mean and std too; see `InputSpec`.
-        inexact: where its code differs from what a spec can say; "" where it does not.
-    """
-
-    name: str
-    classes: int
-    description: str
-    families: tuple[str, ...]
-    label_file: str | None
-    clip: ClipSpec
-    mean: _Channels
-    std: _Channels
-    resize: ResizeSpec = _FRAME_128X171
-    crop: CropSpec = _CROP_112
-    scale: float = 1 / 255
-    color: Literal["RGB", "BGR"] = "RGB"
-    inexact: str = ""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs.
-
-        Raises:
-            UsageError: the package has none.
-        """
-        if self.label_file is None:
-            raise UsageError(
-                f"preset {self.name} has no names of classes; give those of the model's "
-                f"{self.classes} outputs, in the order of training (--labels FILE)"
-            )
-        return read_labels(LISTS / self.label_file)
-
-    def spec(
-        self,
-        *,
-        name: str,
-        arch: str | None = None,
-        source: Mapping[str, Any] | None = None,
-        labels: Sequence[str] | None = None,
-        **changes: Any,
-    ) -> ModelSpec:
-        """Return the spec of a model of this family.
-
-        Args:
-            name, arch, source: see `ModelSpec`.
-            labels: names of the classes of a model that was fine-tuned on others.
-            changes: any other field of `ModelSpec`.
-
-        Raises:
-            SpecError: a field is unknown or contradicts another.
-        """
-        unknown = sorted(set(changes) - set(ModelSpec.__dataclass_fields__))
-        if unknown:
-            raise SpecError(f"a spec has no field {', '.join(unknown)}; see ModelSpec")
-        fields: dict[str, Any] = {
-            field: getattr(self, field)
-            for field in ("clip", "resize", "crop", "scale", "mean", "std")
-        }
-        if self.color != "RGB":
-            fields["input"] = InputSpec(color=self.color)
-        return ModelSpec(
-            name=name,
-            arch=arch,
-            source=source,
-            labels=self.labels if labels is None else tuple(labels),
-            **{**fields, **changes},
-        )
 
 
 _ALL = (
@@ -135,6 +48,24 @@ _ALL = (
         resize=ResizeSpec(mode="stretch", height=128, width=174),
         mean=_KINETICS_MEAN,
         std=_KINETICS_STD,
+    ),
+    # facebookresearch/VMZ: c2/tutorials/models.md (R(2+1)D-34 of 32 frames of flow) and
+    # c2/scripts, read by pytorch/pytorch caffe2/video: customized_video_io.cc (33 pictures resized
+    # to 128x171, centre crop with its halves cut, grey, then flow) and optical_flow.h (mean and
+    # std, in pixels). It takes every frame of files whose rate it does not touch. Published as
+    # blobs of Caffe2, to which VMZ's PyTorch network of two input channels has the names.
+    Preset(
+        name="kinetics400-vmz-flow",
+        classes=400,
+        description="VMZ's R(2+1)D-34 on optical flow",
+        families=("vmz",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=32, interval=1, fps=30.0),
+        crop=_CROP_112_FLOOR,
+        scale=1.0,
+        mean=(0.0046635, 0.0046261),
+        std=(0.972347, 0.755146),
+        flow=FLOW_RECIPES["r2plus1d"],
     ),
     # moabitcoin/ig65m-pytorch: ig65m/cli/extract.py and ig65m/transforms.py. It takes every frame
     # of files whose rate the code does not touch; most of Kinetics is 30 frames per second.
@@ -374,7 +305,11 @@ def preset(name: str) -> Preset:
 
 
 def fitting_presets(
-    classes: int, *, frames: int | None = None, size: tuple[int, int] | None = None
+    classes: int,
+    *,
+    frames: int | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int = 3,
 ) -> list[str]:
     """Return the names of the presets that fit the shapes of a model.
 
@@ -382,6 +317,7 @@ def fitting_presets(
         classes: number of outputs.
         frames: T, where the model fixes it (a checkpoint does not, an ONNX model may).
         size: (H, W) of its input in pixels, where the model fixes it.
+        channels: of a frame.
     """
     return [
         item.name
@@ -389,6 +325,7 @@ def fitting_presets(
         if item.classes == classes
         and frames in (None, item.clip.frames)
         and size in (None, (item.crop.height, item.crop.width))
+        and channels == item.channels
     ]
 
 

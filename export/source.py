@@ -38,6 +38,7 @@ class WeightsFacts(NamedTuple):
         doubts: what speaks against reading it as that family's, a sentence each; a golden pair
             settles them.
         untrained: whether its batch norms have never seen a clip.
+        channels: of a frame: 3 of colours, or 2 of optical flow.
     """
 
     family: str
@@ -46,6 +47,7 @@ class WeightsFacts(NamedTuple):
     carried: CarriedRecipe
     doubts: tuple[str, ...] = ()
     untrained: bool = False
+    channels: int = 3
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
@@ -153,11 +155,13 @@ def facts_of(source: SourceModel) -> WeightsFacts | None:
         return None
     read = read_checkpoint(source.path, source.weights.key)
     named = source.weights.named(read)
+    network = named.network()
     return WeightsFacts(
         named.family.name,
-        named.network().classes,
+        network.classes,
         read.sha256,
         read.carried,
         named.doubts,
         named.untrained(),
+        network.channels,
     )

@@ -214,7 +214,8 @@ class Predictor(Streaming):
         Arguments and errors are those of `predict`.
 
         Returns:
-            uint8 (clips, T, H, W, 3).
+            uint8 (clips, T, H, W, 3); for a model of optical flow (clips, T, H, W, 2), uint8 or
+            float32 as its spec says.
         """
         return self._reader.read(source, clips=clips, fps=fps, color=color).pixels
 
@@ -260,8 +261,9 @@ class Predictor(Streaming):
 
     def warmup(self) -> None:
         """Run the model once on grey clips, so that the first real one is as fast as the next."""
-        shape = self.batch, self.spec.clip.frames, *self._reader.preprocessor.frame_shape
-        self._calls.outputs(np.full(shape, 128, np.uint8), Timing())
+        made = self._reader.preprocessor
+        shape = self.batch, self.spec.clip.frames, *made.frame_shape
+        self._calls.outputs(np.full(shape, 128, made.frame_dtype), Timing())
 
     def close(self) -> None:
         """Free the model. Calling it twice is allowed."""

@@ -24,8 +24,8 @@ RANKS = {
     " < cli"
     " < __main__",
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"
-    " < checkpoints labels packages pixels published warned < absent graph presets"
-    " < source verify < onnx_source < contract < doubts targets"
+    " < checkpoints labels packages pixels published warned < absent graph preset_row"
+    " < presets < source verify < onnx_source < contract < doubts targets"
     " < module_source onnx_forms replacing target_checks taught form_maker < build __init__",
     "calibration": "blank evaluation_text histograms label_order motion_look placement __init__"
     " < lists catalogue < answered split_file < matching tally"

@@ -93,6 +93,7 @@ class VideoResNet:
         hidden: names of the layers between the mean over time and space and the classifier, a
             ReLU after each.
         features: as in `Family`.
+        channels: of a frame: 3 of colours, or 2 of optical flow.
     """
 
     counts: tuple[int, int, int, int]
@@ -102,6 +103,7 @@ class VideoResNet:
     shapes: Mapping[str, ParameterShape]
     hidden: tuple[str, ...] = ()
     features: Triple | None = None
+    channels: int = 3
 
     @property
     def arch(self) -> str:
@@ -241,7 +243,11 @@ class _Guess:
     def network(self) -> VideoResNet:
         layout = self._family.layout
         names = stem_names(len(layout.stem.split()))
-        stem, channels = self._convolution(names, 3, (1, 2), kernel=7)
+        first_weight = self._parameters.get(f"{names[0]}.weight")
+        # Flow has two; any other number than these is an error of three.
+        flow = first_weight is not None and first_weight.ndim == 5 and first_weight.shape[1] == 2
+        inputs = 2 if flow else 3
+        stem, channels = self._convolution(names, inputs, (1, 2), kernel=7)
         if self._family.pool is not None:
             stem.append(self._family.pool)
         counts, blocks = [], []
@@ -266,6 +272,7 @@ class _Guess:
             self._shapes,
             tuple(hidden),
             self._family.features,
+            inputs,
         )
 
     def _block(self, name: str, inputs: int, stride: tuple[int, int]) -> tuple[Block, int]:
