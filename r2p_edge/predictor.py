@@ -122,7 +122,8 @@ class Predictor(Streaming):
                 iterable of frames, which is consumed once: such arrays without T, images of PIL,
                 or PyAV's frames, which know their times. An array or iterable of exactly as many
                 frames as the model takes is the clip itself, unless their times are known or
-                `fps` is given; any other length is a video.
+                `fps` is given; any other length is a video. A model of optical flow takes one
+                frame more than it has frames of flow, and folders of stored flow.
             clips: clips to look at. 1 is the centre clip; more are spread uniformly from the
                 first to the last, and their probabilities averaged.
             fps: frames per second of an array, iterable or folder; default: the rate of the

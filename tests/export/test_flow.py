@@ -115,6 +115,8 @@ def test_the_verbs_work_on_flow(model, videos, run, tmp_path):
     assert len([each for each in answers if "label" in each]) == 4
     code, printed, _ = run("compare", model, model, "--videos", videos)
     assert code == 0
+    code, _, errors = run("compare", model, model)  # on clips of flow that are drawn
+    assert code == 0, errors
     code, printed, _ = run("eval", model, "--videos", videos, "--json")
     assert code == 0
     code, printed, _ = run("info", model)
@@ -125,6 +127,7 @@ def test_the_verbs_work_on_flow(model, videos, run, tmp_path):
     assert "(1, 2, 4, 48, 48) optical flow (x, y)" in printed
 
 
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
 def test_int8_is_calibrated_on_flow(model, videos, run, tmp_path):
     out = tmp_path / "int8.onnx"
     code, _, errors = run("calibrate", model, "--videos", videos, "--num-clips", 4, "--out", out)
@@ -134,6 +137,7 @@ def test_int8_is_calibrated_on_flow(model, videos, run, tmp_path):
         predictor.predict(moving(12), fps=25)
 
 
+@pytest.mark.filterwarnings("ignore::r2p_edge.errors.CalibrationWarning")
 def test_videos_without_motion_are_nothing_to_calibrate_on(model, run, tmp_path):
     folder = tmp_path / "still"
     (folder / "class 0").mkdir(parents=True)
@@ -153,7 +157,7 @@ def test_videos_without_motion_are_nothing_to_calibrate_on(model, run, tmp_path)
         (
             2,
             "takes optical flow, and a sheet shows the colours",
-            ("sheet", "MODEL", "VIDEO", "--out", "OUT.png"),
+            ("sheet", "MODEL", "VIDEO", "--out", "OUT.svg"),
         ),
         (
             2,
@@ -164,5 +168,5 @@ def test_videos_without_motion_are_nothing_to_calibrate_on(model, run, tmp_path)
 )
 def test_what_shows_colours_is_refused(code, message, arguments, model, videos, fails, tmp_path):
     places = {"MODEL": model, "VIDEO": videos / "class 0/0.mkv", "OUT": tmp_path / "out"}
-    places["OUT.png"] = tmp_path / "sheet.png"
+    places["OUT.svg"] = tmp_path / "sheet.png"
     fails(code, message, *(places.get(each, each) for each in arguments))
