@@ -168,5 +168,5 @@ def test_videos_without_motion_are_nothing_to_calibrate_on(model, run, tmp_path)
 )
 def test_what_shows_colours_is_refused(code, message, arguments, model, videos, fails, tmp_path):
     places = {"MODEL": model, "VIDEO": videos / "class 0/0.mkv", "OUT": tmp_path / "out"}
-    places["OUT.svg"] = tmp_path / "sheet.png"
+    places["OUT.svg"] = tmp_path / "sheet.svg"
     fails(code, message, *(places.get(each, each) for each in arguments))
