@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +22,22 @@ _NOISE = 8  # levels by which a codec and a sensor blur what is one colour
 _FLICKER = 0.6  # levels that a frozen picture changes on average, as a codec's quality does
 
 
+_MIDDLE = 127.5  # grey level of no motion
+_LEVELS_OF_NOISE = 1.5
+_PIXELS_OF_NOISE = 0.1
+
+
 def what_is_blank(clip: Clip) -> str | None:
     """Return "black", "of one colour" or "frozen" for such a clip; None if it shows something.
 
     The noise of a codec does not count; that of a camera on a scene without motion does.
 
     Args:
-        clip: uint8 (T, H, W, 3).
+        clip: uint8 (T, H, W, 3); or optical flow (T, H, W, 2), uint8 or float32.
     """
     clip = clip[:, ::2, ::2]  # for speed
+    if clip.shape[-1] == 2:
+        return _what_is_still(clip)
     if np.percentile(clip, 99.9) <= 2 * _NOISE:
         return "black"
     low, high = np.percentile(clip, (0.1, 99.9), axis=(0, 1, 2))
@@ -39,6 +47,14 @@ def what_is_blank(clip: Clip) -> str | None:
     if len(change) and change.mean() <= _FLICKER and np.percentile(change, 99.9) <= 2 * _NOISE:
         return "frozen"
     return None
+
+
+def _what_is_still(flow: npt.NDArray[Any]) -> str | None:
+    """Return "without motion" for flow that hardly goes anywhere; None for other flow."""
+    levels = flow.dtype == np.uint8
+    length = np.abs(flow.astype(np.float32) - (_MIDDLE if levels else 0))
+    least = _LEVELS_OF_NOISE if levels else _PIXELS_OF_NOISE
+    return "without motion" if np.percentile(length, 99.9) <= least else None
 
 
 def showing(

@@ -79,11 +79,12 @@ class ClipFeed:
 
     def _pixels(self, number: int, clip: Any) -> npt.NDArray[np.uint8]:
         crop = self._spec.crop
-        shape = (self._spec.clip.frames, crop.height, crop.width, 3)
+        shape = (self._spec.clip.frames, crop.height, crop.width, self._spec.channels)
+        dtype = np.dtype(self._spec.frame_dtype)
         found = getattr(clip, "dtype", type(clip).__name__), getattr(clip, "shape", "of no shape")
-        if found != (np.uint8, shape):
+        if found != (dtype, shape):
             raise VideoError(
-                f"clip {number} is {found[0]} {found[1]}, but the model is shown uint8 {shape}; "
+                f"clip {number} is {found[0]} {found[1]}, but the model is shown {dtype} {shape}; "
                 "read the clips as the model's spec says"
             )
         return np.asarray(clip)

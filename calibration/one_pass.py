@@ -131,7 +131,7 @@ def _answer(
 
 def _pixel_contract(spec: ModelSpec) -> tuple[Any, ...]:
     """Return the parts of a spec that decide the pixels that a model sees."""
-    return spec.clip, spec.resize, spec.crop, spec.input.color
+    return spec.clip, spec.resize, spec.crop, spec.input.color, repr(spec.flow)
 
 
 def _read(reader: ClipReader, video: Video, views: int) -> tuple[Clips, Timing]:

@@ -15,7 +15,7 @@ from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError, shown_as
 from r2p_edge.export.causal_weights import read_causal_weights
 from r2p_edge.export.checkpoints.weights import WeightsOptions
-from r2p_edge.export.contract import WAYS_TO_SAY, check_labels, contract_of
+from r2p_edge.export.contract import WAYS_TO_SAY, check_channels, check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
 from r2p_edge.export.module_source import factory_of, named_after, traced_source
 from r2p_edge.export.onnx_forms import OnnxForms
@@ -247,6 +247,7 @@ def build(
         output_kind=output_kind,
         pixels=pixels,
     )
+    check_channels(model, facts, contract)
     check_labels(model, facts, contract, preset, labels)
     if judging is not None:
         check_per_frame_clip(contract.clip, contract.input, "conv3d")

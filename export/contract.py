@@ -122,6 +122,24 @@ def check_labels(
     )
 
 
+def check_channels(source: SourceModel, facts: WeightsFacts | None, contract: ModelSpec) -> None:
+    """Make sure that a contract has as many channels as a checkpoint's first layer takes.
+
+    Args:
+        source, facts, contract: see `check_labels`.
+
+    Raises:
+        SpecError: one is of colours and the other of optical flow.
+    """
+    if facts is None or facts.channels == contract.channels:
+        return
+    kinds = {2: "optical flow (2 channels)", 3: "colours (3 channels)"}
+    raise SpecError(
+        f"{source.path.name} takes {kinds[facts.channels]} and the contract is of "
+        f"{kinds[contract.channels]}; give --preset or --spec of the kind that it was trained on"
+    )
+
+
 def _counted(count: int, one: str, several: str) -> str:
     return f"{count} {one if count == 1 else several}"
 
@@ -201,7 +219,7 @@ def _advice(source: SourceModel, facts: WeightsFacts | None, onnx: OnnxSource | 
     classes = _counted(facts.classes, "class", "classes")
     text = f"has {classes} and the names of {facts.family}'s networks, but does not "
     text += "say how it was trained; give "
-    own = presets_of(facts.family)
+    own = [each for each in presets_of(facts.family) if each.channels == facts.channels]
     exact = [item.name for item in own if item.classes == facts.classes]
     if is_bundled(source, facts):
         exact = [BUNDLED]
@@ -225,7 +243,7 @@ def with_carried(contract: ModelSpec, facts: WeightsFacts) -> ModelSpec:
     carried = facts.carried
     if facts.own_labels is not None:
         contract = contract.replace(labels=facts.own_labels)
-    if carried.mean is not None and carried.std is not None:
+    if contract.flow is None and carried.mean is not None and carried.std is not None:
         contract = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
     return contract
 

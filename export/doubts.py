@@ -213,7 +213,7 @@ def _carried(facts: WeightsFacts, choices: Choices, contract: ModelSpec) -> list
                 f"the file's own class names ({carried.labels_key}) are others than the labels "
                 f"({differ}); leave --labels out, which takes the file's"
             )
-    if carried.mean is not None and carried.std is not None:
+    if contract.flow is None and carried.mean is not None and carried.std is not None:
         own = contract.replace(scale=carried.scale, mean=carried.mean, std=carried.std)
         if own != contract:
             found.append(

@@ -18,4 +18,4 @@ def pixels_taken(spec: ModelSpec, pixels: Pixels | None) -> ModelSpec:
     if pixels in (None, "normalized"):
         return spec
     scale = 1 / 255 if pixels == "unit" else 1.0
-    return spec.replace(scale=scale, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return spec.replace(scale=scale, mean=(0.0,) * spec.channels, std=(1.0,) * spec.channels)

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from r2p_edge.errors import UsageError
 from r2p_edge.export.labels import read_labels
 from r2p_edge.export.recipe import Preset
-from r2p_edge.spec import ClipSpec, CropSpec, ResizeSpec
+from r2p_edge.spec import FLOW_RECIPES, ClipSpec, CropSpec, ResizeSpec
 
 __all__ = ["PRESETS", "Preset", "fitting_presets", "preset", "presets_of", "read_labels"]
 
@@ -49,6 +49,24 @@ _ALL = (
         resize=ResizeSpec(mode="stretch", height=128, width=174),
         mean=_KINETICS_MEAN,
         std=_KINETICS_STD,
+    ),
+    # facebookresearch/VMZ: c2/tutorials/models.md (R(2+1)D-34 of 32 frames of flow) and
+    # c2/scripts, read by pytorch/pytorch caffe2/video: customized_video_io.cc (33 pictures resized
+    # to 128x171, centre crop with its halves cut, grey, then flow) and optical_flow.h (mean and
+    # std, in pixels). It takes every frame of files whose rate it does not touch. Published as
+    # blobs of Caffe2, to which VMZ's PyTorch network of two input channels has the names.
+    Preset(
+        name="kinetics400-vmz-flow",
+        classes=400,
+        description="VMZ's R(2+1)D-34 on optical flow",
+        families=("vmz",),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=32, interval=1, fps=30.0),
+        crop=_CROP_112_FLOOR,
+        scale=1.0,
+        mean=(0.0046635, 0.0046261),
+        std=(0.972347, 0.755146),
+        flow=FLOW_RECIPES["r2plus1d"],
     ),
     # moabitcoin/ig65m-pytorch: ig65m/cli/extract.py and ig65m/transforms.py. It takes every frame
     # of files whose rate the code does not touch; most of Kinetics is 30 frames per second.
@@ -336,7 +354,11 @@ def preset(name: str) -> Preset:
 
 
 def fitting_presets(
-    classes: int, *, frames: int | None = None, size: tuple[int, int] | None = None
+    classes: int,
+    *,
+    frames: int | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int = 3,
 ) -> list[str]:
     """Return the names of the presets that fit the shapes of a model.
 
@@ -344,6 +366,7 @@ def fitting_presets(
         classes: number of outputs.
         frames: T, where the model fixes it (a checkpoint does not, an ONNX model may).
         size: (H, W) of its input in pixels, where the model fixes it.
+        channels: of a frame.
     """
     return [
         item.name
@@ -351,6 +374,7 @@ def fitting_presets(
         if item.classes == classes
         and frames in (None, item.clip.frames)
         and size in (None, (item.crop.height, item.crop.width))
+        and channels == item.channels
     ]
 
 

@@ -8,15 +8,13 @@ from typing import Any, Literal
 
 from r2p_edge.errors import SpecError, UsageError
 from r2p_edge.export.labels import LISTS, read_labels
-from r2p_edge.spec import ClipSpec, CropSpec, InputSpec, ModelSpec, ResizeSpec
-
-_Channels = tuple[float, float, float]
+from r2p_edge.spec import ClipSpec, CropSpec, FlowSpec, InputSpec, ModelSpec, ResizeSpec
 
 FRAME_128X171 = ResizeSpec(mode="stretch", height=128, width=171)
-"""Resize of the paper, and of most that follow it."""
+"""Resize of frames as the R(2+1)D paper has it."""
 
 CROP_112 = CropSpec(height=112, width=112, rounding="half_even")
-"""Centre crop of the paper's size."""
+"""Centre crop of that paper's networks, as torchvision cuts it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Preset:
             them.
         clip, mean, std, resize, crop, scale: as in `ModelSpec`.
         color: order of the channels, of mean and std too; see `InputSpec`.
+        flow: how optical flow is made, where the networks take it.
         inexact: where its code differs from what a spec can say; "" where it does not.
     """
 
@@ -42,13 +41,19 @@ class Preset:
     families: tuple[str, ...]
     label_file: str | None
     clip: ClipSpec
-    mean: _Channels
-    std: _Channels
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     resize: ResizeSpec = FRAME_128X171
     crop: CropSpec = CROP_112
     scale: float = 1 / 255
     color: Literal["RGB", "BGR"] = "RGB"
     inexact: str = ""
+    flow: FlowSpec | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of a frame: 3 of colours, or 2 of optical flow."""
+        return len(self.mean)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -92,6 +97,8 @@ class Preset:
         }
         if self.color != "RGB":
             fields["input"] = InputSpec(color=self.color)
+        if self.flow is not None:
+            fields["flow"], fields["input"] = self.flow, _flow_input(self.flow)
         return ModelSpec(
             name=name,
             arch=arch,
@@ -99,3 +106,10 @@ class Preset:
             labels=self.labels if labels is None else tuple(labels),
             **{**fields, **changes},
         )
+
+
+def _flow_input(flow: FlowSpec) -> InputSpec:
+    """Return the input of a network of flow: levels of 8 bits, or normalised numbers."""
+    if flow.levels == "uint8":
+        return InputSpec(modality="flow")
+    return InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False, modality="flow")

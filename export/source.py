@@ -39,6 +39,7 @@ class WeightsFacts(NamedTuple):
             settles them.
         untrained: whether its batch norms have never seen a clip.
         headless: whether its outputs are features, as in `checkpoints.families.Family`.
+        channels: of a frame: 3 of colours, or 2 of optical flow.
     """
 
     family: str
@@ -48,6 +49,7 @@ class WeightsFacts(NamedTuple):
     doubts: tuple[str, ...] = ()
     untrained: bool = False
     headless: bool = False
+    channels: int = 3
 
     @property
     def own_labels(self) -> tuple[str, ...] | None:
@@ -160,12 +162,14 @@ def facts_of(source: SourceModel) -> WeightsFacts | None:
         return None
     read = read_checkpoint(source.path, source.weights.key)
     named = source.weights.named(read)
+    network = named.network()
     return WeightsFacts(
         named.family.name,
-        named.network().classes,
+        network.classes,
         read.sha256,
         read.carried,
         named.doubts,
         named.untrained(),
         named.family.headless,
+        network.channels,
     )

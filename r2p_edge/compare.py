@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from r2p_edge import _isolated
 from r2p_edge._isolated import ProcessFailedError
@@ -56,7 +57,8 @@ def compare(
         reference: model file that the others are compared with, on its default runtime and device.
         artifacts: the other model files; the reference itself may be among them, for another
             runtime.
-        clips: video files, or uint8 clips (N, T, H, W, 3).
+        clips: video files, or uint8 clips (N, T, H, W, 3); of models of optical flow, clips in
+            memory are flow as `Predictor.pixels` gives it.
         runtime, threads, precision: for the artifacts, see `Predictor`.
         device: for the artifacts, e.g. "cpu" or "cuda:1"; default: the runtime's first.
         progress: called after each clip with the model's path and the number of clips tried.
@@ -163,7 +165,7 @@ def answer(
         outputs, failed = {}, {}
         for done, (name, source) in enumerate(named, 1):
             try:
-                outputs[name] = predictor.outputs(source)[0].tolist()
+                outputs[name] = _outputs(predictor, source)[0].tolist()
             except VideoError as error:
                 failed[name] = str(error)
             report(done)
@@ -176,6 +178,14 @@ def answer(
             "outputs": outputs,
             "failed": failed,
         }
+
+
+def _outputs(predictor: Predictor, source: Any) -> npt.NDArray[Any]:
+    """Return a model's outputs, (1, classes), for a video or a clip in memory."""
+    # Flow in memory is no video of which flow could be made.
+    if predictor.spec.flow is not None and isinstance(source, np.ndarray):
+        return predictor.outputs_of(source[np.newaxis])
+    return predictor.outputs(source)
 
 
 def _check_reference(answered: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ class ModelCalls(NamedTuple):
         """Return the model's answers, (clips, classes).
 
         Args:
-            pixels: uint8 (clips, T, H, W, 3).
+            pixels: uint8 (clips, T, H, W, 3); of optical flow see `Clips`.
             timing: gets the time of each stage added.
 
         Raises:
@@ -71,9 +71,10 @@ class ModelCalls(NamedTuple):
 
     def _checked(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         expected = (self.artifact.spec.clip.frames, *self.preprocessor.frame_shape)
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != expected or len(pixels) == 0:
+        dtype = self.preprocessor.frame_dtype
+        if pixels.dtype != dtype or pixels.shape[1:] != expected or len(pixels) == 0:
             raise VideoError(
-                f"clips are {pixels.dtype} {pixels.shape}; expected uint8 (clips, "
+                f"clips are {pixels.dtype} {pixels.shape}; expected {dtype} (clips, "
                 f"{', '.join(map(str, expected))}), as pixels() gives them"
             )
         return np.ascontiguousarray(pixels)

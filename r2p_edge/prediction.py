@@ -220,6 +220,8 @@ class Prediction:
     def frames(self) -> npt.NDArray[np.uint8]:
         """Return the frames that the model saw, after resize and crop: RGB, (clips, T, H, W, 3).
 
+        Those of optical flow are (clips, T, H, W, 2), as `Predictor.pixels` returns them.
+
         No answer holds on to frames unless `predict(keep_frames=True)` has it do so. Those of a
         file or folder on this machine are read again, which takes as long as it did before.
 

@@ -122,7 +122,8 @@ class Predictor(Streaming):
                 iterable of frames, which is consumed once: such arrays without T, images of PIL,
                 or PyAV's frames, which know their times. An array or iterable of exactly as many
                 frames as the model takes is the clip itself, unless their times are known or
-                `fps` is given; any other length is a video.
+                `fps` is given; any other length is a video. A model of optical flow takes one
+                frame more than it has frames of flow, and folders of stored flow.
             clips: clips to look at. 1 is the centre clip; more are spread uniformly from the
                 first to the last, and their probabilities averaged.
             fps: frames per second of an array, iterable or folder; default: the rate of the
@@ -214,7 +215,8 @@ class Predictor(Streaming):
         Arguments and errors are those of `predict`.
 
         Returns:
-            uint8 (clips, T, H, W, 3).
+            uint8 (clips, T, H, W, 3); for a model of optical flow (clips, T, H, W, 2), uint8 or
+            float32 as its spec says.
         """
         return self._reader.read(source, clips=clips, fps=fps, color=color).pixels
 
@@ -260,8 +262,9 @@ class Predictor(Streaming):
 
     def warmup(self) -> None:
         """Run the model once on grey clips, so that the first real one is as fast as the next."""
-        shape = self.batch, self.spec.clip.frames, *self._reader.preprocessor.frame_shape
-        self._calls.outputs(np.full(shape, 128, np.uint8), Timing())
+        made = self._reader.preprocessor
+        shape = self.batch, self.spec.clip.frames, *made.frame_shape
+        self._calls.outputs(np.full(shape, 128, made.frame_dtype), Timing())
 
     def close(self) -> None:
         """Free the model. Calling it twice is allowed."""

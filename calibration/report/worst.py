@@ -38,10 +38,12 @@ def frames_seen(answer: AnsweredVideo, spec: ModelSpec) -> Image:
     Raises:
         VideoNotFoundError: it is not there any longer.
         VideoError: it is an address, which is not asked again; has changed since; cannot be read;
-            or the answer is the mean of too many clips for a picture.
+            the answer is the mean of too many clips for a picture; or the model saw flow.
     """
     if answer.views * spec.clip.frames > _MOST_FRAMES:
         raise VideoError(f"the answer is of {answer.views} clips, which are too many for a picture")
+    if spec.flow is not None:
+        raise VideoError("the model saw optical flow, which is not shown")
     if is_url(answer.video):
         raise VideoError("the video is at an address, which is not asked again")
     path = path_of_uri(answer.video)

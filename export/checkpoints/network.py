@@ -165,7 +165,11 @@ class _Guess:
     def network(self) -> VideoNetwork:
         layout = self._layout
         names = stem_names(len(layout.stem.split()))
-        stem, channels = self._convolution(names, 3, (1, 2), kernel=7)
+        first_weight = self._parameters.get(f"{names[0]}.weight")
+        # Flow has two; any other number than these is an error of three.
+        flow = first_weight is not None and first_weight.ndim == 5 and first_weight.shape[1] == 2
+        inputs = 2 if flow else 3
+        stem, channels = self._convolution(names, inputs, (1, 2), kernel=7)
         if self._family.pool is not None:
             stem.append(self._family.pool)
         counts, blocks = [], []
@@ -198,6 +202,7 @@ class _Guess:
             tuple(hidden),
             self._family.features,
             kind,
+            channels=inputs,
         )
 
     def _stage_length(self, stage: int) -> int:

@@ -99,6 +99,7 @@ class VideoNetwork:
         window: size of an average pool before the mean over time and space, of steps of one; None
             for none.
         one_place: True if the window has to take all height and width.
+        channels: of a frame: 3 of colours, or 2 of optical flow.
     """
 
     counts: tuple[int, ...]
@@ -111,6 +112,7 @@ class VideoNetwork:
     kind: str = HALVES
     window: Triple | None = None
     one_place: bool = False
+    channels: int = 3
 
     @property
     def arch(self) -> str:

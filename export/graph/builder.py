@@ -32,7 +32,7 @@ knows the opset reads it, while runtimes older than the installed onnx package r
 that the package writes by default."""
 
 NORMALIZED = "normalized"
-"""Name of the network's normalised input tensor: float32 (N, 3, T, H, W)."""
+"""Name of the network's normalised input tensor: float32 (N, C, T, H, W)."""
 
 
 Batch = int | Literal["dynamic"]
@@ -104,7 +104,7 @@ class GraphBuilder:
         if spec.input.normalized_in_graph and normalize:
             mean, std = np.array(spec.mean), np.array(spec.std)
             # (p * scale - mean) / std in one multiplication and one addition.
-            channels = (3,) if given == "NTHWC" else (3, 1, 1, 1)
+            channels = (-1,) if given == "NTHWC" else (-1, 1, 1, 1)
             factor = self._constant("input.factor", (spec.scale / std).reshape(channels))
             offset = self._constant("input.offset", (-mean / std).reshape(channels))
             steps += [("Mul", [factor], {}), ("Add", [offset], {})]

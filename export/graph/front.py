@@ -34,7 +34,7 @@ class Front(NamedTuple):
     """Function of each colour before a model's first layer: `x * factor + offset`.
 
     Attributes:
-        factor, offset: float64 (3,), in the order of the input's channels.
+        factor, offset: float64 (C,), in the order of the input's channels.
         clipped: whether numbers are clipped too.
         unknown: operators that are no such function; the numbers are then none of it either.
     """
@@ -96,16 +96,16 @@ def found_front(model: onnx.ModelProto, spec: ModelSpec, layout: str | None = No
     """
     layout = layout or input_layout(model, spec)
     follower = Follower(model, input_sizes(layout, spec))
-    return _Walk(follower, layout.index("C"), len(layout)).front()
+    return _Walk(follower, layout.index("C"), len(layout), spec.channels).front()
 
 
 class _Walk:
     """The way from a model's input to its first layers."""
 
-    def __init__(self, follower: Follower, colours: int, rank: int) -> None:
-        self._follower, self._mark = follower, frozenset({colours})
+    def __init__(self, follower: Follower, colours: int, rank: int, channels: int) -> None:
+        self._follower, self._mark, self._channels = follower, frozenset({colours}), channels
         axes = tuple(frozenset({axis}) for axis in range(rank))
-        start = _Tensor(axes, (0, 1, 2), np.ones(3), np.zeros(3))
+        start = _Tensor(axes, tuple(range(channels)), np.ones(channels), np.zeros(channels))
         self._tensors = {follower.input: start}
         self._ends: list[_Tensor] = []
         self._lost: set[str] = set()  # no function of one colour any more, and before a layer
@@ -128,7 +128,7 @@ class _Walk:
             self._step(node, bool(names & self._lost))
         if not self._ends and not self._unknown:
             return None
-        factor, offset = np.full(3, np.nan), np.full(3, np.nan)
+        factor, offset = np.full(self._channels, np.nan), np.full(self._channels, np.nan)
         for end in self._ends:
             for channel, step, shift in zip(end.channels, end.factor, end.offset, strict=True):
                 if not np.isnan(factor[channel]) and not np.allclose(
@@ -241,8 +241,9 @@ class _Walk:
         """Return whether a convolution is one number for each colour."""
         group = attributes(node).get("group", 1)
         weight = self._follower.shapes.get(node.input[1]) if len(node.input) > 1 else None
-        one = weight is not None and weight[0] == 3 == np.prod(weight)
-        return node.op_type == "Conv" and group == 3 and bool(one)
+        count = self._channels
+        one = weight is not None and weight[0] == count == np.prod(weight)
+        return node.op_type == "Conv" and group == count and bool(one)
 
     def _picked(self, node: onnx.NodeProto, x: _Tensor) -> list[_Tensor]:
         """Return the results of a node that picks places of an axis."""

@@ -68,7 +68,7 @@ def _fits(found: Sequence[int | None], layout: str, spec: ModelSpec) -> bool:
 def clip_sizes(spec: ModelSpec) -> dict[str, int]:
     """Return the size of each axis of a clip but N."""
     height, width = spec.crop.height, spec.crop.width
-    return {"K": 1, "C": 3, "T": spec.clip.frames, "H": height, "W": width}
+    return {"K": 1, "C": spec.channels, "T": spec.clip.frames, "H": height, "W": width}
 
 
 def input_sizes(layout: str, spec: ModelSpec) -> list[int]:
@@ -104,7 +104,7 @@ def _options(found: Sequence[int | None], spec: ModelSpec) -> str | None:
         sizes = dict(zip(layout, found, strict=False))
         frames, height, width = (sizes.get(axis) for axis in "THW")
         one = len(found) == len(layout) and sizes.get("K") in (None, 1)
-        if not one or sizes["C"] != 3 or height != width:
+        if not one or sizes["C"] != spec.channels or height != width:
             continue
         wanted = clip_sizes(spec)
         given = [f"--frames {frames}"] if frames not in (None, wanted["T"]) else []

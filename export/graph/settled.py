@@ -123,7 +123,7 @@ def _listed(operators: tuple[str, ...]) -> str:
 
 
 def _takes_plain(spec: ModelSpec) -> bool:
-    return spec.mean == (0.0, 0.0, 0.0) and spec.std == (1.0, 1.0, 1.0)
+    return not any(spec.mean) and set(spec.std) == {1.0}
 
 
 def _numbers(values: object) -> str:

@@ -21,6 +21,7 @@ from r2p_edge.export.verify.ort_session import open_session, run_session
 from r2p_edge.preprocess import Preprocessor
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import class_finder
+from r2p_edge.spec.flow import require_colours
 
 _ARRAYS = ("logits", "input", "frames", "label")
 _PIXELS = 20.0  # no recipe's normalised numbers are that far from 0; pixels are up to 255
@@ -202,6 +203,7 @@ def _compared(
     spec: ModelSpec,
 ) -> FramesAgreement:
     """Compare the pair's input with what this package makes of its frames."""
+    require_colours(spec.flow, spec.name, "a golden pair's frames prove the recipe of colours")
     if frames.shape[1] != spec.clip.frames:
         raise ModelError(
             f"{pair.path.name} has {frames.shape[1]} frames in a clip and the model takes "

@@ -51,9 +51,9 @@ def contend(
     imported, bare = time.perf_counter(), memory_in_use()
     with Predictor(model, threads=threads, **options) as predictor:
         loaded = time.perf_counter()
-        crop = predictor.spec.crop
-        frames = (predictor.spec.clip.frames, crop.height, crop.width, 3)
-        nothing = np.zeros((predictor.batch, *frames), np.uint8)
+        spec = predictor.spec
+        frames = (spec.clip.frames, spec.crop.height, spec.crop.width, spec.channels)
+        nothing = np.zeros((predictor.batch, *frames), spec.frame_dtype)
         predictor.scores(nothing)
         answered = time.perf_counter()
         predictor.scores(nothing)  # the second answer may still prepare something

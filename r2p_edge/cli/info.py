@@ -116,7 +116,8 @@ def show(artifact: Artifact, as_json: bool) -> None:
         f"{clip.order} order",
         "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
         f"mean {_numbers(spec.mean)}, std {_numbers(spec.std)}",
-        "input": f"{spec.input.dtype} {spec.input_shape} {spec.input.color}",
+        **_flow_rows(spec),
+        "input": f"{spec.input.dtype} {spec.input_shape} {_channels_text(spec)}",
         "output": _OUTPUTS[spec.output.kind],
         **_feature_rows(spec),
         **per_frame_rows(spec),
@@ -128,6 +129,22 @@ def show(artifact: Artifact, as_json: bool) -> None:
     }
     for name, value in rows.items():
         print(f"{name:>9}  {value}")
+
+
+def _channels_text(spec: ModelSpec) -> str:
+    return spec.input.color if spec.flow is None else "optical flow (x, y)"
+
+
+def _flow_rows(spec: ModelSpec) -> dict[str, str]:
+    """Return how optical flow is made, for a model that takes it."""
+    flow = spec.flow
+    if flow is None:
+        return {}
+    on = {"crop": "on the crop", "resized": "on the resized frame", "full": "on the full frame"}
+    bound = "no bound" if flow.bound is None else f"cut off at {flow.bound:g} pixels"
+    levels = "in pixels" if flow.levels == "float32" else "as 256 levels"
+    text = f"{flow.method} {on[flow.picture]}, {bound}, {levels}; {spec.clip.frames} frames of it "
+    return {"flow": f"{text}are made of {spec.pictures.frames} pictures"}
 
 
 def _facts_text(facts: Mapping[str, Any] | None, told: Collection[str] = ()) -> str:

@@ -42,7 +42,7 @@ def diagnose(timeout: float = 120.0) -> Report:
         "conv3d", "conv2d"}], "int8": None, or why it computes int8 wrongly on this CPU}},
         "decoders": {"pyav": {"status", "version", "reason", "install", "libraries": {name:
         version}, "decoders": {codec: bool}}, "opencv": {"status", "version", "reason", "install",
-        "gstreamer": bool or None}},
+        "gstreamer": bool or None, "flow": [names of methods that it has]}},
         "kernel": {"compiled", "reason", "install"},
         "packages": {name: {"version", "install"}}, those needed for exporting,
         "machine": {"os", "architecture", "cpu", "cores", "usable_cores", "memory" in bytes,

@@ -14,7 +14,9 @@ from typing import Any
 from r2p_edge._optional import OPENCV, import_library
 from r2p_edge.doctor.layers import ABSENT, LAYERS, RUNNING, WAITING, model_of, runs, try_layer
 from r2p_edge.errors import BackendError, MissingDependencyError, one_line
+from r2p_edge.preprocess.flow import has_method
 from r2p_edge.runtimes import RUNTIMES, runtime_type
+from r2p_edge.spec import FLOW_PARAMETERS
 
 Report = dict[str, Any]
 """Findings as plain JSON types; the keys are listed at `diagnosis.diagnose`."""
@@ -33,7 +35,7 @@ def blank(what: str) -> Report:
     """Return the report on a runtime, "pyav" or "opencv" before it is tried."""
     more: dict[str, Report] = {
         "pyav": {"libraries": {}, "decoders": {}},
-        "opencv": {"gstreamer": None},
+        "opencv": {"gstreamer": None, "flow": []},
     }
     return {
         "status": "broken",
@@ -87,6 +89,7 @@ def _check_opencv(found: Report) -> Iterator[None]:
     if cv2 is not None:
         match = re.search(r"GStreamer:\s+(YES|NO)", cv2.getBuildInformation())
         found["gstreamer"] = match and match[1] == "YES"
+        found["flow"] = [method for method in FLOW_PARAMETERS if has_method(cv2, method)]
         found["status"] = "ok"
 
 

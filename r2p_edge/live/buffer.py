@@ -18,6 +18,7 @@ from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.motion_gate import MotionGate
 from r2p_edge.live.ticks import Ticks, tick_grid
 from r2p_edge.prediction import Timing
+from r2p_edge.preprocess.flow import FlowPreprocessor, Grey
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.sampling import SLACK
@@ -32,7 +33,8 @@ class ClipWindow(NamedTuple):
     """A clip of a stream that is due for a prediction.
 
     Attributes:
-        pixels: uint8 (T, H, W, 3), a copy; None where nothing moves, or features answer.
+        pixels: uint8 (T, H, W, 3), a copy, or of optical flow (T, H, W, 2), uint8 or float32; None
+            where nothing moves, or features answer.
         span: seconds of its first and its last frame in the source's clock.
         coverage: share of its frames that are not repeats.
         step: shortest time between two successive frames that are not repeats, in seconds.
@@ -63,6 +65,9 @@ class ClipWindow(NamedTuple):
 class ClipBuffer:
     """The newest frames of one stream, each preprocessed once.
 
+    A model of optical flow has a window of one tick more: a slot of the ring has the flow from the
+    picture of the tick before, computed once, and that of a window's first tick is not shown.
+
     One thread adds frames; any thread may take windows.
 
     Args:
@@ -83,6 +88,7 @@ class ClipBuffer:
     Raises:
         SpecError: the model reads files by frame number, which a stream cannot provide.
         UsageError: `motion` is not above 0.
+        MissingDependencyError: see `FlowPreprocessor`.
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class ClipBuffer:
         self.tick, self._picks, self._length = grid.tick, grid.picks, grid.length
         periods = max(clip.frames // 2, 1) if stride is None else stride
         periods = periods if every is None else max(round(every / clip.tick), 1)
+        self._pairs = 0 if spec.flow is None else 1  # pictures that a window has beyond its frames
         self._stride = periods * grid.scale
         self.every = self._stride * self.tick
         self.length = self._length * self.tick
@@ -107,10 +114,14 @@ class ClipBuffer:
         self._name = name
 
         self._preprocessor = Preprocessor(spec)
+        self._flow = None if spec.flow is None else FlowPreprocessor(spec)
+        self._before: Grey | None = None  # picture of the tick before, which flow goes from
+        self._picture: Grey | None = None  # picture of the newest frame
         self._gate = None if motion is None else MotionGate(motion, self._length, more)
         kept = self._length + more
         # One slot more than that, so that writing the next frame changes no window.
-        self._slots = np.empty((kept + 1, *self._preprocessor.frame_shape), np.uint8)
+        shape, dtype = self._preprocessor.frame_shape, self._preprocessor.frame_dtype
+        self._slots = np.empty((kept + 1, *shape), dtype)
         self._head = 0  # the slot that is written next
         self._times: deque[float] = deque(maxlen=kept)  # of the frames in the ring
         self._shown: LiveFrame | None = None  # the newest of them
@@ -132,6 +143,7 @@ class ClipBuffer:
     def _empty(self) -> None:
         """Begin a new window with the next tick."""
         self._times.clear()
+        self._before = None
         if self._gate is not None:
             self._gate.clear()
         self._tick = -1  # number of the newest tick
@@ -196,29 +208,45 @@ class ClipBuffer:
         return self._tick + 1 > self._end - self._length
 
     def _make(self) -> None:
-        """Preprocess the newest frame into the next slot."""
+        """Preprocess the newest frame into the next slot; of flow, make its picture."""
         assert self._newest is not None
         with self._spent.stage("total"):
             with self._spent.stage("decode"):
                 picture = self._newest.picture()
             with self._spent.stage("preprocess"):
-                self._preprocessor.frame(picture, self._slots[self._head], self._newest.color)
+                if self._flow is None:
+                    self._preprocessor.frame(picture, self._slots[self._head], self._newest.color)
+                else:
+                    self._picture = self._flow.picture(picture, self._newest.color)
         self._pixels = "slot"
+
+    def _fill(self, flow: FlowPreprocessor) -> None:
+        """Write the flow to the newest picture into the next slot."""
+        assert self._picture is not None
+        if self._before is not None:  # else no window shows this slot
+            with self._spent.stage("total"), self._spent.stage("preprocess"):
+                flow.frame(self._before, self._picture, self._slots[self._head])
+        self._before = self._picture
 
     def _settle(self) -> None:
         """Give the next tick the newest frame."""
         assert self._newest is not None
         if not self._wanted():
             self._tick += 1
+            self._before = None
             return
         if self._pixels == "frame":
             self._make()
-        elif self._pixels == "ring":
+        elif self._pixels == "ring" and self._flow is None:
             self._slots[self._head] = self._slots[self._head - 1]
+        if self._flow is not None:
+            self._fill(self._flow)
         cells = None
         if self._gate is not None:
+            # Its threshold is in grey levels, which pictures have and flow has not.
+            seen = self._slots[self._head] if self._picture is None else self._picture
             with self._spent.stage("total"):
-                cells = self._gate.cells(self._slots[self._head])
+                cells = self._gate.cells(seen)
         with self._lock:
             self._tick += 1
             self._head = (self._head + 1) % len(self._slots)
@@ -282,12 +310,13 @@ class ClipBuffer:
         pixels = None
         if not (still or stored):
             oldest = self._head - self._length - back
-            pixels = np.take(self._slots, (oldest + self._picks) % len(self._slots), axis=0)
+            picks = self._picks[self._pairs :]  # the first slot of flow comes from outside
+            pixels = np.take(self._slots, (oldest + picks) % len(self._slots), axis=0)
         timing, self._timing = self._timing, Timing()
         return ClipWindow(
             pixels=pixels,
             span=(times[0], times[-1]),
-            coverage=len(times) / len(self._picks),
+            coverage=(len(times) - self._pairs) / (len(self._picks) - self._pairs),
             step=min((b - a for a, b in itertools.pairwise(times)), default=math.inf),
             newest=newest,
             skipped=self._skipped,

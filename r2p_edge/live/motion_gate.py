@@ -44,8 +44,13 @@ class MotionGate:
         self._frames.clear()
 
     def cells(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return the mean grey levels, float32 (cells,), of a frame, uint8 (H, W, 3)."""
-        rows, columns = _means(pixels.shape[0], 1), _means(pixels.shape[1], 3)
+        """Return the mean grey levels, float32 (cells,), of a frame.
+
+        Args:
+            pixels: uint8 (H, W, 3), or (H, W) of a grey one.
+        """
+        channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+        rows, columns = _means(pixels.shape[0], 1), _means(pixels.shape[1], channels)
         flat = pixels.reshape(len(pixels), -1).astype(np.float32)
         return np.asarray(rows @ flat @ columns.T, np.float32).ravel()
 

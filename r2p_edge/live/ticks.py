@@ -18,7 +18,8 @@ class TickGrid(NamedTuple):
 
     Attributes:
         tick: seconds from one tick to the next.
-        picks: int64 (T,), the tick of each frame of the clip; the first is 0.
+        picks: int64 (T,), the tick of each frame of the clip; the first is 0. Of optical flow it
+            is (T + 1,), the ticks of the pictures.
         scale: ticks per sampling period of the model (`spec.clip.tick` seconds).
     """
 
@@ -38,7 +39,7 @@ def tick_grid(spec: ModelSpec) -> TickGrid:
     Raises:
         SpecError: the model reads files by frame number, which a stream cannot provide.
     """
-    clip = spec.clip
+    clip = spec.pictures
     if clip.sampling == "index" or clip.order == "lexicographic":
         raise SpecError(
             f"{spec.name} counts the frames of a video from its first to its last (clip.sampling "

@@ -48,6 +48,8 @@ def _frames(prediction: Prediction) -> str:
         return ""
     try:
         clips = prediction.frames()
+        if clips.shape[-1] != 3:
+            return "<p>The model saw optical flow, which is not shown.</p>"
     except R2PError as error:
         return f"<p>{_text(str(error), 500)}</p>"
     numbers = ", ".join(str(number + 1) for number in spread(len(clips), MOST_CLIPS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import logging
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image, Planes
-from r2p_edge.spec import LONGEST_SIDE, ModelSpec
+from r2p_edge.spec import LONGEST_SIDE, CropSpec, ModelSpec, ResizeSpec
 
 if TYPE_CHECKING:
     from r2p_edge.preprocess._frames_py import Resizer
@@ -53,8 +54,9 @@ class Preprocessor:
         # mean and std are in the order of the model's channels, as frame() leaves the pixels.
         std = np.array(spec.std, np.float64)
         normalized = spec.input.normalized_in_graph
-        scale = np.ones(3) if normalized else spec.scale / std
-        bias = np.zeros(3) if normalized else -np.array(spec.mean, np.float64) / std
+        channels = spec.channels
+        scale = np.ones(channels) if normalized else spec.scale / std
+        bias = np.zeros(channels) if normalized else -np.array(spec.mean, np.float64) / std
         self._scale, self._bias = scale.astype(np.float32), bias.astype(np.float32)
         # A cache of a method of self would refer back to self and keep it until the garbage
         # collector finds the two.
@@ -62,8 +64,13 @@ class Preprocessor:
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(height, width, 3) of a preprocessed frame."""
-        return self._spec.crop.height, self._spec.crop.width, 3
+        """(height, width, channels) of a preprocessed frame: 3, or 2 of optical flow."""
+        return self._spec.crop.height, self._spec.crop.width, self._spec.channels
+
+    @property
+    def frame_dtype(self) -> npt.DTypeLike:
+        """Dtype of a preprocessed frame: uint8, or float32 for flow in pixels."""
+        return np.dtype(self._spec.frame_dtype)
 
     def geometry(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return the resized height and width of a frame, and top and left of the crop in it.
@@ -79,8 +86,11 @@ class Preprocessor:
     def frame(self, image: Image | Planes, out: Image, color: str = "RGB") -> None:
         """Resize and crop a frame and write it into `out`, uint8 `frame_shape`.
 
+        A model of optical flow has other frames: see `FlowPreprocessor`, which needs the pictures.
+
         Args:
             image: uint8 (H, W, 3), or planes.
+            out: uint8 (height, width, 3) of the crop.
             color: channel order of an array, "RGB" or "BGR"; `out` gets the model's.
 
         Raises:
@@ -99,7 +109,7 @@ class Preprocessor:
         """Return the model's input of one clip, batch axis 1 included, C-contiguous.
 
         Args:
-            clip: uint8 (T, *frame_shape), C-contiguous.
+            clip: `frame_dtype` (T, *frame_shape), C-contiguous.
         """
         wanted = self._spec.input
         if wanted.dtype == "uint8":
@@ -111,12 +121,29 @@ class Preprocessor:
             )
         frames, height, width, channels = clip.shape
         planes = np.empty((1, channels, frames, height, width), np.float32)
-        kernel.stack(clip, planes[0], self._scale, self._bias)
+        if self._spec.flow is None:
+            kernel.stack(clip, planes[0], self._scale, self._bias)
+        else:  # the kernel knows colours alone
+            for channel, (scale, bias) in enumerate(zip(self._scale, self._bias)):
+                np.multiply(clip[..., channel], scale, out=planes[0, channel])
+                planes[0, channel] += bias
         return (
             planes
             if wanted.layout == "NCTHW"
             else np.ascontiguousarray(planes.transpose(0, 2, 3, 4, 1))
         )
+
+
+def whole_frames(spec: ModelSpec, height: int, width: int) -> Preprocessor:
+    """Return what makes whole frames in RGB, resized to that size, before any crop."""
+    whole = spec.replace(
+        resize=ResizeSpec("stretch", height, width),
+        crop=CropSpec(height, width),
+        input=dataclasses.replace(spec.input, color="RGB"),
+        clip=spec.clip.of_frames(1),  # a spec limits the bytes of a clip
+        per_frame=None,
+    )
+    return Preprocessor(whole)
 
 
 def _geometry(spec: ModelSpec, height: int, width: int) -> tuple[int, int, int, int]:

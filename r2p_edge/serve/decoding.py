@@ -78,7 +78,7 @@ class IsolatedDecoder:
             "memory": limits.memory,
             "pixels": limits.pixels,
         }
-        self._limits = limits
+        self._limits, self._dtype = limits, spec.frame_dtype
         self._one_at_a_time = threading.Lock()
         self._child: Child | None = None
 
@@ -127,7 +127,7 @@ class IsolatedDecoder:
                 raise
         if "error" in answer:
             raise VideoError(answer["error"])
-        pixels = np.frombuffer(base64.b64decode(answer["pixels"]), np.uint8)
+        pixels = np.frombuffer(base64.b64decode(answer["pixels"]), self._dtype)
         start, end = answer["span"]
         return DecodedClip(pixels.reshape(answer["shape"]), answer["coverage"], (start, end))
 

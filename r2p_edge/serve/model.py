@@ -60,7 +60,8 @@ class ServedPredictor:
         self.turns, self.decoding = Turns(queue), Turns(queue)
         self.decoder = decoder or IsolatedDecoder(spec)
         self.numbers = numbers or ServerNumbers(predictor)
-        self.shape = (spec.clip.frames, spec.crop.height, spec.crop.width, 3)
+        self.shape = (spec.clip.frames, spec.crop.height, spec.crop.width, spec.channels)
+        self.datatype = "UINT8" if spec.frame_dtype == "uint8" else "FP32"  # of the frames
         # A model whose own answers are named "scores" has nothing else to give.
         self.outputs = list(dict.fromkeys([spec.output.name, SCORES]))
 
@@ -85,7 +86,7 @@ class ServedPredictor:
             "versions": ["1"],
             "platform": f"r2p_edge_{self.predictor.runtime}",
             "inputs": [
-                {"name": FRAMES, "datatype": "UINT8", "shape": [-1, *self.shape]},
+                {"name": FRAMES, "datatype": self.datatype, "shape": [-1, *self.shape]},
                 {"name": VIDEO, "datatype": "BYTES", "shape": [1]},
             ],
             "outputs": [
@@ -125,7 +126,8 @@ class ServedPredictor:
     @property
     def longest_json(self) -> int:
         """Most bytes of the JSON of a request: those of one clip written as numbers, and more."""
-        return 8 * int(np.prod(self.shape)) + (1 << 16)
+        digits = 8 if self.datatype == "UINT8" else 16
+        return digits * int(np.prod(self.shape)) + (1 << 16)
 
     def answer(
         self, request: InferRequest, unwanted: Callable[[], bool] = lambda: False
@@ -188,7 +190,7 @@ class ServedPredictor:
         if names != [FRAMES]:
             listed = ", ".join(map(repr, names)) or "none"
             raise ProtocolError(f"the inputs are {listed}; give either {FRAMES} or {VIDEO}")
-        pixels = array_of(request.inputs[FRAMES], "UINT8")
+        pixels = array_of(request.inputs[FRAMES], self.datatype)
         if pixels.shape[1:] != self.shape or len(pixels) == 0:
             raise ProtocolError(
                 f"{FRAMES} has the shape {list(pixels.shape)}; it must be [N, "

@@ -273,11 +273,14 @@ def array_of(tensor: InputTensor, datatype: str) -> npt.NDArray[Any]:
         numbers = np.array(tensor.data)
     except (ValueError, OverflowError, RecursionError) as error:  # of lists that are not even
         raise ProtocolError(f"the data of {what} are no array of numbers") from error
-    if numbers.size != count or numbers.dtype.kind not in "iu" or numbers.size == 0:
+    fractions = dtype.kind == "f"
+    if numbers.size != count or numbers.dtype.kind not in "iuf"[: 2 + fractions] or not count:
         raise ProtocolError(
             f"the data of {what} are {numbers.size} values of the kind {numbers.dtype}; they must "
-            f"be {count} whole numbers"
+            f"be {count} {'numbers' if fractions else 'whole numbers'}"
         )
+    if fractions:
+        return numbers.astype(dtype).reshape(tensor.shape)
     if numbers.min() < 0 or numbers.max() > np.iinfo(np.uint8).max:
         raise ProtocolError(f"the data of {what} go beyond 0 to 255")
     return numbers.astype(dtype).reshape(tensor.shape)

@@ -15,6 +15,7 @@ from r2p_edge.artifact.tensors import Tensors, tensors_of
 from r2p_edge.errors import UsageError
 from r2p_edge.model_names import check_model_name
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.flow import require_colours
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,15 @@ def served_model(
         max_batch: see `ServedModel`.
 
     Raises:
-        UsageError: a server cannot have a model of that name, or `max_batch` is below 1.
+        UsageError: a server cannot have a model of that name, `max_batch` is below 1, or the
+            model takes optical flow.
         ModelError, SpecError: see `open_artifact` and `tensors_of`.
     """
     if max_batch < 1:
         raise UsageError(f"max_batch is {max_batch}; it must be 1 or more")
     artifact = open_artifact(path, spec)
+    flow, own = artifact.spec.flow, artifact.spec.name
+    require_colours(flow, own, "what is written for other servers makes frames of colours")
     chosen = artifact.spec.name if name is None else name
     check_model_name(chosen)
     return ServedModel(chosen, artifact, tensors_of(artifact), max_batch)

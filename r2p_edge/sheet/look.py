@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from r2p_edge.errors import BackendError, ModelError, UsageError, VideoError, si
 from r2p_edge.features import Features
 from r2p_edge.frame import Image, Planes
 from r2p_edge.predictor import Predictor
-from r2p_edge.preprocess.preprocessor import Preprocessor
+from r2p_edge.preprocess.preprocessor import Preprocessor, whole_frames
 from r2p_edge.scores import scores_of_outputs
-from r2p_edge.spec import CropSpec, ModelSpec, ResizeSpec
+from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.flow import require_colours
 from r2p_edge.spec.further import CLASS_ACTIVATION
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.file import ShorterThanDeclaredError, Times
@@ -113,6 +113,7 @@ def look_at(
         VideoError: the video cannot be read, or changes while it is; see `Predictor.predict`.
     """
     spec = predictor.spec
+    require_colours(spec.flow, spec.name, "a sheet shows the colours that a model sees")
     _check_label(spec, label, cam=cam)
     if cam:
         _check_activation(predictor)
@@ -215,13 +216,6 @@ def _whole_frames(source: Source, moments: Times, spec: ModelSpec) -> Iterator[T
 
 def _resized(image: Image | Planes, spec: ModelSpec, height: int, width: int) -> Image:
     """Return a frame in RGB as it is before the crop."""
-    whole = spec.replace(
-        resize=ResizeSpec("stretch", height, width),
-        crop=CropSpec(height, width),
-        input=dataclasses.replace(spec.input, color="RGB"),
-        clip=dataclasses.replace(spec.clip, frames=1),  # a spec limits the bytes of a clip
-        per_frame=None,
-    )
     out = np.empty((height, width, 3), np.uint8)
-    Preprocessor(whole).frame(image, out)
+    whole_frames(spec, height, width).frame(image, out)
     return out

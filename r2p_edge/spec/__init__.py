@@ -1,5 +1,6 @@
 """Contract that travels with every artifact: `ModelSpec` and its parts."""
 
+from r2p_edge.spec.flow import FLOW_PARAMETERS, FLOW_RECIPES, FlowMethod, FlowSpec
 from r2p_edge.spec.model_spec import FORMAT, ModelSpec
 from r2p_edge.spec.parsing import parse_json
 from r2p_edge.spec.parts import (
@@ -14,10 +15,14 @@ from r2p_edge.spec.parts import (
 from r2p_edge.spec.per_frame import PartSpec, PerFrameSpec, RingSpec
 
 __all__ = [
+    "FLOW_PARAMETERS",
+    "FLOW_RECIPES",
     "FORMAT",
     "LONGEST_SIDE",
     "ClipSpec",
     "CropSpec",
+    "FlowMethod",
+    "FlowSpec",
     "InputSpec",
     "ModelSpec",
     "OutputKind",

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from r2p_edge.errors import SpecError
 from r2p_edge.spec.checks import check_record, check_text, is_number, repeated, shown, some_of
+from r2p_edge.spec.flow import FlowSpec, check_flow
 from r2p_edge.spec.further import check_feature_outputs
 from r2p_edge.spec.parsing import parse_dataclass, parse_json
 from r2p_edge.spec.parts import ClipSpec, CropSpec, InputSpec, OutputSpec, ResizeSpec
@@ -36,7 +37,7 @@ _ADVICE = (
 
 _LATER_RECORDS = ("checks", "feature_outputs")
 _RECORDS = ("source", "calibration", "parity", "accuracy", "target", "built_with", *_LATER_RECORDS)
-_LEFT_OUT = (*_LATER_RECORDS, "per_frame")  # of the JSON, where there is none
+_LEFT_OUT = (*_LATER_RECORDS, "per_frame", "flow")  # of the JSON, where there is none
 _CONTRACT = (
     "labels",
     "input",
@@ -49,6 +50,7 @@ _CONTRACT = (
     "std",
     "source",
     "precision",
+    "flow",
 )
 
 
@@ -58,7 +60,8 @@ class ModelSpec:
 
     Attributes:
         labels: one name per output class, in the model's order.
-        scale, mean, std: a pixel p of channel c becomes (p * scale - mean[c]) / std[c].
+        scale, mean, std: a pixel p of channel c becomes (p * scale - mean[c]) / std[c]; mean and
+            std have a number for each channel.
         precision: of the arithmetic: "fp32", "fp16", "bf16" or "int8".
         graph: "conv3d", or "conv2d" for the form without 3-D convolutions; None if unknown.
         source: file, sha256 and dialect of the trained model.
@@ -69,6 +72,7 @@ class ModelSpec:
             has, by name: see `r2p_edge.spec.further`. They do not change the answer.
         per_frame: the graphs with state that lie beside the artifact, see `PerFrameSpec`; its own
             answer does not depend on them.
+        flow: how optical flow is made, for a model that takes it in place of colours.
 
     Raises:
         SpecError: a field is missing, unknown, of the wrong type or out of range, contradicts
@@ -81,8 +85,8 @@ class ModelSpec:
     resize: ResizeSpec
     crop: CropSpec
     scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     arch: str | None = None
     input: InputSpec = field(default_factory=InputSpec)
     output: OutputSpec = field(default_factory=OutputSpec)
@@ -97,6 +101,7 @@ class ModelSpec:
     checks: Mapping[str, Any] | None = None
     feature_outputs: Mapping[str, Any] | None = None
     per_frame: PerFrameSpec | None = None
+    flow: FlowSpec | None = None
 
     def __post_init__(self) -> None:
         for name in ("labels", "mean", "std"):
@@ -107,6 +112,7 @@ class ModelSpec:
         if self.arch is not None:
             check_text("arch", self.arch)
         self._check_labels()
+        check_flow(self.flow, self.input, self.clip)
         self._check_normalisation()
         self._check_crop()
         self._check_size()
@@ -129,7 +135,7 @@ class ModelSpec:
             raise SpecError(f"labels has {twice} more than once; names must differ")
 
     def _check_normalisation(self) -> None:
-        for name, count in (("scale", 1), ("mean", 3), ("std", 3)):
+        for name, count in (("scale", 1), ("mean", self.channels), ("std", self.channels)):
             value = getattr(self, name)
             numbers = value if isinstance(value, tuple) else (value,)
             if len(numbers) != count or not all(map(is_number, numbers)):
@@ -174,8 +180,26 @@ class ModelSpec:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one clip as the model takes it, with a batch axis of 1."""
-        sizes = {"N": 1, "T": self.clip.frames, "C": 3, "H": self.crop.height, "W": self.crop.width}
+        sizes = {"N": 1, "T": self.clip.frames, "C": self.channels}
+        sizes |= {"H": self.crop.height, "W": self.crop.width}
         return tuple(sizes[axis] for axis in self.input.layout)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a frame: three colours, or the two directions of flow."""
+        return 3 if self.flow is None else 2
+
+    @property
+    def frame_dtype(self) -> Literal["uint8", "float32"]:
+        """Dtype of a frame as it is before any normalisation."""
+        return "uint8" if self.flow is None else self.flow.levels
+
+    @property
+    def pictures(self) -> ClipSpec:
+        """The frames of a video that a clip is made of: one more than it has, where it is flow."""
+        if self.flow is None:
+            return self.clip
+        return self.clip.of_frames(self.clip.frames + 1)
 
     def replace(self, **changes: Any) -> ModelSpec:
         """Return a copy with some fields changed, checked again.
@@ -188,8 +212,8 @@ class ModelSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types, `format` first.
 
-        `checks`, `feature_outputs` and `per_frame` are left out where there are none, so that a
-        model without them is written as it was before they existed.
+        `checks`, `feature_outputs`, `per_frame` and `flow` are left out where there are none, so
+        that a model without them is written as it was before they existed.
         """
         fields = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
         for name in _LEFT_OUT:
@@ -269,6 +293,6 @@ class ModelSpec:
         import hashlib
 
         data = self.to_dict()
-        contract = {name: data[name] for name in _CONTRACT}
+        contract = {name: data[name] for name in _CONTRACT if name in data}
         text = json.dumps(contract, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

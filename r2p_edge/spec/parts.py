@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,8 @@ class InputSpec:
         dtype: "uint8" (pixels, 0 to 255) or "float32".
         layout: order of the axes; N batch, T time, C channel, H height, W width.
         normalized_in_graph: the graph itself applies scale, mean and std; always true for uint8.
+        modality: "rgb" for three colours, or "flow" for two channels of optical flow, horizontal
+            and vertical; see `FlowSpec`.
 
     Raises:
         SpecError: `name` is blank, or dtype and normalized_in_graph contradict each other.
@@ -35,7 +38,7 @@ class InputSpec:
     dtype: Literal["uint8", "float32"] = "uint8"
     layout: Literal["NTHWC", "NCTHW"] = "NTHWC"
     normalized_in_graph: bool = True
-    modality: Literal["rgb"] = "rgb"
+    modality: Literal["rgb", "flow"] = "rgb"
     color: Literal["RGB", "BGR"] = "RGB"
 
     def __post_init__(self) -> None:
@@ -112,6 +115,10 @@ class ClipSpec:
                 "clip.order is lexicographic but clip.sampling is time; text order is an order "
                 "of frame numbers, so set clip.sampling to index or clip.order to temporal"
             )
+
+    def of_frames(self, frames: int) -> ClipSpec:
+        """Return the same sampling for clips of another length."""
+        return dataclasses.replace(self, frames=frames)
 
     @property
     def tick(self) -> float:

@@ -281,6 +281,8 @@ def check_per_frame_clip(clip: ClipSpec, taken: InputSpec, graph: str | None) ->
         SpecError: it cannot, because of how its clips are sampled, its input or its graph.
     """
     problems = {
+        "it takes optical flow, of which each frame has two pictures; leave the per-frame form "
+        "out": taken.modality != "rgb",
         "clip.sampling is index, so its frames have no constant rate; export the model with "
         "--sampling time": clip.sampling != "time",
         f"clip.order is {clip.order}; export the model with --order temporal": clip.order

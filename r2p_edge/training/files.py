@@ -28,6 +28,7 @@ from r2p_edge.export.contract import contract_of
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.source import facts_of, find_source
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.flow import require_colours
 from r2p_edge.training.network import TrainableNetwork
 
 
@@ -91,6 +92,7 @@ def open_trainable(
         size=None,
         input=None,
     )
+    require_colours(contract.flow, contract.name, "training makes views of colours")
     read = read_checkpoint(model.path, model.weights.key)
     named = model.weights.named(read)
     if named.family.headless:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from r2p_edge.addresses import shortened
 from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError, warn_caller
 from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
+from r2p_edge.preprocess.flow import FlowPreprocessor, displacements_of
 from r2p_edge.preprocess.preprocessor import Preprocessor
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.arrays import frames_from_array, is_array
 from r2p_edge.video.content import is_content
 from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
+from r2p_edge.video.flow_folder import FlowFolder, open_flow
 from r2p_edge.video.frame_objects import (
     Item,
     broke_off,
@@ -40,7 +43,8 @@ class Clips:
     """The clips of one source, preprocessed.
 
     Attributes:
-        pixels: uint8 (clips, T, H, W, 3), before any normalisation.
+        pixels: uint8 (clips, T, H, W, 3), before any normalisation; of optical flow (clips, T, H,
+            W, 2), uint8 or float32.
         plans: the moments that each clip shows.
         truncated: decoding stopped before the end that the file declares.
         duration: seconds from the first frame of the whole source to the end of its last one.
@@ -72,6 +76,11 @@ class ClipReader:
         self.preprocessor = Preprocessor(spec)
         self._spec = spec
 
+    @functools.cached_property
+    def _flow(self) -> FlowPreprocessor | None:
+        """What makes flow of pictures; looked for when the first video is read."""
+        return None if self._spec.flow is None else FlowPreprocessor(self._spec)
+
     def read(
         self,
         source: Any,
@@ -91,6 +100,7 @@ class ClipReader:
             timing: gets the time of decoding and preprocessing added, and their total.
         """
         self._check_arguments(source, clips, fps, color)
+        _ = self._flow  # a library that is missing is told before a video is opened
         timing = Timing() if timing is None else timing
         with timing.stage("total"):
             if is_path(source) or is_content(source) or is_array(source):
@@ -123,6 +133,8 @@ class ClipReader:
         if is_array(source):
             frames = frames_from_array(source)
             return ArraySource(frames, np.arange(len(frames)) / rate, untimed=fps is None)
+        if self._spec.flow is not None and (stored := open_flow(source, rate, self._spec)):
+            return stored
         return open_source(source, rate, count=self._count, planes=True)
 
     @property
@@ -145,9 +157,14 @@ class ClipReader:
 
     def _read_video(self, video: Source, clips: int, color: str, timing: Timing) -> Clips:
         plans, planned = self._plan(video, clips), video.times
-        pixels = _arrange(plans, lambda times: self._frames(video, times, color, timing))
+        if _is_stored(video):
+            pixels = _arrange(plans, lambda times: self._stored(video, times, timing))
+        else:
+            pixels = self._arranged(
+                plans, lambda times: self._frames(video, times, color, timing), timing
+            )
         if video.times is not planned:  # a long file's holes are found where it is read
-            plans = plan_clips(self._spec.clip, video.times, clips, video.lost)
+            plans = self._planned(video, clips)
         return Clips(pixels, plans, video.truncated, duration_of(video.times, video.lost))
 
     def _read_items(
@@ -187,14 +204,20 @@ class ClipReader:
         untimed = times is None
         if times is None:
             times = np.arange(len(kept)) / self._spec.clip.fps
-        video = ArraySource(np.stack(kept), times, "the iterable", untimed=untimed)
+        video = ArraySource(kept, times, "the iterable", untimed=untimed)
         plans = self._plan(video, clips)
-        return Clips(_arrange(plans, video.read), plans, video.truncated, duration_of(times))
+        pixels = self._arranged(plans, video.read, timing)
+        return Clips(pixels, plans, video.truncated, duration_of(times))
 
     def _plan(self, video: Source, clips: int) -> list[ClipPlan]:
         clip = self._spec.clip
         untimed = isinstance(video, ArraySource) and video.untimed
-        if untimed and len(video.times) == clip.frames:
+        if self._flow is not None and len(video.times) < 2 and not _is_stored(video):
+            raise VideoError(
+                f"{video.name} has one frame, and optical flow goes from a frame to the next; give "
+                "a video of at least two"
+            )
+        if untimed and len(video.times) == self._spec.pictures.frames:
             return [ClipPlan(video.times, coverage=1.0)]
         if clip.sampling == "time" and len(video.times) > 1:
             step = float(np.median(np.diff(video.times)))
@@ -204,10 +227,60 @@ class ClipReader:
                     f"{1 / clip.tick:.3g}; frames are repeated and the answer may suffer",
                     LowFrameRateWarning,
                 )
-        return plan_clips(clip, video.times, clips, video.lost)
+        return self._planned(video, clips)
+
+    def _planned(self, video: Source, clips: int) -> list[ClipPlan]:
+        if self._flow is None or _is_stored(video):
+            return plan_clips(self._spec.clip, video.times, clips, video.lost)
+        return plan_clips(self._spec.pictures, video.times, clips, video.lost, pairs=True)
+
+    def _arranged(
+        self, plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]], timing: Timing
+    ) -> Image:
+        """Return the clips of these plans from preprocessed frames, or from pictures of flow."""
+        if self._flow is None:
+            return _arrange(plans, read)
+        times = np.stack([plan.times for plan in plans])
+        moments, places = np.unique(times, return_inverse=True)
+        places = places.reshape(times.shape)
+        pairs = np.stack([places[:, :-1].ravel(), places[:, 1:].ravel()], axis=1)
+        wanted, at = np.unique(pairs[:, ::-1], axis=0, return_inverse=True)
+        shape, dtype = self.preprocessor.frame_shape, self.preprocessor.frame_dtype
+        found = np.empty((len(wanted), *shape), dtype)
+        # Sorted by their second pictures: a first one is kept until its last pair has been made.
+        last = dict(zip(wanted[:, 1].tolist(), wanted[:, 0].tolist()))
+        kept: dict[int, Image] = {}
+        number = 0
+        for moment, picture in enumerate(read(moments)):
+            kept[moment] = picture
+            while number < len(wanted) and wanted[number, 0] == moment:
+                with timing.stage("preprocess"):
+                    self._flow.frame(kept[int(wanted[number, 1])], picture, found[number])
+                number += 1
+            kept = {each: grey for each, grey in kept.items() if last.get(each, -1) > moment}
+        return found[at.ravel()].reshape(len(plans), self._spec.clip.frames, *shape)
+
+    def _stored(self, video: Source, times: Times, timing: Timing) -> Iterator[Image]:
+        """Give the frame of stored flow nearest to each of the moments, each made once."""
+        assert self._flow is not None
+        assert self._spec.flow is not None
+        images = video.read(times)
+        shown, pixels = None, np.empty(0, np.uint8)
+        for _ in times:
+            with timing.stage("decode"):
+                levels = np.asarray(next(images))
+            if levels is not shown:
+                with timing.stage("preprocess"):
+                    shown = levels
+                    pixels = np.empty(self.preprocessor.frame_shape, self.preprocessor.frame_dtype)
+                    self._flow.crop(displacements_of(levels, self._spec.flow), pixels)
+            yield pixels
 
     def _frames(self, video: Source, times: Times, color: str, timing: Timing) -> Iterator[Image]:
-        """Give the preprocessed frame nearest to each of the ascending moments, each made once."""
+        """Give the preprocessed frame nearest to each of the ascending moments, each made once.
+
+        Of optical flow it is the picture.
+        """
         images = video.read(times)
         shown, pixels = None, np.empty(0, np.uint8)
         for _ in times:
@@ -219,6 +292,8 @@ class ClipReader:
 
     def _preprocess(self, image: Image | Planes, color: str, timing: Timing) -> Image:
         with timing.stage("preprocess"):
+            if self._flow is not None:
+                return self._flow.picture(image, color)
             pixels = np.empty(self.preprocessor.frame_shape, np.uint8)
             self.preprocessor.frame(image, pixels, color)
         return pixels
@@ -234,6 +309,11 @@ def check_rate(source: Any, fps: Any) -> None:
         raise UsageError(f"fps is {fps!r}; it must be a number from 0.001 to 1000000")
     if fps is not None and is_file(source):
         raise UsageError("fps describes arrays, frames and folders; a file knows its own rate")
+
+
+def _is_stored(video: Source) -> bool:
+    """Return whether a source, or the one that it is a part of, has flow in place of frames."""
+    return isinstance(video.whole if isinstance(video, Excerpt) else video, FlowFolder)
 
 
 def _arrange(plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]]) -> Image:

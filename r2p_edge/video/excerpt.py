@@ -25,6 +25,7 @@ class Excerpt:
         start, end: seconds after its first frame; `end` may be infinite.
 
     Attributes:
+        whole: the video.
         offset: time of the part's first frame, in seconds after that of the video.
 
     Raises:
@@ -33,12 +34,12 @@ class Excerpt:
 
     def __init__(self, video: Source, start: float, end: float) -> None:
         self.name = video.name
-        self._video, self._start, self._end = video, start, end
+        self.whole, self._start, self._end = video, start, end
         self._choose()
 
     def _choose(self) -> None:
-        self.truncated = self._video.truncated
-        times = self._video.times
+        self.truncated = self.whole.truncated
+        times = self.whole.times
         first, last = np.searchsorted(times, np.array([self._start, self._end]) - TIE)
         length = duration_of(times)
         if first == last or (math.isfinite(self._end) and self._end > length + SLACK_SECONDS):
@@ -49,13 +50,13 @@ class Excerpt:
             )
         self.offset = float(times[first])
         self.times: Times = times[first:last] - self.offset
-        lost = self._video.lost
+        lost = self.whole.lost
         self.lost: Times = lost[(lost > self.offset) & (lost < self._end - TIE)] - self.offset
 
     def read(self, times: Times) -> Iterator[Image | Planes]:
         """Give the frame nearest to each of the ascending moments; see `Source.read`."""
         try:
-            yield from self._video.read(times + self.offset)
+            yield from self.whole.read(times + self.offset)
         except ShorterThanDeclaredError:
             self._choose()
             raise

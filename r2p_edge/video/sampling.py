@@ -27,7 +27,8 @@ class ClipPlan:
         times: float64 (T,), seconds after the first frame, in the order the model wants them.
         coverage: share of the T frames that are real. A video shorter than the clip repeats its
             last frame, one with a hole the frames around it, and damaged frames are replaced by
-            their neighbours.
+            their neighbours. Of optical flow it is the share of the pairs whose two pictures are
+            real; there are T + 1 moments then.
     """
 
     times: npt.NDArray[np.float64]
@@ -39,6 +40,8 @@ def plan_clips(
     frame_times: npt.NDArray[np.float64],
     clips: int,
     lost: npt.NDArray[np.float64] = _NONE,
+    *,
+    pairs: bool = False,
 ) -> list[ClipPlan]:
     """Plan the clips of a video.
 
@@ -50,6 +53,7 @@ def plan_clips(
             last at the end, as in VMZ's clip_per_video (caffe2/video/video_io.cc): clip i of k
             starts at floor(i * (n - L) / (k - 1)) for n frames and a clip that spans L.
         lost: float64 (m,), ascending times of frames that cannot be used.
+        pairs: each two neighbours of a clip's frames are one of flow, which is what is counted.
     """
     if spec.sampling == "time":
         length = _length(max([frame_times[-1], *lost[-1:]]) * spec.fps)
@@ -69,7 +73,9 @@ def plan_clips(
         times = numbers / spec.fps if spec.sampling == "time" else frame_times[numbers]
         found = np.arange(spec.frames) < real
         found &= _found(spec, frame_times, lost, times, found)
-        plans.append(ClipPlan(times, int(np.count_nonzero(found)) / spec.frames))
+        if pairs:
+            found = found[:-1] & found[1:]
+        plans.append(ClipPlan(times, int(np.count_nonzero(found)) / len(found)))
     return plans
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -144,7 +144,7 @@ class ArraySource:
     """Frames in memory; a `Source`.
 
     Args:
-        frames: uint8 (n, H, W, 3).
+        frames: uint8 (n, H, W, 3), or as many pictures.
         times: float64 (n,), ascending, in seconds from the first frame on.
         name: name of the frames in messages.
         untimed: nobody has said when the frames are shown, so that exactly as many of them as the
@@ -155,7 +155,12 @@ class ArraySource:
     lost: Times = np.empty(0)
 
     def __init__(
-        self, frames: Image, times: Times, name: str = "the array", *, untimed: bool = False
+        self,
+        frames: Image | Sequence[Image],
+        times: Times,
+        name: str = "the array",
+        *,
+        untimed: bool = False,
     ) -> None:
         self.name, self.times, self.untimed = name, times, untimed
         self._frames = frames

@@ -63,7 +63,7 @@ def report():
                 "libraries": {"libavcodec": "62.28.102"},
                 "decoders": dict.fromkeys(probe._DECODERS, True),
             },
-            "opencv": {**fine, "gstreamer": False},
+            "opencv": {**fine, "gstreamer": False, "flow": ["farneback", "dis"]},
         },
         "kernel": {"compiled": True, "reason": None, "install": None},
         "packages": {name: {"version": "1.0", "install": None} for name in ("onnx", "torch")},

@@ -25,6 +25,7 @@ def test_opencv_is_as_it_is_here():
     found = diagnosis.ask("opencv", 60)
     assert (found["status"], found["version"]) == ("ok", cv2.__version__)
     assert isinstance(found["gstreamer"], bool)
+    assert {"farneback", "dis"} <= set(found["flow"])
 
 
 AV = """

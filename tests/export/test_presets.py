@@ -36,8 +36,10 @@ def test_every_preset_makes_a_spec(item: Preset) -> None:
         assert getattr(spec, field) == getattr(item, field)
     larger = {"mmaction2", "pytorchvideo", "piergiaj-i3d", "torchvision-s3d"}
     size = 224 if larger & set(item.families) else 112
-    assert spec.input_shape == (1, item.clip.frames, size, size, 3)
-    assert (spec.input.color, spec.input.layout) == (item.color, "NTHWC")
+    colours, flow = (item.clip.frames, size, size, 3), (2, item.clip.frames, size, size)
+    assert spec.input_shape == (1, *(colours if item.flow is None else flow))
+    layout = "NTHWC" if item.flow is None else "NCTHW"
+    assert (spec.input.color, spec.input.layout) == (item.color, layout)
     assert set(item.families) <= FAMILIES.keys()
     assert ModelSpec.from_json(spec.to_json()) == spec
 

@@ -105,6 +105,15 @@ def has_chromium() -> bool:
     return chromium() is not None and importlib.util.find_spec("playwright") is not None
 
 
+def has_opencv_contrib() -> bool:
+    """Return whether OpenCV is here, of the contrib build, which has TV-L1."""
+    if importlib.util.find_spec("cv2") is None:
+        return False
+    import cv2
+
+    return hasattr(getattr(cv2, "optflow", None), "DualTVL1OpticalFlow_create")
+
+
 PROBES = {
     "bare_root": has_bare_root,
     "chromium": has_chromium,
@@ -112,6 +121,7 @@ PROBES = {
     "gst_rtsp": has_rtsp_server,
     "gst_python": has_gst_python,
     "mosquitto": has_mosquitto,
+    "opencv_contrib": has_opencv_contrib,
     "sanitizers": has_sanitizers,
     "strace": has_strace,
     "triton": has_real_triton,

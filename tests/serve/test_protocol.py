@@ -147,6 +147,17 @@ def test_tensors_that_do_not_fit(data, shape, message):
         array_of(InputTensor("x", shape, "UINT8", data), "UINT8")
 
 
+def test_numbers_with_fractions():
+    tensor = InputTensor("x", (2,), "FP32", [0.5, -20])
+    assert array_of(tensor, "FP32").tolist() == [0.5, -20]
+    packed = InputTensor("x", (2,), "FP32", memoryview(struct.pack("<2f", 0.5, -20)))
+    assert array_of(packed, "FP32").tolist() == [0.5, -20]
+    with pytest.raises(ProtocolError, match="it must be FP32"):
+        array_of(InputTensor("x", (2,), "UINT8", [1, 2]), "FP32")
+    with pytest.raises(ProtocolError, match="they must be 2 numbers"):
+        array_of(InputTensor("x", (2,), "FP32", ["a", "b"]), "FP32")
+
+
 @pytest.mark.parametrize(
     ("data", "shape", "datatype", "message"),
     [
