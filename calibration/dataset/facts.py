@@ -10,8 +10,7 @@ import numpy as np
 from r2p_edge.calibration.dataset.groups import group_of
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import VideoError
-from r2p_edge.video.file import Times
-from r2p_edge.video.sampling import duration_of
+from r2p_edge.video.sampling import Times, duration_of
 from r2p_edge.video.source import ImageFolder, open_source
 
 _ANY_RATE = 25.0  # of a folder of frames, which has none

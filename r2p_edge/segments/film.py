@@ -22,7 +22,8 @@ from r2p_edge.segments.timelines import HYSTERESIS, MIN_LENGTH, MIN_SCORE, Timel
 from r2p_edge.segments.windows import SecondsProgress
 from r2p_edge.video.container import open_container, seconds_to_wait
 from r2p_edge.video.decoding import cause_of
-from r2p_edge.video.file import ShorterThanDeclaredError, VideoFile
+from r2p_edge.video.file import VideoFile
+from r2p_edge.video.sampling import ShorterThanDeclaredError
 from r2p_edge.video.source import Source, open_source
 from r2p_edge.video.streams import video_stream
 

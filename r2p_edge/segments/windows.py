@@ -27,7 +27,7 @@ from r2p_edge.live.stream import Stream
 from r2p_edge.per_frame.state import BorderKind
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import check_rate
-from r2p_edge.video.file import Times
+from r2p_edge.video.sampling import Times
 from r2p_edge.video.source import open_source
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.flow import require_colours
 from r2p_edge.spec.further import CLASS_ACTIVATION
 from r2p_edge.video.clip_reader import ClipReader
-from r2p_edge.video.file import ShorterThanDeclaredError, Times
 from r2p_edge.video.folder_rate import warn_of_unknown_rate
+from r2p_edge.video.sampling import ShorterThanDeclaredError, Times
 from r2p_edge.video.source import Source, open_source
 
 _MOST_TILES = 1024  # some 40 MB of picture

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from r2p_edge.export.checkpoints.network import Conv, Norm, Step, VideoResNet
+from r2p_edge.export.checkpoints.structure import Conv, Norm, Step, VideoNetwork
 from r2p_edge.export.graph.builder import BatchNorm
 from r2p_edge.export.graph.per_frame.weights import causal_weight
 from r2p_edge.training.network import TrainableNetwork
@@ -33,13 +33,15 @@ class CausalConv3d(nn.Conv3d):
     """
 
     def __init__(self, conv: nn.Conv3d, name: str, gap: int) -> None:
-        size = conv.kernel_size[0]
+        size, rows, columns = conv.kernel_size
+        _, down, right = conv.stride
+        _, top, left = map(int, conv.padding)
         super().__init__(
             conv.in_channels,
             conv.out_channels,
-            (size, *conv.kernel_size[1:]),
-            (1, *conv.stride[1:]),
-            (0, *map(int, conv.padding[1:])),
+            (size, rows, columns),
+            (1, down, right),
+            (0, top, left),
             (gap, 1, 1),
             bias=conv.bias is not None,
         )
@@ -75,11 +77,12 @@ class SemiCausalNetwork(TrainableNetwork):
     """
 
     def __init__(
-        self, parameters: Mapping[str, np.ndarray], network: VideoResNet, stage: int
+        self, parameters: Mapping[str, np.ndarray], network: VideoNetwork, stage: int
     ) -> None:
         super().__init__(parameters, network)
-        self._blocks = [block for block in network.blocks if _stage_of(block.name) > stage]
-        below = [block for block in network.blocks if _stage_of(block.name) <= stage]
+        blocks = network.residual_blocks
+        self._blocks = [block for block in blocks if _stage_of(block.name) > stage]
+        below = [block for block in blocks if _stage_of(block.name) <= stage]
         gap = _time_stride([*network.stem, *(step for block in below for step in block.steps)])
         for block in self._blocks:
             self._make_causal(block.shortcut, gap)
@@ -153,8 +156,13 @@ class SemiCausalNetwork(TrainableNetwork):
             bias = conv.bias.detach().numpy().astype(np.float64)
         if norm is not None:
             state = self.get_submodule(norm.name).state_dict()
-            leaves = ("weight", "bias", "running_mean", "running_var")
-            values = BatchNorm(*(state[leaf].numpy() for leaf in leaves), norm.eps)
+            values = BatchNorm(
+                state["weight"].numpy(),
+                state["bias"].numpy(),
+                state["running_mean"].numpy(),
+                state["running_var"].numpy(),
+                norm.eps,
+            )
             weight = weight * values.factor[:, None, None, None, None]
             bias = values.bias - (values.running_mean - bias) * values.factor
         return {

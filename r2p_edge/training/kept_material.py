@@ -41,9 +41,10 @@ def kept_material(
         np.savez(content, ends=made.ends, answers=made.answers, shape=shape)
         atomic_write(rest, content.getvalue())
     with np.load(rest, allow_pickle=False) as found:
-        ends, answers, shape = found["ends"], found["answers"], tuple(map(int, found["shape"]))
-    size = slices.stat().st_size // (2 * int(np.prod(shape)))
-    features: Any = np.memmap(slices, np.float16, "r", shape=(size, *shape))
+        ends, answers = found["ends"], found["answers"]
+        of_slice = tuple(map(int, found["shape"]))
+    size = slices.stat().st_size // (2 * int(np.prod(of_slice)))
+    features: Any = np.memmap(slices, np.float16, "r", shape=(size, *of_slice))
     return CausalMaterial(features, ends, answers, {})
 
 

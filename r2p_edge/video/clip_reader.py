@@ -8,7 +8,7 @@ import functools
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from r2p_edge.spec import ModelSpec
 from r2p_edge.video.arrays import frames_from_array, is_array
 from r2p_edge.video.content import is_content
 from r2p_edge.video.excerpt import Excerpt
-from r2p_edge.video.file import Count, ShorterThanDeclaredError, Times
 from r2p_edge.video.flow_folder import FlowFolder, open_flow
 from r2p_edge.video.frame_objects import (
     Item,
@@ -34,8 +33,17 @@ from r2p_edge.video.frame_objects import (
     times_of_stamps,
     what_to_give,
 )
-from r2p_edge.video.sampling import ClipPlan, duration_of, plan_clips
+from r2p_edge.video.sampling import (
+    ClipPlan,
+    ShorterThanDeclaredError,
+    Times,
+    duration_of,
+    plan_clips,
+)
 from r2p_edge.video.source import ArraySource, Source, is_file, is_path, open_source
+
+if TYPE_CHECKING:
+    from r2p_edge.video.file import Count
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import numpy as np
 
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image, Planes
-from r2p_edge.video.file import ShorterThanDeclaredError, Times
-from r2p_edge.video.sampling import TIE, duration_of
+from r2p_edge.video.sampling import TIE, ShorterThanDeclaredError, Times, duration_of
 from r2p_edge.video.source import Source
 
 SLACK_SECONDS = 1.0

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from r2p_edge.frame import Image, Planes, picture_of, rgb_of
 from r2p_edge.video.as_stored import note_interlaced
@@ -22,14 +21,13 @@ from r2p_edge.video.container import VideoDecoder
 from r2p_edge.video.counting import CountedFrames
 from r2p_edge.video.ends import first_and_last
 from r2p_edge.video.listing import PacketList, list_packets
-from r2p_edge.video.sampling import nearest
+from r2p_edge.video.sampling import ShorterThanDeclaredError, Times, nearest
 from r2p_edge.video.seeking import SeekingReader
 
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
-Times = npt.NDArray[np.float64]
 Count = Literal["trust", "packets", "frames"]
 
 SCAN_SECONDS = 60.0
@@ -44,10 +42,6 @@ frames, which are then found by the times that FFmpeg guesses, some frames off."
 _MOST_FRAMES = 10_000_000  # more than that is a broken header, not a video
 
 _log = logging.getLogger(__name__)
-
-
-class ShorterThanDeclaredError(Exception):
-    """A file turned out other than it declares; its `times` have been corrected: plan again."""
 
 
 class VideoFile:

@@ -14,9 +14,8 @@ from r2p_edge._optional import OPENCV, import_library
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image
 from r2p_edge.spec import ModelSpec
-from r2p_edge.video.file import Times
 from r2p_edge.video.frame_folder import images_in
-from r2p_edge.video.sampling import nearest
+from r2p_edge.video.sampling import Times, nearest
 from r2p_edge.video.source import is_folder, is_path, path_of_uri
 from r2p_edge.video.video_folder import looking_up
 

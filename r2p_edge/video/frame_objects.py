@@ -14,7 +14,7 @@ import numpy as np
 from r2p_edge.errors import VideoError, one_line
 from r2p_edge.frame import Image, Planes, picture_of
 from r2p_edge.video.arrays import frame_from_item
-from r2p_edge.video.file import Times
+from r2p_edge.video.sampling import Times
 
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # of 8 bits a channel
 _ORIENTATION = 0x0112  # tag of EXIF

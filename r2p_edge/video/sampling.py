@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from r2p_edge.spec import ClipSpec
 
+Times = npt.NDArray[np.float64]
+"""Moments in seconds, (n,)."""
+
 _NONE = np.empty(0)
+
+
+class ShorterThanDeclaredError(Exception):
+    """A file turned out other than it declares; its `times` have been corrected: plan again."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,15 @@ class ClipPlan:
             real; there are T + 1 moments then.
     """
 
-    times: npt.NDArray[np.float64]
+    times: Times
     coverage: float
 
 
 def plan_clips(
     spec: ClipSpec,
-    frame_times: npt.NDArray[np.float64],
+    frame_times: Times,
     clips: int,
-    lost: npt.NDArray[np.float64] = _NONE,
+    lost: Times = _NONE,
     *,
     pairs: bool = False,
 ) -> list[ClipPlan]:
@@ -81,9 +88,9 @@ def plan_clips(
 
 def _found(
     spec: ClipSpec,
-    frame_times: npt.NDArray[np.float64],
-    lost: npt.NDArray[np.float64],
-    times: npt.NDArray[np.float64],
+    frame_times: Times,
+    lost: Times,
+    times: Times,
     wanted: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     """Return which of a clip's moments have a frame of their own, if they are wanted at all.
@@ -126,9 +133,7 @@ def _offsets(spec: ClipSpec, count: int) -> tuple[npt.NDArray[np.int64], int]:
     return offsets, int(np.count_nonzero(offsets < count))
 
 
-def nearest(
-    frame_times: npt.NDArray[np.float64], times: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
+def nearest(frame_times: Times, times: Times) -> npt.NDArray[np.int64]:
     """Return the index of the frame nearest to each time; of two equally near ones the earlier.
 
     "Equally near" allows for the microsecond that a container's time base rounds by.
@@ -149,9 +154,7 @@ SLACK = 0.05
 0.0125 of them at 25 fps."""
 
 
-def duration_of(
-    frame_times: npt.NDArray[np.float64], lost: npt.NDArray[np.float64] = _NONE
-) -> float:
+def duration_of(frame_times: Times, lost: Times = _NONE) -> float:
     """Return the seconds from the first frame of a video to the end of its last one.
 
     The last frame is taken to be shown as long as the others are, by their median.

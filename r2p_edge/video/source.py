@@ -12,7 +12,7 @@ import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.video.arrays import frames_from_array
 from r2p_edge.video.content import can_be_path, content_of, is_content
-from r2p_edge.video.file import Count, Times, VideoFile
 from r2p_edge.video.frame_folder import frames_in
-from r2p_edge.video.sampling import nearest
+from r2p_edge.video.sampling import Times, nearest
 from r2p_edge.video.video_folder import looking_up
+
+if TYPE_CHECKING:
+    from r2p_edge.video.file import Count, VideoFile
 
 _Picture = TypeVar("_Picture")
 
@@ -81,7 +83,7 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
     """
     if not is_path(source):
         if (content := content_of(source)) is not None:
-            return VideoFile(content.name, content.file, count=count, planes=planes)
+            return video_file(content.name, content.file, count, planes=planes)
         frames = frames_from_array(source)
         return ArraySource(frames, np.arange(len(frames)) / fps)
     name = path_of_uri(os.fsdecode(source))
@@ -93,7 +95,7 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
                 f"{name} is a live stream, which has no end; predict on a recorded file, or use "
                 "stream"
             )
-        return VideoFile(without_password(name), name, count=count, planes=planes)
+        return video_file(without_password(name), name, count, planes=planes)
     path = Path(name)
     with looking_up(path):
         if path.is_dir():
@@ -105,7 +107,17 @@ def open_source(source: Any, fps: float, *, count: Count = "trust", planes: bool
         if path.stat().st_size == 0:
             raise VideoError(f"{name} is an empty file; copy or record it again")
     # Without the protocol's name FFmpeg would take what stands before a colon for one.
-    return VideoFile(name, f"file:{name}", count=count, planes=planes)
+    return video_file(name, f"file:{name}", count, planes=planes)
+
+
+def video_file(
+    name: str, url: str | BinaryIO, count: Count = "trust", *, planes: bool = False
+) -> VideoFile:
+    """Open a file of video or of one image; see `VideoFile`."""
+    # What decodes is a third of the modules of `Predictor`; it is imported with the first file.
+    from r2p_edge.video.file import VideoFile
+
+    return VideoFile(name, url, count=count, planes=planes)
 
 
 def is_path(source: Any) -> bool:
@@ -190,7 +202,7 @@ class ImageFolder:
 
         def image(index: int) -> Image | Planes:
             path = self._paths[index]
-            file = VideoFile(str(path), f"file:{path}", planes=self._planes)
+            file = video_file(str(path), f"file:{path}", planes=self._planes)
             with contextlib.closing(file):
                 return next(file.read(np.zeros(1)))
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from av.codec.context import Flags
 
-from r2p_edge.video.file import ShorterThanDeclaredError
+from r2p_edge.video.sampling import ShorterThanDeclaredError
 from r2p_edge.video.source import open_source
 
 

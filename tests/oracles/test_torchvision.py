@@ -10,8 +10,7 @@ from requirements import needs
 from r2p_edge import Predictor
 from r2p_edge.compare import compare
 from r2p_edge.export.build import build
-from r2p_edge.video.file import ShorterThanDeclaredError
-from r2p_edge.video.sampling import nearest, plan_clips
+from r2p_edge.video.sampling import ShorterThanDeclaredError, nearest, plan_clips
 from r2p_edge.video.source import open_source
 from r2p_edge.video.video_folder import videos_in
 

@@ -17,7 +17,8 @@ from r2p_edge.errors import LowFrameRateWarning, MissingDependencyError, OutputE
 from r2p_edge.segments import film as module
 from r2p_edge.segments.film import write_caption
 from r2p_edge.segments.texts import caption
-from r2p_edge.video.file import ShorterThanDeclaredError, VideoFile
+from r2p_edge.video.file import VideoFile
+from r2p_edge.video.sampling import ShorterThanDeclaredError
 from r2p_edge.video.source import open_source
 
 pytestmark = needs("cv2")

@@ -18,7 +18,8 @@ from videos import (
 
 from r2p_edge.errors import VideoError
 from r2p_edge.video.container import VideoDecoder
-from r2p_edge.video.file import ShorterThanDeclaredError, VideoFile
+from r2p_edge.video.file import VideoFile
+from r2p_edge.video.sampling import ShorterThanDeclaredError
 from r2p_edge.video.source import open_source
 
 

@@ -16,8 +16,7 @@ from r2p_edge.frame import Image, Planes
 from r2p_edge.live.frame import LiveFrame, decoded
 from r2p_edge.prediction import Timing
 from r2p_edge.spec import ClipSpec
-from r2p_edge.video.file import ShorterThanDeclaredError, Times
-from r2p_edge.video.sampling import SLACK, nearest
+from r2p_edge.video.sampling import SLACK, ShorterThanDeclaredError, Times, nearest
 from r2p_edge.video.source import Source, open_source
 
 
