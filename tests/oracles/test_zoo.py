@@ -148,7 +148,7 @@ INCEPTION = ("piergiaj-i3d", "hassony2-i3d")
 
 LARGE = (
     "_34",
-    "_t79",
+    "_t16",
     "hassony2",
     "utkarsh_r3d",
     "torchvision_r3d",
