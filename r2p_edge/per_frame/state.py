@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -208,7 +209,7 @@ def _bound_outputs(model: PerFrameModel, part: PartModel, call: PartCall) -> npt
     return outputs
 
 
-def scores_of_states(states: Sequence[FrameState], timing: Timing) -> npt.NDArray[np.float64]:
+def scores_of_states(states: Sequence[FrameState], timing: Timing) -> list[npt.NDArray[np.float64]]:
     """Return the scores of the newest window of each of some cameras of one model.
 
     Args:
@@ -216,22 +217,31 @@ def scores_of_states(states: Sequence[FrameState], timing: Timing) -> npt.NDArra
         timing: gets the time added.
 
     Returns:
-        float64 (cameras, classes); see `Predictor.scores` for their meaning.
+        float64 (classes,) for each; see `Predictor.scores` for their meaning.
 
     Raises:
         ModelError: an answer is NaN.
         BackendError: the runtime failed, or the model is closed.
     """
     model = states[0].model
-    with timing.stage("total"):
+    found = []
+    with timing.stage("total"), contextlib.ExitStack() as answered:
         with timing.stage("inference"):
-            outputs = states[0].answer() if len(states) == 1 else _answers(states)
-        return scores_of_outputs(outputs, model.spec.output.kind, model.path, model.runtime)
+            rows = answered.enter_context(_answers(states))
+        # One after the other, so that nothing is made that grows with the cameras.
+        for row in rows:
+            output = row[np.newaxis]
+            (scores,) = scores_of_outputs(output, model.spec.output.kind, model.path, model.runtime)
+            found.append(scores)
+    return found
 
 
-def _answers(states: Sequence[FrameState]) -> npt.NDArray[Any]:
-    """Return the outputs for several cameras, (cameras, classes), from one call of the tail."""
+@contextlib.contextmanager
+def _answers(states: Sequence[FrameState]) -> Iterator[Iterable[npt.NDArray[Any]]]:
+    """Give the outputs for each camera, (classes,), of several from one call of the tail."""
     model = states[0].model
-    if model.tail is None:
-        return np.concatenate([state.answer() for state in states])
-    return model.batches.outputs([state.features() for state in states])
+    if model.tail is None or len(states) == 1:
+        yield [state.answer()[0] for state in states]
+    else:
+        with model.batches.outputs([state.features() for state in states]) as outputs:
+            yield outputs
