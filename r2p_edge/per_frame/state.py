@@ -29,6 +29,13 @@ FLUSH: BorderKind = "flush"
 """The default."""
 
 
+def borders_of(form: PerFrameSpec) -> tuple[BorderKind | None, ...]:
+    """Return the borders that a form can be asked with; None alone if it has none."""
+    if form.feature is None:
+        return (None,)
+    return ("flush", "wait") if form.missing else ("flush",)
+
+
 class _Source(NamedTuple):
     """An input that takes a slice of a ring."""
 
