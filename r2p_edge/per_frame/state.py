@@ -13,7 +13,7 @@ from r2p_edge.errors import UsageError
 from r2p_edge.per_frame.model import PerFrameModel, position_name
 from r2p_edge.per_frame.rings import FrameRings
 from r2p_edge.prediction import Timing
-from r2p_edge.runtimes.part import PartCall, PartModel, aligned
+from r2p_edge.runtimes.part import PartCall, PartMemory, PartModel
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import PerFrameSpec
 from r2p_edge.spec.per_frame import FRAME_INPUT
@@ -82,10 +82,10 @@ class FrameState:
             _oldest(form, self._reads, 0),
             _oldest(form, () if self._end is None else self._end.reads, -1),
         )
-        batch = aligned((1, crop.height, crop.width, 3), "uint8")
-        self.frame: npt.NDArray[np.uint8] = batch[0]
+        self._frame = model.first.memory((1, crop.height, crop.width, 3), "uint8")
+        self.frame: npt.NDArray[np.uint8] = self._frame.array[0]
         self._first = model.first.call()
-        self._first.bind(FRAME_INPUT, model.first.holder(batch))
+        self._first.bind(FRAME_INPUT, self._frame.holder)
         if self._end is None:
             self._outputs = _bound_outputs(model, model.first, self._first)
 
@@ -106,6 +106,7 @@ class FrameState:
         """
         self.model.check_open()
         rings, call = self._rings, self._first
+        self._frame.send()
         rings.begin()
         for name in rings.names:
             call.bind(name, rings.slot(name, 0).holder)
@@ -123,7 +124,10 @@ class FrameState:
             BackendError: the runtime failed, or the model is closed.
         """
         self.model.check_open()
-        return self._outputs if self._end is None else self._end.answer(self._rings)
+        if self._end is not None:
+            return self._end.answer(self._rings)
+        self._outputs.fetch()
+        return self._outputs.array
 
     def features(self) -> dict[str, npt.NDArray[Any]]:
         """Return the features of the newest window, (1, C, H, W) for each input of the tail.
@@ -154,16 +158,17 @@ class _WindowEnd:
         self._outputs = _bound_outputs(model, model.tail, self._tail)
         self._flush: PartCall | None = None
         self._flush_reads: list[_Source] = []
-        self._flushed: dict[str, npt.NDArray[Any]] = {}
+        self._flushed: dict[str, PartMemory] = {}
         if border == FLUSH:
             self.wait, ages = 0, form.known(model.spec.clip.frames)
             if (flush := model.flush) is not None:
                 self._flush, self._flush_reads = flush.call(), _sources(model, "flush")
                 for name, tensor in flush.outputs.items():
-                    self._flushed[name] = aligned((1, *tensor.shape[1:]), tensor.dtype)
-                    holder = flush.holder(self._flushed[name])
-                    self._flush.bind(name, holder)
-                    self._tail.bind(name, holder)
+                    shape = (1, *tensor.shape[1:])
+                    memory = flush.memory(shape, tensor.dtype, shown=False)
+                    self._flushed[name] = memory
+                    self._flush.bind(name, memory.holder)
+                    self._tail.bind(name, memory.holder)
         else:
             self.wait, ages = form.wait, dict(enumerate(form.ring(form.feature).delays["tail"]))
         self._known = [
@@ -177,13 +182,14 @@ class _WindowEnd:
         for source in self._known:
             self._tail.bind(source.name, rings.slot(source.ring, source.age).holder)
         self._tail.run()
-        return self._outputs
+        self._outputs.fetch()
+        return self._outputs.array
 
     def features(self, rings: FrameRings) -> dict[str, npt.NDArray[Any]]:
         """Return the features of the newest window; see `FrameState`."""
         self._complete(rings)
         known = {source.name: rings.slot(source.ring, source.age).array for source in self._known}
-        return {**known, **self._flushed}
+        return {**known, **{name: memory.array for name, memory in self._flushed.items()}}
 
     def _complete(self, rings: FrameRings) -> None:
         """Compute the features that the newest window lacks."""
@@ -209,10 +215,10 @@ def _oldest(form: PerFrameSpec, reads: Iterable[_Source], none: int) -> dict[str
     return found
 
 
-def _bound_outputs(model: PerFrameModel, part: PartModel, call: PartCall) -> npt.NDArray[Any]:
-    """Return an array into which a call writes its outputs."""
-    outputs = aligned((1, len(model.spec.labels)), "float32")
-    call.bind(model.spec.output.name, part.holder(outputs))
+def _bound_outputs(model: PerFrameModel, part: PartModel, call: PartCall) -> PartMemory:
+    """Return memory into which a call writes its outputs."""
+    outputs = part.memory((1, len(model.spec.labels)), "float32")
+    call.bind(model.spec.output.name, outputs.holder)
     return outputs
 
 
@@ -247,7 +253,7 @@ def scores_of_states(states: Sequence[FrameState], timing: Timing) -> list[npt.N
 def _answers(states: Sequence[FrameState]) -> Iterator[Iterable[npt.NDArray[Any]]]:
     """Give the outputs for each camera, (classes,), of several from one call of the tail."""
     model = states[0].model
-    if model.tail is None or len(states) == 1:
+    if model.tail is None or not model.tail.batches or len(states) == 1:
         yield [state.answer()[0] for state in states]
     else:
         with model.batches.outputs([state.features() for state in states]) as outputs:
