@@ -364,7 +364,8 @@ def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:
     target = target_here(options.target)
     built = target.build(forms.get(target), folder, options)
     clips = [] if options.quantizer is None else options.quantizer.store(folder)
-    bundle.record(folder, [built.path], [*clips, *part_files(built.path, built.spec)])
+    parts = part_files(built.path, built.spec) if built.status == "built" else []
+    bundle.record(folder, [built.path], [*clips, *parts])
     return built
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from r2p_edge.agreement import agreement
-from r2p_edge.artifact.atomic import check_folder
+from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.artifact.files import fingerprint_of_bytes
 from r2p_edge.artifact.openvino_ir import PART_INFO, weights_path
 from r2p_edge.artifact.parts import PART_KEY
@@ -25,6 +25,7 @@ from r2p_edge.export.graph.per_frame.forms import (
     per_frame_form,
     semi_causal_form,
 )
+from r2p_edge.export.graph.per_frame.tail import one_camera
 from r2p_edge.export.targets.base import FormJudge, OnnxForm, StepProgress
 from r2p_edge.export.targets.onnx import onnx_bytes
 from r2p_edge.export.targets.openvino import save_ir
@@ -95,6 +96,30 @@ class PerFrameMaker:
             sha256 = fingerprint_of_bytes(files[file.name])["sha256"]
             parts[name] = PartSpec(file.name, sha256)
         return FormFiles(_agreeing(graphs.contract(parts), record), files)
+
+    def as_models(self, source: OnnxForm, folder: Path) -> tuple[PerFrameSpec, dict[str, Path]]:
+        """Write the parts of an ONNX artifact's form as ONNX files that a tool is to build.
+
+        The tail answers one camera at a time.
+
+        Args:
+            source: the artifact.
+            folder: for the files, which are named like their parts.
+
+        Returns:
+            The form's contract, with these files as its parts, and their paths by name.
+
+        Raises:
+            R2PError: see `as_onnx`.
+        """
+        graphs, record = self._form(source)
+        files, parts = {}, {}
+        for name, graph in graphs.parts.items():
+            files[name] = folder / f"{name}.onnx"
+            content = onnx_bytes(one_camera(graph))
+            atomic_write(files[name], content)
+            parts[name] = PartSpec(files[name].name, fingerprint_of_bytes(content)["sha256"])
+        return _agreeing(graphs.contract(parts), record), files
 
     def as_openvino(self, source: OnnxForm, path: Path, spec: ModelSpec) -> FormFiles:
         """Return the form of the OpenVINO artifact that is to be written as `path`.

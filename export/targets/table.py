@@ -54,6 +54,7 @@ _ROWS = (
         "tensorrt.export:tensorrt_artifact",
         ("fp32", "fp16", "int8"),
         quantized="tensorrt",
+        stateful=True,
         kit=Kit("tensorrt or trtexec", "tensorrt.engine:build_engine_of_kit"),
     ),
     Target(

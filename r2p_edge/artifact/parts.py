@@ -7,13 +7,15 @@ from pathlib import Path
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.onnx_metadata import onnx_metadata
 from r2p_edge.artifact.openvino_ir import described_part, weights_path
-from r2p_edge.errors import ModelError, unreadable_model
+from r2p_edge.artifact.sidecar import read_sidecar, spec_of_sidecar
+from r2p_edge.errors import ModelError, SpecError, unreadable_model
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.per_frame import PARTS, PER_FRAME
 
 PART_KEY = "r2p_edge.part"
 """Name in the metadata of an ONNX file under which a part says which it is."""
 
+_ENGINES = (".engine", ".plan")  # files that carry no mark of ours
 _ENDS = tuple(f"-{part}" for parts in PARTS.values() for part in parts)
 
 
@@ -21,20 +23,36 @@ def part_of(path: Path) -> str | None:
     """Return which part of a form a file is, such as "head"; None if it is none.
 
     Raises:
-        ModelError: the file has the name of one and cannot be read.
+        ModelError: the file has the name of one and cannot be read, or of an engine the sidecar
+            of its model; SpecError where that is wrong.
     """
     if not path.stem.endswith(_ENDS):
         return None
     if path.suffix.lower() == ".xml":
         return described_part(path)
+    if path.suffix.lower() in _ENGINES:
+        return _part_by_owner(path)
     return onnx_metadata(path).get(PART_KEY) if path.suffix.lower() == ".onnx" else None
+
+
+def _part_by_owner(path: Path) -> str | None:
+    """Return which part a file is of the model beside it, in whose sidecar that is written.
+
+    Raises:
+        ModelError, SpecError: the sidecar cannot be read, or is wrong.
+    """
+    owner = path.with_name(path.stem.rpartition("-")[0] + path.suffix)
+    sidecar = read_sidecar(owner, foreign=False)
+    form = None if sidecar is None else spec_of_sidecar(owner, sidecar).per_frame
+    parts = {} if form is None else form.parts
+    return next((name for name, part in parts.items() if part.file == path.name), None)
 
 
 def is_part(path: Path) -> bool:
     """Return whether a file is a part of a form; False if it cannot be read."""
     try:
         return part_of(path) is not None
-    except ModelError:
+    except (ModelError, SpecError):
         return False
 
 

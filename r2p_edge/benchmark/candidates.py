@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Literal, NamedTuple
 from r2p_edge import _isolated
 from r2p_edge.artifact import Artifact
 from r2p_edge.errors import R2PError, SpecError
+from r2p_edge.per_frame.state import BorderKind, borders_of
 from r2p_edge.runtimes import RUNTIMES, runtime_type
 from r2p_edge.runtimes.base import PRECISIONS
 
@@ -33,10 +35,12 @@ class Abilities:
     Attributes:
         version: of its library; None if it has none.
         devices: for each device, its default first, the precisions that a caller may ask for.
+        part_devices: those of them that run the parts of a per-frame form.
     """
 
     version: str | None
     devices: Mapping[str, Sequence[str]]
+    part_devices: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Candidate:
         artifact: the file.
         runtime, device, precision: see `Predictor`; None is the file's own.
         version: of the runtime's library.
+        per_frame: whether its per-frame form is asked.
+        border: of that, see `FrameState`.
     """
 
     artifact: Artifact
@@ -54,6 +60,8 @@ class Candidate:
     device: str | None = None
     precision: Literal["fp32", "fp16", "bf16"] | None = None
     version: str | None = field(default=None, compare=False)
+    per_frame: bool = False
+    border: BorderKind | None = None
 
 
 def abilities(report: Callable[[object], None], runtime: str) -> dict[str, object]:
@@ -61,7 +69,11 @@ def abilities(report: Callable[[object], None], runtime: str) -> dict[str, objec
     kind = runtime_type(runtime)
     version = getattr(kind.library(), "__version__", None)
     devices = {device: kind.precisions(device) for device in kind.devices()}
-    return {"version": version and str(version).partition("-")[0], "devices": devices}
+    return {
+        "version": version and str(version).partition("-")[0],
+        "devices": devices,
+        "part_devices": [device for device in devices if kind.runs_parts(device)],
+    }
 
 
 def runtimes_here(
@@ -119,7 +131,6 @@ def candidates_of(
             each.path.name,
         ),
     )
-    own = {_form(each) for each in artifacts if each.path.suffix.lower() == ".xml"}
     rows: list[Candidate] = []
     left_out = list(_lacking(here))
     for artifact in order:
@@ -128,12 +139,42 @@ def candidates_of(
             reason = f"{' or '.join(takers)} would run it, and is not here"
             left_out.append(LeftOut(artifact.path.name, reason))
         for name in takers:
-            # OpenVINO makes the same of an ONNX file and of its own.
-            onnx = artifact.path.suffix.lower() == ".onnx"
-            twin = name == "openvino" and onnx and _form(artifact) in own
-            if name in here and not twin:
+            if name in here and not _has_twin(artifact, name, artifacts):
                 rows += _rows(artifact, name, here[name])
     return rows, left_out
+
+
+def per_frame_candidates(
+    artifacts: Iterable[Artifact], here: Mapping[str, Abilities]
+) -> list[Candidate]:
+    """Return the rows for the per-frame forms of those model files that have one."""
+    found = []
+    having = [each for each in artifacts if each.spec.per_frame is not None]
+    for artifact in having:
+        assert artifact.spec.per_frame is not None
+        borders = borders_of(artifact.spec.per_frame)
+        for name in _takers(artifact):
+            if name in here and not _has_twin(artifact, name, having):
+                found += [
+                    dataclasses.replace(row, per_frame=True, border=border)
+                    for row in _rows(artifact, name, here[name])
+                    if _runs_parts(row, here[name])
+                    for border in borders
+                ]
+    return found
+
+
+def _has_twin(artifact: Artifact, runtime: str, artifacts: Iterable[Artifact]) -> bool:
+    """Return whether one of OpenVINO's own files is there, of which it makes the same."""
+    if runtime != "openvino" or artifact.path.suffix.lower() != ".onnx":
+        return False
+    own = {_form(each) for each in artifacts if each.path.suffix.lower() == ".xml"}
+    return _form(artifact) in own
+
+
+def _runs_parts(row: Candidate, abilities: Abilities) -> bool:
+    device = row.device or next(iter(abilities.devices))
+    return device in abilities.part_devices
 
 
 def _lacking(here: Mapping[str, Abilities]) -> Iterator[LeftOut]:

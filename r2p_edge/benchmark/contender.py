@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._isolated import Child
+from r2p_edge.benchmark.asked import Asked, AskedForClips, AskedForFrames
 from r2p_edge.benchmark.candidates import Candidate
 from r2p_edge.benchmark.processes import be_ended_first, memory_in_use
 from r2p_edge.errors import R2PError, UsageError, shown_as
+from r2p_edge.per_frame.state import BorderKind
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes import runtime_type
 from r2p_edge.spec import ModelSpec
@@ -30,18 +32,23 @@ def contend(
     model: str,
     threads: int | None,
     options: dict[str, Any],
+    per_frame: bool = False,
+    border: BorderKind | None = None,
 ) -> None:
     """Open a model and do what each line of stdin asks; called in a process of its own.
 
     First it reports {"device", "precision", "library_ms", "load_ms", "first_answer_ms", "batch"}.
-    Then it reports for {"clip": .npy file} {"ms", "scores"}, for {"memory": True} {"peak_mib",
-    "above_runtime_mib"}, and for {"clip", "clients", "seconds"} {"clips_per_s", "clients"}.
+    Then it reports for {"clip": .npy file} what `Asked.answer` does, for {"memory": True}
+    {"peak_mib", "above_runtime_mib"}, and for {"clip", "clients", "seconds"} {"clips_per_s",
+    "clients"}.
 
     Args:
         report: sends the answers.
         model: the file.
         threads: see `Predictor`.
         options: further arguments of `Predictor`, its spec as plain JSON types.
+        per_frame: ask its per-frame form.
+        border: of that, see `FrameState`.
     """
     be_ended_first()
     if "spec" in options:
@@ -50,18 +57,16 @@ def contend(
     runtime_type(options["runtime"]).library()
     imported, bare = time.perf_counter(), memory_in_use()
     with Predictor(model, threads=threads, **options) as predictor:
+        asked = _asked(predictor, per_frame, border)
         loaded = time.perf_counter()
-        spec = predictor.spec
-        frames = (spec.clip.frames, spec.crop.height, spec.crop.width, spec.channels)
-        nothing = np.zeros((predictor.batch, *frames), spec.frame_dtype)
-        predictor.scores(nothing)
+        asked.start()
         answered = time.perf_counter()
-        predictor.scores(nothing)  # the second answer may still prepare something
+        asked.start()  # the second answer may still prepare something
         report(
             {
                 "device": predictor.device,
                 "precision": predictor.precision,
-                "batch": predictor.batch,
+                "batch": asked.batch,
                 "library_ms": 1e3 * (imported - started),
                 "load_ms": 1e3 * (loaded - imported),
                 "first_answer_ms": 1e3 * (answered - loaded),
@@ -75,23 +80,33 @@ def contend(
                 report({"peak_mib": peak, "above_runtime_mib": above})
                 continue
             clip = np.load(request["clip"])
-            # A model of a larger batch computes as many clips for one as for a full batch.
-            clips = np.ascontiguousarray(np.broadcast_to(clip, (predictor.batch, *clip.shape)))
             if "clients" in request:
-                clients, seconds = request["clients"], request["seconds"]
-                report(_side_by_side(predictor, model, options, clips, clients, seconds))
+
+                def another() -> Predictor:
+                    return Predictor(model, threads=1, **options)
+
+                found = _side_by_side(
+                    another,
+                    lambda each: _asked(each, per_frame, border),
+                    predictor,
+                    clip,
+                    request["clients"],
+                    request["seconds"],
+                )
+                report(found)
                 continue
-            start = time.perf_counter()
-            scores = predictor.scores(clips)
-            taken = time.perf_counter() - start
-            report({"ms": 1e3 * taken, "scores": scores[0].tolist()})
+            report(asked.answer(clip))
+
+
+def _asked(predictor: Predictor, per_frame: bool, border: BorderKind | None) -> Asked:
+    return AskedForFrames(predictor, border) if per_frame else AskedForClips(predictor)
 
 
 def _side_by_side(
+    another: Callable[[], Predictor],
+    asked: Callable[[Predictor], Asked],
     predictor: Predictor,
-    model: str,
-    options: dict[str, Any],
-    clips: npt.NDArray[np.uint8],
+    clip: npt.NDArray[np.uint8],
     clients: int,
     seconds: float,
 ) -> dict[str, Any]:
@@ -99,26 +114,26 @@ def _side_by_side(
 
     Each has a model of one thread for itself. A runtime that computes with more threads only is
     asked by all clients together.
+
+    Args:
+        another: opens the model with one thread.
+        asked: returns what a client asks of a model.
+        predictor: the model that is open.
+        clip: what it is asked for.
+        clients: number of them.
+        seconds: how long they ask.
     """
     with contextlib.ExitStack() as stack:
         try:
-            models = [
-                stack.enter_context(Predictor(model, threads=1, **options)) for _ in range(clients)
-            ]
+            models = [stack.enter_context(another()) for _ in range(clients)]
         except UsageError:
             models = [predictor] * clients
-        for each in models:
-            each.scores(clips)
-
-        def ask(each: Predictor) -> float:
-            start, answers = time.perf_counter(), 0
-            while (taken := time.perf_counter() - start) < seconds or not answers:
-                each.scores(clips)
-                answers += 1
-            return answers * len(clips) / taken
-
+        each_asks = [asked(each) for each in models]
+        for each in each_asks:
+            each.answer(clip)
         with ThreadPoolExecutor(clients) as pool:
-            return {"clips_per_s": sum(pool.map(ask, models)), "clients": clients}
+            rates = pool.map(lambda each: each.repeat(clip, seconds), each_asks)
+            return {"clips_per_s": sum(rates), "clients": clients}
 
 
 class Contender:
@@ -129,6 +144,8 @@ class Contender:
         opened: what its process answered first; None until it has.
         error: the reason for which it is out of the race; None while it is in it.
         times: milliseconds of its answers.
+        frame_times: milliseconds of a frame that is not answered, for each of them; empty for one
+            that is asked for whole clips.
         scores: its answers, a list of scores each.
         memory: what it answered about its memory; None until it has.
         throughputs: clips a second with all cores, of each turn.
@@ -152,6 +169,7 @@ class Contender:
         self.opened: dict[str, Any] | None = None
         self.error: R2PError | None = None
         self.times: list[float] = []
+        self.frame_times: list[float] = []
         self.scores: list[list[float]] = []
         self.memory: dict[str, Any] | None = None
         self.throughputs: list[float] = []
@@ -177,7 +195,13 @@ class Contender:
         def start() -> dict[str, Any]:
             self._process = Child(
                 f"{__name__}:contend",
-                {"model": str(each.artifact.path), "threads": self._threads, "options": options},
+                {
+                    "model": str(each.artifact.path),
+                    "threads": self._threads,
+                    "options": options,
+                    "per_frame": each.per_frame,
+                    "border": each.border,
+                },
             )
             return self._process.hear(timeout=self._timeout)  # type: ignore[no-any-return]
 
@@ -189,6 +213,7 @@ class Contender:
         if answer is not None:
             self.times.append(answer["ms"])
             self.scores.append(answer["scores"])
+            self.frame_times += [answer["frame_ms"]] if "frame_ms" in answer else []
 
     def weigh(self) -> None:
         """Note the memory that it has taken so far."""

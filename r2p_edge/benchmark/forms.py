@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from r2p_edge import _isolated
 from r2p_edge.artifact import Artifact, open_artifact
+from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.benchmark.candidates import Abilities, LeftOut
 from r2p_edge.benchmark.clips import ClipSource
 from r2p_edge.errors import BackendError, ModelError, R2PError, shown_as
@@ -59,12 +60,15 @@ class Forms:
 
     Attributes:
         artifacts: the files.
+        of_source: the model that the user named, if it has a per-frame form of its own, which
+            is not made for the benchmark.
         left_out: files and forms that are not there, and why.
         made: whether they were made for the benchmark.
         warnings: what speaks against the recipe of a checkpoint.
     """
 
     artifacts: list[Artifact]
+    of_source: Artifact | None = None
     left_out: list[LeftOut] = field(default_factory=list)
     made: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -102,14 +106,14 @@ def forms_there(model: str | Path, spec: str | Path | None) -> Forms | None:
         left_out += [
             LeftOut(kit.name, "it is a kit, which its device builds") for kit in found.kits
         ]
-        return Forms(whole, left_out)
+        return Forms(whole, left_out=left_out)
     suffix = path.suffix.lower()
     runs = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
     if suffix in runs and suffix != ".onnx":
         return Forms([open_artifact(path, spec)])
     if suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
         reason = "onnx, which makes them, is not installed; run: pip install onnx"
-        return Forms([open_artifact(path, spec)], [LeftOut("other forms", reason)])
+        return Forms([open_artifact(path, spec)], left_out=[LeftOut("other forms", reason)])
     return None
 
 
@@ -139,6 +143,8 @@ class FormMaker:
         made = self._export(self._source, targets=["onnx"], **self._recipe)
         self.forms.warnings += made["warnings"]
         self.forms.artifacts.append(open_artifact(made["built"][0]["path"]))
+        if Path(self._source).suffix.lower() == ".onnx":
+            self.forms.of_source = _with_form(Path(self._source))
         return self.forms.artifacts[0]
 
     def export_others(
@@ -213,6 +219,12 @@ class FormMaker:
             form = " ".join([target, *filter(None, [step.precision])])
             form += " conv2d" if step.graph == "conv2d" else ""
             self.forms.left_out.append(LeftOut(form, reason))
+
+
+def _with_form(path: Path) -> Artifact | None:
+    """Return an ONNX artifact that has a per-frame form; None for any other file."""
+    spec = embedded_spec(path)
+    return None if spec is None or spec.per_frame is None else open_artifact(path)
 
 
 def _steps(model: Artifact, here: Mapping[str, Abilities]) -> list[_Step]:

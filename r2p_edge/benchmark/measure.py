@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from r2p_edge.artifact.scratch import scratch_folder
-from r2p_edge.benchmark.candidates import candidates_of, runtimes_here
+from r2p_edge.benchmark.candidates import candidates_of, per_frame_candidates, runtimes_here
 from r2p_edge.benchmark.clips import clips_of
 from r2p_edge.benchmark.contender import Contender
 from r2p_edge.benchmark.forms import FormMaker, forms_there
@@ -56,16 +56,21 @@ def benchmark(
     Returns:
         {"model", "machine", "clips", "clips_from", "labelled", "calibrated_on", "held_out",
         "other_programs": {"cores", "of", "busy", "ratios_uncertain"}, "results", "recommended",
-        "left_out": [{"what", "reason"}], "failed": [{"video", "error"}], "warnings"}.
+        "every_frame", "left_out": [{"what", "reason"}], "failed": [{"video", "error"}],
+        "warnings"}.
         `machine` is that of `diagnose`, `calibrated_on` the number of clips that int8 was
         calibrated on, and `held_out` whether they are others than those asked for.
 
         A result has "file", "path" (None where it was temporary), "runtime", "version", "device",
-        "precision" (of the computation), "weights", "graph", "batch", "size" (bytes), and
+        "precision" (of the computation), "weights", "graph", "per_frame" (whether its per-frame
+        form was asked, with an answer at each frame), "border" (of that, see `Stream`), "batch",
+        "size" (bytes), and
         "latency_ms": {"p50", "p90", "p99"}, "clips_per_s": {"one_client", "all_cores"},
         "clients", "all_cores_error", "start_ms": {"library", "load", "first_answer"},
         "memory_mib": {"peak", "above_runtime"}, "reference", "clips", "top1", "top1_interval",
-        "agreement", "max_rel", "good_enough", "heat"; or "error" and "exit_code" in their place.
+        "agreement", "max_rel", "good_enough", "frame_ms" (of a frame that a per-frame form takes in
+        without an answer), "lag_ms" (by which its answer waits for frames), "heat"; or "error" and
+        "exit_code" in their place.
         The fastest come first. `agreement` is the share of clips with the top-1 class of the row
         that is the reference, and `max_rel` the largest difference to its scores, as a share of
         the largest of these. `heat` tells apart the rows that there was no memory for at once.
@@ -73,6 +78,8 @@ def benchmark(
 
         "recommended" has "file", "path", "runtime", "device", "precision" and "weights" of the
         fastest row that is good enough (see `results.recommended`), and the reason, "because".
+        "every_frame" has the same, and "border", of the row to use where each frame of a stream is
+        answered (see `results.every_frame`); None where no model has a form for it.
 
     Raises:
         UsageError: an argument is wrong in itself.
@@ -108,6 +115,8 @@ def benchmark(
             )
         rows, without = candidates_of(forms.artifacts, here)
         left_out += [*forms.left_out, *without]
+        with_form = forms.artifacts if forms.of_source is None else [forms.of_source]
+        rows += per_frame_candidates(with_form, here)
         if not rows:
             why = "; ".join(f"{each.what}: {each.reason}" for each in left_out)
             raise BackendError(f"nothing here runs {model} ({why})")

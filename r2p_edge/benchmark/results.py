@@ -54,6 +54,7 @@ def report_of(
         row = _identity(each, temporary)
         if each.error is None:
             row |= _times(each) | _quality(each, reference, known, trusted=doubt is None)
+            row |= _lateness(each)
             row["heat"] = 1 + next(n for n, heat in enumerate(course.heats) if each in heat)
         else:
             row |= {"error": str(each.error), "exit_code": each.error.exit_code}
@@ -70,6 +71,7 @@ def report_of(
         "other_programs": _other_programs(course),
         "results": rows,
         "recommended": recommended(rows, len(course.truths), trusted=doubt is None),
+        "every_frame": every_frame(rows, len(course.truths)),
         "left_out": [each._asdict() for each in left_out],
         "failed": [{"video": str(path), "error": str(error)} for path, error in clips.failed],
         "warnings": [*forms.warnings, *filter(None, [doubt]), *_warnings(clips)],
@@ -90,7 +92,10 @@ def _other_programs(course: Course) -> dict[str, Any]:
 
 
 def _reference(contenders: Sequence[Contender]) -> Contender:
-    """Return the first row that was measured; the first of all is that of the fp32 model."""
+    """Return the first row that was measured; the first of all is that of the fp32 model.
+
+    Rows of per-frame forms come last.
+    """
     return next(each for each in contenders if each.error is None)
 
 
@@ -99,13 +104,15 @@ def _identity(contender: Contender, temporary: bool) -> dict[str, Any]:
     artifact = each.artifact
     return {
         "file": artifact.path.name,
-        "path": None if temporary else str(artifact.path),
+        "path": None if temporary and not each.per_frame else str(artifact.path),
         "runtime": each.runtime,
         "version": each.version,
         "device": opened.get("device", each.device),
         "precision": opened.get("precision", each.precision or artifact.spec.precision),
         "weights": artifact.spec.precision,
         "graph": artifact.spec.graph,
+        "per_frame": each.per_frame,
+        "border": each.border,
         "batch": opened.get("batch"),
         "size": artifact.size,
     }
@@ -136,6 +143,19 @@ def _times(contender: Contender) -> dict[str, Any]:
             "peak": _rounded(memory["peak_mib"]),
             "above_runtime": _rounded(memory["above_runtime_mib"]),
         },
+    }
+
+
+def _lateness(contender: Contender) -> dict[str, Any]:
+    """Return what a frame without an answer takes, and how long an answer waits for frames."""
+    each = contender.candidate
+    form = each.artifact.spec.per_frame
+    if not each.per_frame or form is None:
+        return {"frame_ms": None, "lag_ms": None}
+    wait = 0 if each.border == "flush" else form.wait
+    return {
+        "frame_ms": round(float(np.median(contender.frame_times)), 2),
+        "lag_ms": round(1e3 * wait * each.artifact.spec.clip.tick, 1),
     }
 
 
@@ -226,6 +246,8 @@ def recommended(
         trusted: whether the accuracy of the reference tells something.
     """
     measured = [row for row in rows if "error" not in row]
+    # Those of a per-frame form answer another question, where there is one for whole clips.
+    measured = [row for row in measured if not row["per_frame"]] or measured
     reference = next(row for row in measured if row["reference"])
     best = next(row for row in measured if row["good_enough"])
     speed = f"{best['latency_ms']['p50']:.1f} ms a clip"
@@ -254,10 +276,48 @@ def recommended(
     }
 
 
+def every_frame(rows: Sequence[dict[str, Any]], clips: int) -> dict[str, Any] | None:
+    """Return the row to use where each frame of a stream is answered, and why, in a sentence.
+
+    It is the fastest per-frame row that is good enough, see `recommended`, if it is faster than
+    whole clips are on the same runtime and device in that precision. None where there is none.
+
+    Args:
+        rows: results of `benchmark`, the fastest first.
+        clips: number of clips that were asked for.
+    """
+    keys = ("runtime", "device", "precision", "weights", "graph")
+    measured = [row for row in rows if "error" not in row]
+    for row in measured:
+        whole = [
+            each
+            for each in measured
+            if not each["per_frame"] and all(each[key] == row[key] for key in keys)
+        ]
+        if not (row["per_frame"] and row["good_enough"] and whole):
+            continue
+        mine, theirs = row["latency_ms"]["p50"], whole[0]["latency_ms"]["p50"]
+        if mine >= theirs:
+            continue
+        reasons = [f"{mine:.1f} ms an answer, {theirs / mine:.2f} times as fast as a whole clip"]
+        if row["agreement"] is not None:
+            same = f"{row['agreement']:.1%} of {count_of(clips, 'clip')}"
+            reasons.append(f"the reference's answer on {same}, one after another as scenes")
+        if row["lag_ms"]:
+            reasons.append(f"it comes {row['lag_ms'] / 1e3:.2g} s after the clip")
+        return {
+            **{key: row[key] for key in ("file", "path", *keys, "border")},
+            "because": "; ".join(reasons),
+        }
+    return None
+
+
 def name_of(row: Mapping[str, Any]) -> str:
     """Return a short name of a row for people."""
     computed, weights = row["precision"], row["weights"]
     parts = [row["runtime"], computed if computed == weights else f"{computed} from {weights}"]
     if row["graph"] == "conv2d":
         parts.append("conv2d")
+    if row["per_frame"]:
+        parts.append(f"per frame {row['border']}" if row["border"] else "per frame")
     return " ".join(parts)

@@ -68,6 +68,8 @@ _COLUMNS: Mapping[str, Callable[[_Row], str]] = {
     "p50 ms": _number("latency_ms", "p50"),
     "p90": _number("latency_ms", "p90"),
     "p99": _number("latency_ms", "p99"),
+    "frame ms": lambda row: "-" if row["frame_ms"] is None else f"{row['frame_ms']:.1f}",
+    "late ms": lambda row: "-" if row["lag_ms"] is None else f"{row['lag_ms']:.0f}",
     "clips/s": _rate("one_client"),
     "all cores": _rate("all_cores"),
     "library ms": _number("start_ms", "library", digits=0),
@@ -79,6 +81,7 @@ _COLUMNS: Mapping[str, Callable[[_Row], str]] = {
     "top-1 (95 %)": _accuracy,
     "agrees": _agreement,
 }
+_OF_FRAMES = ("frame ms", "late ms")  # columns for reports that have per-frame rows
 
 
 def print_benchmark(report: Mapping[str, Any]) -> None:
@@ -154,19 +157,33 @@ def _foot(report: Mapping[str, Any]) -> list[str]:
     lines += [f"left out: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     lines += [f"left out: {each['video']}: {each['error']}" for each in report["failed"]]
     best = report["recommended"]
-    row = next(each for each in report["results"] if _is_of(each, best))
+    row = _row_of(report, best)
     kept = "" if best["path"] else "; --keep DIR keeps the file"
     lines.append(f"Use {best['file']} on {_model(row)}: {best['because']}{kept}.")
+    if (each := report["every_frame"]) is not None:
+        border = f", border {each['border']}" if each["border"] else ""
+        lines.append(
+            f"For an answer at each frame, {each['file']} with reuse{border}: {each['because']}."
+        )
     return lines
 
 
-def _is_of(row: _Row, best: _Row) -> bool:
-    return all(row[key] == best[key] for key in ("file", "runtime", "device", "precision"))
+def _row_of(report: Mapping[str, Any], best: _Row) -> _Row:
+    """Return the row that is recommended."""
+    keys = ("file", "runtime", "device", "precision")
+    rows = [row for row in report["results"] if all(row[key] == best[key] for key in keys)]
+    return next((row for row in rows if not row["per_frame"]), rows[0])
+
+
+def _columns(report: Mapping[str, Any]) -> dict[str, Callable[[_Row], str]]:
+    """Return the columns that say something of the rows of a report."""
+    frames = any(row["per_frame"] for row in report["results"])
+    return {name: write for name, write in _COLUMNS.items() if frames or name not in _OF_FRAMES}
 
 
 def _cells(report: Mapping[str, Any]) -> list[list[str]]:
     """Return the cells of the rows; the last one of a row that failed is its error."""
-    writers, cells = list(_COLUMNS.values()), []
+    writers, cells = list(_columns(report).values()), []
     for row in report["results"]:
         if "error" in row:
             written = [*(write(row) for write in writers[:_KEYS]), f"failed: {row['error']}"]
@@ -177,12 +194,12 @@ def _cells(report: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _text(report: Mapping[str, Any], width: int) -> list[str]:
-    table = table_lines(list(_COLUMNS), _cells(report), keys=_KEYS, width=width)
+    table = table_lines(list(_columns(report)), _cells(report), keys=_KEYS, width=width)
     return [_head(report), *table, "", *_foot(report)]
 
 
 def _markdown(report: Mapping[str, Any]) -> str:
-    names = list(_COLUMNS)
+    names = list(_columns(report))
     lines = [f"**{_escaped(_head(report))}**", "", _bar(names)]
     lines.append(_bar(["---"] * _KEYS + ["---:"] * (len(names) - _KEYS)))
     for row in _cells(report):
@@ -205,12 +222,12 @@ def _escaped(text: str) -> str:
 def _csv(report: Mapping[str, Any]) -> str:
     rows = [_flat(row) for row in report["results"]]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    best = report["recommended"]
+    best = _row_of(report, report["recommended"])
     file = io.StringIO()
     writer = csv.DictWriter(file, [*names, "recommended"], lineterminator="\n")
     writer.writeheader()
     for row, flat in zip(report["results"], rows):
-        writer.writerow({**flat, "recommended": _is_of(row, best)})
+        writer.writerow({**flat, "recommended": row is best})
     return file.getvalue()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -24,8 +25,13 @@ class TailBatches:
         self._tail = tail
         self._idle: deque[_Batch] = deque()
 
-    def outputs(self, features: Sequence[Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
-        """Return the outputs for some cameras, (cameras, classes), a new array; from any thread.
+    @contextlib.contextmanager
+    def outputs(
+        self, features: Sequence[Mapping[str, npt.NDArray[Any]]]
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Give the outputs for some cameras, (cameras, classes), as long as the context lasts.
+
+        From any thread. The array is one of those that are used again.
 
         Args:
             features: array (1, C, H, W) of each input of the tail, for each camera.
@@ -38,29 +44,37 @@ class TailBatches:
         except IndexError:
             batch = _Batch(self._tail)
         found = batch.outputs(features)
-        self._idle.append(batch)
-        return found
+        try:
+            yield found
+        finally:
+            self._idle.append(batch)
 
 
 class _Batch:
     def __init__(self, tail: PartModel) -> None:
         self._tail, self._call = tail, tail.call()
-        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        (self._output,) = tail.outputs
         self._room = 0
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        # For each number of cameras that there was, as libraries need more than the array.
+        self._holders: dict[int, dict[str, Any]] = {}
 
     def outputs(self, features: Sequence[Mapping[str, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
         count = len(features)
         if count > self._room:
             self._room = count
+            self._holders.clear()
             for name, tensor in (self._tail.inputs | self._tail.outputs).items():
                 self._arrays[name] = aligned((count, *tensor.shape[1:]), tensor.dtype)
+        if count not in self._holders:
+            self._holders[count] = {
+                name: self._tail.holder(array[:count]) for name, array in self._arrays.items()
+            }
         for name in self._tail.inputs:
             # The cameras' slices lie in different places.
             for place, each in enumerate(features):
                 self._arrays[name][place] = each[name][0]
-        for name, array in self._arrays.items():
-            self._call.bind(name, self._tail.holder(array[:count]))
+        for name, holder in self._holders[count].items():
+            self._call.bind(name, holder)
         self._call.run()
-        (output,) = self._tail.outputs
-        found: npt.NDArray[Any] = self._arrays[output][:count].copy()
-        return found
+        return self._arrays[self._output][:count]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 
 from r2p_edge.artifact.open import EMBEDDED, Artifact, embedded_spec
 from r2p_edge.artifact.parts import check_parts
@@ -56,7 +57,7 @@ class PerFrameModel:
         self.first_name = "head" if "head" in self._paths else "step"
         self.first = self._open(self.first_name)
         self.tail = self._open("tail") if "tail" in self._paths else None
-        self.spare = SpareSlots(self.form.rings, self.first.holder)
+        self.spare = SpareSlots(self.form.rings, partial(self.first.memory, shown=False))
 
     @property
     def flush(self) -> PartModel | None:

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
 
-import numpy.typing as npt
-
-from r2p_edge.runtimes.part import aligned
+from r2p_edge.runtimes.part import PartMemory
 from r2p_edge.spec import RingSpec
-
-
-class Slot(NamedTuple):
-    """Memory of a slice, (1, C, H, W), and what the library knows of it."""
-
-    array: npt.NDArray[Any]
-    holder: Any
 
 
 class SpareSlots:
@@ -27,37 +17,36 @@ class SpareSlots:
 
     Args:
         rings: the tensors.
-        holder: see `PartModel.holder`.
+        memory: returns memory of a shape and a dtype, see `PartModel.memory`.
     """
 
     def __init__(
-        self, rings: Iterable[RingSpec], holder: Callable[[npt.NDArray[Any]], Any]
+        self, rings: Iterable[RingSpec], memory: Callable[[tuple[int, ...], str], PartMemory]
     ) -> None:
         self.rings = {ring.name: ring for ring in rings}
-        self._holder = holder
-        self._spare: dict[str, deque[Slot]] = {name: deque() for name in self.rings}
+        self._memory = memory
+        self._spare: dict[str, deque[PartMemory]] = {name: deque() for name in self.rings}
 
     @property
     def bytes(self) -> int:
         """Size of those that nobody uses."""
-        return sum(slot.array.nbytes for slots in self._spare.values() for slot in slots)
+        return sum(slot.nbytes for slots in self._spare.values() for slot in slots)
 
-    def take(self, name: str) -> Slot:
+    def take(self, name: str) -> PartMemory:
         """Return a slot for a ring, a new one if all are in use; from any thread."""
         try:
             return self._spare[name].pop()
         except IndexError:
             return self.new(name)
 
-    def put(self, name: str, slot: Slot) -> None:
+    def put(self, name: str, slot: PartMemory) -> None:
         """Give a slot back; from any thread."""
         self._spare[name].append(slot)
 
-    def new(self, name: str) -> Slot:
+    def new(self, name: str) -> PartMemory:
         """Return a new slot for a ring, of any content."""
         ring = self.rings[name]
-        array = aligned((1, *ring.shape), ring.dtype)
-        return Slot(array, self._holder(array))
+        return self._memory((1, *ring.shape), ring.dtype)
 
 
 class _Ring:
@@ -107,7 +96,7 @@ class FrameRings:
     @property
     def bytes(self) -> int:
         """Size of what is kept from tick to tick."""
-        return sum(slot.array.nbytes for ring in self._rings.values() for slot in ring.slots)
+        return sum(slot.nbytes for ring in self._rings.values() for slot in ring.slots)
 
     def clear(self) -> None:
         """Begin anew, with the zeros that a clip has before its first frame."""
@@ -115,7 +104,7 @@ class FrameRings:
         for ring in self._rings.values():
             ring.end()
             for slot in ring.slots:
-                slot.array.fill(ring.spec.zero)
+                slot.fill(ring.spec.zero)
 
     def begin(self) -> None:
         """Begin a tick, which is the newest one from now on; its slices are still to be written."""
@@ -131,9 +120,9 @@ class FrameRings:
         """
         for ring in self._rings.values():
             if self.ticks <= ring.spec.gate:
-                ring.slots[0].array.fill(ring.spec.zero)
+                ring.slots[0].fill(ring.spec.zero)
             ring.end()
 
-    def slot(self, name: str, age: int) -> Slot:
+    def slot(self, name: str, age: int) -> PartMemory:
         """Return the slice of the newest tick, or of `age` ticks before it."""
         return self._rings[name].slots[age]

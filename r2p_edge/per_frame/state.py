@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from r2p_edge.errors import UsageError
 from r2p_edge.per_frame.model import PerFrameModel, position_name
 from r2p_edge.per_frame.rings import FrameRings
 from r2p_edge.prediction import Timing
-from r2p_edge.runtimes.part import PartCall, PartModel, aligned
+from r2p_edge.runtimes.part import PartCall, PartMemory, PartModel
 from r2p_edge.scores import scores_of_outputs
 from r2p_edge.spec import PerFrameSpec
 from r2p_edge.spec.per_frame import FRAME_INPUT
@@ -26,6 +27,13 @@ as a clip does that ends there, "wait" waits for the frames."""
 # behind were trained on than the frames that come.
 FLUSH: BorderKind = "flush"
 """The default."""
+
+
+def borders_of(form: PerFrameSpec) -> tuple[BorderKind | None, ...]:
+    """Return the borders that a form can be asked with; None alone if it has none."""
+    if form.feature is None:
+        return (None,)
+    return ("flush", "wait") if form.missing else ("flush",)
 
 
 class _Source(NamedTuple):
@@ -74,10 +82,10 @@ class FrameState:
             _oldest(form, self._reads, 0),
             _oldest(form, () if self._end is None else self._end.reads, -1),
         )
-        batch = aligned((1, crop.height, crop.width, 3), "uint8")
-        self.frame: npt.NDArray[np.uint8] = batch[0]
+        self._frame = model.first.memory((1, crop.height, crop.width, 3), "uint8")
+        self.frame: npt.NDArray[np.uint8] = self._frame.array[0]
         self._first = model.first.call()
-        self._first.bind(FRAME_INPUT, model.first.holder(batch))
+        self._first.bind(FRAME_INPUT, self._frame.holder)
         if self._end is None:
             self._outputs = _bound_outputs(model, model.first, self._first)
 
@@ -98,6 +106,7 @@ class FrameState:
         """
         self.model.check_open()
         rings, call = self._rings, self._first
+        self._frame.send()
         rings.begin()
         for name in rings.names:
             call.bind(name, rings.slot(name, 0).holder)
@@ -115,7 +124,10 @@ class FrameState:
             BackendError: the runtime failed, or the model is closed.
         """
         self.model.check_open()
-        return self._outputs if self._end is None else self._end.answer(self._rings)
+        if self._end is not None:
+            return self._end.answer(self._rings)
+        self._outputs.fetch()
+        return self._outputs.array
 
     def features(self) -> dict[str, npt.NDArray[Any]]:
         """Return the features of the newest window, (1, C, H, W) for each input of the tail.
@@ -146,16 +158,17 @@ class _WindowEnd:
         self._outputs = _bound_outputs(model, model.tail, self._tail)
         self._flush: PartCall | None = None
         self._flush_reads: list[_Source] = []
-        self._flushed: dict[str, npt.NDArray[Any]] = {}
+        self._flushed: dict[str, PartMemory] = {}
         if border == FLUSH:
             self.wait, ages = 0, form.known(model.spec.clip.frames)
             if (flush := model.flush) is not None:
                 self._flush, self._flush_reads = flush.call(), _sources(model, "flush")
                 for name, tensor in flush.outputs.items():
-                    self._flushed[name] = aligned((1, *tensor.shape[1:]), tensor.dtype)
-                    holder = flush.holder(self._flushed[name])
-                    self._flush.bind(name, holder)
-                    self._tail.bind(name, holder)
+                    shape = (1, *tensor.shape[1:])
+                    memory = flush.memory(shape, tensor.dtype, shown=False)
+                    self._flushed[name] = memory
+                    self._flush.bind(name, memory.holder)
+                    self._tail.bind(name, memory.holder)
         else:
             self.wait, ages = form.wait, dict(enumerate(form.ring(form.feature).delays["tail"]))
         self._known = [
@@ -169,13 +182,14 @@ class _WindowEnd:
         for source in self._known:
             self._tail.bind(source.name, rings.slot(source.ring, source.age).holder)
         self._tail.run()
-        return self._outputs
+        self._outputs.fetch()
+        return self._outputs.array
 
     def features(self, rings: FrameRings) -> dict[str, npt.NDArray[Any]]:
         """Return the features of the newest window; see `FrameState`."""
         self._complete(rings)
         known = {source.name: rings.slot(source.ring, source.age).array for source in self._known}
-        return {**known, **self._flushed}
+        return {**known, **{name: memory.array for name, memory in self._flushed.items()}}
 
     def _complete(self, rings: FrameRings) -> None:
         """Compute the features that the newest window lacks."""
@@ -201,14 +215,14 @@ def _oldest(form: PerFrameSpec, reads: Iterable[_Source], none: int) -> dict[str
     return found
 
 
-def _bound_outputs(model: PerFrameModel, part: PartModel, call: PartCall) -> npt.NDArray[Any]:
-    """Return an array into which a call writes its outputs."""
-    outputs = aligned((1, len(model.spec.labels)), "float32")
-    call.bind(model.spec.output.name, part.holder(outputs))
+def _bound_outputs(model: PerFrameModel, part: PartModel, call: PartCall) -> PartMemory:
+    """Return memory into which a call writes its outputs."""
+    outputs = part.memory((1, len(model.spec.labels)), "float32")
+    call.bind(model.spec.output.name, outputs.holder)
     return outputs
 
 
-def scores_of_states(states: Sequence[FrameState], timing: Timing) -> npt.NDArray[np.float64]:
+def scores_of_states(states: Sequence[FrameState], timing: Timing) -> list[npt.NDArray[np.float64]]:
     """Return the scores of the newest window of each of some cameras of one model.
 
     Args:
@@ -216,22 +230,31 @@ def scores_of_states(states: Sequence[FrameState], timing: Timing) -> npt.NDArra
         timing: gets the time added.
 
     Returns:
-        float64 (cameras, classes); see `Predictor.scores` for their meaning.
+        float64 (classes,) for each; see `Predictor.scores` for their meaning.
 
     Raises:
         ModelError: an answer is NaN.
         BackendError: the runtime failed, or the model is closed.
     """
     model = states[0].model
-    with timing.stage("total"):
+    found = []
+    with timing.stage("total"), contextlib.ExitStack() as answered:
         with timing.stage("inference"):
-            outputs = states[0].answer() if len(states) == 1 else _answers(states)
-        return scores_of_outputs(outputs, model.spec.output.kind, model.path, model.runtime)
+            rows = answered.enter_context(_answers(states))
+        # One after the other, so that nothing is made that grows with the cameras.
+        for row in rows:
+            output = row[np.newaxis]
+            (scores,) = scores_of_outputs(output, model.spec.output.kind, model.path, model.runtime)
+            found.append(scores)
+    return found
 
 
-def _answers(states: Sequence[FrameState]) -> npt.NDArray[Any]:
-    """Return the outputs for several cameras, (cameras, classes), from one call of the tail."""
+@contextlib.contextmanager
+def _answers(states: Sequence[FrameState]) -> Iterator[Iterable[npt.NDArray[Any]]]:
+    """Give the outputs for each camera, (classes,), of several from one call of the tail."""
     model = states[0].model
-    if model.tail is None:
-        return np.concatenate([state.answer() for state in states])
-    return model.batches.outputs([state.features() for state in states])
+    if model.tail is None or not model.tail.batches or len(states) == 1:
+        yield [state.answer()[0] for state in states]
+    else:
+        with model.batches.outputs([state.features() for state in states]) as outputs:
+            yield outputs

@@ -81,6 +81,7 @@ class Runtime(ABC):
             it to the runtime alone.
         builds_from: suffixes of files from which `prepare` builds one of the runtime's own.
         without_conv3d: devices that lack 3-D convolutions on every machine.
+        part_device: kind of the devices that run the parts of a per-frame form; "" for none.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Runtime(ABC):
     contract: str | None = None
     builds_from: ClassVar[tuple[str, ...]] = ()
     without_conv3d: ClassVar[tuple[str, ...]] = ()
+    part_device: ClassVar[str] = ""
 
     @staticmethod
     @abstractmethod
@@ -154,6 +156,11 @@ class Runtime(ABC):
             ModelError: the library refuses the model.
             UsageError: the runtime has no such option.
         """
+
+    @classmethod
+    def runs_parts(cls, device: str) -> bool:
+        """Return whether a device runs the parts of a per-frame form; see `open_part`."""
+        return device.partition(":")[0] == cls.part_device
 
     @classmethod
     def open_part(
@@ -234,16 +241,16 @@ def check_one_input(path: Path, count: int) -> None:
         raise ModelError(f"{path} has {count} inputs; expected one clip, so export the model again")
 
 
-def check_part_device(name: str, device: str) -> None:
+def check_part_device(runtime: type[Runtime], device: str) -> None:
     """Make sure that a part runs where its arrays are.
 
     Raises:
-        BackendError: the device is not the CPU, so that each frame would copy all states.
+        BackendError: the device is another one, so that each frame would copy all states.
     """
-    if device != "cpu":
+    if not runtime.runs_parts(device):
         raise BackendError(
-            f"{name} runs the per-frame form on the device cpu, and this is {device}; open the "
-            "model on cpu, or leave out reuse"
+            f"{runtime.name} runs the per-frame form on the device {runtime.part_device}, and this "
+            f"is {device}; open the model on {runtime.part_device}, or leave out reuse"
         )
 
 

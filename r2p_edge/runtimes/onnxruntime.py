@@ -52,6 +52,7 @@ class OnnxRuntime(Runtime):
     """
 
     name = "onnxruntime"
+    part_device = "cpu"
 
     def __init__(self, session: Any, spec: ModelSpec, device: str, precision: str) -> None:
         (model_input,), outputs = session.get_inputs(), session.get_outputs()
@@ -96,7 +97,7 @@ class OnnxRuntime(Runtime):
         cls, path: Path, spec: ModelSpec, options: Options, *, clips: int | None = 1
     ) -> OnnxRuntimePart:
         session, device, _ = cls._load(path, spec, options)
-        check_part_device(cls.name, device)
+        check_part_device(cls, device)
         return OnnxRuntimePart(session)
 
     @classmethod

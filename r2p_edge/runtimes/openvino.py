@@ -38,6 +38,7 @@ class OpenVino(Runtime):
     """
 
     name = "openvino"
+    part_device = "cpu"
 
     def __init__(
         self, compiled: Any, device: str, precision: str, compile_further: Callable[[], Any]
@@ -99,7 +100,7 @@ class OpenVino(Runtime):
         compiled, device, _, _ = _compiled(
             core, lambda: _read_part(openvino, core, path, clips), path, spec, options
         )
-        check_part_device(cls.name, device.lower())
+        check_part_device(cls, device.lower())
         return OpenVinoPart(openvino, compiled)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -30,6 +30,33 @@ class PartTensor(NamedTuple):
     dtype: str
 
 
+class PartMemory:
+    """Memory of a tensor, which stays where it is.
+
+    Attributes:
+        array: its values, as the host sees them.
+        holder: what the library knows of it, see `PartCall.bind`.
+    """
+
+    def __init__(self, array: npt.NDArray[Any], holder: Any) -> None:
+        self.array, self.holder = array, holder
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return self.array.nbytes
+
+    def fill(self, value: int) -> None:
+        """Give all elements a value: 0, or any of an integer type."""
+        self.array.fill(value)
+
+    def send(self) -> None:
+        """Let the library see what was written into `array`."""
+
+    def fetch(self) -> None:
+        """Let `array` have what the library wrote."""
+
+
 class PartCall(ABC):
     """The arrays of one caller and the run on them; for one thread at a time."""
 
@@ -39,7 +66,7 @@ class PartCall(ABC):
 
         Args:
             name: of an input or an output of the part.
-            holder: of an array of its shape and dtype, see `PartModel.holder`.
+            holder: of memory of its shape and dtype, see `PartModel.memory`.
         """
 
     @abstractmethod
@@ -56,20 +83,35 @@ class PartModel(ABC):
 
     Attributes:
         inputs, outputs: its tensors by name.
+        batches: whether an axis that may have any size can have several sizes in turns.
     """
 
     inputs: dict[str, PartTensor]
     outputs: dict[str, PartTensor]
+    batches: bool = True
+
+    def memory(self, shape: tuple[int, ...], dtype: str, *, shown: bool = True) -> PartMemory:
+        """Return new memory for a tensor, of any content.
+
+        Args:
+            shape, dtype: of the tensor.
+            shown: whether the host reads or writes its `array`.
+
+        Raises:
+            BackendError: there is too little, or see `holder`.
+        """
+        array = aligned(shape, dtype)
+        return PartMemory(array, self.holder(array))
 
     @abstractmethod
     def holder(self, array: npt.NDArray[Any]) -> Any:
-        """Return what the library needs to know of an array, whose memory it will use.
+        """Return what the library needs to know of an array of the host, whose memory it will use.
 
         Args:
             array: C-contiguous, see `aligned`; the caller keeps it for as long as it is bound.
 
         Raises:
-            BackendError: the library would copy it.
+            BackendError: the library would copy it, or has memory of its own.
         """
 
     @abstractmethod

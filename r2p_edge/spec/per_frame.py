@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from r2p_edge.errors import SpecError
 from r2p_edge.spec.checks import check_record, check_text, is_number, repeated, shown
@@ -242,6 +242,38 @@ class PerFrameSpec:
         return {i: age for i, age in found.items() if i not in self.missing}
 
 
+class WindowPositions(NamedTuple):
+    """Features of a window, and how they are had.
+
+    Attributes:
+        positions, wait, missing: see `PerFrameSpec`.
+        tail: age in ticks of each position's slice, when the answer waits.
+    """
+
+    positions: int
+    wait: int
+    missing: tuple[int, ...]
+    tail: tuple[int, ...]
+
+
+def window_positions(frames: int, delay: int, step: int) -> WindowPositions:
+    """Return the positions of a window's features.
+
+    Args:
+        frames: of the window.
+        delay, step: see `PerFrameSpec`.
+    """
+    newest = frames - 1 - delay  # centre of the newest feature at the window's last frame
+    centres = range(0, frames, step)
+    wait = max(0, centres[-1] - newest)
+    return WindowPositions(
+        len(centres),
+        wait,
+        tuple(i for i, centre in enumerate(centres) if centre > newest),
+        tuple(newest + wait - centre for centre in centres),
+    )
+
+
 def check_per_frame(form: PerFrameSpec, clip: ClipSpec) -> None:
     """Check that the numbers of a per-frame form are those of its artifact's clips.
 
@@ -251,15 +283,7 @@ def check_per_frame(form: PerFrameSpec, clip: ClipSpec) -> None:
     if form.form != PER_FRAME:
         return
     assert form.feature is not None
-    newest = clip.frames - 1 - form.delay  # centre of the newest feature at a window's last frame
-    centres = range(0, clip.frames, form.step)
-    wait = max(0, centres[-1] - newest)
-    wanted: dict[str, Any] = {
-        "positions": len(centres),
-        "wait": wait,
-        "missing": tuple(i for i, centre in enumerate(centres) if centre > newest),
-        "tail": tuple(newest + wait - centre for centre in centres),
-    }
+    wanted = window_positions(clip.frames, form.delay, form.step)._asdict()
     found = {
         "positions": form.positions,
         "wait": form.wait,

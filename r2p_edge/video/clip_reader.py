@@ -86,7 +86,7 @@ class ClipReader:
 
     @functools.cached_property
     def _flow(self) -> FlowPreprocessor | None:
-        """What makes flow of pictures; looked for when the first video is read."""
+        """Maker of flow from pictures; looked for when the first video is read."""
         return None if self._spec.flow is None else FlowPreprocessor(self._spec)
 
     def read(

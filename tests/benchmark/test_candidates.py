@@ -6,9 +6,16 @@ import sys
 
 import pytest
 from benchmark_rows import artifact
+from per_frame_models import write_per_frame_model, write_semi_causal_model
 
 from r2p_edge import _isolated
-from r2p_edge.benchmark.candidates import Abilities, candidates_of, runtimes_here
+from r2p_edge.artifact import open_artifact
+from r2p_edge.benchmark.candidates import (
+    Abilities,
+    candidates_of,
+    per_frame_candidates,
+    runtimes_here,
+)
 from r2p_edge.errors import BackendError, SpecError
 
 HERE = {
@@ -100,3 +107,24 @@ def test_runtimes_of_this_machine(tmp_path, monkeypatch):
         ("tensorrt", "tensorrt is broken"),
         ("ais_bench", "not installed"),
     ]
+
+
+def test_rows_of_per_frame_forms_are_on_devices_that_run_parts(tmp_path):
+    here = {
+        "onnxruntime": Abilities("1.0", {"cpu": [], "cuda": []}, ["cpu"]),
+        "openvino": Abilities("2.0", {"cpu": ["fp32", "bf16"], "gpu": ["fp32"]}, ["cpu"]),
+    }
+    path = write_per_frame_model(tmp_path)
+    found = per_frame_candidates([open_artifact(path), artifact("m.onnx")], here)
+    assert [(each.runtime, each.device, each.precision, each.border) for each in found] == [
+        (runtime, "cpu", precision, border)
+        for runtime, precision in (("onnxruntime", None), ("openvino", None), ("openvino", "bf16"))
+        for border in ("flush", "wait")
+    ]
+    assert {(each.artifact.path, each.per_frame) for each in found} == {(path, True)}
+
+
+def test_a_form_that_answers_at_each_frame_has_no_border(tmp_path):
+    here = {"onnxruntime": Abilities("1.0", {"cpu": []}, ["cpu"])}
+    found = per_frame_candidates([open_artifact(write_semi_causal_model(tmp_path))], here)
+    assert [(each.per_frame, each.border) for each in found] == [(True, None)]

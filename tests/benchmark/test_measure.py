@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from models import brightness_model, spec_of_brightness
+from per_frame_models import write_per_frame_model
 from requirements import needs
 
 from r2p_edge import _isolated
@@ -214,3 +215,18 @@ def test_where_nothing_runs_the_model(folder, faulty):
         BackendError, match=r"^nothing here runs .* \(m.onnx: onnxruntime or .*, and is"
     ):
         benchmark(folder)
+
+
+@pytest.mark.slow
+def test_a_per_frame_form_has_rows_of_its_own(tmp_path):
+    write_per_frame_model(tmp_path, kind="logits")
+    found = benchmark(tmp_path, runtimes=["onnxruntime"], num_clips=3)
+    rows = {row["border"]: row for row in found["results"]}
+    assert rows.keys() == {None, "flush", "wait"}
+    for border, row in rows.items():
+        assert "error" not in row
+        assert row["per_frame"] is (border is not None)
+        assert (row["frame_ms"] is None) is (border is None)
+        assert row["clips_per_s"]["one_client"] > 0
+    assert rows["wait"]["lag_ms"] == 80.0
+    assert found["recommended"]["file"] == "tiny-fp32.onnx"

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from benchmark_rows import LABELS, RIGHT, TRUTHS, fallen, measured, report
+from benchmark_rows import (
+    LABELS,
+    RIGHT,
+    TRUTHS,
+    answered_per_frame,
+    fallen,
+    measured,
+    report,
+)
 
 from r2p_edge.calibration.tally import wilson_interval
 from r2p_edge.spec import OutputSpec
@@ -128,3 +136,36 @@ def test_figures_of_a_row():
     assert row["clips_per_s"] == {"one_client": 250, "all_cores": 400}
     assert row["start_ms"] == {"library": 200, "load": 30, "first_answer": 4}
     assert row["memory_mib"] == {"peak": 100, "above_runtime": 40}
+
+
+def test_a_per_frame_form_is_recommended_for_each_frame_and_not_for_clips():
+    rows = [
+        measured("fp32.onnx", 10, graph="conv3d"),
+        answered_per_frame("fp32.onnx", 1, wrong(10)),
+        answered_per_frame("fp32.onnx", 2.5, wrong(2), "wait"),
+        answered_per_frame("other.onnx", 3),
+    ]
+    found = report(rows)
+    assert [row["per_frame"] for row in found["results"]] == [True, True, True, False]
+    assert [row["frame_ms"] for row in found["results"]] == [0.25, 0.62, 0.75, None]
+    assert [row["lag_ms"] for row in found["results"]] == [240.0, 240.0, 240.0, None]
+    assert found["recommended"]["because"].startswith("10.0 ms a clip")
+    best = found["every_frame"]
+    assert (best["file"], best["border"]) == ("fp32.onnx", "wait")
+    assert best["because"] == (
+        "2.5 ms an answer, 4.00 times as fast as a whole clip; the reference's answer on 99.0% of "
+        "200 clips, one after another as scenes; it comes 0.24 s after the clip"
+    )
+
+
+def test_a_per_frame_form_that_is_slower_than_clips_is_not_recommended():
+    rows = [measured("fp32.onnx", 10, graph="conv3d"), answered_per_frame("fp32.onnx", 11)]
+    assert report(rows)["every_frame"] is None
+    assert report(rows[:1])["every_frame"] is None
+
+
+def test_a_per_frame_form_alone_is_its_own_reference():
+    rows = [fallen("fp32.onnx", "it ended Python"), answered_per_frame("fp32.onnx", 1)]
+    found = report(rows)
+    assert found["recommended"]["file"] == "fp32.onnx"
+    assert found["every_frame"] is None

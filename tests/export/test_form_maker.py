@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from form_judges import Judge
 from networks import SMALL, spec_for
 from requirements import needs
 
@@ -25,29 +26,6 @@ from r2p_edge.spec import ClipSpec, InputSpec
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), needs("openvino")]
 
 SPEC = spec_for(SMALL["classes"], name="net", frames=8)
-
-
-class Judge:
-    """Says what it is told to say, and counts how often it is asked."""
-
-    def __init__(self, error=None):
-        self.error, self.asked = error, 0
-
-    def check(self, spec):
-        assert spec.labels == SPEC.labels
-
-    def measure(self, run, answer, spec, wait, progress=None):
-        self.asked += 1
-        if self.error is not None:
-            raise self.error
-        clip = verification_clips(spec, 1)[0]
-        for frame in clip:
-            run.step(frame)
-        border = run.borders[0]
-        if border == "flush":
-            assert run.answer(border).argmax() == answer(clip).argmax()
-        self.waited, self.answered = wait, run.answer(border)
-        return {"on": "one clip", border: {"windows": 1, "agree": 1, "interval": [0.2, 1.0]}}
 
 
 def export(source, out, targets=("onnx",), **options):
@@ -251,7 +229,7 @@ def test_a_wrong_part_is_found_before_it_is_written(small_checkpoint, tmp_path, 
         ({"form": "round"}, UsageError, "no form 'round'; choose from clip, per-frame, semi-"),
         ({"judge": None}, UsageError, "without a measurement"),
         ({"graph": "conv2d"}, UsageError, "leave --graph out"),
-        ({"targets": ("onnx", "tensorrt")}, UsageError, "tensorrt cannot .* --to onnx,openvino"),
+        ({"targets": ("onnx", "mindspore")}, UsageError, "mindspore cannot .* --to onnx,openvino"),
         ({"batch": 2}, ModelError, "--batch 1"),
         ({"input": "float32"}, SpecError, "--input uint8"),
         ({"sampling": "index"}, SpecError, "--sampling time"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,28 @@ from r2p_edge.benchmark.forms import Forms
 from r2p_edge.benchmark.race import Course
 from r2p_edge.benchmark.results import report_of
 from r2p_edge.errors import BackendError
+from r2p_edge.per_frame.state import BorderKind
+from r2p_edge.spec import PartSpec, PerFrameSpec
 
 LABELS = spec_of_brightness().labels
 RIGHT = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]] * 100
 """Scores of a model that gives 200 clips the first two labels in turns."""
 
 TRUTHS = [LABELS[0], LABELS[1]] * 100
+
+
+_FORM = PerFrameSpec(
+    form="semi-causal",
+    stages=0,
+    delay=0,
+    wait=3,
+    step=1,
+    positions=1,
+    feature=None,
+    rings=(),
+    missing=(),
+    parts={"step": PartSpec("step.onnx", "0" * 64)},
+)
 
 
 def artifact(name: str, **changes: Any) -> Artifact:
@@ -40,6 +57,16 @@ def measured(
     each.times = [ms] * len(each.scores)
     each.memory = {"peak_mib": 100.0, "above_runtime_mib": 40.0}
     each.throughputs, each.clients = [1500 / ms, 1700 / ms], 2
+    return each
+
+
+def answered_per_frame(
+    name: str, ms: float, scores: list[list[float]] | None = None, border: BorderKind | None = None
+) -> Contender:
+    """Return a row whose per-frame form has taken so many milliseconds for each answer."""
+    each = measured(name, ms, scores, per_frame=_FORM, graph="conv3d")
+    each.candidate = dataclasses.replace(each.candidate, per_frame=True, border=border)
+    each.frame_times = [ms / 4] * len(each.scores)
     return each
 
 

@@ -28,22 +28,27 @@ def features(seed):
     return dict(zip(POSITIONS, values.astype(np.float32)))
 
 
+def outputs(batches, seen):
+    with batches.outputs(seen) as found:
+        return found.copy()
+
+
 def test_each_camera_has_its_answer_in_any_number(tail):
     batches = TailBatches(tail)
-    alone = [batches.outputs([features(seed)])[0] for seed in range(5)]
+    alone = [outputs(batches, [features(seed)])[0] for seed in range(5)]
     assert len({each.tobytes() for each in alone}) == 5
     for order in ([0, 1, 2], [4, 3], [0, 1, 2, 3, 4], [2], [1, 1, 0]):
-        found = batches.outputs([features(seed) for seed in order])
+        found = outputs(batches, [features(seed) for seed in order])
         np.testing.assert_array_equal(found, [alone[seed] for seed in order])
 
 
 def test_threads_have_arrays_of_their_own(tail):
     batches, wrong = TailBatches(tail), []
-    wanted = batches.outputs([features(0), features(1)])
+    wanted = outputs(batches, [features(0), features(1)])
 
     def ask(order):
         for _ in range(20):
-            found = batches.outputs([features(seed) for seed in order])
+            found = outputs(batches, [features(seed) for seed in order])
             if not np.array_equal(found, wanted[order]):
                 wrong.append(found)
 
@@ -55,13 +60,24 @@ def test_threads_have_arrays_of_their_own(tail):
     assert not wrong
 
 
+def test_an_array_is_nobody_elses_as_long_as_it_is_read(tail):
+    batches = TailBatches(tail)
+    with batches.outputs([features(0)]) as first:
+        wanted = first.copy()
+        assert (outputs(batches, [features(1)]) != wanted).any()
+        np.testing.assert_array_equal(first, wanted)
+    with pytest.raises(ZeroDivisionError), batches.outputs([features(2)]):
+        _ = 1 / 0
+    assert len(batches._idle) == 2
+
+
 def test_no_array_is_made_twice(tail):
     batches, seen = TailBatches(tail), [features(seed) for seed in range(3)]
-    batches.outputs(seen)
+    outputs(batches, seen)
     tracemalloc.start()
     try:
         for count in (3, 2, 1, 3, 2):
-            batches.outputs(seen[:count])
+            outputs(batches, seen[:count])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from r2p_edge.per_frame.rings import FrameRings, SpareSlots
+from r2p_edge.runtimes.part import PartMemory, aligned
 from r2p_edge.spec import RingSpec
 
 
@@ -14,7 +15,12 @@ def ring(name="a", zero=0, gate=0, dtype="float32"):
 
 def spare_slots(*rings):
     """Return slots whose holders are the arrays themselves."""
-    return SpareSlots(rings or [ring()], lambda array: array)
+
+    def memory(shape, dtype):
+        array = aligned(shape, dtype)
+        return PartMemory(array, array)
+
+    return SpareSlots(rings or [ring()], memory)
 
 
 def write(rings, value):

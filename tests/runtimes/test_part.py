@@ -119,9 +119,9 @@ def test_a_library_that_copies_is_refused():
 
 
 def test_other_devices_would_copy_the_state():
-    check_part_device("openvino", "cpu")
+    check_part_device(runtime_type("openvino"), "cpu")
     with pytest.raises(BackendError, match="on the device cpu, and this is gpu; open the model"):
-        check_part_device("openvino", "gpu")
+        check_part_device(runtime_type("openvino"), "gpu")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])

@@ -16,7 +16,12 @@ from r2p_edge.export.graph.per_frame.step import StepGraph, head_nodes
 from r2p_edge.export.graph.per_frame.tail import tail_graph
 from r2p_edge.export.graph.per_frame.timing import moments
 from r2p_edge.spec import ModelSpec, PartSpec, PerFrameSpec, RingSpec
-from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL, check_per_frame_clip
+from r2p_edge.spec.per_frame import (
+    PER_FRAME,
+    SEMI_CAUSAL,
+    check_per_frame_clip,
+    window_positions,
+)
 
 
 class FormGraphs(NamedTuple):
@@ -64,14 +69,12 @@ def per_frame_form(model: onnx.ModelProto, spec: ModelSpec, stages: int) -> Form
     nodes, found = head_nodes(graph, feature)
     rings, moment = Rings(graph, found), found[feature]
     head = StepGraph(graph, nodes, rings, "head")
-    newest = frames - 1 - moment.delay
-    centres = range(0, frames, moment.stride)
-    wait = max(0, centres[-1] - newest)
-    rings.read("tail", feature, *(newest + wait - centre for centre in centres))
+    window = window_positions(frames, moment.delay, moment.stride)
+    rings.read("tail", feature, *window.tail)
     flush = FlushGraph(graph, nodes, feature, rings, frames)
     parts = {
         "head": head.model([]),
-        "tail": tail_graph(graph, feature, rings, len(centres)),
+        "tail": tail_graph(graph, feature, rings, window.positions),
         **({"flush": flush.model()} if flush.missing else {}),
     }
     return FormGraphs(
@@ -79,9 +82,9 @@ def per_frame_form(model: onnx.ModelProto, spec: ModelSpec, stages: int) -> Form
         PER_FRAME,
         stages,
         moment.delay,
-        wait,
+        window.wait,
         moment.stride,
-        len(centres),
+        window.positions,
         rings.names[feature],
         rings.table(feature),
         flush.missing,

@@ -47,3 +47,12 @@ def tail_graph(graph: ClipGraph, feature: str, rings: Rings, positions: int) -> 
     answer: list[int | str] = [_CLIPS, *graph.shape(graph.output)[1:]]
     outputs = {graph.output: (graph.type(graph.output), answer)}
     return part.model("tail", outputs, rings.renamed())
+
+
+def one_camera(part: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a part that answers one camera per call, for tools that need all shapes."""
+    model = onnx.ModelProto()
+    model.CopyFrom(part)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    return model

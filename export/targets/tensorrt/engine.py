@@ -6,7 +6,7 @@ Nothing here needs onnx, because it also runs on the device, out of a kit (`kit.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.artifact.write import write_artifact
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, warn_caller
 from r2p_edge.export.packages import built_with
+from r2p_edge.export.targets.tensorrt.parts import EngineOfForm, build_parts, check_tool
 from r2p_edge.export.targets.tensorrt.power_mode import power_mode
 from r2p_edge.export.targets.tensorrt.tools import Tool, find_tool
 from r2p_edge.export.verify.parity import ParityReference
@@ -44,6 +45,10 @@ class Models(NamedTuple):
     plain: Path
     typed: Path | None
 
+    def fitting(self, strongly_typed: bool) -> Path:
+        """Return the one for a TensorRT that takes precision from the file alone, or by flags."""
+        return self.typed if self.typed is not None and strongly_typed else self.plain
+
 
 def can_build() -> bool:
     """Return whether this machine has a GPU, and TensorRT's Python module or trtexec.
@@ -65,6 +70,7 @@ def build_engine(
     planned: ModelSpec,
     reference: ParityReference,
     *,
+    parts: Mapping[str, Models] | None = None,
     workspace: int | None = None,
     cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -76,6 +82,7 @@ def build_engine(
         path: the .engine file to write.
         planned: the spec that the file is to have, but for the records of the build itself.
         reference: reference inputs, and the outputs that the engine must reproduce.
+        parts: the ONNX files of the parts of its form with state, by name, if `planned` has one.
         workspace: bytes of GPU memory that kernels may use while they run.
         cache: folder for timing caches, which make the next build faster.
         progress: called with each step that TensorRT reports.
@@ -93,6 +100,8 @@ def build_engine(
     if cache is not None:
         check_folder(cache / "timing")
     tool = find_tool()
+    if parts:
+        check_tool(tool)
     cuda = cudart.load()
     if cuda.device_count() == 0:
         raise BackendError(
@@ -100,7 +109,8 @@ def build_engine(
             "export a kit where there is no TensorRT, and build it on the device"
         )
     _check_fits(planned, tool)
-    model = models.typed if models.typed is not None and tool.strongly_typed() else models.plain
+    typed = tool.strongly_typed()
+    model = models.fitting(typed)
     chip = cuda.chip(0)
     if workspace is None and chip.integrated:
         with cuda.on(0):
@@ -133,7 +143,12 @@ def build_engine(
             parity=None,
         )
         spec = spec.replace(parity=tool.check_parity(draft, spec, reference))
-        write_artifact(path, spec, draft.read_bytes())
+        made = EngineOfForm(spec, {})
+        if parts:
+            fitting = {name: each.fitting(typed) for name, each in parts.items()}
+            made = build_parts(fitting, path, draft, spec, reference, tool, options)
+            spec, skipped = made.spec, skipped + made.skipped
+        write_artifact(path, spec, draft.read_bytes(), parts=made.parts)
     if skipped:
         warn_caller(_left_out(path, skipped, options.cache, chip), RuntimeWarning)
     return spec
@@ -171,9 +186,28 @@ def build_engine_of_kit(
     model: Path, path: Path, planned: ModelSpec, reference: ParityReference
 ) -> ModelSpec:
     """Build the engine of a kit in its folder, which keeps the timing cache for the next build."""
-    typed = model.with_name(TYPED)
-    models = Models(model, typed if typed.is_file() else None)
-    return build_engine(models, path, planned, reference, cache=model.parent)
+    parts = {} if planned.per_frame is None else planned.per_frame.parts
+    return build_engine(
+        _models_beside(model, TYPED),
+        path,
+        planned,
+        reference,
+        parts={
+            name: _models_beside(model.with_name(part.file), typed_name(name))
+            for name, part in parts.items()
+        },
+        cache=model.parent,
+    )
+
+
+def _models_beside(model: Path, name: str) -> Models:
+    typed = model.with_name(name)
+    return Models(model, typed if typed.is_file() else None)
+
+
+def typed_name(part: str) -> str:
+    """Return the name of the file of a part that is as `TYPED` is for its model."""
+    return f"{part}-{TYPED}"
 
 
 def _cache_name(tool: Tool, chip: cudart.Chip, cuda: str) -> str:

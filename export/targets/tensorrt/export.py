@@ -23,7 +23,13 @@ from r2p_edge.export.targets.base import (
 )
 from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.table import contract_for
-from r2p_edge.export.targets.tensorrt.engine import TYPED, Models, build_engine, can_build
+from r2p_edge.export.targets.tensorrt.engine import (
+    TYPED,
+    Models,
+    build_engine,
+    can_build,
+    typed_name,
+)
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.runtimes.tensorrt.runtime import TensorRT
 from r2p_edge.spec import ModelSpec
@@ -44,12 +50,20 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
     reference = parity_reference(source.path)
     with scratch_folder(source.path) as scratch:
         models = models_for(source.path, planned, scratch)
+        parts: dict[str, Models] = {}
+        if options.form is not None:
+            contract, files = options.form.as_models(source, scratch)
+            planned = planned.replace(per_frame=contract)
+            for name, file in files.items():
+                require_ops(load_onnx(file), _limits(), precision=planned.precision)
+                parts[name] = models_for(file, planned, scratch, name=typed_name(name))
         if can_build():
             spec = build_engine(
                 models,
                 path,
                 planned,
                 reference,
+                parts=parts,
                 workspace=options.workspace,
                 cache=options.timing_cache,
                 progress=options.progress,
@@ -58,6 +72,8 @@ def tensorrt_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Bu
         planned = planned.replace(target={**(planned.target or {}), "fits": _fits(source.path)})
         folder = out / f"{file_stem(planned)}-tensorrt-kit"
         extras = {} if models.typed is None else {TYPED: models.typed}
+        for each in parts.values():
+            extras |= {file.name: file for file in each if file is not None}
         write_kit(options.target, models.plain, planned, reference, folder, path.name, extras)
     return Built(options.target, folder, planned, "kit")
 
@@ -191,7 +207,12 @@ def _fits(source: Path) -> str:
 
 
 def models_for(
-    source: Path, planned: ModelSpec, folder: Path, *, float32_scales: bool = False
+    source: Path,
+    planned: ModelSpec,
+    folder: Path,
+    *,
+    float32_scales: bool = False,
+    name: str = TYPED,
 ) -> Models:
     """Return `source`, and its form for a TensorRT that takes precision from the file alone.
 
@@ -203,10 +224,11 @@ def models_for(
         folder: folder for the other form.
         float32_scales: see `half_from_float`. Its float16 scales are what NVIDIA's Model Optimizer
             writes for TensorRT.
+        name: of the other form's file.
     """
     if planned.precision == "fp32":
         return Models(source, None)
-    typed = folder / TYPED
+    typed = folder / name
     model = half_from_float(load_onnx(source), float32_scales=float32_scales)
     atomic_write(typed, model.SerializeToString())
     return Models(source, typed)

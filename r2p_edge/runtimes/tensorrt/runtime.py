@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import BackendError, ModelError, UsageError, unreadable_model
 from r2p_edge.runtimes.base import Options, Runtime, as_input, closed_model
+from r2p_edge.runtimes.part import PartModel
 from r2p_edge.runtimes.tensorrt import cudart
 from r2p_edge.runtimes.tensorrt.library import import_tensorrt, rebuild_command
 from r2p_edge.runtimes.tensorrt.plan_header import TITLES, Plan, read_plan
@@ -32,6 +33,7 @@ class TensorRT(Runtime):
     """One engine with one execution context. Devices: "cuda", "cuda:1"."""
 
     name = "tensorrt"
+    part_device = "cuda"
     builds_from = (".onnx",)
 
     def __init__(self, session: Session, spec: ModelSpec, device: str) -> None:
@@ -70,6 +72,25 @@ class TensorRT(Runtime):
 
     @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> TensorRT:
+        module, number, device = cls._checked(path, spec, options)
+        return cls(Session(path, spec, number, module, options.cache), spec, device)
+
+    @classmethod
+    def open_part(
+        cls, path: Path, spec: ModelSpec, options: Options, *, clips: int | None = 1
+    ) -> PartModel:
+        from r2p_edge.runtimes.tensorrt.part import PartSession, TensorRTPart
+
+        module, number, _ = cls._checked(path, spec, options)
+        return TensorRTPart(PartSession(path, spec, number, module, options.cache))
+
+    @classmethod
+    def _checked(cls, path: Path, spec: ModelSpec, options: Options) -> tuple[ModuleType, int, str]:
+        """Return the library, and the number and name of the GPU, that are to run an engine.
+
+        Raises:
+            BackendError, ModelError, UsageError: see `open`.
+        """
         cls._check_options(options)
         _check_precision(path, spec, options, cls.name)
         plan = _plan_for(cls.name, path, spec)
@@ -78,7 +99,7 @@ class TensorRT(Runtime):
         device = (options.device or "cuda").removesuffix(":0")
         number = gpu_number(device, cls)
         cls._check_chip(path, spec, plan, cudart.load().chip(number))
-        return cls(Session(path, spec, number, module, options.cache), spec, device)
+        return module, number, device
 
     @classmethod
     def _trial(cls, name: str, number: int) -> BuildOptions:

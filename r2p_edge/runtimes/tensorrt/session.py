@@ -32,7 +32,7 @@ _CLOSE_SECONDS = 10.0  # that closing a model waits for a run in progress
 _logger = logging.getLogger(__name__)
 
 # trt.nptype fails on old releases with new NumPy, and raises for types that NumPy lacks.
-_DTYPES = {
+DTYPES = {
     "FLOAT": np.float32,
     "HALF": np.float16,
     "INT8": np.int8,
@@ -41,6 +41,7 @@ _DTYPES = {
     "BOOL": np.bool_,
     "UINT8": np.uint8,
 }
+"""NumPy's types of tensors, by TensorRT's names."""
 
 
 class _Tensor(NamedTuple):
@@ -106,6 +107,7 @@ class Session:
         self._load(path)
         self.contract = _contract(self._engine.name)
         names, inputs = self._names(path)
+        check_one_input(path, len(inputs))
         self._set_shape(inputs[0], path, spec)
         tensors = {name: self._tensor(name, buffers) for name in names}
         outputs = [name for name in names if name not in inputs]
@@ -177,28 +179,27 @@ class Session:
             self.__dict__.pop(name, None)
 
     def _names(self, path: Path) -> tuple[list[str], list[str]]:
-        """Return the names of all tensors, and of the inputs, which must be one.
+        """Return the names of all tensors, and of the inputs.
 
         Raises:
-            ModelError: there are several inputs, or a tensor is of an unsupported kind.
+            ModelError: a tensor is of an unsupported kind.
         """
         trt = self._trt
         count = self._engine.num_io_tensors
         names = [self._engine.get_tensor_name(number) for number in range(count)]
         modes = {name: self._engine.get_tensor_mode(name) for name in names}
         inputs = [name for name in names if modes[name] == trt.TensorIOMode.INPUT]
-        check_one_input(path, len(inputs))
         for name in names:
             kind = self._engine.get_tensor_dtype(name).name
             if (
-                kind not in _DTYPES
+                kind not in DTYPES
                 or self._engine.get_tensor_format(name) != trt.TensorFormat.LINEAR
                 or self._engine.get_tensor_location(name) != trt.TensorLocation.DEVICE
             ):
                 raise ModelError(
                     f"tensor {name} of {path} is {kind} in "
                     f"{self._engine.get_tensor_format_desc(name)}; expected one of "
-                    f"{', '.join(_DTYPES)} in linear format on the GPU, so build the engine "
+                    f"{', '.join(DTYPES)} in linear format on the GPU, so build the engine "
                     "without formats of its own"
                 )
         return names, inputs
@@ -231,7 +232,7 @@ class Session:
     def _tensor(self, name: str, buffers: ExitStack) -> _Tensor:
         """Return buffers for a tensor, registered with the context."""
         shape = dims(self._context.get_tensor_shape(name))
-        dtype = np.dtype(_DTYPES[self._engine.get_tensor_dtype(name).name])
+        dtype = np.dtype(DTYPES[self._engine.get_tensor_dtype(name).name])
         nbytes = int(np.prod(shape)) * dtype.itemsize
         shared = os.environ.get(MAPPED) == "1" and self._cuda.chip(self._number).integrated
         host = self._cuda.host_memory(nbytes, mapped=shared)

@@ -35,7 +35,7 @@ enum { DEVICE = 1, PINNED = 2, MEMORY = DEVICE | PINNED, STREAM = 4, GRAPH = 8, 
 
 enum capture { NOT_CAPTURING, CAPTURING, CAPTURE_BROKEN };
 
-/* A launch, or, where `work` is NULL, a copy. */
+/* A launch, or, where `work` is NULL, a copy, or, where `from` is NULL too, a fill. */
 struct operation {
     struct operation *next;
     void (*work)(void *);
@@ -43,7 +43,7 @@ struct operation {
     void *to;
     const void *from;
     size_t size;
-    int to_kind, from_kind;
+    int to_kind, from_kind, value;
 };
 
 struct queue {
@@ -169,7 +169,7 @@ static bool lies_in(const void *address, size_t size, int kind) {
 
 static bool permitted(const struct operation *copy) {
     bool good = lies_in(copy->to, copy->size, copy->to_kind) &&
-                lies_in(copy->from, copy->size, copy->from_kind);
+                (!copy->from || lies_in(copy->from, copy->size, copy->from_kind));
     if (!good)
         fprintf(stderr, "fake cudart: %zu bytes from %p to %p lie in memory of another kind\n",
                 copy->size, copy->from, copy->to);
@@ -204,7 +204,10 @@ static int drain(void *handle) {
             operation->work(operation->data);
             lock();
         } else if (permitted(operation)) {
-            memmove(operation->to, operation->from, operation->size);
+            if (operation->from)
+                memmove(operation->to, operation->from, operation->size);
+            else
+                memset(operation->to, operation->value, operation->size);
         } else {
             stream->error = ILLEGAL_ADDRESS;
         }
@@ -448,7 +451,14 @@ int cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void *str
     copy.to_kind = kind == 1 ? DEVICE : PINNED;
     copy.from_kind = kind == 1 ? PINNED : DEVICE;
     lock();
-    return unlock_with(kind == 1 || kind == 2 ? enqueue(stream, copy) : INVALID_VALUE);
+    bool known = from && (kind == 1 || kind == 2);
+    return unlock_with(known ? enqueue(stream, copy) : INVALID_VALUE);
+}
+
+int cudaMemsetAsync(void *to, int value, size_t size, void *stream) {
+    struct operation fill = {.to = to, .size = size, .to_kind = DEVICE, .value = value};
+    lock();
+    return unlock_with(enqueue(stream, fill));
 }
 
 /* ---- Streams ---- */

@@ -37,6 +37,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cudaHostGetDevicePointer": (HANDLE, c_void_p, c_uint),
     "cudaMalloc": (HANDLE, c_size_t),
     "cudaMemGetInfo": (_SIZE, _SIZE),
+    "cudaMemsetAsync": (c_void_p, c_int, c_size_t, c_void_p),
     "cudaMemcpyAsync": (c_void_p, c_void_p, c_size_t, c_int, c_void_p),
     "cudaRuntimeGetVersion": (_INT,),
     "cudaSetDevice": (c_int,),

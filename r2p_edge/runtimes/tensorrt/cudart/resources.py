@@ -114,6 +114,10 @@ class CudaStream(_Resource):
         """Queue a copy between addresses; the host's must be that of pinned memory."""
         self._cudart.call("cudaMemcpyAsync", to, source, nbytes, _KINDS[kind], self.handle)
 
+    def fill(self, to: int, value: int, nbytes: int) -> None:
+        """Queue the writing of a byte, from 0 to 255, to each of those at a GPU's address."""
+        self._cudart.call("cudaMemsetAsync", to, value, nbytes, self.handle)
+
     def synchronize(self) -> None:
         """Wait for all queued work."""
         self._cudart.call("cudaStreamSynchronize", self.handle)

@@ -29,6 +29,8 @@ from r2p_edge.errors import BackendError
 from r2p_edge.export import check_ops, onnx_from_checkpoint, onnx_from_onnx, onnx_from_torch
 from r2p_edge.export.graph.conv2d.rewrite import conv2d_from_conv3d
 from r2p_edge.export.graph.float16 import half_from_float
+from r2p_edge.export.graph.per_frame.forms import per_frame_form
+from r2p_edge.export.graph.per_frame.tail import one_camera
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.tensorrt.plan_header import RTX_CHIPS, read_plan
 
@@ -123,6 +125,23 @@ def test_every_form_builds_for_every_chip_that_our_table_allows(
     assert not check_ops(plain, "tensorrt-rtx", precision=precision)
     refused = check_ops(plain, "tensorrt-rtx-sm75", precision=precision)
     assert bool(refused) == (precision == "fp32")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_parts_of_a_per_frame_form_build(small, precision):
+    """The state of an int8 model is int8, in and out."""
+    path = small("conv3d")
+    source = int8(path) if precision == "int8" else onnx.load(path)
+    form = per_frame_form(source, open_artifact(path).spec, 1)
+    kinds = {ring.dtype for ring in form.rings}
+    assert kinds == ({"int8"} if precision == "int8" else {"float32"})
+    for part in form.parts.values():
+        model = one_camera(part)
+        if precision != "fp32":
+            model = half_from_float(model, float32_scales=True)
+        done = build(model, LATER)
+        assert (done.errors, done.warnings) == ("", {})
+        assert done.plan is not None
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -32,6 +32,18 @@ def test_copies_are_done_in_the_order_of_the_stream(cuda, keep):
     np.testing.assert_array_equal(second[4:], other[4:])
 
 
+def test_memory_is_filled_in_the_order_of_the_stream(cuda, keep):
+    stream, device = keep(cuda.stream()), keep(cuda.device_memory(16))
+    host = keep(cuda.host_memory(16))
+    shown = host.array((16,), np.uint8)
+    for value in (0, 200):
+        stream.fill(device.address, 7, 16)
+        stream.fill(device.address + 4, value, 8)
+        stream.copy(host.address, device.address, 16, TO_HOST)
+        stream.synchronize()
+        assert shown.tolist() == [7] * 4 + [value] * 8 + [7] * 4
+
+
 def test_a_copy_is_not_there_before_one_waits_for_it(fake, loop):
     copies = loop(fake)
     copies.given[:] = 7
