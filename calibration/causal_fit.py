@@ -33,6 +33,7 @@ from r2p_edge.teaching.head import TaughtHead
 
 _CHUNK = 64  # ticks at a time
 _STRENGTH = 1e-3  # of the head's L2 regularisation
+_STRETCHES = 20
 _SAME = 0.005  # of agreement, which a later answer must gain to be worth the wait
 _PASSED = ("Flatten", "Reshape", "Squeeze", "Identity")  # of what has no axis but the channels
 
@@ -80,7 +81,9 @@ def fit_later_stages(
     ends, answers = material.ends[inside], material.answers[inside].astype(np.float64)
     shares = np.exp(answers - answers.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
-    folds = np.arange(len(ends)) < len(ends) // 2
+    # Stretches in turn, as each kind of stream has to be in both halves.
+    stretch = max(1, len(ends) // _STRETCHES)
+    folds = np.arange(len(ends)) // stretch % 2 == 0
     agreement = {}
     for wait in waits:
         x, right = pooled[ends + wait], []
