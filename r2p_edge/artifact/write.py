@@ -26,10 +26,11 @@ def write_artifact(
 
     Several files cannot change at once. Whatever interrupts this, what is at `path` is the old
     artifact, the new one, or nothing: one file without which the artifact cannot be mistaken for
-    another is removed first and written last. An ONNX file carries its spec and can do without its
-    sidecar; artifacts of several files cannot do without the model file. Before that, an older
-    artifact is taken from the folder's manifest, if it has one, so that no sha256 in the manifest
-    is false. The parts of a form that only the older one had are removed.
+    another is removed first and written last, unless the older artifact is the same. An ONNX file
+    carries its spec and can do without its sidecar; artifacts of several files cannot do without
+    the model file. Before that, an older artifact is taken from the folder's manifest, if it has
+    one, so that no sha256 in the manifest is false. The parts of a form that only the older one had
+    are removed.
 
     Args:
         path: the model file.
@@ -56,14 +57,24 @@ def write_artifact(
     last = sidecar if alone else path
     files[last] = files.pop(last)
     old = [file for file in old_parts(path) if file not in files]
-    gone = {file.name for file in old}
+    same = all(_holds(file, data) for file, data in files.items())
+    gone = {file.name for file in (old if same else [last, *old])}
 
     def make_way() -> None:
         bundle.forget(
             path.parent, lambda name, entry: name in gone or prints.get(name, entry) != entry
         )
-        last.unlink(missing_ok=True)
+        if not same:
+            last.unlink(missing_ok=True)
         for file in old:
             file.unlink(missing_ok=True)
 
     atomic_files(files, make_way)
+
+
+def _holds(file: Path, data: bytes) -> bool:
+    """Return whether a file is there with these bytes."""
+    try:
+        return file.stat().st_size == len(data) and file.read_bytes() == data
+    except OSError:
+        return False

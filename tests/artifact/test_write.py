@@ -63,6 +63,20 @@ def test_the_same_artifact_stays_in_the_manifest(tmp_path):
     assert bundle.check(tmp_path) == 2
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "model.engine"])
+def test_at_no_moment_does_the_manifest_list_what_is_not_there(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    content = brightness_model(tmp_path / "source.onnx", OLD).read_bytes()
+    write_artifact(path, OLD, content)
+    bundle.record(tmp_path, [path])
+    seen = states(path, lambda: write_artifact(path, OLD, content), monkeypatch)
+    assert set(seen) == {"old"}
+    assert bundle.check(tmp_path) == 2
+    # The model's bytes stay, but it has to go for a moment, since its contract changes.
+    states(path, lambda: write_artifact(path, NEW, content), monkeypatch)
+    assert open_artifact(path).verified
+
+
 def test_a_full_disk_leaves_the_old_artifact_and_its_place_in_the_manifest(tmp_path, monkeypatch):
     path = tmp_path / "model.engine"
     write_artifact(path, OLD, b"old")
