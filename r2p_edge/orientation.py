@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +50,8 @@ def _matrix_of(frame: Any) -> Any:
 
 def _with_known_side_data(frame: Any) -> Any:
     """Return a frame without the side data whose types PyAV does not know."""
+    from fractions import Fraction
+
     from av.filter import Graph
     from av.sidedata.sidedata import Type
 
