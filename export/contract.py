@@ -19,7 +19,7 @@ from r2p_edge.spec import InputSpec, ModelSpec, OutputKind, OutputSpec
 if TYPE_CHECKING:  # it brings in onnx
     from r2p_edge.export.onnx_source import OnnxSource
 
-_FEW = 4  # presets in a message
+_FEW = 5  # presets in a message
 _CANONICAL = "gluoncv"  # family whose names a `training.network.TrainableNetwork` has
 WAYS_TO_SAY = "--preset NAME (r2p-edge export --help lists them) with --labels FILE, or --spec FILE"
 """Options that say how a model was trained, for a message."""

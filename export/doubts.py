@@ -72,7 +72,8 @@ def doubts_of(
 def _other_family(facts: WeightsFacts, preset: Preset | None) -> str | None:
     if preset is None or facts.family in preset.families:
         return None
-    own = [item.name for item in presets_of(facts.family)]
+    known = presets_of(facts.family)
+    own = [item.name for item in known if item.channels == facts.channels]
     way = f"--preset {' or '.join(own)}" if own else "--spec with the recipe of its training"
     return (
         f"the network's names are those of {facts.family} and preset {preset.name} is the recipe "

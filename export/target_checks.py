@@ -148,9 +148,9 @@ def check_form(
         raise UsageError(f"no form {form!r}; choose from {', '.join(EXPORT_FORMS)}")
     if form == "clip":
         return None
-    without = [target.name for target in targets if not target.stateful]
+    without = [target.name for target in targets if form not in target.stateful]
     if without:
-        having = [name for name, target in TABLE.items() if target.stateful]
+        having = [name for name, target in TABLE.items() if form in target.stateful]
         raise UsageError(
             f"{', '.join(without)} cannot have a {form} form; choose --to {','.join(having)}"
         )

@@ -73,7 +73,7 @@ class Target:
             what is here.
         open_batch: whether the target takes a model whose batch axis is open.
         further: whether its artifacts can have further outputs, see `spec.further`.
-        stateful: whether its artifacts can have a form with state beside them.
+        stateful: forms with state that its artifacts can have beside them; see `PerFrameSpec`.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Target:
     chips: tuple[str, ...] = ()
     open_batch: bool = False
     further: bool = False
-    stateful: bool = False
+    stateful: tuple[str, ...] = ()
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
         """Build the artifact of this target, or a kit, into the folder `out`.

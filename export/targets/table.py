@@ -11,6 +11,7 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import ModelError
 from r2p_edge.export.targets.base import Kit, Target
 from r2p_edge.spec import ModelSpec
+from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL
 
 _LITE_KIT = Kit("mindspore_lite or converter_lite", "mindspore_lite.build:build_lite_of_kit")
 
@@ -30,7 +31,7 @@ _ROWS = (
         quantized="cpu",
         open_batch=True,
         further=True,
-        stateful=True,
+        stateful=(PER_FRAME, SEMI_CAUSAL),
     ),
     Target(
         "openvino",
@@ -39,7 +40,7 @@ _ROWS = (
         quantized="cpu",
         open_batch=True,
         further=True,
-        stateful=True,
+        stateful=(PER_FRAME, SEMI_CAUSAL),
     ),
     # Intel's NPU computes in fp16, and its compiler takes 3-D convolutions apart.
     Target(
@@ -54,7 +55,7 @@ _ROWS = (
         "tensorrt.export:tensorrt_artifact",
         ("fp32", "fp16", "int8"),
         quantized="tensorrt",
-        stateful=True,
+        stateful=(PER_FRAME,),
         kit=Kit("tensorrt or trtexec", "tensorrt.engine:build_engine_of_kit"),
     ),
     Target(

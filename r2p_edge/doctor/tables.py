@@ -79,10 +79,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str]]:
     if opencv["status"] != "ok":
         yield "", "for webcams, GStreamer pipelines and models of optical flow"
     elif "tvl1" not in opencv["flow"]:
-        yield (
-            "",
-            "without TV-L1, which flow as I3D's needs: opencv-contrib-python-headless has it",
-        )
+        yield "", "without TV-L1 for flow; opencv-contrib-python-headless has it"
     yield "preprocessing", "C++ extension" if kernel["compiled"] else f"slow; {kernel['install']}"
     for name, found in report["packages"].items():
         yield name, found["version"] or f"missing: {found['install']} {OPTIONAL[name]}"
