@@ -28,7 +28,7 @@ CONTRIB = (
 _RESIZERS = 16  # sizes of frames of which the flow's own resize is kept
 
 
-def import_opencv(method: FlowMethod) -> ModuleType:
+def opencv_with(method: FlowMethod) -> ModuleType:
     """Return OpenCV, of a build that has the method.
 
     Raises:
@@ -61,13 +61,13 @@ class FlowPreprocessor:
     Pictures become grey ones by `picture`, and each pair of these a frame by `frame`.
 
     Raises:
-        MissingDependencyError, BackendError: see `import_opencv`.
+        MissingDependencyError, BackendError: see `opencv_with`.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         assert spec.flow is not None
         self._spec, self._flow = spec, spec.flow
-        self._cv2 = import_opencv(spec.flow.method)
+        self._cv2 = opencv_with(spec.flow.method)
         self._preprocessor = Preprocessor(spec)
         self._whole = functools.lru_cache(_RESIZERS)(functools.partial(whole_frames, spec))
 
