@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration import motion
@@ -35,7 +34,7 @@ from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.per_frame.clip_graph import ClipGraph
 from r2p_edge.export.graph.per_frame.forms import semi_causal_form
 from r2p_edge.export.target_checks import EXPORT_FORMS
-from r2p_edge.export.verify.ort_session import open_session
+from r2p_edge.export.verify.ort_session import answer_of
 from r2p_edge.export.verify.per_frame_run import PerFrameRun
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.per_frame import SEMI_CAUSAL, check_per_frame_clip
@@ -163,12 +162,7 @@ def adapt_form(
         graph, stages, material, waits, lambda done, of: progress("layers", done, of)
     )
     form = semi_causal_form(loaded, spec, stages, wait=fit.wait, weights=fit.constants)
-    session = open_session(path)
-
-    def answer(clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        found = session.run([spec.output.name], {spec.input.name: clip[None]})
-        return np.asarray(found[0][0])
-
+    answer = answer_of(path, spec)
     run = PerFrameRun(form, spec.clip.frames)
     counts = held_out_agreement(run, answer, spec, fit.wait, streams, progress)
     check_held_out(counts, least, streams.of)

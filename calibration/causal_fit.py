@@ -28,6 +28,7 @@ from r2p_edge.export.graph.per_frame.step import in_space, side_by_side
 from r2p_edge.export.graph.per_frame.timing import moments, time_window
 from r2p_edge.export.graph.per_frame.weights import ConvConstants, causal_weight
 from r2p_edge.export.verify.ort_session import open_session
+from r2p_edge.scores import softmax
 from r2p_edge.teaching.fitting import fit_standardised
 from r2p_edge.teaching.head import TaughtHead
 
@@ -79,8 +80,7 @@ def fit_later_stages(
     pooled, constants = later.run()
     inside = within(material, waits)
     ends, answers = material.ends[inside], material.answers[inside].astype(np.float64)
-    shares = np.exp(answers - answers.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
+    shares = softmax(answers)
     # Stretches in turn, as each kind of stream has to be in both halves.
     stretch = max(1, len(ends) // _STRETCHES)
     folds = np.arange(len(ends)) // stretch % 2 == 0

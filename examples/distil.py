@@ -34,7 +34,7 @@ from r2p_edge.export.causal_weights import (
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.per_frame.forms import semi_causal_form
-from r2p_edge.export.verify.ort_session import open_session
+from r2p_edge.export.verify.ort_session import answer_of
 from r2p_edge.export.verify.per_frame_run import PerFrameRun
 from r2p_edge.training.causal import SemiCausalNetwork
 from r2p_edge.training.distil import DistilRecipe, DistilStep, Sequences, distil
@@ -121,13 +121,8 @@ def distilled(
     steps = distil(network.to(device), sequences, recipe, device=device, state=state, report=tell)
     constants = network.cpu().constants()
     form = semi_causal_form(model, spec, recipe.stages, wait=recipe.wait, weights=constants)
-    session = open_session(clip)
-
-    def answer(pixels: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run([spec.output.name], {spec.input.name: pixels[None]})[0][0])
-
     counts = held_out_agreement(
-        PerFrameRun(form, spec.clip.frames), answer, spec, recipe.wait, streams, bar
+        PerFrameRun(form, spec.clip.frames), answer_of(clip, spec), spec, recipe.wait, streams, bar
     )
     for name, count in counts.items():
         low, high = wilson_interval(count.agree, count.windows)

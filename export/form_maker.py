@@ -29,7 +29,7 @@ from r2p_edge.export.graph.per_frame.tail import one_camera
 from r2p_edge.export.targets.base import FormJudge, OnnxForm, StepProgress
 from r2p_edge.export.targets.onnx import onnx_bytes
 from r2p_edge.export.targets.openvino import save_ir
-from r2p_edge.export.verify.ort_session import open_session
+from r2p_edge.export.verify.ort_session import answer_of
 from r2p_edge.export.verify.parity import parity_record
 from r2p_edge.export.verify.per_frame_run import PartRunner, PerFrameRun, onnx_part
 from r2p_edge.export.verify.synthetic_clips import verification_clips
@@ -160,12 +160,7 @@ class PerFrameMaker:
             spec, graphs = source.spec, self._graphs(source)
             parts = {name: onnx_part(onnx_bytes(each)) for name, each in graphs.parts.items()}
             parity = {} if self._causal else self._parity(source, graphs, spec, parts)
-            session = open_session(source.path)
-
-            def answer(clip: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-                found = session.run([spec.output.name], {spec.input.name: clip[None]})
-                return np.asarray(found[0][0])
-
+            answer = answer_of(source.path, spec)
             run = PerFrameRun(graphs, spec.clip.frames, parts)
             measured = self._judge.measure(run, answer, spec, graphs.wait, self._progress)
             ran = f"onnxruntime {OnnxRuntime.library().__version__}"
@@ -221,11 +216,8 @@ def _agreeing(contract: PerFrameSpec, record: Mapping[str, Any]) -> PerFrameSpec
 
 
 def _clip_answers(source: OnnxForm) -> npt.NDArray[np.float32]:
-    session, spec = open_session(source.path), source.spec
-    clips = verification_clips(spec, _CLIPS)
-    return np.concatenate(
-        [session.run([spec.output.name], {spec.input.name: clip[None]})[0] for clip in clips]
-    )
+    answer = answer_of(source.path, source.spec)
+    return np.stack([answer(clip) for clip in verification_clips(source.spec, _CLIPS)])
 
 
 def _first_windows(

@@ -33,8 +33,7 @@ def scores_of_outputs(
             "damaged or its precision is too low, so export it again"
         )
     if kind == "logits":
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return softmax(scores)
     low, high = float(scores.min()), float(scores.max())
     right = low >= -1e-3 and high <= 1.01
     if kind == "probabilities":
@@ -46,3 +45,9 @@ def scores_of_outputs(
             "output.kind in its spec to logits"
         )
     return scores
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the probabilities of logits, (clips, classes)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

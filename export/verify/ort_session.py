@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from r2p_edge.errors import ModelError
 from r2p_edge.runtimes.base import Runtime
 from r2p_edge.runtimes.onnxruntime import OnnxRuntime, session_options
+from r2p_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -54,6 +55,21 @@ def open_session(model: bytes | str | Path, *, probe: bool = False) -> onnxrunti
 
 # As ONNX Runtime says that a model is newer than itself.
 _NEWER = re.compile(r"model (IR version): (\d+)|[Oo]pset (\d+) is under development")
+
+
+def answer_of(model: Path, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray]:
+    """Open an artifact of one clip; return the function that answers (T, H, W, 3) with (classes,).
+
+    Raises:
+        ModelError, BackendError: see `open_session`.
+    """
+    session = open_session(model)
+
+    def answer(clip: np.ndarray) -> np.ndarray:
+        found = session.run([spec.output.name], {spec.input.name: clip[None]})
+        return np.asarray(found[0][0])
+
+    return answer
 
 
 def run_session(session: onnxruntime.InferenceSession, tensor: np.ndarray) -> np.ndarray:

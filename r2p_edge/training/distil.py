@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from r2p_edge.calibration.causal_material import CausalMaterial
 from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.scores import softmax
 from r2p_edge.training.causal import SemiCausalNetwork
 from r2p_edge.training.state import TrainingState
 
@@ -102,9 +103,7 @@ class Sequences:
 
     def __init__(self, material: CausalMaterial, recipe: DistilRecipe, frames: int) -> None:
         self._material, self._recipe, self._frames = material, recipe, frames
-        answers = material.answers.astype(np.float64)
-        powers = np.exp(answers - answers.max(axis=1, keepdims=True))
-        self._shares = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        self._shares = softmax(material.answers.astype(np.float64)).astype(np.float32)
         ticks = len(material.features)
         starts = np.arange(max(0, ticks - recipe.ticks + 1))
         ends = np.searchsorted(material.ends, starts + recipe.ticks - recipe.wait)
@@ -214,9 +213,8 @@ def _step(
         losses.append(loss.item())
         right += int((logits.argmax(1) == wanted.argmax(1)).sum())
         windows += len(places)
-    torch.nn.utils.clip_grad_norm_(
-        [each for each in network.parameters() if each.requires_grad], recipe.longest_gradient
-    )
+    (group,) = optimizer.param_groups
+    torch.nn.utils.clip_grad_norm_(group["params"], recipe.longest_gradient)
     optimizer.step()
     return DistilStep(number, float(np.mean(losses)), right / windows)
 
