@@ -264,13 +264,14 @@ def _save_part(graph: onnx.ModelProto, name: str, draft: Path, source: Path, *, 
 
 
 def _openvino_part(file: Path) -> PartRunner:
-    """Return what runs a part in OpenVINO on the CPU.
+    """Return what runs a part in OpenVINO on the CPU, in fp32, as its artifact is checked.
 
     Raises:
         ModelError: OpenVINO cannot load it.
     """
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # else bf16 where the chip has it
     try:
-        compiled = new_core(OpenVino.library()).compile_model(str(file), "CPU")
+        compiled = new_core(OpenVino.library()).compile_model(str(file), "CPU", exact)
     except RuntimeError as error:
         raise ModelError(
             f"openvino cannot load {file.name} ({one_line(error)}); use the per-frame form of the "

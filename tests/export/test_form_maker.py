@@ -21,6 +21,7 @@ from r2p_edge.export.verify.per_frame_run import PerFrameRun, onnx_part
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.info import BrokenModel, inspect_folder
 from r2p_edge.per_frame.state import FrameState
+from r2p_edge.runtimes.openvino import OpenVino
 from r2p_edge.spec import ClipSpec, InputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("safetensors"), needs("openvino")]
@@ -121,6 +122,19 @@ def test_an_export_without_the_form_takes_the_parts_away(small_checkpoint, tmp_p
 def test_an_artifact_with_the_form_is_a_source_like_any_other(made, tmp_path):
     build(made / "net-fp32.onnx", targets=["onnx"], out=tmp_path)
     assert open_artifact(tmp_path / "net-fp32.onnx").spec.per_frame is None
+
+
+def test_nothing_computes_in_what_the_chip_prefers(small_checkpoint, tmp_path, monkeypatch):
+    core, asked = OpenVino.library().Core, []
+    compile_model = core.compile_model
+
+    def spied(self, model, device, config=None):
+        asked.append(dict(config or {}).get("INFERENCE_PRECISION_HINT"))
+        return compile_model(self, model, device, config or {})
+
+    monkeypatch.setattr(core, "compile_model", spied)
+    export(small_checkpoint, tmp_path, ("openvino",), stages=1)
+    assert set(asked) == {"f32"}  # a chip that has bf16 would take that
 
 
 @pytest.fixture(scope="module")
