@@ -16,7 +16,7 @@ from r2p_edge.calibration.report.model_answers import ModelAnswers
 from r2p_edge.calibration.report.write import WORST, check_report, write_report
 from r2p_edge.calibration.tally import wilson_interval
 from r2p_edge.calibration.ucf101 import list_videos
-from r2p_edge.errors import UsageError, VideoError
+from r2p_edge.errors import UsageError, VideoError, none_of
 
 __all__ = ["evaluate", "print_evaluation", "wilson_interval"]
 
@@ -112,7 +112,7 @@ def evaluate(
         if first.get("error") is not None
     ]
     if len(failed) == len(listing.videos):
-        raise VideoError(f"none of the {len(failed)} videos can be read: {failed[0]['error']}")
+        raise VideoError(f"{none_of(len(failed), 'video')} can be read: {failed[0]['error']}")
     judged = [
         ModelAnswers(
             identity=model.identity,

@@ -22,7 +22,13 @@ from r2p_edge.calibration.catalogue import video_key
 from r2p_edge.calibration.lists.entries import Part
 from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.ucf101 import Listing, check_unreadable
-from r2p_edge.errors import CalibrationWarning, UsageError, VideoError, VideoNotFoundError
+from r2p_edge.errors import (
+    CalibrationWarning,
+    UsageError,
+    VideoError,
+    VideoNotFoundError,
+    none_of,
+)
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import fold
 from r2p_edge.video.clip_reader import ClipReader
@@ -219,7 +225,7 @@ def _drawn(order: Sequence[Video], most: int) -> list[tuple[Video, str]]:
         except VideoError as error:
             _log.warning("%s; it is left out", error)
     if not drawn:
-        raise VideoError(f"none of the {len(order)} videos can be read; check their permissions")
+        raise VideoError(f"{none_of(len(order), 'video')} can be read; check their permissions")
     return drawn
 
 

@@ -19,7 +19,7 @@ from r2p_edge.calibration.catalogue import Catalogue, video_key
 from r2p_edge.calibration.lists.entries import Subset
 from r2p_edge.calibration.matching import Matched, Video, match_folder, match_list
 from r2p_edge.calibration.split_file import Split, read_split
-from r2p_edge.errors import VideoError, VideoNotFoundError, similar_name
+from r2p_edge.errors import VideoError, VideoNotFoundError, none_of, similar_name
 from r2p_edge.spec.class_names import class_finder
 from r2p_edge.video.video_folder import entries_of, is_video, report_left_out
 
@@ -193,7 +193,7 @@ def _nothing_left(
         if split is not None:
             whose = f"{split.name}, such as {first}, read as {split.form},"
         return VideoError(
-            f"none of the {len(listing.foreign)} videos of {whose} is of a class that the model "
+            f"{none_of(len(listing.foreign), 'video')} of {whose} is of a class that the model "
             f"has ({known}), by the name of its folder or its label; put the videos into folders "
             "named for the model's classes, or give a list with a label after each video "
             "(--split)"
@@ -205,6 +205,6 @@ def _nothing_left(
             "<Class>/<video>.avi, or a list with a label after each video (--split)"
         )
     return VideoError(
-        f"{folder} has none of the {len(listing.missing)} videos that {split.name} lists, "
+        f"{folder} has {none_of(len(listing.missing), 'video')} that {split.name} lists, "
         f"{listing.missing[0]} and so on, read as {split.form}; give the folder of these videos"
     )

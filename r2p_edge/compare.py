@@ -23,6 +23,7 @@ from r2p_edge.errors import (
     UsageError,
     VideoError,
     count_of,
+    none_of,
 )
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
@@ -192,7 +193,7 @@ def _check_reference(answered: dict[str, Any]) -> None:
     """Make sure that the reference answered a clip, with finite numbers."""
     if not answered["outputs"]:
         first = next(iter(answered["failed"].values()))
-        raise VideoError(f"none of the {len(answered['failed'])} clips can be read: {first}")
+        raise VideoError(f"{none_of(len(answered['failed']), 'clip')} can be read: {first}")
     outputs = np.array(list(answered["outputs"].values()))
     agreement(outputs, outputs)
 

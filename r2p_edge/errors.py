@@ -170,6 +170,15 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
+def none_of(number: int, noun: str) -> str:
+    """Return the subject of a sentence on none of them: "no video", "none of the 2 videos".
+
+    Args:
+        number, noun: see `count_of`.
+    """
+    return f"no {noun}" if number == 1 else f"none of the {count_of(number, noun)}"
+
+
 def similar_name(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """Return the question whether the nearest of the known names was meant; "" if none is near.
 

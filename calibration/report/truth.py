@@ -11,7 +11,7 @@ from r2p_edge.calibration.lists.classes import classes_beside
 from r2p_edge.calibration.lists.entries import Part, short_name
 from r2p_edge.calibration.matching import match_list
 from r2p_edge.calibration.split_file import Split, read_split
-from r2p_edge.errors import VideoError
+from r2p_edge.errors import VideoError, none_of
 from r2p_edge.spec.class_names import class_finder
 
 _Truths = dict[tuple[str, "Part | None"], str]
@@ -80,7 +80,7 @@ def truth_of_list(
     matched = match_list(split, labels, disk)
     if not matched.videos:
         raise VideoError(
-            f"{split.name}, read as {split.form}, names none of the {len(videos)} videos of the "
+            f"{split.name}, read as {split.form}, names {none_of(len(videos), 'video')} of the "
             f"results with a class of the model, the first of them {videos[0]}; give the list of "
             "these videos"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from r2p_edge.archive.list_file import read_list
 from r2p_edge.archive.listed import Listed
-from r2p_edge.errors import UsageError, VideoNotFoundError
+from r2p_edge.errors import UsageError, VideoNotFoundError, none_of
 from r2p_edge.video.named import videos_of
 from r2p_edge.video.source import is_url, path_of_uri
 
@@ -69,7 +69,7 @@ def _in_folder(
     if not any(is_url(each.video) or os.path.exists(path_of_uri(each.video)) for each in listed):
         where = sources[0] if sources else "the current folder"
         raise VideoNotFoundError(
-            f"none of the {len(listed)} videos of {list_file} is there, the first of them "
+            f"{none_of(len(listed), 'video')} of {list_file} is there, the first of them "
             f"{listed[0].video}; paths start from {where}, so give the folder that they lie in"
         )
     return listed

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import OPENCV, import_library
-from r2p_edge.errors import VideoError, VideoNotFoundError
+from r2p_edge.errors import VideoError, VideoNotFoundError, none_of
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import ClipReader
 
@@ -86,7 +86,7 @@ class ClipSource:
                 continue
             yield clip, video.label
         if len(self.failed) == self.count:
-            raise VideoError(f"none of the {self.count} videos can be read: {self.failed[0][1]}")
+            raise VideoError(f"{none_of(self.count, 'video')} can be read: {self.failed[0][1]}")
 
 
 def clips_of(

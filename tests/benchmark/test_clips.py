@@ -90,7 +90,7 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(VideoError, match="has no videos"):
         clips_of(SPEC, tmp_path, 1, calibrating=False)
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    with pytest.raises(VideoError, match="none of the 1 videos can be read"):
+    with pytest.raises(VideoError, match="no video can be read"):
         list(clips_of(SPEC, tmp_path, 1, calibrating=False))
 
 
