@@ -22,10 +22,10 @@ from requirements import is_required
 
 
 def parameters() -> list[object]:
-    """Return the blocks that run here, the slow ones marked."""
+    """Return the blocks that run here, the long ones marked; all of them are slow."""
     return [
         pytest.param(
-            block, id=block.name, marks=[pytest.mark.slow] if "slow" in block.marks else []
+            block, id=block.name, marks=[pytest.mark.long] if "long" in block.marks else []
         )
         for block in COMMANDS
         if not {"not run", "run by"} & block.marks.keys()

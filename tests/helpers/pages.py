@@ -17,7 +17,7 @@ PAGES = [
 BOARDS = [EXAMPLES / board / "README.md" for board in ("jetson", "atlas")]
 RUNNABLE = ("sh", "python")
 LANGUAGES = (*RUNNABLE, "text")
-MARK = re.compile(r"<!-- (slow|needs|run by|not run)(?::? (.+))? -->")
+MARK = re.compile(r"<!-- (long|needs|run by|not run)(?::? (.+))? -->")
 
 
 @dataclass
