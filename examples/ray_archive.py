@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from r2p_edge.errors import R2PError
-from r2p_edge.integrations.ray import classify, dataset_of, remaining
+from r2p_edge.integrations.ray import classify, dataset_of, drop_repeated, remaining
 
 
 def start_ray() -> None:
@@ -47,6 +47,8 @@ def main() -> int:
             )
             # Actors may have all CPUs, and writing waits for none.
             answers.write_parquet(str(options.out.resolve()), ray_remote_args={"num_cpus": 0})
+        # What was left of a job that was killed may have ended videos meanwhile.
+        drop_repeated(options.out)
     except R2PError as error:
         print(f"{Path(__file__).name}: error: {error}", file=sys.stderr)
         return error.exit_code

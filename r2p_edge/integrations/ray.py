@@ -2,11 +2,12 @@
 
 A dataset of paths becomes a dataset of the rows that `r2p-edge predict --out` writes. Each actor
 has a model of its own, and decodes the videos that it answers. `remaining` leaves out, before a
-job starts, what earlier ones have written.
+job starts, what earlier ones have written, and `drop_repeated` what two of them have.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from r2p_edge.archive.listed import Listed
 from r2p_edge.archive.parquet import import_parquet
 from r2p_edge.archive.results import as_utf8, table_of
 from r2p_edge.archive.rows import ColumnType, columns_of, written_name
+from r2p_edge.artifact.atomic import atomic_write
 from r2p_edge.artifact.files import sha256_of_model
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import ModelError, OutputError, UsageError, one_line
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _BLOCKS = 64  # of a dataset, so that actors share it and answers are soon written
 _SMALLEST, _LARGEST = 8, 512  # videos of a block, each of which becomes a file
+_VIDEO = ("video", "start", "end")
+_ROW = (*_VIDEO, "window")
 _log = logging.getLogger(__name__)
 
 
@@ -47,9 +51,9 @@ def remaining(list_file: str | Path, out: str | Path) -> list[Listed]:
         UsageError, VideoError: see `read_list`.
         OutputError: a file of the folder cannot be removed.
     """
-    done: set[tuple[str, float | None, float | None]] = set()
+    done: set[tuple[Any, ...]] = set()
     for file in sorted(Path(out).glob("*.parquet")):
-        done |= _answered_in(file)
+        done.update(_places_in(file, _VIDEO))
     listed = dict.fromkeys(read_list(list_file))
     return [
         each
@@ -58,21 +62,56 @@ def remaining(list_file: str | Path, out: str | Path) -> list[Listed]:
     ]
 
 
-def _answered_in(file: Path) -> set[tuple[str, float | None, float | None]]:
+def drop_repeated(out: str | Path) -> int:
+    """Remove the rows that stand in two files of the results from one of them; return how many.
+
+    Where a job is killed, processes of it may go on for a second or two and end what they were at,
+    while the next job counts what is left: both answer it. No job may be writing there.
+
+    Args:
+        out: folder of the results' Parquet files; it need not exist.
+
+    Raises:
+        OutputError: a file of the folder cannot be written anew, or removed.
+    """
     parquet = import_parquet()
-    names = ["video", "start", "end"]
+    seen: set[tuple[Any, ...]] = set()
+    dropped = 0
+    for file in sorted(Path(out).glob("*.parquet")):
+        places = _places_in(file, _ROW)
+        new = [place not in seen for place in places]
+        seen.update(places)
+        if all(new):
+            continue
+        dropped += new.count(False)
+        if not any(new):
+            _remove(file, "has rows of other files alone")
+            continue
+        content = io.BytesIO()
+        parquet.write_table(parquet.read_table(file).filter(new), content)
+        atomic_write(file, content.getvalue())
+    return dropped
+
+
+def _places_in(file: Path, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return columns of a file's rows; none of a file that is not whole, which is removed."""
+    parquet = import_parquet()
     try:
-        columns = parquet.read_table(file, columns=names).to_pydict()
+        columns = parquet.read_table(file, columns=list(names)).to_pydict()
     except Exception as error:  # classes of pyarrow's own
         _log.warning("%s is not whole (%s), and is removed", file, one_line(error))
-        try:
-            file.unlink()
-        except OSError as refused:
-            raise OutputError(
-                f"{file} is not whole and cannot be removed ({refused.strerror}); remove it"
-            ) from refused
-        return set()
-    return set(zip(*(columns[name] for name in names)))
+        _remove(file, "is not whole")
+        return []
+    return list(zip(*(columns[name] for name in names)))
+
+
+def _remove(file: Path, problem: str) -> None:
+    try:
+        file.unlink()
+    except OSError as refused:
+        raise OutputError(
+            f"{file} {problem} and cannot be removed ({refused.strerror}); remove it"
+        ) from refused
 
 
 def dataset_of(listed: Sequence[Listed]) -> Dataset:

@@ -19,7 +19,7 @@ from r2p_edge.archive.listed import Listed
 from r2p_edge.archive.run import predict_archive
 from r2p_edge.errors import MissingDependencyError
 from r2p_edge.integrations import ray as module
-from r2p_edge.integrations.ray import classify, remaining
+from r2p_edge.integrations.ray import classify, drop_repeated, remaining
 
 real = [pytest.mark.long, pytest.mark.slow, needs("ray"), needs("pyarrow")]
 
@@ -135,6 +135,30 @@ def test_what_is_written_is_left_out(tmp_path, caplog):
     assert remaining(tmp_path / "list.csv", out) == [every[0], every[3]]
     assert "2.parquet is not whole" in caplog.text
     assert [file.name for file in out.iterdir()] == ["1.parquet"]
+
+
+@needs("pyarrow")
+def test_rows_that_a_killed_job_wrote_beside_the_next_one_stand_once(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    def write(number, *rows):
+        names = ["video", "start", "end", "window", "label"]
+        columns = dict(zip(names, map(list, zip(*rows))))
+        parquet.write_table(pyarrow.table(columns), tmp_path / f"{number}.parquet")
+
+    one, other = ("a.mp4", 0.0, 1.0, 0, "nod"), ("a.mp4", 0.0, 1.0, 1, "nod")
+    write(1, one, other, ("b.mp4", 0.0, 1.0, 0, "grow"))
+    write(2, one, other)
+    write(3, ("c.mp4", 0.0, 1.0, 0, "nod"), one, ("a.mp4", 2.0, 3.0, 0, "nod"))
+    (tmp_path / "4.parquet").write_bytes((tmp_path / "1.parquet").read_bytes()[:-7])
+    untouched = (tmp_path / "1.parquet").read_bytes()
+    assert drop_repeated(tmp_path) == 3
+    assert (tmp_path / "1.parquet").read_bytes() == untouched
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["1.parquet", "3.parquet"]
+    left = parquet.read_table(tmp_path / "3.parquet").to_pylist()
+    assert [(row["video"], row["start"]) for row in left] == [("c.mp4", 0.0), ("a.mp4", 2.0)]
+    assert drop_repeated(tmp_path) == drop_repeated(tmp_path / "none") == 0
 
 
 def test_without_ray(model, monkeypatch):
