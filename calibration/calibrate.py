@@ -114,7 +114,7 @@ class ClipQuantizer:
         targets: Sequence[Target],
         progress: ClipProgress | None = None,
     ) -> None:
-        unmeasured = [target.name for target in targets if target.quantized != "cpu"]
+        unmeasured = [t.name for t in targets if not (t.quantized == "cpu" or t.simulated)]
         if unmeasured and settings.max_drop is not None:
             raise UsageError(
                 f"the loss of int8 on {', '.join(unmeasured)} can only be measured on the device; "
@@ -154,7 +154,14 @@ class ClipQuantizer:
             progress=step,
         )
 
-    def accuracy(self, source: Path, path: Path, spec: ModelSpec, runtime: str) -> dict[str, Any]:
+    def accuracy(
+        self,
+        source: Path,
+        path: Path,
+        spec: ModelSpec,
+        runtime: str,
+        simulator: str | None = None,
+    ) -> dict[str, Any]:
         """Return the `accuracy` record of an int8 artifact; see `measure_accuracy`.
 
         Raises:
@@ -164,7 +171,8 @@ class ClipQuantizer:
         def step(done: int, total: int) -> None:
             self._progress("measuring", done, total)
 
-        found = measure_accuracy(source, path, spec, runtime, self._clips, step)
+        clips = self._clips
+        found = measure_accuracy(source, path, spec, runtime, clips, step, simulator=simulator)
         drop, allowed = 100 * (found["fp32_top1"] - found["top1"]), self._settings.max_drop
         if allowed is not None and drop > allowed:
             raise ParityError(

@@ -216,6 +216,11 @@ OPERATOR_LIMITS: dict[str, OperatorLimits] = {
         width=8192,
         open_axes=0,
     ),
+    # RKNN-Toolkit2 2.5.0 itself, models of one node: no Conv, ConvTranspose or pool of three axes;
+    # a uint8 input ends it by a signal ("Not Support Dtype: 2").
+    "rknn": OperatorLimits(
+        "RKNN-Toolkit2 (Rockchip's NPUs)", ranks=_UP_TO_2D, types=(_F32,), open_axes=0
+    ),
     # ONNX Runtime, core/providers/xnnpack/nn/conv_base.cc. Nodes that this provider and CoreML's
     # leave run on the CPU's, so only the layers are checked that they exist for.
     "xnnpack": OperatorLimits(

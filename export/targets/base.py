@@ -73,6 +73,7 @@ class Target:
             what is here.
         open_batch: whether the target takes a model whose batch axis is open.
         further: whether its artifacts can have further outputs, see `spec.further`.
+        simulated: whether a simulator on the machine that builds runs its artifacts.
         stateful: forms with state that its artifacts can have beside them; see `PerFrameSpec`.
     """
 
@@ -88,6 +89,7 @@ class Target:
     chips: tuple[str, ...] = ()
     open_batch: bool = False
     further: bool = False
+    simulated: bool = False
     stateful: tuple[str, ...] = ()
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:
@@ -203,8 +205,22 @@ class Quantizer(Protocol):
         """Write the Q/DQ form of the fp32 ONNX artifact `source`; return its spec."""
         ...
 
-    def accuracy(self, source: Path, path: Path, spec: ModelSpec, runtime: str) -> dict[str, Any]:
+    def accuracy(
+        self,
+        source: Path,
+        path: Path,
+        spec: ModelSpec,
+        runtime: str,
+        simulator: str | None = None,
+    ) -> dict[str, Any]:
         """Return the `accuracy` record of an int8 artifact, compared with its fp32 `source`.
+
+        Args:
+            source: the fp32 artifact.
+            path: the int8 artifact.
+            spec: spec of the int8 artifact.
+            runtime: name of the runtime to run both on.
+            simulator: device of the runtime on which the artifact's chip is simulated, if it is.
 
         Raises:
             ParityError: int8 loses more top-1 accuracy than the caller allows.

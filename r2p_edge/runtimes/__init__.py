@@ -50,6 +50,7 @@ RUNTIMES = {
     "acl": _Row("r2p_edge.runtimes.acl", "Acl", (".om",)),
     "ais_bench": _Row("r2p_edge.runtimes.ais_bench", "AisBench", (".om",)),
     "mindspore": _Row("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
+    "rknn": _Row("r2p_edge.runtimes.rknn.runtime", "Rknn", (".rknn",)),
 }
 """Runtimes by name, which is the name of the Python package that they need.
 
