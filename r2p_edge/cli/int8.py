@@ -47,7 +47,9 @@ def int8_rows(spec: ModelSpec) -> dict[str, str]:
 def _speed(measured: Mapping[str, Any]) -> str:
     """Return how fast an int8 artifact is, or that a simulator does not show it."""
     if "speedup" not in measured:
-        return f"on {measured['runtime']}'s {measured.get('device', 'simulator')}, which has no speed"
+        return (
+            f"on {measured['runtime']}'s {measured.get('device', 'simulator')}, which has no speed"
+        )
     return f"{measured['speedup']:g} times as fast on {measured['runtime']}"
 
 

@@ -56,9 +56,7 @@ def rknn_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     with scratch_folder(source.path) as scratch:
         model = _images_model(source.path, scratch)
         try:
-            spec = build_rknn(
-                model, path, planned, reference, calibration=clips, accuracy=accuracy
-            )
+            spec = build_rknn(model, path, planned, reference, calibration=clips, accuracy=accuracy)
         except MissingDependencyError as error:
             _log.info("a kit is made: %s", error)
             folder = out / f"{stem}-kit"
@@ -116,9 +114,7 @@ def rknn_from_onnx(
     with scratch_folder(source) as scratch:
         model = _images_model(source, scratch)
         reference = parity_reference(source, planned)
-        spec = build_rknn(
-            model, path, planned, reference, calibration=calibration, timeout=timeout
-        )
+        spec = build_rknn(model, path, planned, reference, calibration=calibration, timeout=timeout)
     _warn_of_cpu(spec)
     return spec
 

@@ -12,6 +12,7 @@ import os
 import pkgutil
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ _INSTALL = (
     "its python"
 )
 _VERSION = "from importlib import metadata; print(metadata.version('rknn-toolkit2'))"
+_GRACE = 5.0  # seconds
 _START = 600.0  # seconds; a build of R(2+1)D-34 takes one minute on a busy machine
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"^E (?:RKNN: \[\S+\] )?(\S.*)")
@@ -201,6 +203,11 @@ class Simulation:
             raise self._failure() from None
 
     def _failure(self) -> BackendError:
+        try:
+            code = self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:  # it has closed its output and goes on
+            code = 0
         self.close()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended"
         reason = toolkit_reason(self._log.read_text(errors="replace"))
-        return BackendError(f"RKNN-Toolkit2's simulator ended and said: {reason}")
+        return BackendError(f"RKNN-Toolkit2's simulator {how} and said: {reason}")

@@ -201,7 +201,9 @@ def test_a_board_needs_no_file_of_the_simulator(rock, tmp_path):
 
 def test_neither_is_here(exported, monkeypatch):
     monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
-    with pytest.raises(MissingDependencyError, match=r"pip install rknn-toolkit-lite2; or, for the"):
+    with pytest.raises(
+        MissingDependencyError, match=r"pip install rknn-toolkit-lite2; or, for the"
+    ):
         Predictor(exported)
 
 
@@ -222,7 +224,10 @@ def test_doctor(pc, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("log", "reason"),
     [
-        ("E RKNN: [12:00:00.1] Unkown op target: 0\nE RKNN: [1:2:3.4] Not Support\n", "Not Support"),
+        (
+            "E RKNN: [12:00:00.1] Unkown op target: 0\nE RKNN: [1:2:3.4] Not Support\n",
+            "Not Support",
+        ),
         ("\x1b[1;31mE\x1b[0m \x1b[1;31mbuild: no dataset\x1b[0m\nmore", "build: no dataset"),
         ("Traceback ...\nValueError: bad\nI the end", "ValueError: bad"),
         ("first\nlast\n\n", "last"),

@@ -44,7 +44,9 @@ class RKNNLite:
 
     def init_runtime(self, target=None, device_id=None, async_mode=False, core_mask=NPU_CORE_AUTO):
         if self.rknn_data is None:
-            return _refuse("Model is not loaded yet, this interface should be called after load_rknn!")
+            return _refuse(
+                "Model is not loaded yet, this interface should be called after load_rknn!"
+            )
         if os.environ.get("FAKE_RKNN_LIBRARY") == "absent":
             return _refuse("Can not find dynamic library on RK3588! Please download librknnrt.so")
         if self.rknn_data[:4] != b"RKNN":
