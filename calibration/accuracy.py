@@ -59,8 +59,8 @@ def measure_accuracy(
         of clips whose videos the model was trained on, as far as its contract says, "outside": of
         those whose videos the list does not name, "top1", "fp32_top1",
         "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
-        "recommended"}, without the two of speed for a simulator, and "doubt" where the labels of the fp32 model are doubtful, see
-        `label_order.doubt_of`.
+        "recommended"}, without the two of speed for a simulator, and "doubt" where the labels of
+        the fp32 model are doubtful, see `label_order.doubt_of`.
 
     Raises:
         VideoError: there are no clips to compare on.

@@ -5,6 +5,7 @@ It wants an older NumPy, onnx and protobuf than this package, so that the two sh
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -189,10 +190,8 @@ class Simulation:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):  # what was not written yet
                     pipe.close()
-                except BrokenPipeError:  # what was not written yet
-                    pass
 
     def _send(self, content: bytes) -> None:
         assert self._process.stdin is not None

@@ -16,6 +16,7 @@ Before that each writes a line of JSON to stdout. What the toolkit prints goes t
 import json
 import os
 import sys
+from pathlib import Path
 
 STEP_ONE = ("model.model", "model.data", "model.quantization.cfg")
 
@@ -23,7 +24,7 @@ STEP_ONE = ("model.model", "model.data", "model.quantization.cfg")
 def check(code, step):
     """Raise RuntimeError unless a call of the toolkit returned 0."""
     if code != 0:
-        raise RuntimeError("%s returned %s" % (step, code))
+        raise RuntimeError(f"{step} returned {code}")
 
 
 def calibrate(settings):
@@ -88,8 +89,7 @@ def main(what, folder):
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.chdir(folder)
-    with open("settings.json") as file:
-        settings = json.load(file)
+    settings = json.loads(Path("settings.json").read_text())
     if what == "build" and os.path.isfile("dataset.txt"):
         calibrate(settings)
     rknn = built(settings)

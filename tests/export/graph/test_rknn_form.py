@@ -1,4 +1,4 @@
-"""The form for Rockchip's NPUs answers as its source, without what their toolkit puts on the CPU."""
+"""The form for Rockchip's NPUs answers as its source, without layers for the CPU."""
 
 import numpy as np
 import pytest

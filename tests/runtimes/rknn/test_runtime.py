@@ -69,7 +69,7 @@ def test_a_board(rock):
         runtime = predictor._runtime
     runtime.close()
     assert lite().opened[-1].released == 1
-    with pytest.raises(BackendError, match="this model is closed"):
+    with pytest.raises(BackendError, match=r"this model is closed"):
         runtime.run(clip(1, 2, 3, 4))
 
 
@@ -93,12 +93,12 @@ def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
         spec = predictor.spec
     with pytest.raises(BackendError, match=r"no device 'npu:3' here; it has npu, npu:0, npu:1, np"):
         Rknn.open(rock, spec, Options(device="npu:3"))
-    with pytest.raises(UsageError, match="rknn keeps no compiled models"):
+    with pytest.raises(UsageError, match=r"rknn keeps no compiled models"):
         Rknn.open(rock, spec, Options(cache=tmp_path))
-    with pytest.raises(BackendError, match="computes in fp16 and not in fp32"):
+    with pytest.raises(BackendError, match=r"computes in fp16 and not in fp32"):
         Rknn.open(rock, spec, Options(precision="fp32"))
     other = spec.replace(input=spec.input.__class__(dtype="float32", layout="NCTHW"))
-    with pytest.raises(ModelError, match="is to take float32 NCTHW .* takes uint8 NTHWC"):
+    with pytest.raises(ModelError, match=r"is to take float32 NCTHW .* takes uint8 NTHWC"):
         Rknn.open(rock, other, Options())
     fewer = spec.replace(labels=spec.labels[:3])
     with pytest.raises(BackendError, match=r"gave an output of shape .* for 3 classes"):
@@ -106,21 +106,21 @@ def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_RKNN_LIBRARY", "absent")
     with pytest.raises(BackendError, match=r"cannot start .* librknnrt\.so is missing or older"):
         Rknn.open(rock, spec, Options())
-    with pytest.raises(ModelError, match="rknnlite cannot read .*none"):
+    with pytest.raises(ModelError, match=r"rknnlite cannot read .*none"):
         Rknn.open(tmp_path / "none.rknn", spec, Options())
 
 
 def test_a_failure_while_it_runs(rock, monkeypatch):
     with Predictor(rock) as predictor:
         monkeypatch.setattr(lite(), "inference", lambda *_, **__: None)
-        with pytest.raises(BackendError, match="rknnlite failed on npu; its reason is on stderr"):
+        with pytest.raises(BackendError, match=r"rknnlite failed on npu; its reason is on stderr"):
             predictor._runtime.run(clip(1, 2, 3, 4))
 
 
 def test_another_chip(exported, tmp_path):
-    with board(tmp_path, "rk3568"):
-        with pytest.raises(ModelError, match="for an RK3588 and this board has an RK3568; export"):
-            Predictor(exported)
+    message = "for an RK3588 and this board has an RK3568; export"
+    with board(tmp_path, "rk3568"), pytest.raises(ModelError, match=message):
+        Predictor(exported)
     assert runs_on("rk3566", "rk3568")
     assert not runs_on("rk3576", "rk3588")
 
@@ -173,7 +173,7 @@ def test_a_simulator_that_ends(pc, monkeypatch):
 
 def test_a_simulator_that_does_not_start(pc, monkeypatch):
     monkeypatch.setenv("FAKE_RKNN", "stuck")
-    with pytest.raises(BackendError, match="simulator ended and said: build: the compiler failed"):
+    with pytest.raises(BackendError, match=r"simulator ended and said: build: the compiler failed"):
         Predictor(pc)
 
 

@@ -142,7 +142,7 @@ def test_percentiles_are_not_the_toolkits(tool, weights, tmp_path, monkeypatch):
         "r2p_edge.calibration.calibrate.clips_for", lambda *_, **__: DrawnClips(clips)
     )
     settings = Calibration(num_clips=2, method="percentile")
-    with pytest.raises(UsageError, match="no method percentile .* choose one of minmax, entropy"):
+    with pytest.raises(UsageError, match=r"no method percentile .* choose one of minmax, entropy"):
         one(weights, tmp_path / "out", precision="int8", calibration=settings)
 
 
@@ -152,42 +152,48 @@ def test_percentiles_are_not_the_toolkits(tool, weights, tmp_path, monkeypatch):
 def test_wrong_chips(weights, tmp_path):
     with pytest.raises(UsageError, match=r"no chip rk3399; .*choose from rk3588, rk3576, "):
         one(weights, tmp_path / "out", chips=["rk3399"])
-    with pytest.raises(UsageError, match="for one chip; give one of rk3588, rk3568, and export ag"):
+    with pytest.raises(
+        UsageError, match=r"for one chip; give one of rk3588, rk3568, and export ag"
+    ):
         one(weights, tmp_path / "out", chips=["rk3588", "rk3568"])
 
 
 def test_another_input_or_output_of_the_function(tool, source, tmp_path):
     with pytest.raises(UsageError, match=r"must end in \.rknn"):
         rknn_from_onnx(source, tmp_path / "net.onnx")
-    with pytest.raises(UsageError, match="no chip 'rk1'; choose from rk3588, "):
+    with pytest.raises(UsageError, match=r"no chip 'rk1'; choose from rk3588, "):
         rknn_from_onnx(source, tmp_path / "net.rknn", chip="rk1")
     spec = rknn_from_onnx(source, tmp_path / "net.rknn", chip="rk3568")
     assert spec.target["chip"] == "rk3568"
 
 
 def test_a_graph_that_normalises(tool, weights, tmp_path):
-    with pytest.raises(UsageError, match="takes uint8 NTHWC, and a .rknn is built from normalised"):
+    with pytest.raises(
+        UsageError, match=r"takes uint8 NTHWC, and a .rknn is built from normalised"
+    ):
         one(weights, tmp_path / "out", input="uint8")
 
 
 def test_three_dimensional_convolutions(tool, weights, tmp_path):
-    with pytest.raises(ModelError, match="does not fit RKNN-Toolkit2 .*export with --graph conv2d"):
+    with pytest.raises(
+        ModelError, match=r"does not fit RKNN-Toolkit2 .*export with --graph conv2d"
+    ):
         one(weights, tmp_path / "out", graph="conv3d")
     (built,) = build(weights, spec=SPEC, targets=["onnx"], out=tmp_path).built
     assert "Conv" in {each.operator for each in check_ops(load_onnx(built.path), "rknn")}
 
 
 def test_what_the_toolkit_refuses(weights, tmp_path):
-    with toolkit(tmp_path, FAKE_RKNN="stuck"):
-        with pytest.raises(ModelError, match="and said: build: the compiler failed; replace what"):
-            one(weights, tmp_path / "out")
+    message = "and said: build: the compiler failed; replace what"
+    with toolkit(tmp_path, FAKE_RKNN="stuck"), pytest.raises(ModelError, match=message):
+        one(weights, tmp_path / "out")
     assert not list(tmp_path.rglob("*.rknn*"))
 
 
 def test_other_answers(weights, tmp_path):
     with (
         toolkit(tmp_path, FAKE_RKNN="wrong"),
-        pytest.raises(ParityError, match="the RKNN model does not answer as its source"),
+        pytest.raises(ParityError, match=r"the RKNN model does not answer as its source"),
     ):
         one(weights, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.rknn*"))
@@ -195,10 +201,10 @@ def test_other_answers(weights, tmp_path):
 
 def test_a_python_without_the_toolkit(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("R2P_RKNN_PYTHON", str(make_python(tmp_path / "python")))
-    with pytest.raises(BackendError, match="has no RKNN-Toolkit2 .*No package metadata was found"):
+    with pytest.raises(BackendError, match=r"has no RKNN-Toolkit2 .*No package metadata was found"):
         one(weights, tmp_path / "out")
     monkeypatch.setenv("R2P_RKNN_PYTHON", str(tmp_path))
-    with pytest.raises(UsageError, match="R2P_RKNN_PYTHON is .*, which is not a program"):
+    with pytest.raises(UsageError, match=r"R2P_RKNN_PYTHON is .*, which is not a program"):
         one(weights, tmp_path / "out")
 
 
@@ -267,7 +273,7 @@ def test_a_kit_of_int8_has_its_clips(weights, tmp_path, monkeypatch):
 
 def test_the_function_makes_no_kit(source, tmp_path, monkeypatch):
     monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
-    with pytest.raises(MissingDependencyError, match="RKNN-Toolkit2 is not here"):
+    with pytest.raises(MissingDependencyError, match=r"RKNN-Toolkit2 is not here"):
         rknn_from_onnx(source, tmp_path / "net.rknn")
 
 

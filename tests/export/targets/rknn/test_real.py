@@ -133,7 +133,7 @@ def test_pixels_in_the_graph_end_the_toolkit(small, tmp_path):
     spec = spec_for(SMALL["classes"], frames=8)
     (source,) = build(small, spec=spec, targets=["onnx"], out=tmp_path, graph="conv2d").built
     planned = source.spec.replace(target={"chip": "rk3588"}, precision="fp16")
-    with pytest.raises(ModelError, match="was killed by SIGABRT .*Not Support Dtype: 2. please"):
+    with pytest.raises(ModelError, match=r"was killed by SIGABRT .*Not Support Dtype: 2. please"):
         build_rknn(source.path, tmp_path / "x.rknn", planned, parity_reference(source.path))
 
 

@@ -10,6 +10,7 @@ FAKE_RKNN_CHIP: the chip in the machine. FAKE_RKNN_LIBRARY: "absent" for one wit
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -35,8 +36,7 @@ class RKNNLite:
     def load_rknn(self, path, key_path=None):
         if not os.path.exists(path):
             return _refuse(f"Invalid RKNN model path: {path}")
-        with open(path, "rb") as file:
-            self.rknn_data = file.read()
+        self.rknn_data = Path(path).read_bytes()
         return 0
 
     def list_devices(self):
@@ -80,7 +80,7 @@ class RKNNLite:
         (clip,) = inputs
         value = self.rknn_runtime.get_inputs()[0]
         images, channels, height, width = value.shape
-        # Bytes are all that it looks at, in an array of four axes; what is not nhwc it turns around.
+        # It is not known to look at more than the number of bytes.
         if clip.size != images * channels * height * width or clip.dtype != np.uint8:
             print("E Catch exception when setting inputs.")
             return None

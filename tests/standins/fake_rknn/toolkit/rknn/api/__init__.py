@@ -13,13 +13,14 @@ clip.
 import json
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 
 _STEP_ONE = ("model.model", "model.data", "model.quantization.cfg")
-_CHIPS = "rv1103 rv1103b rv1106 rv1106b rv1126b rk2118 rk3562 rk3566 rk3568 rk3576 rk3588".split()
+_CHIPS = ("rk3562", "rk3566", "rk3568", "rk3576", "rk3588")
 
 
 class RKNN:
@@ -64,8 +65,7 @@ class RKNN:
         if self._model is None:
             return _refuse("hybrid_quantization_step1: Please load a model first!")
         expected = _shape(self._model.graph.input[0])
-        with open(dataset) as names:
-            clips = [np.load(name) for name in names.read().split()]
+        clips = [np.load(name) for name in Path(dataset).read_text().split()]
         for clip in clips:
             if list(clip.shape) != expected:
                 return _refuse(
@@ -74,15 +74,12 @@ class RKNN:
                 )
         onnx.save(self._model, _STEP_ONE[0])
         for name, content in zip(_STEP_ONE[1:], ({"clips": len(clips)}, self._settings)):
-            with open(name, "w") as file:
-                json.dump(content, file)
+            Path(name).write_text(json.dumps(content))
         return 0
 
     def hybrid_quantization_step2(self, model_input, data_input, model_quantization_cfg):
-        with open(model_quantization_cfg) as file:
-            settings = json.load(file)
-        with open(data_input) as file:
-            assert json.load(file)["clips"] > 0
+        settings = json.loads(Path(model_quantization_cfg).read_text())
+        assert json.loads(Path(data_input).read_text())["clips"] > 0
         return self._build(onnx.load(model_input), settings)
 
     def _build(self, model, settings):
@@ -105,9 +102,8 @@ class RKNN:
         if self._built is None:
             return _refuse("export_rknn: Please build first!")
         header = json.dumps(self._settings).encode()
-        with open(export_path, "wb") as file:
-            file.write(b"RKNN" + len(header).to_bytes(4, "little") + header)
-            file.write(self._built.SerializeToString())
+        content = b"RKNN" + len(header).to_bytes(4, "little") + header
+        Path(export_path).write_bytes(content + self._built.SerializeToString())
         return 0
 
     def load_rknn(self, path):
