@@ -10,7 +10,7 @@ from pathlib import Path
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import ModelError
 from r2p_edge.export.targets.base import Kit, Target
-from r2p_edge.runtimes.rknn.chips import CHIPS
+from r2p_edge.runtimes.rknn.chips import ROCKCHIPS
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL
 
@@ -96,7 +96,7 @@ _ROWS = (
             "rknn-toolkit2, in this Python or the one that R2P_RKNN_PYTHON names",
             "rknn.build:build_rknn_of_kit",
         ),
-        chips=tuple(CHIPS),
+        chips=tuple(ROCKCHIPS),
         simulated=True,
     ),
 )

@@ -28,7 +28,7 @@ from r2p_edge.export.targets.kit import write_kit
 from r2p_edge.export.targets.rknn.build import ALGORITHMS, CLIPS_FILE, build_rknn
 from r2p_edge.export.targets.table import contract_for
 from r2p_edge.export.verify.parity import parity_reference
-from r2p_edge.runtimes.rknn.chips import CHIPS
+from r2p_edge.runtimes.rknn.chips import ROCKCHIPS
 from r2p_edge.runtimes.rknn.runtime import SIMULATOR
 from r2p_edge.spec import ModelSpec
 
@@ -106,8 +106,8 @@ def rknn_from_onnx(
     source, path = Path(source), Path(path)
     if path.suffix != ".rknn":
         raise UsageError(f"{path} is to become an RKNN file, whose name must end in .rknn")
-    if chip not in CHIPS:
-        raise UsageError(f"no chip {chip!r}; choose from {', '.join(CHIPS)}")
+    if chip not in ROCKCHIPS:
+        raise UsageError(f"no chip {chip!r}; choose from {', '.join(ROCKCHIPS)}")
     check_folder(path)
     plan = partial(plan_rknn, source, chip)
     planned = plan() if calibration is None else plan("int8", method=method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-CHIPS = {"rk3588": 3, "rk3576": 2, "rk3568": 1, "rk3566": 1, "rk3562": 1}
+ROCKCHIPS = {"rk3588": 3, "rk3576": 2, "rk3568": 1, "rk3566": 1, "rk3562": 1}
 """Chips that models are built for, as RKNN-Toolkit2 2.5.0 names them, and the cores of their NPUs.
 
 Its other targets, the RV11xx and RK2118, run C programs on little memory and no Python."""
@@ -42,11 +42,11 @@ def npu_devices(chip: str | None) -> list[str]:
 
     A mask of several cores runs one model on all of them.
     """
-    cores = 1 if chip is None else CHIPS.get(chip, 1)
+    cores = 1 if chip is None else ROCKCHIPS.get(chip, 1)
     highest = 0 if cores == 1 else (1 << cores) - 1
     return [device for device, mask in CORE_MASKS.items() if mask <= highest]
 
 
-def runs_on(built_for: str, here: str) -> bool:
+def has_same_npu(built_for: str, here: str) -> bool:
     """Return whether a model that was built for one chip runs on another."""
     return _SAME_NPU.get(built_for, built_for) == _SAME_NPU.get(here, here)

@@ -16,7 +16,7 @@ from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime, as_input, closed_model
 from r2p_edge.runtimes.rknn.board import BoardSession, lite_library, lite_version
-from r2p_edge.runtimes.rknn.chips import npu_devices, rockchip_here, runs_on
+from r2p_edge.runtimes.rknn.chips import npu_devices, rockchip_here, has_same_npu
 from r2p_edge.runtimes.rknn.source_file import unpack_source
 from r2p_edge.runtimes.rknn.toolkit import Simulation, toolkit_python, toolkit_version
 from r2p_edge.spec import ModelSpec
@@ -103,7 +103,7 @@ class Rknn(Runtime):
                 )
             return cls(_SimulatorSession(path, spec), spec, device)
         built_for, here = (spec.target or {}).get("chip"), rockchip_here()
-        if built_for and here and not runs_on(built_for, here):
+        if built_for and here and not has_same_npu(built_for, here):
             raise ModelError(
                 f"{path} was built for an {built_for.upper()} and this board has an "
                 f"{here.upper()}; export it with --chip {here}"

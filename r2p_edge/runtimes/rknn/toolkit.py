@@ -121,7 +121,7 @@ def toolkit_settings(
     """Return the settings of a build; see `toolkit_program.py`.
 
     Args:
-        chip: name in `chips.CHIPS`.
+        chip: name in `chips.ROCKCHIPS`.
         scale, mean, std: of the contract; the toolkit subtracts and divides pixels of 0 to 255.
         algorithm: how int8 gets the ranges of activations.
     """

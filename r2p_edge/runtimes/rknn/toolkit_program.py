@@ -21,17 +21,17 @@ from pathlib import Path
 STEP_ONE = ("model.model", "model.data", "model.quantization.cfg")
 
 
-def check(code, step):
+def check_code(code, step):
     """Raise RuntimeError unless a call of the toolkit returned 0."""
     if code != 0:
         raise RuntimeError(f"{step} returned {code}")
 
 
-def calibrate(settings):
+def write_step_one(settings):
     """Write the three files of the first step of a quantisation."""
     rknn = configured(settings)
-    check(rknn.load_onnx("model.onnx"), "load_onnx")
-    check(rknn.hybrid_quantization_step1(dataset="dataset.txt"), "hybrid_quantization_step1")
+    check_code(rknn.load_onnx("model.onnx"), "load_onnx")
+    check_code(rknn.hybrid_quantization_step1(dataset="dataset.txt"), "hybrid_quantization_step1")
     rknn.release()
 
 
@@ -47,7 +47,7 @@ def configured(settings):
         std_values=[settings["std"]],
         quantized_algorithm=settings.get("algorithm", "normal"),
     )
-    check(code, "config")
+    check_code(code, "config")
     return rknn
 
 
@@ -57,11 +57,11 @@ def built(settings):
 
     if os.path.isfile(STEP_ONE[2]):
         rknn = RKNN(verbose=True)
-        check(rknn.hybrid_quantization_step2(*STEP_ONE), "hybrid_quantization_step2")
+        check_code(rknn.hybrid_quantization_step2(*STEP_ONE), "hybrid_quantization_step2")
         return rknn
     rknn = configured(settings)
-    check(rknn.load_onnx("model.onnx"), "load_onnx")
-    check(rknn.build(do_quantization=False), "build")
+    check_code(rknn.load_onnx("model.onnx"), "load_onnx")
+    check_code(rknn.build(do_quantization=False), "build")
     return rknn
 
 
@@ -69,7 +69,7 @@ def simulate(rknn, clips, answers):
     """Answer clips until there are no more."""
     import numpy as np
 
-    check(rknn.init_runtime(), "init_runtime")
+    check_code(rknn.init_runtime(), "init_runtime")
     header = json.loads(clips.readline())
     shape, size = header["shape"], int(np.prod(header["shape"]))
     while True:
@@ -84,17 +84,17 @@ def simulate(rknn, clips, answers):
         answers.flush()
 
 
-def main(what, folder):
+def work(what, folder):
     """Build or simulate; see the top of this file."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.chdir(folder)
     settings = json.loads(Path("settings.json").read_text())
     if what == "build" and os.path.isfile("dataset.txt"):
-        calibrate(settings)
+        write_step_one(settings)
     rknn = built(settings)
     if what == "build":
-        check(rknn.export_rknn("model.rknn"), "export_rknn")
+        check_code(rknn.export_rknn("model.rknn"), "export_rknn")
     answers.write(b'{"ready": true}\n')
     answers.flush()
     if what == "simulate":
@@ -106,4 +106,4 @@ def main(what, folder):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    work(*sys.argv[1:])

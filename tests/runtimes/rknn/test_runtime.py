@@ -20,7 +20,7 @@ from r2p_edge import Predictor
 from r2p_edge.doctor.probe import blank, steps
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.rknn.chips import CHIPS, npu_devices, rockchip_here, runs_on
+from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, npu_devices, rockchip_here, has_same_npu
 from r2p_edge.runtimes.rknn.runtime import Rknn
 from r2p_edge.runtimes.rknn.toolkit import toolkit_reason
 
@@ -121,13 +121,13 @@ def test_another_chip(exported, tmp_path):
     message = "for an RK3588 and this board has an RK3568; export"
     with board(tmp_path, "rk3568"), pytest.raises(ModelError, match=message):
         Predictor(exported)
-    assert runs_on("rk3566", "rk3568")
-    assert not runs_on("rk3576", "rk3588")
+    assert has_same_npu("rk3566", "rk3568")
+    assert not has_same_npu("rk3576", "rk3588")
 
 
 def test_the_chip_of_this_machine(tmp_path):
     assert rockchip_here() is None
-    for chip in CHIPS:
+    for chip in ROCKCHIPS:
         with board(tmp_path, chip):
             assert rockchip_here() == chip
     (tmp_path / "compatible").write_bytes(b"radxa,rock-5a\0rockchip,rk3588s\0")

@@ -22,7 +22,7 @@ from r2p_edge.export.targets.rknn.build import build_rknn, layers_by_engine
 from r2p_edge.export.targets.rknn.export import plan_rknn
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.export.verify.synthetic_clips import verification_clips
-from r2p_edge.runtimes.rknn.chips import CHIPS
+from r2p_edge.runtimes.rknn.chips import ROCKCHIPS
 from r2p_edge.runtimes.rknn.source_file import settings_bytes
 from r2p_edge.runtimes.rknn.toolkit import (
     toolkit_command,
@@ -110,7 +110,7 @@ def test_r2plus1d_18(tmp_path, chip):
     assert found.top1 == 1.0
 
 
-@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("chip", ROCKCHIPS)
 def test_every_chip(small, tmp_path, chip):
     spec = spec_for(SMALL["classes"], frames=8)
     (built,) = build(small, spec=spec, targets=["rknn"], chips=[chip], out=tmp_path).built
@@ -119,7 +119,7 @@ def test_every_chip(small, tmp_path, chip):
 
 
 def test_the_plain_form_has_layers_on_the_cpu(small, tmp_path):
-    """What `rknn_form` rewrites, and where the toolkit says "Unkown op target"."""
+    """See what `rknn_form` rewrites, and where the toolkit says "Unkown op target"."""
     spec = spec_for(SMALL["classes"], frames=8)
     (source,) = build(small, spec=spec, targets=["onnx"], out=tmp_path, **FLOAT32).built
     log = built_log(source.path, source.spec, tmp_path / "plain")
