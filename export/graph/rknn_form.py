@@ -51,7 +51,8 @@ class _Form:
         graph = self._graph = self._model.graph
         self._arrays = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
         values = (*graph.value_info, *graph.input, *graph.output)
-        self._shapes = {value.name: axis_sizes(value) for value in values}
+        # 0 for an open axis, which no rewrite matches.
+        self._shapes = {v.name: [size or 0 for size in axis_sizes(v)] for v in values}
 
     def finished(self) -> onnx.ModelProto:
         """Return the model, without shapes and constants that are no longer its own."""
@@ -62,8 +63,8 @@ class _Form:
     def take_images(self) -> None:
         """Let the input be the images, which the first two nodes make of a clip."""
         value = network_input(self._model)
-        _, channels, frames, height, width = axis_sizes(value)
-        images = (frames, channels, height, width)
+        _, channels, frames, height, width = self._shapes[value.name]
+        images = [frames, channels, height, width]
         clip = self._readers(value.name)
         turned = self._readers(clip[0].output[0]) if len(clip) == 1 else []
         sizes = value.type.tensor_type.shape
@@ -77,7 +78,7 @@ class _Form:
             for node in (*clip, *turned):
                 self._graph.node.remove(node)
             self._rename(turned[0].output[0], value.name)
-            self._shapes[value.name] = list(images)
+            self._shapes[value.name] = images
             return
         made = f"{value.name}.clip"
         self._rename(value.name, made)
@@ -126,7 +127,7 @@ class _Form:
             weights = self._arrays.get(dense.input[1])
             if chain is None or weights is None or dense.output[0] != self._output.name:
                 continue
-            images, channels = (self._shapes[chain[0].input[0]] or [0, 0])[:2]
+            images, channels = self._shapes[chain[0].input[0]][:2]
             given = attributes(dense)
             plain = all(given.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
             kernel = weights if given.get("transB") else weights.T
@@ -186,7 +187,7 @@ class _Form:
         ]
         return helper.make_node("Slice", [source, *names], [made], made)
 
-    def _constant(self, name: str, numbers: Sequence[int | None]) -> str:
+    def _constant(self, name: str, numbers: Sequence[int]) -> str:
         return self._add(name, np.array(numbers, np.int64))
 
     def _add(self, name: str, array: np.ndarray) -> str:

@@ -81,9 +81,10 @@ def build_rknn(
     python = toolkit_python()
     version = toolkit_version(python)
     assert planned.target is not None
+    made_for = dict(planned.target)
     record = planned.calibration or {}
     settings = toolkit_settings(
-        planned.target["chip"],
+        made_for["chip"],
         planned.scale,
         planned.mean,
         planned.std,
@@ -100,7 +101,7 @@ def build_rknn(
         source = source_bytes({name: (folder / name).read_bytes() for name in kept})
         beside = f"{path.name}-source"
         target = {
-            **planned.target,
+            **made_for,
             "rknn_toolkit2": version,
             "layers": layers_by_engine(log),
             "simulated_from": {

@@ -16,7 +16,7 @@ from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime, as_input, closed_model
 from r2p_edge.runtimes.rknn.board import BoardSession, lite_library, lite_version
-from r2p_edge.runtimes.rknn.chips import npu_devices, rockchip_here, has_same_npu
+from r2p_edge.runtimes.rknn.chips import has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.source_file import unpack_source
 from r2p_edge.runtimes.rknn.toolkit import Simulation, toolkit_python, toolkit_version
 from r2p_edge.spec import ModelSpec

@@ -13,21 +13,24 @@ bytes as an input has from stdin and writes the float32 of the output to stdout,
 Before that each writes a line of JSON to stdout. What the toolkit prints goes to stderr.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 from pathlib import Path
+from typing import IO, Any
 
 STEP_ONE = ("model.model", "model.data", "model.quantization.cfg")
 
 
-def check_code(code, step):
+def check_code(code: int, step: str) -> None:
     """Raise RuntimeError unless a call of the toolkit returned 0."""
     if code != 0:
         raise RuntimeError(f"{step} returned {code}")
 
 
-def write_step_one(settings):
+def write_step_one(settings: dict[str, Any]) -> None:
     """Write the three files of the first step of a quantisation."""
     rknn = configured(settings)
     check_code(rknn.load_onnx("model.onnx"), "load_onnx")
@@ -35,7 +38,7 @@ def write_step_one(settings):
     rknn.release()
 
 
-def configured(settings):
+def configured(settings: dict[str, Any]) -> Any:
     """Return an RKNN object with the settings of a build."""
     from rknn.api import RKNN
 
@@ -51,7 +54,7 @@ def configured(settings):
     return rknn
 
 
-def built(settings):
+def built(settings: dict[str, Any]) -> Any:
     """Return an RKNN object that has built the model."""
     from rknn.api import RKNN
 
@@ -65,7 +68,7 @@ def built(settings):
     return rknn
 
 
-def simulate(rknn, clips, answers):
+def simulate(rknn: Any, clips: IO[bytes], answers: IO[bytes]) -> None:
     """Answer clips until there are no more."""
     import numpy as np
 
@@ -84,7 +87,7 @@ def simulate(rknn, clips, answers):
         answers.flush()
 
 
-def work(what, folder):
+def work(what: str, folder: str) -> None:
     """Build or simulate; see the top of this file."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -20,7 +20,7 @@ from r2p_edge import Predictor
 from r2p_edge.doctor.probe import blank, steps
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options
-from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, npu_devices, rockchip_here, has_same_npu
+from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.runtime import Rknn
 from r2p_edge.runtimes.rknn.toolkit import toolkit_reason
 
