@@ -13,6 +13,8 @@ from r2p_edge.calibration.label_order import doubt_of
 from r2p_edge.errors import VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
+from r2p_edge.runtimes import RUNTIMES
+from r2p_edge.runtimes.rknn.runtime import SIMULATOR
 from r2p_edge.spec import ModelSpec
 
 AGREEMENT, DROP, SPEEDUP = 0.98, 0.01, 1.1
@@ -38,8 +40,6 @@ def measure_accuracy(
     runtime: str,
     clips: ClipSet,
     progress: Callable[[int, int], None] = lambda *_: None,
-    *,
-    simulator: str | None = None,
 ) -> dict[str, Any]:
     """Compare an int8 artifact with its fp32 one on a runtime of this machine.
 
@@ -47,11 +47,9 @@ def measure_accuracy(
         reference: the fp32 artifact.
         artifact: the int8 artifact.
         spec: spec of the int8 artifact.
-        runtime: name of the runtime.
+        runtime: name of the runtime. An fp32 artifact that it cannot run runs on ONNX Runtime.
         clips: labelled clips to compare on.
         progress: called at first and after each clip, with how many of how many were answered.
-        simulator: device of `runtime` on which the artifact's chip is simulated; the fp32 one then
-            runs on ONNX Runtime, and nothing is said of their speed.
 
     Returns:
         {"runtime", "device", "clips", "held_out": whether the clips were neither calibrated
@@ -67,9 +65,10 @@ def measure_accuracy(
         ModelError, BackendError: one of the artifacts does not run.
     """
     progress(0, clips.judged_count)
+    fits = reference.suffix.lower() in RUNTIMES[runtime].suffixes
     with (
-        Predictor(reference, runtime=runtime if simulator is None else "onnxruntime") as one,
-        Predictor(artifact, runtime=runtime, spec=spec, device=simulator) as other,
+        Predictor(reference, runtime=runtime if fits else "onnxruntime") as one,
+        Predictor(artifact, runtime=runtime, spec=spec) as other,
     ):
         one.warmup()
         other.warmup()
@@ -104,7 +103,7 @@ def measure_accuracy(
         "fp32_top1": round(float(right[0]), 4),
         "agreement": round(agreement, 4),
     }
-    if simulator is None:
+    if device != SIMULATOR:
         found["latency_ms"] = {"int8": round(int8, 2), "fp32": round(fp32, 2)}
         found["speedup"] = round(fp32 / int8, 2)
     found["recommended"] = not objections(found)
@@ -136,5 +135,5 @@ def is_measurement(record: Mapping[str, Any]) -> bool:
     return all(
         isinstance(record.get(name), kind)
         for name, kind in _FIELDS.items()
-        if name != "speedup" or record.get("device") != "simulator"  # which has none
+        if name != "speedup" or record.get("device") != SIMULATOR  # which has none
     )

@@ -154,14 +154,7 @@ class ClipQuantizer:
             progress=step,
         )
 
-    def accuracy(
-        self,
-        source: Path,
-        path: Path,
-        spec: ModelSpec,
-        runtime: str,
-        simulator: str | None = None,
-    ) -> dict[str, Any]:
+    def accuracy(self, source: Path, path: Path, spec: ModelSpec, runtime: str) -> dict[str, Any]:
         """Return the `accuracy` record of an int8 artifact; see `measure_accuracy`.
 
         Raises:
@@ -171,8 +164,7 @@ class ClipQuantizer:
         def step(done: int, total: int) -> None:
             self._progress("measuring", done, total)
 
-        clips = self._clips
-        found = measure_accuracy(source, path, spec, runtime, clips, step, simulator=simulator)
+        found = measure_accuracy(source, path, spec, runtime, self._clips, step)
         drop, allowed = 100 * (found["fp32_top1"] - found["top1"]), self._settings.max_drop
         if allowed is not None and drop > allowed:
             raise ParityError(

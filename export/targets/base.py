@@ -205,22 +205,8 @@ class Quantizer(Protocol):
         """Write the Q/DQ form of the fp32 ONNX artifact `source`; return its spec."""
         ...
 
-    def accuracy(
-        self,
-        source: Path,
-        path: Path,
-        spec: ModelSpec,
-        runtime: str,
-        simulator: str | None = None,
-    ) -> dict[str, Any]:
+    def accuracy(self, source: Path, path: Path, spec: ModelSpec, runtime: str) -> dict[str, Any]:
         """Return the `accuracy` record of an int8 artifact, compared with its fp32 `source`.
-
-        Args:
-            source: the fp32 artifact.
-            path: the int8 artifact.
-            spec: spec of the int8 artifact.
-            runtime: name of the runtime to run both on.
-            simulator: device of the runtime on which the artifact's chip is simulated, if it is.
 
         Raises:
             ParityError: int8 loses more top-1 accuracy than the caller allows.

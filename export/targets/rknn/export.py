@@ -29,7 +29,6 @@ from r2p_edge.export.targets.rknn.build import ALGORITHMS, CLIPS_FILE, build_rkn
 from r2p_edge.export.targets.table import contract_for
 from r2p_edge.export.verify.parity import parity_reference
 from r2p_edge.runtimes.rknn.chips import ROCKCHIPS
-from r2p_edge.runtimes.rknn.runtime import SIMULATOR
 from r2p_edge.spec import ModelSpec
 
 _DEFAULT = "rk3588"
@@ -48,8 +47,7 @@ def rknn_artifact(source: OnnxForm, out: Path, options: TargetOptions) -> Built:
     if options.quantizer is not None:
         clips, method, record = options.quantizer.clips(options.target)
         planned = plan_rknn(source.path, chip, "int8", method=method, record=record)
-        measure = options.quantizer.accuracy
-        accuracy = partial(measure, source.path, runtime="rknn", simulator=SIMULATOR)
+        accuracy = partial(options.quantizer.accuracy, source.path, runtime="rknn")
     stem = file_stem(planned, f"-{chip}")
     path = out / f"{stem}.rknn"
     reference = parity_reference(source.path, planned)
