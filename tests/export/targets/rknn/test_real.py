@@ -110,7 +110,7 @@ def test_r2plus1d_18(tmp_path, chip):
     assert built.spec.target["layers"]["cpu"].keys() <= {"Reshape"}
     found = compared(source.path, built.path, verification_clips(spec, 10, seed=3))
     print(f"R(2+1)D-18 fp16 {chip}: {found}")
-    assert found.max_rel <= 1e-3
+    assert found.max_rel <= 2e-3
     assert found.top1 == 1.0
 
 
