@@ -102,6 +102,21 @@ enter_oracles() { # name
     export R2P_TRITON=$work/triton
 }
 
+# Install RKNN-Toolkit2 into $work/rknn, with a PyTorch for the CPU, of which it uses the version alone;
+# and fetch the wheel of what runs on a board, for aarch64. Said to be in conflict: it asks for an older
+# PyTorch, and takes this one.
+fresh_rknn() {
+    "$(python3_of 11)" -m venv "$work/rknn"
+    "$work/rknn/bin/pip" install --no-deps rknn-toolkit2==2.5.0
+    "$work/rknn/bin/pip" install torch==2.13.0 numpy==1.26.4 onnx==1.16.1 protobuf==4.25.4 \
+        onnxruntime==1.19.2 scipy psutil ruamel.yaml tqdm fast-histogram opencv-python-headless==4.11.0.86
+    "$work/rknn/bin/pip" download --no-deps --only-binary=:all: --python-version 311 \
+        --platform manylinux2014_aarch64 --dest "$work/rknn" rknn-toolkit-lite2==2.5.0
+    export R2P_RKNN_PYTHON=$work/rknn/bin/python
+    R2P_RKNN_LITE_WHEEL=$(echo "$work"/rknn/rknn_toolkit_lite2-*.whl)
+    export R2P_RKNN_LITE_WHEEL
+}
+
 # Build the wheel and install it into $work/installed: where no runtime is there, doctor says so; then
 # with what the demo needs, and a type checker.
 fresh_wheel() {

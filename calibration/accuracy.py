@@ -13,6 +13,8 @@ from r2p_edge.calibration.label_order import doubt_of
 from r2p_edge.errors import VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
+from r2p_edge.runtimes import RUNTIMES
+from r2p_edge.runtimes.rknn.runtime import SIMULATOR
 from r2p_edge.spec import ModelSpec
 
 AGREEMENT, DROP, SPEEDUP = 0.98, 0.01, 1.1
@@ -45,7 +47,7 @@ def measure_accuracy(
         reference: the fp32 artifact.
         artifact: the int8 artifact.
         spec: spec of the int8 artifact.
-        runtime: name of the runtime.
+        runtime: name of the runtime. An fp32 artifact that it cannot run runs on ONNX Runtime.
         clips: labelled clips to compare on.
         progress: called at first and after each clip, with how many of how many were answered.
 
@@ -55,16 +57,17 @@ def measure_accuracy(
         of clips whose videos the model was trained on, as far as its contract says, "outside": of
         those whose videos the list does not name, "top1", "fp32_top1",
         "agreement", "latency_ms": {"int8", "fp32"}: median of a clip, "speedup",
-        "recommended"}, and "doubt" where the labels of the fp32 model are doubtful, see
-        `label_order.doubt_of`.
+        "recommended"}, without the two of speed for a simulator, and "doubt" where the labels of
+        the fp32 model are doubtful, see `label_order.doubt_of`.
 
     Raises:
         VideoError: there are no clips to compare on.
         ModelError, BackendError: one of the artifacts does not run.
     """
     progress(0, clips.judged_count)
+    fits = reference.suffix.lower() in RUNTIMES[runtime].suffixes
     with (
-        Predictor(reference, runtime=runtime) as one,
+        Predictor(reference, runtime=runtime if fits else "onnxruntime") as one,
         Predictor(artifact, runtime=runtime, spec=spec) as other,
     ):
         one.warmup()
@@ -99,9 +102,10 @@ def measure_accuracy(
         "top1": round(float(right[1]), 4),
         "fp32_top1": round(float(right[0]), 4),
         "agreement": round(agreement, 4),
-        "latency_ms": {"int8": round(int8, 2), "fp32": round(fp32, 2)},
-        "speedup": round(fp32 / int8, 2),
     }
+    if device != SIMULATOR:
+        found["latency_ms"] = {"int8": round(int8, 2), "fp32": round(fp32, 2)}
+        found["speedup"] = round(fp32 / int8, 2)
     found["recommended"] = not objections(found)
     if (doubt := doubt_of(labels, answers[0], spec.labels)) is not None:
         found["doubt"] = doubt
@@ -117,8 +121,9 @@ def objections(found: Mapping[str, Any]) -> list[str]:
         f"it agrees with fp32 on {found['agreement']:.1%} of {found['clips']} clips only": (
             found["agreement"] < AGREEMENT
         ),
-        f"it is {found['speedup']:g} times as fast": found["speedup"] < SPEEDUP,
     }
+    if "speedup" in found:  # a simulator's says nothing
+        reasons[f"it is {found['speedup']:g} times as fast"] = found["speedup"] < SPEEDUP
     return [reason for reason, applies in reasons.items() if applies]
 
 
@@ -127,4 +132,8 @@ def is_measurement(record: Mapping[str, Any]) -> bool:
 
     Artifacts of other tools may carry records with other fields.
     """
-    return all(isinstance(record.get(name), kind) for name, kind in _FIELDS.items())
+    return all(
+        isinstance(record.get(name), kind)
+        for name, kind in _FIELDS.items()
+        if name != "speedup" or record.get("device") != SIMULATOR  # which has none
+    )

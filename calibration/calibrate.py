@@ -114,7 +114,7 @@ class ClipQuantizer:
         targets: Sequence[Target],
         progress: ClipProgress | None = None,
     ) -> None:
-        unmeasured = [target.name for target in targets if target.quantized != "cpu"]
+        unmeasured = [t.name for t in targets if not (t.quantized == "cpu" or t.simulated)]
         if unmeasured and settings.max_drop is not None:
             raise UsageError(
                 f"the loss of int8 on {', '.join(unmeasured)} can only be measured on the device; "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from r2p_edge.export.targets.onnx import onnx_from_checkpoint, onnx_from_onnx
     from r2p_edge.export.targets.onnx_torch import onnx_from_torch
     from r2p_edge.export.targets.openvino import openvino_from_onnx
+    from r2p_edge.export.targets.rknn.export import rknn_from_onnx
     from r2p_edge.export.targets.tensorrt.export import tensorrt_from_onnx
     from r2p_edge.export.targets.tensorrt_rtx.export import tensorrt_rtx_from_onnx
 
@@ -33,6 +34,7 @@ _HOMES = {
     "onnx_from_onnx": "targets.onnx",
     "onnx_from_torch": "targets.onnx_torch",
     "openvino_from_onnx": "targets.openvino",
+    "rknn_from_onnx": "targets.rknn.export",
     "tensorrt_from_onnx": "targets.tensorrt.export",
     "tensorrt_rtx_from_onnx": "targets.tensorrt_rtx.export",
 }
@@ -46,6 +48,7 @@ __all__ = [
     "onnx_from_onnx",
     "onnx_from_torch",
     "openvino_from_onnx",
+    "rknn_from_onnx",
     "tensorrt_from_onnx",
     "tensorrt_rtx_from_onnx",
 ]

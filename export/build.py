@@ -172,7 +172,8 @@ def build(
         calibration: settings for int8, see `r2p_edge.calibration.calibrate.Calibration`; required
             for that precision.
         workspace, timing_cache: options of TensorRT; see `tensorrt_from_onnx`.
-        chips: chips that TensorRT for RTX builds for; see `tensorrt_rtx_from_onnx`.
+        chips: chips that TensorRT for RTX builds for, see `tensorrt_rtx_from_onnx`; and the one
+            that RKNN-Toolkit2 builds for, see `rknn_from_onnx`.
         progress: called with the step that long work has reached, and how many of how many targets
             have been tried.
         keep_going: return the targets that failed in the report, as long as another one was built;
@@ -314,7 +315,7 @@ def build(
                 quantizer,
                 workspace,
                 cache,
-                tuple(chips) if target.chips else (),
+                tuple(chip for chip in chips if chip in target.chips),
                 step,
                 maker,
             )

@@ -86,6 +86,12 @@ FACTS = {
         ),
     ),
     "om": Fact("stand-in", ("runtimes/test_ais_bench.py::test_an_offline_model",)),
+    "rknn simulator": Fact("real library", script=".ci/full"),
+    "rknn": Fact(
+        "stand-in",
+        ("runtimes/rknn/test_runtime.py::test_a_board",),
+        remark="and Rockchip's own simulator",
+    ),
     "files": Fact(
         "real library",
         (
@@ -140,6 +146,7 @@ TABLES = {
             ("", "`.mindir`", "Ascend 310, 310P, 310B", "mindspore lite on ascend"),
             ("acl (CANN's pyACL)", "`.om`", "Ascend 310, 310P, 310B", "acl"),
             ("ais_bench", "`.om`", "Ascend 310, 310P, 310B", "om"),
+            ("RKNN", "`.rknn`", "RK3588, RK3576, RK356x", "rknn"),
             ("Video: files, HTTP", "", "", "files"),
             ("Video: RTSP", "", "", "rtsp"),
             ("Video: GStreamer pipelines", "", "", "pipelines"),
@@ -214,6 +221,18 @@ TABLES = {
             ("", "`.mindir`", "`ascend` (310, 310P, 310B), fp16", "mindspore lite on ascend"),
             ("acl (CANN's pyACL)", "`.om`", "`ascend`", "acl"),
             ("ais_bench", "`.om`", "`ascend`", "om"),
+        ),
+    ),
+    "rknn": Table(
+        "docs/runtimes/rknn.md",
+        ("files", "devices"),
+        (
+            (
+                "`.rknn`",
+                "`simulator`, of RKNN-Toolkit2 2.5.0, on x86-64",
+                "rknn simulator",
+            ),
+            ("", "`npu` of a board", "rknn"),
         ),
     ),
     "devices": Table(

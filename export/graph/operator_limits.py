@@ -216,6 +216,12 @@ OPERATOR_LIMITS: dict[str, OperatorLimits] = {
         width=8192,
         open_axes=0,
     ),
+    # RKNN-Toolkit2 2.5.0 itself, models of one node: a MaxPool of three axes ends it by a signal,
+    # and so does a uint8 input ("Not Support Dtype: 2"). A Conv of three axes it writes as one of
+    # two over the channels of all frames, most of whose weights are zero; `rknn_form` wants none.
+    "rknn": OperatorLimits(
+        "RKNN-Toolkit2 (Rockchip's NPUs)", ranks=_UP_TO_2D, types=(_F32,), open_axes=0
+    ),
     # ONNX Runtime, core/providers/xnnpack/nn/conv_base.cc. Nodes that this provider and CoreML's
     # leave run on the CPU's, so only the layers are checked that they exist for.
     "xnnpack": OperatorLimits(

@@ -73,6 +73,7 @@ class Target:
             what is here.
         open_batch: whether the target takes a model whose batch axis is open.
         further: whether its artifacts can have further outputs, see `spec.further`.
+        simulated: whether a simulator on the machine that builds runs its artifacts.
         stateful: forms with state that its artifacts can have beside them; see `PerFrameSpec`.
     """
 
@@ -88,6 +89,7 @@ class Target:
     chips: tuple[str, ...] = ()
     open_batch: bool = False
     further: bool = False
+    simulated: bool = False
     stateful: tuple[str, ...] = ()
 
     def build(self, source: OnnxForm, out: Path, options: TargetOptions) -> Built:

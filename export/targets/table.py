@@ -10,6 +10,7 @@ from pathlib import Path
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.errors import ModelError
 from r2p_edge.export.targets.base import Kit, Target
+from r2p_edge.runtimes.rknn.chips import ROCKCHIPS
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL
 
@@ -83,6 +84,21 @@ _ROWS = (
     _ascend("ascend310", second="conv2d"),
     _ascend("ascend310p", second="conv2d"),
     _ascend("ascend310b", graph="conv2d"),
+    Target(
+        "rknn",
+        "rknn.export:rknn_artifact",
+        ("fp16", "int8"),
+        graph="conv2d",
+        input="float32",
+        quantized="tool",
+        max_clips=32,
+        kit=Kit(
+            "rknn-toolkit2, in this Python or the one that R2P_RKNN_PYTHON names",
+            "rknn.build:build_rknn_of_kit",
+        ),
+        chips=tuple(ROCKCHIPS),
+        simulated=True,
+    ),
 )
 
 TABLE: Mapping[str, Target] = {target.name: target for target in _ROWS}

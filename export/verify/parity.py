@@ -34,16 +34,23 @@ class ParityReference(NamedTuple):
     of_source: Mapping[str, Any] | None
 
 
-def parity_reference(source: Path) -> ParityReference:
+def parity_reference(source: Path, planned: ModelSpec | None = None) -> ParityReference:
     """Compute the outputs of an ONNX artifact for synthetic clips.
+
+    Args:
+        source: the ONNX artifact.
+        planned: spec of the artifact that is to reproduce them, where its input is another one.
 
     Raises:
         ModelError, SpecError: see `open_artifact`; or ONNX Runtime cannot run it.
         BackendError: onnxruntime is not installed, or cannot be imported.
     """
     spec = open_artifact(source).spec
-    inputs = input_from_clips(verification_clips(spec), spec)
-    return ParityReference(inputs, run_session(open_session(source), inputs), spec.parity)
+    clips = verification_clips(spec)
+    inputs = input_from_clips(clips, spec)
+    outputs = run_session(open_session(source), inputs)
+    taken = inputs if planned is None else input_from_clips(clips, planned)
+    return ParityReference(taken, outputs, spec.parity)
 
 
 def parity_record(
@@ -76,6 +83,7 @@ def check_parity(
     runtime: type[Runtime],
     *,
     artifact: str,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Run an artifact on a runtime and compare its outputs with those of its source.
 
@@ -85,6 +93,7 @@ def check_parity(
         reference: the inputs, and the source's outputs.
         runtime: to run it on.
         artifact: name of the artifact in the error.
+        device: to run it on; None for the one that it was made for.
 
     Returns:
         The `parity` record of its spec.
@@ -93,7 +102,7 @@ def check_parity(
         ParityError: the tolerance of `spec.precision` is exceeded.
         ModelError, BackendError: the runtime cannot load or run it.
     """
-    with contextlib.closing(runtime.open(draft, spec, Options())) as model:
+    with contextlib.closing(runtime.open(draft, spec, Options(device=device))) as model:
         found = agreement(reference.outputs, run_runtime(model, reference.inputs))
     record = parity_record(found, spec.precision, reference="onnx", artifact=artifact)
     # OpenVINO's version goes on with its build.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from r2p_edge.artifact.files import sha256_of_file
@@ -57,16 +58,28 @@ def is_part(path: Path) -> bool:
 
 
 def part_files(path: Path, spec: ModelSpec) -> list[Path]:
-    """Return all files of the parts of the artifact at `path`; none if it has no such form."""
+    """Return all files of the parts of the artifact at `path`, and that of a simulator."""
+    simulated = simulated_from(path, spec)
+    found = [] if simulated is None else [simulated[0]]
     if spec.per_frame is None:
-        return []
-    found = []
+        return found
     for part in spec.per_frame.parts.values():
         file = path.with_name(part.file)
         found.append(file)
         if part.weights_sha256 is not None:
             found.append(weights_path(file))
     return found
+
+
+def simulated_from(path: Path, spec: ModelSpec) -> tuple[Path, str] | None:
+    """Return the file from which a simulator builds the artifact at `path` again, and its sha256.
+
+    None for an artifact that runs everywhere as it is.
+    """
+    entry = (spec.target or {}).get("simulated_from")
+    if not isinstance(entry, Mapping):
+        return None
+    return path.with_name(Path(str(entry.get("file"))).name), str(entry.get("sha256"))
 
 
 def old_parts(path: Path) -> list[Path]:

@@ -129,8 +129,8 @@ def add(verbs: Verbs) -> None:
     verb.add_former_clips(shared.VIDEOS)
     from r2p_edge.export.targets.table import TABLE
 
-    chips = TABLE["tensorrt-rtx"].chips
-    engine = verb.add_argument_group("TensorRT")
+    chips, rockchips = (", ".join(TABLE[name].chips) for name in ("tensorrt-rtx", "rknn"))
+    engine = verb.add_argument_group("TensorRT and RKNN")
     engine.add_argument(
         "--workspace",
         type=float,
@@ -146,8 +146,8 @@ def add(verbs: Verbs) -> None:
     engine.add_argument(
         "--chip",
         metavar="LIST",
-        help=f"chips that tensorrt-rtx builds for, separated by commas: {', '.join(chips)} "
-        "(default: all but sm75)",
+        help=f"chips that tensorrt-rtx builds for, separated by commas: {chips} (default: all but "
+        f"sm75); or the one that rknn builds for: {rockchips} (default: rk3588)",
     )
 
 
@@ -302,6 +302,8 @@ def _verdict(artifact: Built) -> str:
             lacks = "TensorRT or a GPU for it is not here"
         elif artifact.target == "tensorrt-rtx":
             lacks = "tensorrt_rtx is not here (pip install tensorrt-rtx-cu12)"
+        elif artifact.target == "rknn":
+            lacks = "RKNN-Toolkit2 is not here (R2P_RKNN_PYTHON names its Python)"
         advice = "copy the folder to where it is, and run build.py there"
         if artifact.target.startswith("ascend"):
             advice += ", or build an .om of it on the board: examples/atlas/build_om.sh"

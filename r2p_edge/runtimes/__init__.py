@@ -50,8 +50,10 @@ RUNTIMES = {
     "acl": _Row("r2p_edge.runtimes.acl", "Acl", (".om",)),
     "ais_bench": _Row("r2p_edge.runtimes.ais_bench", "AisBench", (".om",)),
     "mindspore": _Row("r2p_edge.runtimes.mindspore", "MindSpore", (".mindir",)),
+    "rknn": _Row("r2p_edge.runtimes.rknn.runtime", "Rknn", (".rknn",)),
 }
-"""Runtimes by name, which is the name of the Python package that they need.
+"""Runtimes by name, which is the name of the Python package that they need (of
+"rknn" that on a PC; it is rknnlite on a board).
 
 By default a file runs on the runtime that its first bytes are of, or that its spec names under
 `target`; if neither names one, on the first in this table that takes such files and is installed.

@@ -9,7 +9,6 @@ to the NPU and compares neither shape nor dtype.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import re
@@ -37,6 +36,7 @@ from r2p_edge.runtimes.base import (
     closed_model,
     position,
 )
+from r2p_edge.runtimes.quiet import stdout_to_stderr
 from r2p_edge.spec import ModelSpec
 
 # Every build calls itself 0.0.2, so that pip would keep an old one.
@@ -77,7 +77,7 @@ class AisBench(OfflineRuntime):
         library, device, precision = cls._settled(path, spec, options)
         check_file(path)
         try:
-            with _stdout_to_stderr():
+            with stdout_to_stderr():
                 session = library.InferSession(device_number(device), str(path))
         # aclruntime raises C++ exceptions, which pybind11 translates into various classes.
         except Exception as error:
@@ -113,7 +113,7 @@ class AisBench(OfflineRuntime):
         with self._lock:
             session, self._session = self._session, None
             if session is not None:
-                with _stdout_to_stderr():
+                with stdout_to_stderr():
                     session.free_resource()
 
 
@@ -160,18 +160,3 @@ def _import_that_keeps_the_log() -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-
-
-@contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Send to stderr what the library's C++ part prints to stdout as it loads and frees."""
-    sys.stdout.flush()
-    libc = ctypes.CDLL(None)
-    stdout = os.dup(1)
-    try:
-        os.dup2(2, 1)
-        yield
-    finally:
-        libc.fflush(None)  # into a pipe C prints late
-        os.dup2(stdout, 1)
-        os.close(stdout)

@@ -46,6 +46,7 @@ def test_measure_accuracy(tmp_path, monkeypatch):
         ("speedup", 1.09, "it is 1.09 times as fast"),
     ):
         assert objections({**limits, name: value}) == [reason]
+    assert objections({name: limits[name] for name in limits if name != "speedup"}) == []
     good = {**found, "recommended": True}
     assert warning_of(swapped.replace(accuracy=good)) is None
     monkeypatch.setattr(Clips, "judged", lambda self: iter(()))
@@ -68,3 +69,5 @@ def test_records_of_other_tools_are_known():
     for name in own:
         assert not is_measurement({**own, name: None})
         assert not is_measurement({key: own[key] for key in own if key != name})
+    del own["speedup"]
+    assert is_measurement({**own, "device": "simulator"})

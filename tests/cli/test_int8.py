@@ -38,3 +38,10 @@ _MEASURED = {
 def test_the_clips_that_were_measured_are_told(record, which):
     rows = int8_rows(spec_of_brightness(accuracy={**_MEASURED, **record}))
     assert rows["measured"].startswith(f"on 15 clips {which}: top-1 80.0%")
+
+
+def test_a_simulator_has_no_speed():
+    record = {name: value for name, value in _MEASURED.items() if name != "speedup"}
+    record |= {"runtime": "rknn", "device": "simulator", "held_out": True}
+    (text,) = int8_rows(spec_of_brightness(accuracy=record)).values()
+    assert text.endswith(", on rknn's simulator, which has no speed")

@@ -24,7 +24,7 @@ FIRST = re.compile(r"pip install \"?([A-Za-z][\w-]*)")
 # Of the package itself, of the machine's kind, or what brings and converts others' files.
 OF_NO_EXTRA = {
     *("av", "numpy", "tensorrt", "onnxscript", "tf2onnx", "paddle2onnx", "jax2onnx"),
-    *("huggingface_hub", "nncf"),
+    *("huggingface_hub", "nncf", "rknn-toolkit-lite2"),
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from r2p_edge.export.graph.operators import check_ops
 
 ASCEND = ("ascend310", "ascend310p", "ascend310b")
-NO_3D = ("mindspore-lite", "ascend310b", "dla", "xnnpack", "coreml")
+NO_3D = ("mindspore-lite", "ascend310b", "dla", "xnnpack", "coreml", "rknn")
 CONV3D = {"weight": (4, 4, 1, 3, 3), "shape": (1, 4, 2, 16, 16)}
 
 

@@ -28,7 +28,7 @@ KITS = {name: target.kit for name, target in TABLE.items() if target.kit}
 
 def test_which_targets_have_kits():
     chips = {"ascend310", "ascend310p", "ascend310b"}
-    assert KITS.keys() == {"tensorrt", "tensorrt-rtx", "mindspore-lite", *chips}
+    assert KITS.keys() == {"tensorrt", "tensorrt-rtx", "mindspore-lite", "rknn", *chips}
     assert all(kit_of_target(name) is kit for name, kit in KITS.items())
     for name in ("onnx", "wobble"):
         with pytest.raises(KeyError, match=name):

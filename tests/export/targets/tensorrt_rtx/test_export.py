@@ -103,7 +103,7 @@ def test_chips(without_card, sources, tmp_path):
     ("targets", "chips", "message"),
     [
         (["tensorrt-rtx"], ["sm90"], r"no chip sm90; did you mean sm89\? choose from sm75, sm80, "),
-        (["onnx"], ["sm86"], "chips are chosen for tensorrt-rtx alone; leave them out"),
+        (["onnx"], ["sm86"], "chips are chosen for tensorrt-rtx, rknn alone; leave them out"),
     ],
 )
 def test_wrong_chips(sources, tmp_path, targets, chips, message):

@@ -1,0 +1,1 @@
+"""Rockchip's NPUs, through RKNN-Toolkit2."""

@@ -1,0 +1,153 @@
+"""Rockchip's NPUs: `.rknn` on a board, or rebuilt for the simulator of RKNN-Toolkit2."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.artifact.scratch import scratch_folder
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
+from r2p_edge.runtimes.base import Options, Runtime, as_input, closed_model
+from r2p_edge.runtimes.rknn.board import BoardSession, lite_library, lite_version
+from r2p_edge.runtimes.rknn.chips import has_same_npu, npu_devices, rockchip_here
+from r2p_edge.runtimes.rknn.source_file import unpack_source
+from r2p_edge.runtimes.rknn.toolkit import Simulation, toolkit_python, toolkit_version
+from r2p_edge.spec import ModelSpec
+
+SIMULATOR = "simulator"
+"""Device of a machine that has RKNN-Toolkit2 and no NPU."""
+
+_log = logging.getLogger(__name__)
+
+
+class Rknn(Runtime):
+    """A `.rknn` file. Devices: "npu" and its cores, "npu:0", "npu:0_1"; or "simulator".
+
+    On a board the default is "npu". Elsewhere it is the simulator, which computes the answer of the
+    NPU on the CPU, and whose speed says nothing.
+    """
+
+    name = "rknn"
+    without_conv3d = ("npu", SIMULATOR)
+
+    def __init__(self, session: _Session, spec: ModelSpec, device: str) -> None:
+        self._session: _Session | None = session
+        self._lock = threading.Lock()
+        self.device = device
+        self.precision = spec.precision
+        self.input_shape = spec.input_shape
+        self.input_dtype = spec.input.dtype
+        self.output_shape = (1, len(spec.labels))
+
+    @staticmethod
+    def library() -> ModuleType:
+        """Return `rknnlite.api`, or else a module that stands for RKNN-Toolkit2 in its own Python.
+
+        Raises:
+            MissingDependencyError: neither is here.
+            BackendError: one is here and does not work.
+        """
+        try:
+            lite = lite_library()
+        except MissingDependencyError as error:
+            try:
+                version = toolkit_version(toolkit_python())
+            except MissingDependencyError as other:
+                raise MissingDependencyError(f"{error}; or, for the simulator, {other}") from other
+            toolkit = ModuleType("rknn")
+            toolkit.__version__ = version  # type: ignore[attr-defined]
+            return toolkit
+        lite.__version__ = lite_version()  # type: ignore[attr-defined]
+        return lite
+
+    @classmethod
+    def devices(cls) -> list[str]:
+        board = cls.library().__name__ != "rknn"
+        found = npu_devices(rockchip_here()) if board else []
+        with contextlib.suppress(MissingDependencyError):
+            toolkit_python()
+            found.append(SIMULATOR)
+        return found
+
+    @classmethod
+    def open(cls, path: Path, spec: ModelSpec, options: Options) -> Runtime:
+        if options.cache is not None:
+            raise UsageError("rknn keeps no compiled models; leave cache out")
+        if options.precision not in (None, spec.precision):
+            raise BackendError(
+                f"{path} computes in {spec.precision} and not in {options.precision}; export it "
+                "in another precision, or leave precision out"
+            )
+        if spec.input.dtype != "uint8" or spec.input.layout != "NTHWC":
+            raise ModelError(
+                f"{path} is to take {spec.input.dtype} {spec.input.layout} by its contract, and a "
+                ".rknn file of r2p-edge export takes uint8 NTHWC; export it again"
+            )
+        found = cls.devices()
+        device = options.device or found[0]
+        if device not in found:
+            raise BackendError(f"rknn has no device {device!r} here; it has {', '.join(found)}")
+        if device == SIMULATOR:
+            if options.device is None:
+                _log.warning(
+                    "%s runs on RKNN-Toolkit2's simulator, which computes the NPU's answers and "
+                    "none of its times",
+                    path,
+                )
+            return cls(_SimulatorSession(path, spec), spec, device)
+        built_for, here = (spec.target or {}).get("chip"), rockchip_here()
+        if built_for and here and not has_same_npu(built_for, here):
+            raise ModelError(
+                f"{path} was built for an {built_for.upper()} and this board has an "
+                f"{here.upper()}; export it with --chip {here}"
+            )
+        return cls(BoardSession(path, device), spec, device)
+
+    def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        (clip,) = as_input(batch, self)
+        with self._lock:
+            if self._session is None:
+                raise closed_model()
+            output = self._session.answer(clip)
+        if output.size != self.output_shape[1]:
+            raise BackendError(
+                f"the model gave an output of shape {output.shape} for {self.output_shape[1]} "
+                "classes; take the contract that was exported with it"
+            )
+        return output.reshape(self.output_shape)
+
+    def close(self) -> None:
+        with self._lock:
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+
+class _SimulatorSession:
+    """The simulator, with the folder of the build that it runs."""
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        self._classes = len(spec.labels)
+        _, *images = spec.input_shape
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(scratch_folder(path))
+            unpack_source(path, spec, folder)
+            self._simulation = Simulation(toolkit_python(), folder, {"shape": images})
+            self._kept = stack.pop_all()
+
+    def answer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return self._simulation.answer(images, self._classes)
+
+    def close(self) -> None:
+        self._simulation.close()
+        self._kept.close()
+
+
+_Session = BoardSession | _SimulatorSession

@@ -1,0 +1,245 @@
+"""`.rknn` files on a stand-in for a board, and on the simulator of a stand-in for the toolkit."""
+
+import logging
+import sys
+
+import numpy as np
+import pytest
+from fake_rknn import board, toolkit
+from models import brightness_model, grey_frames, levels, spec_of_brightness
+from requirements import needs
+from traps import (
+    answers_for_other_memory_layouts,
+    answers_outlive_the_next_run,
+    answers_several_threads,
+    clip,
+    refuses_another_shape_of_as_many_bytes,
+)
+
+from r2p_edge import Predictor
+from r2p_edge.doctor.probe import blank, steps
+from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
+from r2p_edge.runtimes.base import Options
+from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, has_same_npu, npu_devices, rockchip_here
+from r2p_edge.runtimes.rknn.runtime import Rknn
+from r2p_edge.runtimes.rknn.toolkit import toolkit_reason
+
+pytestmark = [needs("onnx"), needs("onnxruntime")]
+
+
+def lite():
+    return sys.modules["rknnlite.api"].RKNNLite
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A `.rknn` for the RK3588 whose outputs are the brightness of the frames."""
+    from r2p_edge.export.targets.rknn.export import rknn_from_onnx
+    from r2p_edge.spec import InputSpec
+
+    folder = tmp_path_factory.mktemp("rknn")
+    plain = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
+    pixels = {"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    source = brightness_model(folder / "model.onnx", spec_of_brightness(input=plain, **pixels))
+    with toolkit(folder):
+        rknn_from_onnx(source, folder / "model.rknn")
+    return folder / "model.rknn"
+
+
+@pytest.fixture
+def rock(exported, tmp_path):
+    with board(tmp_path):
+        yield exported
+
+
+@pytest.fixture
+def pc(exported, tmp_path):
+    with toolkit(tmp_path):
+        yield exported
+
+
+def test_a_board(rock):
+    with Predictor(rock) as predictor:
+        assert (predictor.runtime, predictor.device, predictor.precision) == ("rknn", "npu", "fp16")
+        assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]
+        assert answers_several_threads(predictor._runtime.run)
+        assert refuses_another_shape_of_as_many_bytes(predictor._runtime.run)
+        assert answers_for_other_memory_layouts(predictor._runtime.run)
+        assert answers_outlive_the_next_run(predictor._runtime.run)
+        runtime = predictor._runtime
+    runtime.close()
+    assert lite().opened[-1].released == 1
+    with pytest.raises(BackendError, match=r"this model is closed"):
+        runtime.run(clip(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(("device", "mask"), [("npu", 0), ("npu:1", 2), ("npu:0_1_2", 7)])
+def test_cores(rock, device, mask):
+    with Predictor(rock, device=device) as predictor:
+        assert predictor.device == device
+        assert lite().opened[-1].core_mask == mask
+
+
+def test_nothing_is_printed_among_the_answers(rock, capfd):
+    with Predictor(rock):
+        pass
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "rknn-toolkit-lite2 version" in said.err
+
+
+def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
+    with Predictor(rock) as predictor:
+        spec = predictor.spec
+    with pytest.raises(BackendError, match=r"no device 'npu:3' here; it has npu, npu:0, npu:1, np"):
+        Rknn.open(rock, spec, Options(device="npu:3"))
+    with pytest.raises(UsageError, match=r"rknn keeps no compiled models"):
+        Rknn.open(rock, spec, Options(cache=tmp_path))
+    with pytest.raises(BackendError, match=r"computes in fp16 and not in fp32"):
+        Rknn.open(rock, spec, Options(precision="fp32"))
+    other = spec.replace(input=spec.input.__class__(dtype="float32", layout="NCTHW"))
+    with pytest.raises(ModelError, match=r"is to take float32 NCTHW .* takes uint8 NTHWC"):
+        Rknn.open(rock, other, Options())
+    fewer = spec.replace(labels=spec.labels[:3])
+    with pytest.raises(BackendError, match=r"gave an output of shape .* for 3 classes"):
+        Rknn.open(rock, fewer, Options()).run(clip(1, 2, 3, 4))
+    monkeypatch.setenv("FAKE_RKNN_LIBRARY", "absent")
+    with pytest.raises(BackendError, match=r"cannot start .* librknnrt\.so is missing or older"):
+        Rknn.open(rock, spec, Options())
+    with pytest.raises(ModelError, match=r"rknnlite cannot read .*none"):
+        Rknn.open(tmp_path / "none.rknn", spec, Options())
+
+
+def test_a_failure_while_it_runs(rock, monkeypatch):
+    with Predictor(rock) as predictor:
+        monkeypatch.setattr(lite(), "inference", lambda *_, **__: None)
+        with pytest.raises(BackendError, match=r"rknnlite failed on npu; its reason is on stderr"):
+            predictor._runtime.run(clip(1, 2, 3, 4))
+
+
+def test_another_chip(exported, tmp_path):
+    message = "for an RK3588 and this board has an RK3568; export"
+    with board(tmp_path, "rk3568"), pytest.raises(ModelError, match=message):
+        Predictor(exported)
+    assert has_same_npu("rk3566", "rk3568")
+    assert not has_same_npu("rk3576", "rk3588")
+
+
+def test_the_chip_of_this_machine(tmp_path):
+    assert rockchip_here() is None
+    for chip in ROCKCHIPS:
+        with board(tmp_path, chip):
+            assert rockchip_here() == chip
+    (tmp_path / "compatible").write_bytes(b"radxa,rock-5a\0rockchip,rk3588s\0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("r2p_edge.runtimes.rknn.chips._COMPATIBLE", tmp_path / "compatible")
+        assert rockchip_here() == "rk3588"
+
+
+def test_devices():
+    assert npu_devices("rk3568") == ["npu"]
+    assert npu_devices("rk3576") == ["npu", "npu:0", "npu:1", "npu:0_1"]
+    assert npu_devices(None) == ["npu"]
+    assert npu_devices("rk3588")[-1] == "npu:0_1_2"
+
+
+# The simulator.
+
+
+def test_the_simulator(pc, caplog):
+    with Predictor(pc) as predictor:
+        assert (predictor.device, predictor.precision) == ("simulator", "fp16")
+        assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]
+        assert answers_for_other_memory_layouts(predictor._runtime.run)
+        process = predictor._runtime._session._simulation._process
+    assert process.poll() is not None
+    assert "runs on RKNN-Toolkit2's simulator, which computes the NPU's answers and" in caplog.text
+
+
+def test_a_simulator_that_was_asked_for_says_nothing(pc, caplog):
+    caplog.set_level(logging.WARNING)
+    with Predictor(pc, device="simulator"):
+        pass
+    assert caplog.text == ""
+
+
+def test_a_simulator_that_ends(pc, monkeypatch):
+    monkeypatch.setenv("FAKE_RKNN", "dies")
+    with Predictor(pc) as predictor:
+        message = "simulator ended and said: inference: the simulator ran out of memory"
+        with pytest.raises(BackendError, match=message):
+            predictor._runtime.run(clip(1, 2, 3, 4))
+
+
+def test_a_simulator_that_does_not_start(pc, monkeypatch):
+    monkeypatch.setenv("FAKE_RKNN", "stuck")
+    with pytest.raises(BackendError, match=r"simulator ended and said: build: the compiler failed"):
+        Predictor(pc)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda file: file.unlink(), r"builds model\.rknn again from model\.rknn-source, which is"),
+        (lambda file: file.write_bytes(b"other"), r"is not the file that model\.rknn was built"),
+    ],
+)
+def test_the_file_of_the_simulator(pc, tmp_path, spoil, message):
+    for file in pc.parent.glob("model.rknn*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    spoil(tmp_path / "model.rknn-source")
+    with pytest.raises(ModelError, match=message):
+        Predictor(tmp_path / "model.rknn")
+
+
+def test_a_board_needs_no_file_of_the_simulator(rock, tmp_path):
+    for name in ("model.rknn", "model.rknn.json"):
+        (tmp_path / name).write_bytes((rock.parent / name).read_bytes())
+    with Predictor(tmp_path / "model.rknn") as predictor:
+        assert predictor.device == "npu"
+
+
+def test_neither_is_here(exported, monkeypatch):
+    monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
+    with pytest.raises(
+        MissingDependencyError, match=r"pip install rknn-toolkit-lite2; or, for the"
+    ):
+        Predictor(exported)
+
+
+def test_doctor(pc, tmp_path, monkeypatch):
+    def told():
+        found = blank("rknn")
+        for _ in steps("rknn", found):
+            pass
+        return found["status"], [each["device"] for each in found["devices"]], found["version"]
+
+    assert told() == ("unchecked", ["simulator"], "2.5.0")
+    with board(tmp_path, "rk3576"):
+        assert told()[:2] == ("unchecked", ["npu", "npu:0", "npu:1", "npu:0_1"])
+    monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
+    assert told()[0] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            "E RKNN: [12:00:00.1] Unkown op target: 0\nE RKNN: [1:2:3.4] Not Support\n",
+            "Not Support",
+        ),
+        ("\x1b[1;31mE\x1b[0m \x1b[1;31mbuild: no dataset\x1b[0m\nmore", "build: no dataset"),
+        ("Traceback ...\nValueError: bad\nI the end", "ValueError: bad"),
+        ("first\nlast\n\n", "last"),
+        ("", "nothing"),
+    ],
+)
+def test_the_reason_in_a_log(log, reason):
+    assert toolkit_reason(log) == reason
+
+
+def test_an_answer_is_a_new_array(rock):
+    with Predictor(rock) as predictor:
+        one, other = (predictor._runtime.run(clip(1, 2, 3, 4)) for _ in range(2))
+    assert one is not other
+    assert np.array_equal(one, other)
