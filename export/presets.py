@@ -166,6 +166,26 @@ _ALL = (
         std=(1.0, 1.0, 1.0),
         inexact="its code gives the network all of a video at once, and not one clip of it",
     ),
+    # google-deepmind/kinetics-i3d: README.md (25 frames per second, shorter side 256, grey, TV-L1
+    # cut off at 20 pixels, scaled to -1 to 1) and its issue 24 (256 levels); piergiaj/pytorch-i3d:
+    # charades_dataset.py (load_flow_frames: level / 255 * 2 - 1) and train_i3d.py (64 frames,
+    # centre crop); data/label_map.txt. DeepMind's own TV-L1 was never published.
+    Preset(
+        name="kinetics400-i3d-flow",
+        classes=400,
+        description="I3D on optical flow, of the same repositories",
+        families=("piergiaj-i3d", "hassony2-i3d"),
+        label_file="kinetics400.txt",
+        clip=ClipSpec(frames=64, interval=1, fps=25.0),
+        resize=ResizeSpec(mode="short_side", size=256),
+        crop=CropSpec(height=224, width=224, rounding="half_even"),
+        scale=2 / 255,
+        mean=(1.0, 1.0),
+        std=(1.0, 1.0),
+        flow=FLOW_RECIPES["i3d"],
+        inexact="its code gives the network all of a video at once, and another program than "
+        "OpenCV's TV-L1 made the flow that it was trained on",
+    ),
     # torchvision/models/video/s3d.py (S3D_Weights: frame_rate=15, clip_len=128, crop_size and
     # resize_size) and torchvision/transforms/_presets.py (VideoClassification).
     Preset(

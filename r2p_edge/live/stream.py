@@ -106,7 +106,7 @@ class Stream:
         self._shown_name = without_password(name or "the stream")
         self.predictor, self._color = predictor, color
         self._clock, self._wall = clock, wall
-        require_scores(predictor.spec, predictor.artifact.path)
+        require_scores(predictor.spec, predictor.spec.name)
         self._kind = score_kind(predictor.spec.output.kind)
         self._decision = Decision(
             smoothing, majority, hysteresis, min_score, classes=self._kind != "values"
