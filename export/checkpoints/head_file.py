@@ -63,7 +63,9 @@ def read_head_file(path: Path) -> HeadFile:
     if not layers or odd:
         found = f"{odd[0]} is no array of finite numbers" if odd else "there is no matrix weight"
         raise CheckpointError(f"head {path.name}: {found}; {_WANTED}")
-    parameters = {f"{MODULE}.{name}": array.astype(np.float32) for name, array in arrays.items()}
+    parameters: dict[str, npt.NDArray[np.generic]] = {
+        f"{MODULE}.{name}": array.astype(np.float32) for name, array in arrays.items()
+    }
     return HeadFile(parameters, record)
 
 
