@@ -99,9 +99,10 @@ def clips_for(
     Warns:
         CalibrationWarning: a class of the model has no clip.
     """
-    if spec.output.kind == "values":
+    if spec.output.kind in ("values", "features"):
         raise UsageError(
-            "int8 is judged by the classes that it names, and this model gives values; leave it "
+            "int8 is judged by the classes that it names, and this model gives "
+            f"{spec.output.kind}; leave it "
             "in fp32, or export it in fp16"
         )
     for what, number in (("num_clips", num_clips), ("judged", judged)):

@@ -25,6 +25,7 @@ from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import SpecError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
+from r2p_edge.scores import require_scores
 from r2p_edge.spec.class_names import class_finder
 from r2p_edge.video.clip_reader import Clips
 
@@ -61,11 +62,13 @@ class ExaminedModel:
 
     Raises:
         SpecError: the predictor has other classes, or values in place of classes.
+        ModelError: it answers with features.
     """
 
     def __init__(self, predictor: Predictor, labels: Sequence[str]) -> None:
         self.predictor, self.spec = predictor, predictor.spec
         artifact = predictor.artifact
+        require_scores(self.spec, artifact.path)
         if self.spec.output.kind == "values":
             raise SpecError(
                 f"{artifact.path} gives values and no classes, so it has no accuracy; "

@@ -22,6 +22,7 @@ from r2p_edge.calibration.tick_streams import (
 from r2p_edge.errors import ParityError, UsageError, VideoError
 from r2p_edge.export.targets.base import StepProgress
 from r2p_edge.export.verify.per_frame_run import Border, PerFrameRun
+from r2p_edge.scores import require_scores
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.per_frame import PER_FRAME, SEMI_CAUSAL
 from r2p_edge.video.video_folder import videos_in
@@ -132,8 +133,10 @@ class AgreementJudge:
 
         Raises:
             UsageError: it is not the bundled one, and there is no folder.
+            ModelError: it answers with features.
             VideoError: the folder cannot be read, or has no videos.
         """
+        require_scores(spec, spec.name)
         if self.folder is None and spec.labels != motion.CLASSES:
             raise UsageError(
                 "a per-frame form is compared with the clip model on recordings like those that it "

@@ -157,7 +157,8 @@ def build(
         bn_eps: epsilon of all batch norms, which a checkpoint does not hold unless it is a whole
             module.
         head: name of the classifier's module, where a checkpoint has several of them; where it has
-            several layers, their names in their order, with commas between them.
+            several layers, their names in their order, with commas between them; or a file with
+            the classifier, see `checkpoints.head_file.read_head_file`.
         head_activation: function between the classifier's layers, where the file does not say it.
         golden: .npz file of clips and the answers of the framework that trained the model, which
             the network and the recipe must reproduce; see `verify.golden.read_golden`.

@@ -73,8 +73,12 @@ def contract_of(
     if names is not None:
         contract = contract.replace(labels=names)
     if spec is None and output_kind is None:
-        output_kind = _presumed_kind(source, facts, onnx, contract)
-    if output_kind is not None:
+        output_kind = _presumed_kind(source, facts, onnx, contract, named=names is not None)
+    if output_kind == "features":
+        count = contract.output.features if facts is None else facts.classes
+        count = count if onnx is None else onnx.sizes.outputs
+        contract = _of_features(contract, count, named=names is not None)
+    elif output_kind is not None:
         contract = contract.replace(output=OutputSpec(contract.output.name, output_kind))
     warnings: list[str | None] = []
     if onnx is None:
@@ -93,6 +97,20 @@ def contract_of(
     return contract.replace(name=_file_name(contract.name if name is None else name))
 
 
+def _of_features(contract: ModelSpec, count: int | None, *, named: bool) -> ModelSpec:
+    """Return the contract of a model whose answer is so many features."""
+    if named:
+        raise UsageError(
+            "features have no names, and labels were given; leave --labels out, or say what the "
+            "numbers are with another --output-kind"
+        )
+    if count is None:
+        raise UsageError(
+            "the number of the model's features is open; give --spec with output.features"
+        )
+    return contract.replace(labels=(), output=OutputSpec(contract.output.name, "features", count))
+
+
 def check_labels(
     source: SourceModel,
     facts: WeightsFacts | None,
@@ -108,10 +126,22 @@ def check_labels(
         preset_name, labels: what the caller gave, for the message.
 
     Raises:
-        SpecError: there are more labels, or fewer.
+        SpecError: there are more labels, or fewer; or it is of features and the network is not.
     """
-    if facts is None or len(contract.labels) == facts.classes:
+    if facts is None:
         return
+    if contract.output.kind == "features" and not facts.headless:
+        raise SpecError(
+            f"{source.path.name} has a classifier, and the contract says that it ends at features; "
+            "give --output-kind logits, and --feature-output for features beside the answer"
+        )
+    if contract.outputs == facts.classes:
+        return
+    if contract.output.kind == "features":
+        raise SpecError(
+            f"{source.path.name} ends at {facts.classes} features and output.features is "
+            f"{contract.outputs}; correct it"
+        )
     whose = f"spec {contract.name}" if preset_name is None else f"preset {preset_name}"
     if labels is not None:
         whose = Path(labels).name
@@ -192,13 +222,18 @@ def _onnx_source(source: SourceModel) -> OnnxSource | None:
 
 
 def _presumed_kind(
-    source: SourceModel, facts: WeightsFacts | None, onnx: OnnxSource | None, contract: ModelSpec
+    source: SourceModel,
+    facts: WeightsFacts | None,
+    onnx: OnnxSource | None,
+    contract: ModelSpec,
+    *,
+    named: bool,
 ) -> OutputKind:
-    """Return the kind of a model's outputs where the caller does not say it."""
+    """Return the kind of a model's outputs where the caller does not say it, but perhaps names."""
     if source.carried is not None:
         return source.carried.output.kind
     if facts is not None and facts.headless:
-        return "values"
+        return "values" if named else "features"
     found = None if onnx is None else onnx.kind(len(contract.labels))
     if len(contract.labels) == 1 and found != "sigmoid":
         return "values"  # a single class would always have 100 %

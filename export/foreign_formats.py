@@ -88,11 +88,11 @@ CAFFE = ForeignFormat(
 )
 TENSORFLOW_PARTS = ForeignFormat(
     "a part of a TensorFlow checkpoint, which has weights and no network",
-    "load it in the code of its network, write a SavedModel (tf.saved_model.save), and convert "
-    "that to ONNX (pip install tf2onnx; python -m tf2onnx.convert --saved-model DIR --output "
-    "model.onnx)",
+    "give its .index file if it is of an I3D by DeepMind's names; load another one in the code of "
+    "its network, write a SavedModel (tf.saved_model.save), and convert that to ONNX (pip install "
+    "tf2onnx; python -m tf2onnx.convert --saved-model DIR --output model.onnx)",
     rb"model_checkpoint_path: ",
-    r".*\.(index|meta|data-\d{5}-of-\d{5})",
+    r".*\.(meta|data-\d{5}-of-\d{5})",
 )
 
 # In an order in which the first one that fits is right.

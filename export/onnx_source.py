@@ -124,7 +124,7 @@ class OnnxSource:
                 dtype = INPUT_DTYPES[network_input(self._model).type.tensor_type.elem_type]
                 clips = foreign_input(verification_clips(spec, 1), spec, layout, dtype)
                 shape = list(foreign_outputs(self._path, clips, self._output).outputs.shape)
-        return mean_doubt(self._path.name, shape, len(spec.labels))
+        return mean_doubt(self._path.name, shape, spec.outputs)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

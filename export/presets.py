@@ -7,6 +7,7 @@ sampled, resized and normalised, and the meaning of the outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 
 from r2p_edge.errors import UsageError
@@ -22,6 +23,34 @@ _CROP_112_FLOOR = CropSpec(height=112, width=112, rounding="floor")
 _PILLOW = "Pillow's resize, which it uses, averages where it makes frames smaller"
 _TEXT = "it sorts the numbers of every fourth frame as text, so that some clips jump"
 
+# google-deepmind/kinetics-i3d: README.md (25 frames per second, shorter side 256, pixels of -1 to
+# 1) and data/label_map.txt (the same names in the same order); piergiaj/pytorch-i3d: train_i3d.py
+# and charades_dataset.py (64 frames, centre crop). It was tested on whole videos.
+_I3D = Preset(
+    name="kinetics400-i3d",
+    classes=400,
+    description="I3D, DeepMind's and that of pytorch-i3d and kinetics_i3d_pytorch",
+    families=("deepmind-i3d", "piergiaj-i3d", "hassony2-i3d"),
+    label_file="kinetics400.txt",
+    clip=ClipSpec(frames=64, interval=1, fps=25.0),
+    resize=ResizeSpec(mode="short_side", size=256),
+    crop=CropSpec(height=224, width=224, rounding="half_even"),
+    scale=2 / 255,
+    mean=(1.0, 1.0, 1.0),
+    std=(1.0, 1.0, 1.0),
+    inexact="its code gives the network all of a video at once, and not one clip of it",
+)
+# The same README (grey, TV-L1 cut off at 20 pixels, scaled to -1 to 1) and its issue 24 (256
+# levels); load_flow_frames of charades_dataset.py (level / 255 * 2 - 1).
+_I3D_FLOW = replace(
+    _I3D,
+    name="kinetics400-i3d-flow",
+    description="I3D on optical flow, of the same repositories",
+    mean=(1.0, 1.0),
+    std=(1.0, 1.0),
+    flow=FLOW_RECIPES["i3d"],
+    inexact=f"{_I3D.inexact}, and its flow was made by another TV-L1 than OpenCV's",
+)
 
 _ALL = (
     # torchvision/models/video/resnet.py (R2Plus1D_18_Weights, and those of R3D and MC3:
@@ -149,23 +178,8 @@ _ALL = (
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
     ),
-    # google-deepmind/kinetics-i3d: README.md (25 frames per second, shorter side 256, pixels of -1
-    # to 1) and data/label_map.txt (the same names in the same order); piergiaj/pytorch-i3d:
-    # train_i3d.py and charades_dataset.py (64 frames, centre crop). It was tested on whole videos.
-    Preset(
-        name="kinetics400-i3d",
-        classes=400,
-        description="I3D, of piergiaj/pytorch-i3d and hassony2/kinetics_i3d_pytorch",
-        families=("piergiaj-i3d", "hassony2-i3d"),
-        label_file="kinetics400.txt",
-        clip=ClipSpec(frames=64, interval=1, fps=25.0),
-        resize=ResizeSpec(mode="short_side", size=256),
-        crop=CropSpec(height=224, width=224, rounding="half_even"),
-        scale=2 / 255,
-        mean=(1.0, 1.0, 1.0),
-        std=(1.0, 1.0, 1.0),
-        inexact="its code gives the network all of a video at once, and not one clip of it",
-    ),
+    _I3D,
+    _I3D_FLOW,
     # torchvision/models/video/s3d.py (S3D_Weights: frame_rate=15, clip_len=128, crop_size and
     # resize_size) and torchvision/transforms/_presets.py (VideoClassification).
     Preset(

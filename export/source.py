@@ -38,7 +38,7 @@ class WeightsFacts(NamedTuple):
         doubts: what speaks against reading it as that family's, a sentence each; a golden pair
             settles them.
         untrained: whether its batch norms have never seen a clip.
-        headless: whether its outputs are features, as in `checkpoints.families.Family`.
+        headless: whether its outputs are features.
         channels: of a frame: 3 of colours, or 2 of optical flow.
     """
 
@@ -170,6 +170,6 @@ def facts_of(source: SourceModel) -> WeightsFacts | None:
         read.carried,
         named.doubts,
         named.untrained(),
-        named.family.headless,
+        named.headless,
         network.channels,
     )

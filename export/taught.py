@@ -129,8 +129,8 @@ class Network(ABC):
 
     def _spec_of_features(self, count: int) -> ModelSpec:
         return self._spec.replace(
-            labels=tuple(f"feature {number}" for number in range(count)),
-            output=OutputSpec(self._spec.output.name, "values"),
+            labels=(),
+            output=OutputSpec(self._spec.output.name, "features", count),
             feature_outputs=None,
             per_frame=None,
         )

@@ -218,7 +218,7 @@ def _compared(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, Any
     return {
         **{key: other[key] for key in _IDENTITY},
         **asdict(found),
-        **({"top1": None} if theirs["output"]["kind"] == "values" else {}),
+        **({"top1": None} if theirs["output"]["kind"] in ("values", "features") else {}),
         "worst": clips[int(np.abs(outputs - expected).max(axis=1).argmax())],
         "within": within_tolerance(found, precision),
         "tolerance": dict([TOLERANCE[precision]]) if precision in TOLERANCE else None,

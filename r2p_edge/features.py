@@ -25,8 +25,9 @@ class Features:
 
     Attributes:
         outputs: float32 (clips, classes), as `Predictor.outputs` gives them.
-        features: float32 (clips, C).
-        feature_map: float32 (clips, C, T', H', W').
+        features: float32 (clips, C). They are the outputs of a model that answers with features.
+        feature_map: float32 (clips, C, T', H', W'). None where the answer is features and the
+            model was exported without further outputs.
         class_activation: float32 (clips, classes, T', H', W'), what each position says for each
             class: their mean, taken as for `features`, is `outputs`. None where the network's head
             is more than a linear layer.
@@ -34,7 +35,7 @@ class Features:
 
     outputs: npt.NDArray[np.float32]
     features: npt.NDArray[np.float32]
-    feature_map: npt.NDArray[np.float32]
+    feature_map: npt.NDArray[np.float32] | None
     class_activation: npt.NDArray[np.float32] | None
 
 

@@ -44,16 +44,17 @@ def check_model(artifact: Artifact, loaded: Runtime) -> int:
 
 
 def check_classes(artifact: Artifact, shape: tuple[int, ...]) -> None:
-    """Refuse an output that has not a number for each label.
+    """Refuse an output that has not a number for each label, or feature.
 
     Raises:
         SpecError: it has another shape than (N, classes).
     """
-    labels = len(artifact.spec.labels)
-    if len(shape) != 2 or shape[1] not in (-1, labels):
+    count = artifact.spec.outputs
+    if len(shape) != 2 or shape[1] not in (-1, count):
+        named = "features" if artifact.spec.output.kind == "features" else "labels"
         raise SpecError(
-            f"{artifact.path} gives an output of shape {shape} but its spec has {labels} labels; "
-            f"expected (N, {labels})"
+            f"{artifact.path} gives an output of shape {shape} but its spec has {count} {named}; "
+            f"expected (N, {count})"
         )
 
 

@@ -37,6 +37,7 @@ def utc_text(seconds: float) -> str:
 
 def score_kind(output: OutputKind) -> ScoreKind:
     """Return the kind of the scores of a model with such outputs: logits get a softmax."""
+    assert output != "features"  # which have no scores
     return "probabilities" if output == "logits" else output
 
 

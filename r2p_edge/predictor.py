@@ -20,7 +20,7 @@ from r2p_edge.prediction import Prediction, Timing, score_kind
 from r2p_edge.reopening import Opening, open_again, sha256_of_opened, stamps_of
 from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options, closed_model
-from r2p_edge.scores import scores_of_outputs
+from r2p_edge.scores import require_scores, scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.streaming import Streaming
 from r2p_edge.video.clip_reader import ClipReader
@@ -137,9 +137,10 @@ class Predictor(Streaming):
             VideoNotFoundError: the file or folder does not exist.
             VideoError: the source has no frames that can be used.
             UsageError: an argument is wrong in itself.
-            ModelError: the model answers NaN.
+            ModelError: the model answers NaN, or with features.
             BackendError: the runtime failed.
         """
+        require_scores(self.spec, self.artifact.path)
         warn_of_unknown_rate(source, fps, self.spec.clip)
         timing = Timing()
         shown = self._reader.read(source, clips=clips, fps=fps, color=color, timing=timing)
@@ -197,7 +198,8 @@ class Predictor(Streaming):
 
         Raises:
             VideoError: the pixels have another shape or dtype.
-            ModelError: the model was exported without features (export --feature-output).
+            ModelError: the model was exported without features (export --feature-output), and
+                they are not its answer.
             BackendError: the runtime gives answers alone, or failed.
         """
         return self._calls.features(pixels)
@@ -233,9 +235,10 @@ class Predictor(Streaming):
 
         Raises:
             VideoError: the pixels have another shape or dtype.
-            ModelError: the model answers NaN.
+            ModelError: the model answers NaN, or with features.
             BackendError: the runtime failed.
         """
+        require_scores(self.spec, self.artifact.path)
         timing = Timing() if timing is None else timing
         with timing.stage("total"):
             outputs = self._calls.outputs(pixels, timing)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge.errors import ModelError, SpecError
-from r2p_edge.spec import OutputKind
+from r2p_edge.spec import ModelSpec, OutputKind
 
 
 def scores_of_outputs(
@@ -27,11 +27,7 @@ def scores_of_outputs(
         SpecError: the outputs are not of that kind.
     """
     scores = np.asarray(outputs, np.float64)
-    if not np.isfinite(scores).all():
-        raise ModelError(
-            f"{path} answers {scores[~np.isfinite(scores)][0]} on {runtime}; its weights are "
-            "damaged or its precision is too low, so export it again"
-        )
+    check_finite(scores, path, runtime)
     if kind == "logits":
         return softmax(scores)
     low, high = float(scores.min()), float(scores.max())
@@ -45,6 +41,29 @@ def scores_of_outputs(
             "output.kind in its spec to logits"
         )
     return scores
+
+
+def check_finite(outputs: npt.NDArray[Any], path: Path, runtime: str) -> None:
+    """Raise ModelError if an output is NaN or infinite; see `scores_of_outputs`."""
+    if not np.isfinite(outputs).all():
+        raise ModelError(
+            f"{path} answers {outputs[~np.isfinite(outputs)][0]} on {runtime}; its weights are "
+            "damaged or its precision is too low, so export it again"
+        )
+
+
+def require_scores(spec: ModelSpec, path: str | Path) -> None:
+    """Refuse a model of features where the scores of classes, or values, are needed.
+
+    Raises:
+        ModelError: its answer is features.
+    """
+    if spec.output.kind == "features":
+        raise ModelError(
+            f"{path} answers with {spec.outputs} features and names no classes; take them by "
+            "Predictor.features, teach it classes by videos of them (r2p-edge teach), or export it "
+            "again with the layer that scores them (--head FILE)"
+        )
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -24,7 +24,7 @@ RANKS = {
     " < cli"
     " < __main__",
     "export": "foreign_parts < foreign_formats < recognition < foreign_files < foreign_folders"
-    " < checkpoints labels npz_file packages pixels published warned < recipe"
+    " < labels npz_file packages pixels published warned < checkpoints < recipe"
     " < absent causal_weights graph presets"
     " < source verify < onnx_source < contract < doubts targets"
     " < module_source onnx_forms replacing target_checks taught form_maker < build __init__",

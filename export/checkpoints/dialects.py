@@ -16,6 +16,7 @@ from r2p_edge.export.checkpoints.choice import Evidence, choose_family
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.folding import folded
 from r2p_edge.export.checkpoints.forwards import Forward, forward_of
+from r2p_edge.export.checkpoints.head_file import MODULE
 from r2p_edge.export.checkpoints.heads import (
     Head,
     HeadActivation,
@@ -69,6 +70,7 @@ class NamedParameters:
         differs: in what the network differs from the family's that weights do not say, as a
             sentence; "" for nothing.
         file: name of the file, for errors; "" if it is not known.
+        head_file: what is recorded of the classifier's own file, if it has one.
     """
 
     family: Family
@@ -82,6 +84,12 @@ class NamedParameters:
     doubts: tuple[str, ...] = ()
     differs: str = ""
     file: str = ""
+    head_file: Mapping[str, str] | None = None
+
+    @property
+    def headless(self) -> bool:
+        """True if the network ends at its features."""
+        return not self.head.modules
 
     def network(self) -> VideoNetwork:
         """Return the network that they belong to; see `network_from_parameters`."""
@@ -103,6 +111,8 @@ class NamedParameters:
             record["layers_by"] = "file"
         if len(self.head.modules) > 1:
             record["head_activation"] = self.head.activation
+        if self.head_file is not None:
+            record["head_file"] = dict(self.head_file)
         if self.head.left_out:
             record["head"] = list(self.head.modules)
         if left_out := [*self.head.left_out, *self.left_out]:
@@ -186,7 +196,7 @@ def canonical_parameters(
     chosen, decided = choose_family(fitting, evidence, name=family, bn_eps=bn_eps, hints=hints)
     if bn_eps is not None:
         chosen = replace(chosen, eps=bn_eps, inner_eps=None)
-    if chosen.headless:
+    if chosen.headless and head != MODULE:
         classifier = no_head(parameters, fit, chosen.network)
     else:
         classifier = find_head(
@@ -199,7 +209,7 @@ def canonical_parameters(
             f"left over; {ADVICE}"
         )
     own, head_names = classifier.parameters(parameters)
-    if chosen.headless:
+    if not classifier.modules:
         own = identity_head(features_of(fit, parameters))
     names = fit.names | head_names
     found = {canonical: parameters[name] for canonical, name in fit.names.items()} | own

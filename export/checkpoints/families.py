@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from r2p_edge.export.checkpoints.inception_layouts import (
+    I3D_DEEPMIND,
     I3D_HASSONY,
     I3D_PIERGIAJ,
     S3D_TORCHVISION,
@@ -273,6 +274,9 @@ _ALL = (
            _MMACTION, eps=1e-3, inner_eps=1e-5, pool=_HALF),
     Family("pytorchvideo", "facebookresearch/pytorchvideo pytorchvideo/models/hub/r2plus1d.py",
            _PYTORCHVIDEO, features=(4, 7, 7)),
+    # Sonnet's BatchNorm has that epsilon, and no gamma.
+    Family("deepmind-i3d", "google-deepmind/kinetics-i3d i3d.py", I3D_DEEPMIND, eps=1e-3,
+           oracle=False, network="I3D"),
     Family("piergiaj-i3d", "piergiaj/pytorch-i3d pytorch_i3d.py", I3D_PIERGIAJ, eps=1e-3,
            network="I3D"),
     Family("hassony2-i3d", "hassony2/kinetics_i3d_pytorch src/i3dpt.py", I3D_HASSONY, eps=1e-3,

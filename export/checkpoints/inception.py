@@ -19,7 +19,16 @@ import numpy as np
 from r2p_edge.export.checkpoints.families import Family
 from r2p_edge.export.checkpoints.layouts import InceptionLayout, Pool, Triple
 from r2p_edge.export.checkpoints.parameter_check import UNKNOWN, ParameterShape
-from r2p_edge.export.checkpoints.structure import NORM, Conv, Mixed, Norm, Relu, Step, VideoNetwork
+from r2p_edge.export.checkpoints.structure import (
+    NORM,
+    Conv,
+    Mixed,
+    Norm,
+    Relu,
+    Step,
+    VideoNetwork,
+    frame_channels,
+)
 
 _FIRST = (("Conv3d_1a_7x7", 7, 2), ("Conv3d_2b_1x1", 1, 1), ("Conv3d_2c_3x3", 3, 1))
 """The first convolutions: name, size of the kernel, stride."""
@@ -56,7 +65,7 @@ class _Builder:
         self._shapes: dict[str, ParameterShape] = {}
 
     def network(self) -> VideoNetwork:
-        channels = 3
+        inputs = channels = frame_channels(self._parameters.get(f"{_FIRST[0][0]}.conv1.weight"))
         stem: list[Step] = []
         for unit, kernel, stride in _FIRST:
             steps, channels = self._unit(unit, channels, kernel, stride)
@@ -78,6 +87,7 @@ class _Builder:
             kind=self._family.network.lower(),
             window=_WINDOW,
             one_place=self._layout.same,
+            channels=inputs,
         )
 
     def _mixed(self, name: str, inputs: int) -> tuple[Mixed, int]:

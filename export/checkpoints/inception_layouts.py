@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from r2p_edge.export.checkpoints.layouts import InceptionLayout
 
 _FIRST = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
@@ -9,13 +11,21 @@ _MIXED = tuple(f"Mixed_{each}" for each in ("3b", "3c", "4b", "4c", "4d", "4e", 
 _BRANCHES = ("0.0", "1.0", "1.1", "2.0", "2.1", "3.0")
 
 
-def _i3d(names: dict[str, str], norm: str, *, lower: bool) -> InceptionLayout:
+def _i3d(
+    names: dict[str, str],
+    norm: str,
+    *,
+    lower: bool = False,
+    conv: str = "conv3d",
+    odd: Mapping[str, str] | None = None,
+) -> InceptionLayout:
     """Return the layout of an I3D.
 
     Args:
         names: of the units of a module, by branch and index.
-        norm: name of a unit's norm.
+        norm, conv: names of a unit's norm and convolution.
         lower: whether names of units and modules begin with a small letter.
+        odd: names of the units of single modules that are others, by module, branch and index.
     """
 
     def own(name: str) -> str:
@@ -23,12 +33,12 @@ def _i3d(names: dict[str, str], norm: str, *, lower: bool) -> InceptionLayout:
 
     units = [(unit, own(unit)) for unit in _FIRST]
     units += [
-        (f"{mixed}.{branch}", f"{own(mixed)}.{name}")
+        (f"{mixed}.{branch}", f"{own(mixed)}.{(odd or {}).get(f'{mixed}.{branch}', name)}")
         for mixed in _MIXED
         for branch, name in names.items()
     ]
     return InceptionLayout(
-        tuple((unit, f"{name}.conv3d {name}.{norm}") for unit, name in units),
+        tuple((unit, f"{name}.{conv} {name}.{norm}") for unit, name in units),
         tuple((mixed, own(mixed)) for mixed in _MIXED),
         same=True,
     )
@@ -59,7 +69,7 @@ def _s3d() -> InceptionLayout:
 
 
 I3D_PIERGIAJ = _i3d(
-    dict(zip(_BRANCHES, ("b0", "b1a", "b1b", "b2a", "b2b", "b3b"), strict=True)), "bn", lower=False
+    dict(zip(_BRANCHES, ("b0", "b1a", "b1b", "b2a", "b2b", "b3b"), strict=True)), "bn"
 )
 """Layout of piergiaj/pytorch-i3d."""
 
@@ -70,6 +80,16 @@ I3D_HASSONY = _i3d(
     lower=True,
 )  # fmt: skip
 """Layout of hassony2/kinetics_i3d_pytorch."""
+
+I3D_DEEPMIND = _i3d(
+    {"0.0": "Branch_0.Conv3d_0a_1x1", "1.0": "Branch_1.Conv3d_0a_1x1",
+     "1.1": "Branch_1.Conv3d_0b_3x3", "2.0": "Branch_2.Conv3d_0a_1x1",
+     "2.1": "Branch_2.Conv3d_0b_3x3", "3.0": "Branch_3.Conv3d_0b_1x1"},
+    "batch_norm",
+    conv="conv_3d",
+    odd={"Mixed_5b.2.1": "Branch_2.Conv3d_0a_3x3"},
+)  # fmt: skip
+"""Layout of google-deepmind/kinetics-i3d, with the names that its variables get here."""
 
 S3D_TORCHVISION = _s3d()
 """Layout of torchvision's S3D."""

@@ -36,6 +36,7 @@ from r2p_edge.export.checkpoints.structure import (
     Relu,
     Step,
     VideoNetwork,
+    frame_channels,
     strides_of,
 )
 
@@ -165,10 +166,7 @@ class _Guess:
     def network(self) -> VideoNetwork:
         layout = self._layout
         names = stem_names(len(layout.stem.split()))
-        first_weight = self._parameters.get(f"{names[0]}.weight")
-        # Flow has two; any other number than these is an error of three.
-        flow = first_weight is not None and first_weight.ndim == 5 and first_weight.shape[1] == 2
-        inputs = 2 if flow else 3
+        inputs = frame_channels(self._parameters.get(f"{names[0]}.weight"))
         stem, channels = self._convolution(names, inputs, (1, 2), kernel=7)
         if self._family.pool is not None:
             stem.append(self._family.pool)

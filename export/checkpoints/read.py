@@ -1,4 +1,4 @@
-"""The reader of checkpoint files: `.ckpt` (MindSpore), `.pth`, `.pt` and `.safetensors`.
+"""The reader of checkpoint files: `.ckpt` (MindSpore), `.pth`, `.pt`, `.safetensors` and `.index`.
 
 The content decides the format of a file, not its name: PyTorch Lightning writes `.ckpt` files too.
 """
@@ -22,6 +22,7 @@ from r2p_edge.export.checkpoints.mindspore import ENCRYPTED, read_mindspore_ckpt
 from r2p_edge.export.checkpoints.recorded import recorded_spec
 from r2p_edge.export.checkpoints.safetensors import read_safetensors
 from r2p_edge.export.checkpoints.state_dicts import those_below
+from r2p_edge.export.checkpoints.tensorflow import SUFFIX, read_tensorflow
 from r2p_edge.export.checkpoints.torch import read_torch_file
 from r2p_edge.export.foreign_files import NO_ORDINARY_FILE
 from r2p_edge.export.foreign_folders import describe_folder, pack_again
@@ -36,7 +37,7 @@ from r2p_edge.export.recognition import (
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.checks import plain
 
-Format = Literal["mindspore", "torch", "safetensors"]
+Format = Literal["mindspore", "torch", "safetensors", "tensorflow"]
 
 # The version of ONNX's format, and then the name of the program that wrote the file, or its graph.
 _ONNX = re.compile(rb"\x08[\x03-\x1f](\x12[\x01-\x40][ -~]|:)")
@@ -71,7 +72,7 @@ def read_checkpoint(path: str | Path, weights_key: str | None = None) -> Checkpo
     in it is never run.
 
     Args:
-        path: the file.
+        path: the file; of TensorFlow's the `.index`, beside which the others lie.
         weights_key: the place of the weights in a PyTorch file that has several sets of them;
             keys with dots between them.
 
@@ -113,6 +114,10 @@ def _read(path: Path, key: str | None) -> Checkpoint:
                     network.layers,
                     network.carried,
                 )
+        if kind == "tensorflow":
+            variables = read_tensorflow(path)
+            arrays = variables.arrays if key is None else those_below(variables.arrays, key)
+            return Checkpoint(arrays, variables.sha256, path.name, kind)
         result = (read_mindspore_ckpt if kind == "mindspore" else read_safetensors)(file)
         arrays = result.arrays if key is None else those_below(result.arrays, key)
         if not arrays:
@@ -145,6 +150,8 @@ def _recognise(head: bytes, path: Path) -> Format:
             "the file is empty, as where a copy or a save did not end; save, copy or download "
             "it again"
         )
+    if path.suffix == SUFFIX:
+        return "tensorflow"
     if path.name == "data.pkl" and (path.parent / "data").is_dir():
         raise CheckpointError(
             "the file is a part of a PyTorch checkpoint that was unpacked; pack its folder again: "

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from r2p_edge.export.checkpoints.layouts import TORCH, Pool, Triple
 from r2p_edge.export.checkpoints.parameter_check import ParameterShape
 
@@ -149,6 +151,14 @@ class VideoNetwork:
             else:
                 found += [*block.before, *block.branches[0]]
         return found
+
+
+def frame_channels(weight: np.ndarray | None) -> int:
+    """Return the channels of a frame that a first convolution takes: 2 of flow, else 3.
+
+    Any other number is an error of three, which the check of the parameters tells.
+    """
+    return 2 if weight is not None and weight.ndim == 5 and weight.shape[1] == 2 else 3
 
 
 def size_after(steps: Sequence[Step], clip: Triple) -> Triple:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.advice import ADVICE
 from r2p_edge.export.checkpoints.dialects import NamedParameters, canonical_parameters
+from r2p_edge.export.checkpoints.head_file import MODULE, names_head_file, read_head_file
 from r2p_edge.export.checkpoints.heads import HeadActivation
 from r2p_edge.export.checkpoints.read import Checkpoint
 
@@ -23,7 +25,8 @@ class WeightsOptions(NamedTuple):
         family: name of the family of networks, where several have these names and shapes.
         hints: families that the chosen preset, or the registry of published weights, is for.
         bn_eps: epsilon of all batch norms, which weights do not hold.
-        head: module of the classifier, where there are several; its layers, with commas.
+        head: module of the classifier, where there are several; its layers, with commas; or a file
+            of one, see `read_head_file`.
         head_activation: function between the layers of a classifier.
         id: ID of published weights.
         settled: whether a golden pair is compared, which settles in what the network differs.
@@ -44,16 +47,21 @@ class WeightsOptions(NamedTuple):
         Raises:
             CheckpointError: besides, the network differs from its family's in what weights do not
                 say, and no golden pair settles it.
+            ModelError: the file of a classifier cannot be read, see `read_head_file`.
         """
         record = (checkpoint.recorded and checkpoint.recorded.source) or {}
+        parameters, head, added = checkpoint.parameters, self.head, None
+        if head is not None and names_head_file(head):
+            read = read_head_file(Path(head))
+            parameters, head, added = {**parameters, **read.parameters}, MODULE, read.record
         try:
             named = canonical_parameters(
-                checkpoint.parameters,
+                parameters,
                 self.family,
                 (record["dialect"],) if "dialect" in record else self.hints,
                 layers=checkpoint.layers,
                 bn_eps=record.get("bn_eps") if self.bn_eps is None else self.bn_eps,
-                head=self.head,
+                head=head,
                 head_activation=self.head_activation or record.get("head_activation"),
             )
             if named.differs and not self.settled:
@@ -69,4 +77,4 @@ class WeightsOptions(NamedTuple):
                     "all their tensors, and give that"
                 )
             raise CheckpointError(f"checkpoint {checkpoint.file}: {reason}") from error
-        return replace(named, file=checkpoint.file)
+        return replace(named, file=checkpoint.file, head_file=added)

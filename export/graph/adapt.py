@@ -109,7 +109,7 @@ def adapt(
     graph.input.extend([*front.inputs, *others])
     graph.node.extend([*front.nodes, *nodes, *back.nodes])
     graph.initializer.extend([*front.constants, *back.constants])
-    sizes = [batch_axis(size), len(spec.labels)]
+    sizes = [batch_axis(size), spec.outputs]
     graph.output.append(
         onnx.helper.make_tensor_value_info(spec.output.name, onnx.TensorProto.FLOAT, sizes)
     )
@@ -139,7 +139,7 @@ def _add_back(
     shown: int | None,
 ) -> str:
     """Add what stands behind a model; return the last tensor, the model's own if nothing does."""
-    classes = len(spec.labels)
+    classes = spec.outputs
     declared = axis_sizes(result)
     if shape is None:
         # An open axis of classes has their number, and another may have any size.

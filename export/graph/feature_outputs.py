@@ -27,7 +27,8 @@ def add_feature_outputs(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Add features, feature map and class activation after a model's answer, in place.
 
     See `r2p_edge.spec.further`. The class activation is a convolution of the feature map with the
-    weights of the head, so a head that is more than a linear layer has none.
+    weights of the head, so a head that is more than a linear layer has none, nor has an answer of
+    features.
 
     Args:
         model: an artifact, in float or quantised, with 3-D convolutions or without.
@@ -61,7 +62,7 @@ def add_feature_outputs(model: onnx.ModelProto, spec: ModelSpec) -> None:
     batch, channels, *places = (_size(axis) for axis in found.shape.dim)
     clips = _size(inferred.output[0].type.tensor_type.shape.dim[0])
     shapes = {FEATURES: [clips, channels], FEATURE_MAP: [batch, channels, *places]}
-    if head.linear is not None:
+    if head.linear is not None and spec.output.kind != "features":
         weight, bias = head.linear
         kernel = weight.reshape(*weight.shape, *[1] * len(places))
         for name, value in zip(_WEIGHTS, (kernel, bias)):

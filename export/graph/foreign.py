@@ -129,13 +129,14 @@ def check_kind(spec: ModelSpec, found: OutputKind | None) -> None:
 
     Args:
         spec: the contract.
-        found: the kind that the nodes show; "values", which promises nothing, fits all.
+        found: the kind that the nodes show, which has to be the spec's, unless that is "values" or
+            "features", which promise nothing.
 
     Raises:
         SpecError: it does, or one output is to be one of several classes.
     """
     kind = spec.output.kind
-    if found is not None and kind not in (found, "values"):
+    if found is not None and kind not in (found, "values", "features"):
         ends = {"probabilities": "a softmax", "sigmoid": "a sigmoid"}[found]
         raise SpecError(
             f"the model ends in {ends}, but the spec says {kind}; set output.kind to {found} "

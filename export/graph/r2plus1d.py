@@ -148,9 +148,9 @@ def _norm(parameters: Mapping[str, np.ndarray], norm: Norm) -> BatchNorm:
 
 
 def _check_spec(network: VideoNetwork, spec: ModelSpec) -> None:
-    if len(spec.labels) != network.classes:
+    if spec.outputs != network.classes:
         raise SpecError(
-            f"the network has {network.classes} classes but the spec has {len(spec.labels)} "
+            f"the network has {network.classes} classes but the spec has {spec.outputs} "
             "labels; give one per class, in the order of training (--labels FILE)"
         )
     if spec.arch not in (None, network.arch):
@@ -158,7 +158,7 @@ def _check_spec(network: VideoNetwork, spec: ModelSpec) -> None:
             f"the network is {network.arch} but the spec says {spec.arch}; "
             "correct arch or leave it out"
         )
-    if spec.output.kind not in ("logits", "values"):
+    if spec.output.kind not in ("logits", "values", "features"):
         raise SpecError(
             f"output.kind is {spec.output.kind} but the network ends in logits; set it to logits, "
             "or to values if they are no classes"

@@ -118,7 +118,7 @@ def onnx_from_checkpoint(
         bn_eps: epsilon of all batch norms, where it is not the family's. A whole module says its
             own, and its strides.
         head: name of the classifier's module, where a checkpoint has several; where it has several
-            layers, their names, with commas between them.
+            layers, their names, with commas between them; or a file with the classifier.
         head_activation: function between them, where the file does not say it.
         weights_id: ID of published weights, for the spec's source.
         settled: whether the network's answers are compared with those of its own framework, so that
@@ -278,8 +278,8 @@ def onnx_from_onnx(
     dtype = INPUT_DTYPES[network_input(model).type.tensor_type.elem_type]
     answers, shape = foreign_outputs(source, foreign_input(clips, spec, layout, dtype), result)
     shown = class_axis(model, result, input_sizes(layout, spec))
-    logits = by_class(answers, len(spec.labels), result, shown)
-    doubt = mean_doubt(source.name, answers.shape, len(spec.labels))
+    logits = by_class(answers, spec.outputs, result, shown)
+    doubt = mean_doubt(source.name, answers.shape, spec.outputs)
     if doubt is not None and doubt not in warnings_of(spec):  # else `build` has told it
         _log.warning("%s", doubt)
         spec = warned(spec, [doubt])

@@ -42,6 +42,7 @@ def with_feature_outputs(model: onnx.ModelProto, spec: ModelSpec) -> ModelSpec:
     before = run_session(open_session(model.SerializeToString()), clips)
     add_feature_outputs(model, spec)
     found = _run(model, spec, clips)
+    assert found.feature_map is not None
     tolerance = _TOLERANCE.get(spec.precision, _COARSE)
     _check("answer", found.outputs, before, tolerance)
     _check("features", found.features, found.feature_map.mean(_POSITIONS), tolerance)

@@ -22,6 +22,7 @@ from r2p_edge.artifact.files import sha256_of_model
 from r2p_edge.artifact.open import Artifact, open_artifact
 from r2p_edge.errors import UsageError
 from r2p_edge.runtimes.base import Options, usable_cores
+from r2p_edge.scores import require_scores
 from r2p_edge.spec import ModelSpec
 
 HANG_SECONDS = 600.0
@@ -113,6 +114,7 @@ def predict_archive(
     Options(device, threads, precision)
     check_results_file(out)
     artifact = open_artifact(model, spec)
+    require_scores(artifact.spec, artifact.path)
     digest = sha256_of_model(artifact.path)
     listed = list_archive(sources, list_file, shard)
     top = min(top, len(artifact.spec.labels))

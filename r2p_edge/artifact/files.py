@@ -34,7 +34,7 @@ def sha256_of_file(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    return _sha256([path])
+    return sha256_of_files([path])
 
 
 def sha256_of_model(path: Path) -> str:
@@ -44,12 +44,17 @@ def sha256_of_model(path: Path) -> str:
         ModelError: a file is gone, or cannot be read.
     """
     try:
-        return _sha256(files_of(path))
+        return sha256_of_files(files_of(path))
     except OSError as error:
         raise unreadable_model(path, error) from error
 
 
-def _sha256(paths: Iterable[Path]) -> str:
+def sha256_of_files(paths: Iterable[Path]) -> str:
+    """Return the hexadecimal sha256 of several files, one after the other.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     import hashlib
 
     digest = hashlib.sha256()

@@ -51,7 +51,7 @@ def tensors_of(artifact: Artifact) -> Tensors:
     path, spec = artifact.path, artifact.spec
     read = {".onnx": _tensors_of_onnx, ".xml": _tensors_of_openvino}.get(path.suffix.lower())
     if read is None:
-        output = ModelTensor(spec.output.name, (1, len(spec.labels)))
+        output = ModelTensor(spec.output.name, (1, spec.outputs))
         return Tensors(ModelTensor(spec.input.name, spec.input_shape), output)
     inputs, outputs = read(path)
     taken = _named(inputs, spec.input.name, path)
@@ -70,7 +70,7 @@ def _check_shapes(
     if not fits or len(given) != 2:
         raise ModelError(
             f"{path} takes {taken} and gives {given}, but its spec says {expected} and "
-            f"(N, {len(spec.labels)}); export the model again"
+            f"(N, {spec.outputs}); export the model again"
         )
 
 

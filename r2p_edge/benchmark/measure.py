@@ -16,6 +16,7 @@ from r2p_edge.benchmark.results import report_of
 from r2p_edge.errors import BackendError, UsageError
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import Options
+from r2p_edge.scores import require_scores
 
 _LONGEST = 86400.0  # seconds
 
@@ -106,6 +107,7 @@ def benchmark(
             maker.export_onnx()
             forms = maker.forms
         spec = forms.artifacts[0].spec
+        require_scores(spec, str(model))
         clips = clips_of(spec, videos, num_clips, calibrating=maker is not None)
         # MindSpore alone takes seconds to import, in which mistakes were told above.
         here, left_out = runtimes_here(runtimes or RUNTIMES, timeout)

@@ -62,9 +62,10 @@ def add_checkpoint_options(verb: Any) -> None:
     )
     verb.add_argument(
         "--head",
-        metavar="NAME",
+        metavar="NAME|FILE",
         help="classifier of a checkpoint that has several, as the error lists them; or its layers, "
-        "with commas between them (fc1,fc2)",
+        "with commas between them (fc1,fc2); or a file of weight and bias (.npz, .pth, "
+        ".safetensors, .ckpt), for a checkpoint without a classifier or in place of its own",
     )
     verb.add_argument(
         "--head-activation",
@@ -144,10 +145,11 @@ def add_contract_options(verb: VerbParser) -> None:
     )
     group.add_argument(
         "--output-kind",
-        choices=("logits", "probabilities", "sigmoid", "values"),
+        choices=("logits", "probabilities", "sigmoid", "values", "features"),
         help="outputs of the network: logits, probabilities that sum to 1, a probability of "
-        "each class by itself, or numbers that are no classes (default: as an ONNX file ends; "
-        "else logits, or values for a single output)",
+        "each class by itself, numbers that are no classes, or features without names (default: "
+        "as an ONNX file ends; else logits, values for a single output, or features for a network "
+        "without a classifier)",
     )
 
 

@@ -28,6 +28,7 @@ _OUTPUTS = {
     "probabilities": "probabilities, which sum to 1",
     "sigmoid": "the probability of each class by itself",
     "values": "values, which are no classes",
+    "features": "features, of which teach or export --head makes classes",
 }
 
 
@@ -104,14 +105,11 @@ def show(artifact: Artifact, as_json: bool) -> None:
         return
     checked = f"sha256 as in {sidecar_path(file).name}" if artifact.verified else "no sidecar"
     clip = spec.clip
-    labels = ", ".join(spec.labels[:_SHOWN_LABELS])
-    if len(spec.labels) > _SHOWN_LABELS:
-        labels += ", ..."
     rows = {
         "model": f"{spec.name} ({spec.arch or 'unknown architecture'}, {spec.precision})",
         "file": f"{file}, {artifact.size / 1e6:.1f} MB, {checked}",
         "contract": f"{spec.contract_digest()[:16]} (from {artifact.carrier})",
-        "values" if spec.output.kind == "values" else "classes": f"{len(spec.labels)}: {labels}",
+        **_output_row(spec),
         "clip": f"{clip.frames} frames every {clip.tick * 1e3:.4g} ms by {clip.sampling}, "
         f"{clip.order} order",
         "frames": f"{_resize_text(spec)}, centre crop {spec.crop.height}x{spec.crop.width}, "
@@ -163,6 +161,17 @@ def _fact_text(value: Any) -> str:
     if isinstance(value, list):
         return f"({some_of([_fact_text(each) for each in value], _SHOWN_LABELS)})"
     return str(value)
+
+
+def _output_row(spec: ModelSpec) -> dict[str, str]:
+    """Return the row that counts the outputs, with the first of their names."""
+    if spec.output.kind == "features":
+        return {"features": str(spec.outputs)}
+    labels = ", ".join(spec.labels[:_SHOWN_LABELS])
+    if len(spec.labels) > _SHOWN_LABELS:
+        labels += ", ..."
+    kind = "values" if spec.output.kind == "values" else "classes"
+    return {kind: f"{len(spec.labels)}: {labels}"}
 
 
 def _parity_row(spec: ModelSpec) -> str:

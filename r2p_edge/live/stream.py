@@ -22,6 +22,7 @@ from r2p_edge.live.smoothing import Decision
 from r2p_edge.live.ticks import tick_grid
 from r2p_edge.per_frame.state import BorderKind, FrameState, scores_of_states
 from r2p_edge.prediction import Live, Prediction, Timing, score_kind
+from r2p_edge.scores import require_scores
 from r2p_edge.video.arrays import frame_from_item
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Stream:
         self._shown_name = without_password(name or "the stream")
         self.predictor, self._color = predictor, color
         self._clock, self._wall = clock, wall
+        require_scores(predictor.spec, predictor.spec.name)
         self._kind = score_kind(predictor.spec.output.kind)
         self._decision = Decision(
             smoothing, majority, hysteresis, min_score, classes=self._kind != "values"

@@ -126,7 +126,7 @@ def _expected(spec: ModelSpec, form: PerFrameSpec, part: str) -> tuple[_Tensors,
         for ring in form.rings
         for age in ring.delays.get(part, ())
     }
-    outputs = {spec.output.name: PartTensor((-1, len(spec.labels)), "float32")}
+    outputs = {spec.output.name: PartTensor((-1, spec.outputs), "float32")}
     if part in ("head", "step"):
         frame = PartTensor((-1, spec.crop.height, spec.crop.width, 3), "uint8")
         written = {ring.name: _tensor(ring) for ring in form.rings}

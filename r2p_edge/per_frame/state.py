@@ -217,7 +217,7 @@ def _oldest(form: PerFrameSpec, reads: Iterable[_Source], none: int) -> dict[str
 
 def _bound_outputs(model: PerFrameModel, part: PartModel, call: PartCall) -> PartMemory:
     """Return memory into which a call writes its outputs."""
-    outputs = part.memory((1, len(model.spec.labels)), "float32")
+    outputs = part.memory((1, model.spec.outputs), "float32")
     call.bind(model.spec.output.name, outputs.holder)
     return outputs
 

@@ -25,6 +25,7 @@ from r2p_edge.live.capture.file import FileCapture
 from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.stream import Stream
 from r2p_edge.per_frame.state import BorderKind
+from r2p_edge.scores import require_scores
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.clip_reader import check_rate
 from r2p_edge.video.sampling import Times
@@ -145,6 +146,7 @@ def check_has_classes(spec: ModelSpec) -> None:
         UsageError: it gives values.
         SpecError: it reads files by frame number.
     """
+    require_scores(spec, spec.name)
     if spec.output.kind == "values":
         raise UsageError(
             f"{spec.name} gives values and no classes, so a video has no segments; use stream, "

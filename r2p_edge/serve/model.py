@@ -13,7 +13,7 @@ from r2p_edge._version import __version__
 from r2p_edge.errors import R2PError, VideoError
 from r2p_edge.model_names import check_model_name
 from r2p_edge.predictor import Predictor
-from r2p_edge.scores import scores_of_outputs
+from r2p_edge.scores import require_scores, scores_of_outputs
 from r2p_edge.serve.decoding import IsolatedDecoder
 from r2p_edge.serve.numbers import ServerNumbers
 from r2p_edge.serve.protocol import (
@@ -57,6 +57,7 @@ class ServedPredictor:
         self.predictor, self.name = predictor, predictor.spec.name if name is None else name
         check_model_name(self.name)
         spec = predictor.spec
+        require_scores(spec, predictor.artifact.path)
         self.turns, self.decoding = Turns(queue), Turns(queue)
         self.decoder = decoder or IsolatedDecoder(spec)
         self.numbers = numbers or ServerNumbers(predictor)
@@ -80,7 +81,7 @@ class ServedPredictor:
 
     def metadata(self) -> dict[str, Any]:
         """Return the protocol's metadata of the model."""
-        classes = len(self.predictor.spec.labels)
+        classes = self.predictor.spec.outputs
         return {
             "name": self.name,
             "versions": ["1"],

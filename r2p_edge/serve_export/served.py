@@ -14,6 +14,7 @@ from r2p_edge.artifact.sidecar import write_sidecar
 from r2p_edge.artifact.tensors import Tensors, tensors_of
 from r2p_edge.errors import UsageError
 from r2p_edge.model_names import check_model_name
+from r2p_edge.scores import require_scores
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.flow import require_colours
 
@@ -73,6 +74,7 @@ def served_model(
     if max_batch < 1:
         raise UsageError(f"max_batch is {max_batch}; it must be 1 or more")
     artifact = open_artifact(path, spec)
+    require_scores(artifact.spec, artifact.path)
     flow, own = artifact.spec.flow, artifact.spec.name
     require_colours(flow, own, "what is written for other servers makes frames of colours")
     chosen = artifact.spec.name if name is None else name

@@ -15,7 +15,7 @@ from r2p_edge.features import Features
 from r2p_edge.frame import Image, Planes
 from r2p_edge.predictor import Predictor
 from r2p_edge.preprocess.preprocessor import Preprocessor, whole_frames
-from r2p_edge.scores import scores_of_outputs
+from r2p_edge.scores import require_scores, scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.flow import require_colours
 from r2p_edge.spec.further import CLASS_ACTIVATION
@@ -113,6 +113,7 @@ def look_at(
         VideoError: the video cannot be read, or changes while it is; see `Predictor.predict`.
     """
     spec = predictor.spec
+    require_scores(spec, predictor.artifact.path)
     require_colours(spec.flow, spec.name, "a sheet shows the colours that a model sees")
     _check_label(spec, label, cam=cam)
     if cam:

@@ -12,8 +12,8 @@ def difference_of_models(found: ModelSpec, contract: ModelSpec) -> str:
         found: contract of the model that is there.
         contract: that of the model that is to take its place.
     """
-    if len(found.labels) != len(contract.labels):
-        return f"{len(found.labels)} classes, and not {len(contract.labels)}"
+    if found.outputs != contract.outputs:
+        return f"{found.outputs} classes, and not {contract.outputs}"
     if set(found.labels) != set(contract.labels):
         return "of other classes"
     if found.arch and contract.arch and found.arch != contract.arch:

@@ -59,7 +59,7 @@ class ModelSpec:
     """Contract of an artifact.
 
     Attributes:
-        labels: one name per output class, in the model's order.
+        labels: one name per output class, in the model's order; none of a model of features.
         scale, mean, std: a pixel p of channel c becomes (p * scale - mean[c]) / std[c]; mean and
             std have a number for each channel.
         precision: of the arithmetic: "fp32", "fp16", "bf16" or "int8".
@@ -127,7 +127,12 @@ class ModelSpec:
             check_per_frame(self.per_frame, self.clip)
 
     def _check_labels(self) -> None:
-        if not self.labels:
+        if self.output.kind == "features" and self.labels:
+            raise SpecError(
+                f"there are labels ({len(self.labels)}) and output.kind is features, which have no "
+                "names; leave labels empty, or set output.kind to what the numbers are"
+            )
+        if self.output.kind != "features" and not self.labels:
             raise SpecError("labels is empty; give one name per output class")
         for number, label in enumerate(self.labels):
             check_text(f"labels[{number}]", label)
@@ -190,6 +195,11 @@ class ModelSpec:
         return 3 if self.flow is None else 2
 
     @property
+    def outputs(self) -> int:
+        """Numbers that the model answers a clip with: one for each label, or its features."""
+        return self.output.features or len(self.labels)
+
+    @property
     def frame_dtype(self) -> Literal["uint8", "float32"]:
         """Dtype of a frame as it is before any normalisation."""
         return "uint8" if self.flow is None else self.flow.levels
@@ -212,13 +222,15 @@ class ModelSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types, `format` first.
 
-        `checks`, `feature_outputs`, `per_frame` and `flow` are left out where there are none, so
-        that a model without them is written as it was before they existed.
+        `checks`, `feature_outputs`, `per_frame`, `flow` and the output's `features` are left out
+        where there are none, so that a model without them is written as before they existed.
         """
         fields = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
         for name in _LEFT_OUT:
             if fields[name] is None:
                 del fields[name]
+        if fields["output"]["features"] is None:
+            del fields["output"]["features"]
         return {"format": FORMAT, **fields}
 
     def to_json(self) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 from r2p_edge.errors import SpecError
 from r2p_edge.spec.checks import check_text, check_whole, is_number, shown
 
-OutputKind = Literal["logits", "probabilities", "sigmoid", "values"]
+OutputKind = Literal["logits", "probabilities", "sigmoid", "values", "features"]
 """Meaning of a model's outputs, see `OutputSpec`."""
 
 LONGEST_SIDE = 32_767
@@ -17,6 +17,7 @@ LONGEST_SIDE = 32_767
 
 _MAX_FRAMES = 1_000_000  # of the training video that one clip spans: more than nine hours
 _FPS = (1e-3, 1e4)
+_MAX_FEATURES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,28 @@ class OutputSpec:
 
     Attributes:
         kind: "logits" if softmax is still to be applied; "probabilities", of which a clip's sum
-            to 1; "sigmoid" for probabilities of classes that do not exclude each other; or
-            "values" for numbers that are no classes, as of a regression.
+            to 1; "sigmoid" for probabilities of classes that do not exclude each other; "values"
+            for named numbers that are no classes, as of a regression; or "features" for what a
+            network without a classifier ends at, (N, features).
+        features: number of features; None for the other kinds, which have a label for each number.
 
     Raises:
-        SpecError: `name` is blank.
+        SpecError: `name` is blank, or kind and features contradict each other.
     """
 
     name: str = "logits"
     kind: OutputKind = "logits"
+    features: int | None = None
 
     def __post_init__(self) -> None:
         check_text("output.name", self.name)
+        if self.kind == "features":
+            check_whole("output", self, _MAX_FEATURES, "features")
+        elif self.features is not None:
+            raise SpecError(
+                f"output.features is {shown(self.features)} but output.kind is {self.kind}, whose "
+                "numbers are counted by their labels; leave output.features out"
+            )
 
 
 @dataclass(frozen=True)

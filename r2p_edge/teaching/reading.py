@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from r2p_edge.errors import VideoError
 from r2p_edge.predictor import Predictor
+from r2p_edge.scores import check_finite
 from r2p_edge.teaching.classes import LabelledVideo
 from r2p_edge.video.clip_reader import ClipReader
 
@@ -44,6 +45,7 @@ def read_features(
 
     Raises:
         VideoError: too many of the videos cannot be read.
+        ModelError: the model answers NaN.
         BackendError: the runtime failed.
     """
     from r2p_edge.calibration.ucf101 import check_unreadable
@@ -57,7 +59,8 @@ def read_features(
 
     def answer() -> None:
         if waiting:
-            features = predictor.scores(np.concatenate(waiting)).astype(np.float32)
+            features = predictor.outputs_of(np.concatenate(waiting)).astype(np.float32)
+            check_finite(features, predictor.artifact.path, predictor.runtime)
             found.append(features.reshape(len(waiting), views, -1))
             waiting.clear()
 

@@ -13,6 +13,7 @@ from r2p_edge.live.frame import LiveFrame
 from r2p_edge.live.options import StreamOptions
 from r2p_edge.live.predictions import FeedState
 from r2p_edge.prediction import Prediction
+from r2p_edge.scores import require_scores
 from r2p_edge.watch.clips import ClipFrame, ClipRecorder
 from r2p_edge.watch.delivery import FINISH_SECONDS, Sink, SinkCounts, SinkQueue, finish_all
 from r2p_edge.watch.events import EndedBy, Event, EventDetector
@@ -86,6 +87,7 @@ class Watch(Iterator[Prediction]):
         wall: Callable[[], float] = time.time,
     ) -> None:
         named = by_name(sources)
+        require_scores(predictor.spec, predictor.spec.name)
         check_rules(rules, predictor.spec.labels, classes=predictor.spec.output.kind != "values")
         secrets = credentials or Credentials()
         self._observer, self._clock, self._wall = observer, clock, wall

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checkpoints import mindspore_names, write_mindspore_ckpt
 from graded import graded_video
-from networks import random_parameters
+from networks import headless_parameters, random_parameters
 from paths import ROOT
 from requirements import is_required
 
@@ -96,6 +96,9 @@ def _checkpoints(folder: Path) -> None:
         parameters = random_parameters(**SMALL, classes=classes)
         write_mindspore_ckpt(folder / f"{name}.ckpt", mindspore_names(parameters))
     (folder / "mine.txt").write_text("\n".join(MINE), encoding="utf-8")
+    write_mindspore_ckpt(folder / "resnet2d3d.ckpt", headless_parameters(widths=(4, 4, 6, 6)))
+    weight = np.random.default_rng(0).normal(size=(len(MINE), 6))
+    np.savez(folder / "head.npz", weight=weight, bias=np.zeros(len(MINE)))
 
 
 def _models(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from checkpoints import mindspore_names, write_mindspore_ckpt
 from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters
+from paths import ROOT
 
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.sidecar import write_sidecar
@@ -116,6 +118,13 @@ def safetensors(folder: Path) -> list[Path]:
 
     save_file(_parameters(), folder / "net.safetensors")
     return [folder / "net.safetensors"]
+
+
+def tensorflow_checkpoints(folder: Path) -> list[Path]:
+    """Copy a checkpoint that TensorFlow wrote; its index is damaged."""
+    for file in (ROOT / "tests" / "fixtures" / "tensorflow-i3d").glob("model.ckpt.*"):
+        shutil.copy(file, folder)
+    return [folder / "model.ckpt.index"]
 
 
 def onnx_models(folder: Path) -> list[Path]:

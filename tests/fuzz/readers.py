@@ -33,6 +33,7 @@ _BY_SUFFIX: Mapping[str, Change] = {
     ".onnx": trees.PROTOBUF.changed,
     ".mindir": trees.PROTOBUF.changed,
     ".ckpt": trees.PROTOBUF.changed,
+    ".index": trees.TABLE.changed,
     ".safetensors": texts.header_changed,
     ".pth": texts.zip_changed,
     ".npz": texts.zip_changed,
@@ -288,6 +289,11 @@ READERS: Mapping[str, Reader] = {
         corpus.safetensors,
         _checkpoint,
         _without_errors("CheckpointError", "export.checkpoints.safetensors"),
+    ),
+    "tensorflow": Reader(
+        corpus.tensorflow_checkpoints,
+        _checkpoint,
+        _without_errors("CheckpointError", "export.checkpoints.tensorflow"),
     ),
     "onnx": Reader(corpus.onnx_models, _onnx_source, _MESSAGES),
     "openvino": Reader(

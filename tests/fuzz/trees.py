@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from damage import damaged
 
+from r2p_edge.export.checkpoints.crc32c import crc32c
+from r2p_edge.export.checkpoints.sorted_table import table_entries
+
 
 class Element(NamedTuple):
     """An element of a file.
@@ -339,6 +342,37 @@ def _as_varint(number: int) -> bytes:
     return bytes([*out, number])
 
 
+# The index of a TensorFlow checkpoint: a table of messages by their keys.
+
+
+def _split_table(data: bytes) -> list[Element]:
+    if not data.endswith(_TABLE_END):  # a value of it
+        return _split_protobuf(data)
+    return [Element(key, value, True) for key, value in table_entries(data)]
+
+
+def _join_table(elements: list[Element]) -> bytes:
+    if elements and not isinstance(elements[0].head, bytes):
+        return _join_protobuf(elements)
+    entries = _table_block([(each.head, each.body) for each in elements])
+    handle = _as_varint(0) + _as_varint(len(entries) - 5)
+    listing = _table_block([(b"\xff", handle)])
+    footer = bytes(2) + _as_varint(len(entries)) + _as_varint(len(listing) - 5)
+    return entries + listing + footer.ljust(40, b"\0") + _TABLE_END
+
+
+def _table_block(entries: list[tuple[bytes, bytes]]) -> bytes:
+    parts = [
+        _as_varint(0) + _as_varint(len(key)) + _as_varint(len(value)) + key + value
+        for key, value in entries
+    ]
+    block = b"".join(parts) + struct.pack("<II", 0, 1) + b"\0"
+    crc = crc32c(block)
+    return block + struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+_TABLE_END = bytes.fromhex("57fb808b247547db")
+
 # Engines of TensorRT: a header of fixed fields.
 
 _PLAN_FIELDS = (0, 4, 8, 16, 24, 28, 32, 40, 64)
@@ -360,4 +394,5 @@ FLV = Format(_split_flv, _join_flv)
 OGG = Format(_split_ogg, _join_ogg)
 PNG = Format(_split_png, _join_png)
 JPEG = Format(_split_jpeg, _join_jpeg)
+TABLE = Format(_split_table, _join_table)
 PROTOBUF = Format(_split_protobuf, _join_protobuf)

@@ -90,6 +90,42 @@ def random_parameters(
     return parameters
 
 
+def headless_parameters(
+    widths: Sequence[int] = (8, 8, 12, 12), seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Draw the parameters of a small R(2+3)D, which has no classifier, under its own names.
+
+    Args:
+        widths: channels of each stage, of one block; the first is the stem's.
+        seed: of the weights.
+    """
+    rng = np.random.default_rng(seed)
+    parameters: dict[str, np.ndarray] = {}
+
+    def unit(conv: str, norm: str, outputs: int, inputs: int, *kernel: int) -> None:
+        scale = np.sqrt(2 / (inputs * np.prod(kernel)))
+        weight = rng.normal(0, scale, (outputs, inputs, *kernel))
+        parameters[f"{conv}.weight"] = weight.astype(np.float32)
+        for leaf, low, high in (
+            ("weight", 0.5, 1.5),
+            ("bias", -0.2, 0.2),
+            ("running_mean", -0.2, 0.2),
+            ("running_var", 0.5, 1.5),
+        ):
+            parameters[f"{norm}.{leaf}"] = rng.uniform(low, high, outputs).astype(np.float32)
+
+    unit("conv1", "bn1", widths[0], 3, 1, 7, 7)
+    before = widths[0]
+    for stage, width in enumerate(widths, 1):
+        name, time = f"layer{stage}.0", 1 if stage < 3 else 3
+        unit(f"{name}.conv1", f"{name}.bn1", width, before, time, 3, 3)
+        unit(f"{name}.conv2", f"{name}.bn2", width, width, time, 3, 3)
+        if stage > 1:
+            unit(f"{name}.downsample.0", f"{name}.downsample.1", width, before, 1, 1, 1)
+        before = width
+    return parameters
+
+
 def spec_for(
     classes: int, *, frames: int = 4, size: int = 32, input: InputSpec | None = None, **changes: Any
 ) -> ModelSpec:

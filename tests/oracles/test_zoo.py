@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import write_mindspore_ckpt
+from flows import PIXELS
 from networks import FLOAT, spec_for
 from parity_checks import answers_of_each_form
 from requirements import needs
@@ -25,9 +26,10 @@ from r2p_edge.errors import CheckpointError
 from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.network import network_from_parameters
 from r2p_edge.export.checkpoints.read import read_checkpoint
+from r2p_edge.export.checkpoints.structure import VideoNetwork
 from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.export.verify.reference import reference_activations, reference_logits
-from r2p_edge.spec import OutputSpec
+from r2p_edge.spec import FlowSpec, ModelSpec, OutputSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime"), needs("torch"), pytest.mark.slow]
 
@@ -49,6 +51,7 @@ FAMILIES = {
     "mindspore_models_r2plus1d_18": "mindspore",
     "mindspore_models_r2plus1d_34": "mindspore",
     "mmaction2_r2plus1d_r34": "mmaction2",
+    "piergiaj_i3d_flow_t16": "piergiaj-i3d",
     "piergiaj_i3d_rgb_t16": "piergiaj-i3d",
     "piergiaj_i3d_rgb_t17": "piergiaj-i3d",
     "pytorchvideo_r2plus1d_r50": "pytorchvideo",
@@ -72,7 +75,6 @@ MAPS = ("utkarsh_resnet18_2d3d",)
 """Files of networks without a classifier, whose oracle is their map of features."""
 
 OTHERS = {
-    "piergiaj_i3d_flow_t16": "takes 2 channels, as of optical flow",
     "s3d_howto100m": "an I3D or S3D",
 }
 """Networks of no family, and words of their refusal."""
@@ -167,6 +169,14 @@ NAMES = [
 ]
 
 
+def spec_of(network: VideoNetwork, clip: np.ndarray) -> ModelSpec:
+    """Return the contract of a network that takes this clip."""
+    spec = spec_for(network.classes, frames=clip.shape[2], size=clip.shape[3], input=FLOAT)
+    if network.channels == 3:
+        return spec
+    return spec.replace(mean=(0.0, 0.0), std=(1.0, 1.0), input=PIXELS, flow=FlowSpec("farneback"))
+
+
 QUICK = ("torchvision_r2plus1d_18", "mindspore_models_r2plus1d_18", "jfzhang95_r2plus1d")
 """A few of other names and structures."""
 
@@ -182,7 +192,7 @@ def test_logits_are_those_of_the_familys_own_code(oracle, name, tmp_path):
     assert named.family.name == FAMILIES[name]
     network = network_from_parameters(named.parameters, named.family, named.names)
     clip = clip_of(oracle(name))
-    spec = spec_for(network.classes, frames=clip.shape[2], size=clip.shape[3], input=FLOAT)
+    spec = spec_of(network, clip)
     for logits in answers_of_each_form(named.parameters, network, spec, clip):
         expected, found = wanted(oracle(name), logits)
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

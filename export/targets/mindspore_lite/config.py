@@ -144,7 +144,7 @@ def om_wrap_config(spec: ModelSpec, batch: int = 1) -> str:
     """
     if set(spec.input.name + spec.output.name) & set(":,"):
         raise UsageError("the converter splits tensor names at colons and commas; rename them")
-    shapes = (batch, *spec.input_shape[1:]), (batch, len(spec.labels))
+    shapes = (batch, *spec.input_shape[1:]), (batch, spec.outputs)
     ends = zip(("input", "output"), (spec.input.name, spec.output.name), shapes)
     entries = {}
     for end, name, shape in ends:

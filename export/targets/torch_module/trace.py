@@ -109,7 +109,7 @@ def trace_module(
     place = None if output is None else str(output)
     failures: list[R2PError] = []
     for exporter in exporters():
-        work = _Work(make, name, clips, len(spec.labels), batch, place, exporter)
+        work = _Work(make, name, clips, spec.outputs, batch, place, exporter)
         try:
             return work.result()
         except _ExportError as error:

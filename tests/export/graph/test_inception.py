@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flows import PIXELS
 from networks import FLOAT, spec_for
 from parity_checks import answers_of_each_form
 from requirements import needs
@@ -16,6 +17,7 @@ from r2p_edge.export.checkpoints.layouts import InceptionLayout
 from r2p_edge.export.checkpoints.network import network_of
 from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.export.verify.reference import reference_logits
+from r2p_edge.spec import FlowSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 
@@ -23,7 +25,7 @@ WIDTH, CLASSES = 2, 3
 NAMES = [name for name, each in FAMILIES.items() if isinstance(each.layout, InceptionLayout)]
 
 
-def narrow(name: str) -> dict[str, np.ndarray]:
+def narrow(name: str, channels: int = 3) -> dict[str, np.ndarray]:
     """Return the parameters of a family's network of few channels, by its own names."""
     family = FAMILIES[name]
     rng = np.random.default_rng(0)
@@ -31,7 +33,7 @@ def narrow(name: str) -> dict[str, np.ndarray]:
     rows = dict(family.layout.rows)
     for unit, row in rows.items():
         for number in range(len(row.split()) // 2):
-            canonical[f"{unit}.conv{number + 1}.weight"] = np.zeros((WIDTH, 1, 1, 1, 1))
+            canonical[f"{unit}.conv{number + 1}.weight"] = np.zeros((WIDTH, channels, 1, 1, 1))
     canonical["fc.weight"] = np.zeros((CLASSES, 4 * WIDTH))
     network = network_of(canonical, family)
     natives = {
@@ -50,17 +52,31 @@ def narrow(name: str) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("name", "frames"),
-    [("piergiaj-i3d", 9), ("piergiaj-i3d", 17), ("hassony2-i3d", 22), ("torchvision-s3d", 15)],
-)
-def test_every_form_answers_as_the_reference(name: str, frames: int) -> None:
-    named = canonical_parameters(narrow(name))
+LENGTHS = [
+    ("piergiaj-i3d", 9, 3),
+    ("piergiaj-i3d", 17, 2),
+    ("hassony2-i3d", 22, 3),
+    ("torchvision-s3d", 15, 3),
+    # The clips of training and of DeepMind's sample.
+    pytest.param("hassony2-i3d", 64, 2, marks=[pytest.mark.slow, pytest.mark.long]),
+    pytest.param("piergiaj-i3d", 79, 3, marks=[pytest.mark.slow, pytest.mark.long]),
+]
+"""Families, frames and channels. Of an odd length I3D pads its first convolution otherwise."""
+
+
+@pytest.mark.parametrize(("name", "frames", "channels"), LENGTHS)
+def test_every_form_answers_as_the_reference(name: str, frames: int, channels: int) -> None:
+    named = canonical_parameters(narrow(name, channels))
     assert named.family.name == name
     network = named.network()
-    clip = np.random.default_rng(1).standard_normal((1, 3, frames, 224, 224)).astype(np.float32)
+    assert network.channels == channels
+    shape = (1, channels, frames, 224, 224)
+    clip = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     expected = reference_logits(named.parameters, network, clip)
     spec = spec_for(CLASSES, frames=frames, size=224, input=FLOAT)
+    if channels == 2:
+        flow = {"flow": FlowSpec("farneback"), "input": PIXELS}
+        spec = spec.replace(mean=(0.0, 0.0), std=(1.0, 1.0), **flow)
     for found in answers_of_each_form(named.parameters, network, spec, clip):
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
