@@ -45,7 +45,8 @@ class FrameMaker:
         self.frame_dtype = np.dtype(first.frame_dtype)
         self.pairs = spec.pictures.frames - spec.clip.frames
         self.has_colours = spec.flow is None
-        self._colours, self._of_flow, self._shared = first, spec, None
+        self._colours, self._of_flow = first, spec
+        self._shared: Literal["crop", "resized"] | None = None
         if isinstance(spec, TwoStreamSpec):
             self._of_flow, self._shared = spec.of_flow, _shared(spec.rgb, spec.of_flow)
             self._whole = functools.lru_cache(16)(functools.partial(whole_frames, spec.rgb))

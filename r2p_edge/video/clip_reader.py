@@ -142,9 +142,13 @@ class ClipReader:
                 return self._read_items(items_of(source), clips, fps, color, timing)
         raise VideoError(f"{shortened(source)} is not a video; {what_to_give(source)}")
 
-    def in_rgb(self, pixels: Image) -> Image:
-        """Return preprocessed pixels, which are in the model's order of channels, in RGB."""
-        return pixels if self._spec.input.color == "RGB" else pixels[..., ::-1]
+    def in_rgb(self, pixels: npt.NDArray[Any]) -> Image:
+        """Return preprocessed pixels, which are in the model's order of channels, in RGB.
+
+        Of two streams they are those of the stream of colours.
+        """
+        colours = pixels if pixels.dtype.names is None else pixels["rgb"]
+        return colours if self._spec.input.color == "RGB" else colours[..., ::-1]
 
     def _open(self, source: Any, fps: float | None) -> Source:
         rate = fps or self._spec.clip.fps

@@ -84,9 +84,11 @@ def test_eval_tells_each_stream_beside_the_two(run, tmp_path):
     first = rows[:3]
     assert first[0]["stream_ranks"].split() == [first[1]["rank"], first[2]["rank"]]
     assert first[1]["stream_ranks"] == ""
-    code, output, _ = run(*given, "--videos", videos, "--out", out, "--resume")
+    report = tmp_path / "report.html"
+    code, output, _ = run(*given, "--videos", videos, "--out", out, "--resume", "--report", report)
     assert code == 0
     assert f"pair.json, rgb alone: top-1 {rgb['top1']:.1%} (" in output
+    assert "data:image/" in report.read_text()  # frames of wrong answers
 
 
 @pytest.mark.long
