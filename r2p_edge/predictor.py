@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.artifact.two_streams import ModelPath, PairArtifact, models_of, open_model
+from r2p_edge.artifact.two_streams import ModelPath, PairArtifact, models_of, open_model_or_pair
 from r2p_edge.errors import ModelError
 from r2p_edge.features import Features
 from r2p_edge.model_calls import ModelCalls
@@ -80,7 +80,7 @@ class Predictor(Streaming):
         self.closed = False
         self._opening = threading.Lock()
         self._per_frame: PerFrameModel | None = None
-        self.artifact = open_model(path, spec, fusion)
+        self.artifact = open_model_or_pair(path, spec, fusion)
         # The current folder may be another one later.
         self._paths = [each.path.absolute() for each in models_of(self.artifact)]
         self._stamps = [stamps_of(each) for each in self._paths]

@@ -39,7 +39,7 @@ def models_of(artifact: Artifact) -> tuple[Artifact, ...]:
     return (artifact.rgb, artifact.flow) if isinstance(artifact, PairArtifact) else (artifact,)
 
 
-def open_model(
+def open_model_or_pair(
     path: ModelPath,
     spec: ModelSpec | str | Path | None = None,
     fusion: FusionSpec | str | None = None,

@@ -14,7 +14,7 @@ from r2p_edge import _isolated
 from r2p_edge.artifact import Artifact, open_artifact
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.artifact.pair_file import is_pair_file
-from r2p_edge.artifact.two_streams import open_model
+from r2p_edge.artifact.two_streams import open_model_or_pair
 from r2p_edge.benchmark.candidates import Abilities, LeftOut
 from r2p_edge.benchmark.clips import ClipSource
 from r2p_edge.errors import BackendError, ModelError, R2PError, shown_as
@@ -111,7 +111,7 @@ def forms_there(model: str | Path, spec: str | Path | None) -> Forms | None:
         ]
         return Forms(whole, left_out=left_out)
     if is_pair_file(path):
-        return Forms([open_model(path)])
+        return Forms([open_model_or_pair(path)])
     suffix = path.suffix.lower()
     runs = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
     if suffix in runs and suffix != ".onnx":

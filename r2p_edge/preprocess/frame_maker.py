@@ -15,7 +15,7 @@ from r2p_edge.spec import ModelSpec, TwoStreamSpec
 
 
 class MadeFrame(NamedTuple):
-    """What a model needs of one frame of video.
+    """The parts of one frame of video that a model needs.
 
     Attributes:
         colours: the frame that a stream of colours sees, uint8 (H, W, 3); None where there is none.

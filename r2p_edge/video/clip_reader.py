@@ -91,7 +91,7 @@ class ClipReader:
 
     @functools.cached_property
     def of_colours(self) -> ClipReader:
-        """What reads the frames that a model sees of the video: of two streams, its colours."""
+        """Reader of the frames that a model sees of a video; of two streams, of their colours."""
         return ClipReader(self._spec.rgb) if isinstance(self._spec, TwoStreamSpec) else self
 
     def blank(self, clips: int, level: int = 0) -> npt.NDArray[Any]:

@@ -11,7 +11,7 @@ from pairs import R2PLUS1D, pair_file, spec_of_colours, two_models
 
 from r2p_edge import Predictor
 from r2p_edge.artifact import open_artifact
-from r2p_edge.artifact.two_streams import models_of, open_model
+from r2p_edge.artifact.two_streams import models_of, open_model_or_pair
 from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.spec import FUSION_RECIPES, ClipSpec, FlowSpec
 
@@ -26,13 +26,14 @@ def test_paths_in_a_file_are_of_where_it_lies(tmp_path, monkeypatch):
     rgb, flow = two_models(tmp_path / "deep")
     path = pair_file(tmp_path / "pair.json", "deep/rgb.onnx", flow)
     monkeypatch.chdir(tmp_path / "deep")
-    pair = open_model(path)
+    pair = open_model_or_pair(path)
     assert [each.path for each in models_of(pair)] == [rgb, flow]
     assert pair.path == path
     assert pair.size == rgb.stat().st_size + flow.stat().st_size
     assert pair.spec.fusion == FUSION_RECIPES["r2plus1d"]
     assert (
-        pair.spec.contract_digest() != open_model([rgb, flow], fusion="i3d").spec.contract_digest()
+        pair.spec.contract_digest()
+        != open_model_or_pair([rgb, flow], fusion="i3d").spec.contract_digest()
     )
 
 

@@ -11,7 +11,7 @@ from per_frame_models import write_per_frame_model, write_semi_causal_model
 
 from r2p_edge import _isolated
 from r2p_edge.artifact import open_artifact
-from r2p_edge.artifact.two_streams import open_model
+from r2p_edge.artifact.two_streams import open_model_or_pair
 from r2p_edge.benchmark.candidates import (
     Abilities,
     candidates_of,
@@ -37,7 +37,7 @@ def rows(*artifacts, here=HERE):
 
 
 def test_two_streams_on_each_pair_of_runtimes(tmp_path):
-    pair = open_model(two_models(tmp_path), fusion="i3d")
+    pair = open_model_or_pair(two_models(tmp_path), fusion="i3d")
     found, _ = rows(pair)
     assert [row[1:] for row in found] == [
         (runtime, None, None)

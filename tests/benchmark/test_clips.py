@@ -11,7 +11,7 @@ from videos import detailed
 
 from r2p_edge import Predictor
 from r2p_edge.artifact.files import sha256_of_file
-from r2p_edge.artifact.two_streams import open_model
+from r2p_edge.artifact.two_streams import open_model_or_pair
 from r2p_edge.benchmark.asked import AskedForClips
 from r2p_edge.benchmark.clips import clips_of
 from r2p_edge.calibration import motion
@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 
 def test_generated_clips_of_two_streams(tmp_path):
-    spec = open_model(two_models(tmp_path), fusion="i3d").spec
+    spec = open_model_or_pair(two_models(tmp_path), fusion="i3d").spec
     clips = [clip for clip, _ in clips_of(spec, None, 2, calibrating=False)]
     np.save(tmp_path / "clip.npy", clips[0])
     loaded = np.load(tmp_path / "clip.npy")  # as a row's process gets it

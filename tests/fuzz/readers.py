@@ -147,9 +147,9 @@ def _spec(path: Path) -> None:
 
 
 def _pair(path: Path) -> None:
-    from r2p_edge.artifact.two_streams import open_model
+    from r2p_edge.artifact.two_streams import open_model_or_pair
 
-    open_model(path)
+    open_model_or_pair(path)
 
 
 def _sidecar(path: Path) -> None:
