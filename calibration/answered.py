@@ -26,6 +26,7 @@ class AnsweredVideo:
         truth: the video's class; None if it is not known.
         rank: place of the true class among all, from 1 on; None if it is not known.
         clip_ranks: that of each clip, where they are known.
+        stream_ranks: that by each stream of a model of two, colours first; empty for one model.
         inference_ms, total_ms: milliseconds of the model, and with decoding; None if not known.
         error: why there is no answer.
     """
@@ -40,6 +41,7 @@ class AnsweredVideo:
     truth: str | None = None
     rank: int | None = None
     clip_ranks: tuple[int, ...] = ()
+    stream_ranks: tuple[int, ...] = ()
     inference_ms: float | None = None
     total_ms: float | None = None
     error: str | None = None
@@ -65,7 +67,7 @@ class AnsweredVideo:
             return self
         labels = [label for label, _ in self.top]
         rank = labels.index(truth) + 1 if truth in labels else None
-        return replace(self, truth=truth, rank=rank, clip_ranks=())
+        return replace(self, truth=truth, rank=rank, clip_ranks=(), stream_ranks=())
 
 
 def answered_video(rows: Sequence[ArchiveRow]) -> AnsweredVideo:
@@ -100,10 +102,16 @@ def answered_video(rows: Sequence[ArchiveRow]) -> AnsweredVideo:
         views=first.get("views") or len(rows),
         top=top,
         rank=first.get("rank"),
-        clip_ranks=tuple(map(int, (first.get("clip_ranks") or "").split())),
+        clip_ranks=_ranks(first, "clip_ranks"),
+        stream_ranks=_ranks(first, "stream_ranks"),
         inference_ms=first.get("inference_ms"),
         total_ms=first.get("total_ms"),
     )
+
+
+def _ranks(row: dict[str, Any], name: str) -> tuple[int, ...]:
+    """Return the whole numbers in a column of text."""
+    return tuple(map(int, (row.get(name) or "").split()))
 
 
 def _numbers(rows: Sequence[ArchiveRow], *names: str) -> list[float]:

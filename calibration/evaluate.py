@@ -44,7 +44,7 @@ def evaluate(
     A video that cannot be read for one model is left out for all.
 
     Args:
-        models: model files of the same classes, in any order.
+        models: model files of the same classes, in any order, or JSON files of two streams.
         folder, split: see `list_videos`.
         views: clips per video, as in `Predictor.predict`; a video's probabilities are their mean.
         per_class: report the top-1 of each class too.
@@ -71,7 +71,8 @@ def evaluate(
         {"p50", "p90", "p99"} of the milliseconds per video: for inference on all its views, and in
         `total` with decoding and preprocessing. `warnings` says where the labels are doubtful, see
         `label_order.doubt_of`, and how many videos the model was trained on, as far as its contract
-        says. With `per_class` a result has
+        says. A model of two streams has "streams": {"rgb" and "flow": {"top1", "top1_interval"}}
+        too, their own answers to the same videos. With `per_class` a result has
         "per_class": [{"label", "videos", "top1", "top1_interval", "instead"}] too, where `instead`
         is the class that most of the others were answered as, or None.
 

@@ -46,6 +46,10 @@ def figure_lines(
         else:
             rows.append([name, runs_on(result), *_cells(result, measured, clips).values()])
     lines = table_lines(names, rows, keys=_KEYS, width=width)
+    for result in measured:
+        for name, own in result.get("streams", {}).items():
+            top1, interval = share_text(own["top1"]), interval_text(own["top1_interval"])
+            lines.append(f"{Path(result['path']).name}, {name} alone: top-1 {top1} ({interval})")
     if "per_class" in measured[0]:
         lines += _classes([result["per_class"] for result in measured], width)
     return lines

@@ -21,6 +21,7 @@ from r2p_edge.archive.rows import (
     video_row,
 )
 from r2p_edge.artifact.files import sha256_of_model
+from r2p_edge.artifact.two_streams import models_of
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import SpecError
 from r2p_edge.prediction import Timing
@@ -33,7 +34,7 @@ _TOP = 5  # classes in a row
 _DIGITS = 3  # of milliseconds
 
 
-def evaluation_columns(classes: int) -> Columns:
+def evaluation_columns(classes: int, *, streams: bool = False) -> Columns:
     """Return the columns of a table of evaluation: those of `columns_of`, with the truth.
 
     `rank` is the place of the true class among all, from 1 on, and `clip_ranks` that for each of
@@ -41,12 +42,16 @@ def evaluation_columns(classes: int) -> Columns:
 
     Args:
         classes: number of the models' classes.
+        streams: add `stream_ranks`, the ranks of the true class by the streams of a model of two,
+            colours first.
     """
     columns = columns_of(min(_TOP, classes), 1)
     del columns["window"], columns["error"]
     begun: Columns = {"video": "text", "truth": "text", "rank": "whole"}
     more: Columns = {"views": "whole", "clip_ranks": "text", "inference_ms": "number"}
     more = {**more, "total_ms": "number", "file": "text", "weights": "text", "error": "text"}
+    if streams:
+        more = {"stream_ranks": "text", **more}
     return {**begun, **columns, **more}
 
 
@@ -84,7 +89,8 @@ class ExaminedModel:
             )
         self._index = dict(zip(labels, indices))
         self._label = {self.spec.labels[index]: label for label, index in self._index.items()}
-        self._identity = identity_of(predictor, sha256_of_model(artifact.path))
+        digests = [sha256_of_model(each.path) for each in models_of(artifact)]
+        self._identity = identity_of(predictor, "+".join(digests))
         self.facts = {"contract": self.spec.contract_digest(), **self._identity}
 
     @property
@@ -110,7 +116,7 @@ class ExaminedModel:
     def answer(self, video: Video, clips: Clips, spent: Timing) -> ArchiveRow:
         """Return the row of a video; `spent` is the time that its pixels took."""
         timing = dataclasses.replace(spent)
-        scores = self.predictor.scores(clips.pixels, timing=timing)
+        scores, own = self.predictor.answered(clips.pixels, timing=timing)
         top = min(_TOP, len(self._label))
         row = video_row(_listed(video), clips, scores, self.predictor, top, self._identity)
         for rank in range(1, top + 1):
@@ -120,6 +126,9 @@ class ExaminedModel:
         row["rank"] = _rank(scores.mean(axis=0), truth)
         if len(scores) > 1:
             row["clip_ranks"] = " ".join(str(_rank(clip, truth)) for clip in scores)
+        if own:
+            ranks = (_rank(each.mean(axis=0), truth) for each in own.values())
+            row["stream_ranks"] = " ".join(map(str, ranks))
         row["inference_ms"] = round(timing.inference, _DIGITS)
         row["total_ms"] = round(timing.total, _DIGITS)
         return {**row, **self._of_all(video), "views": len(scores)}

@@ -18,7 +18,7 @@ from r2p_edge.calibration.ucf101 import Listing
 from r2p_edge.errors import BackendError, R2PError, UsageError, VideoError
 from r2p_edge.prediction import Timing
 from r2p_edge.predictor import Predictor
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec import ModelSpec, TwoStreamSpec
 from r2p_edge.video.clip_reader import ClipReader, Clips
 
 Examined = Mapping[int, ExaminedModel]
@@ -97,7 +97,9 @@ def answer_videos(
         _answer(listing, models, views, journal.places, journal.add, progress)
         if begun < len(listing.videos) or not out.exists():
             classes = len(next(iter(models.values())).labels)
-            write_results(out, evaluation_columns(classes), journal.rows())
+            streams = any(each.predictor.of_two_streams for each in models.values())
+            columns = evaluation_columns(classes, streams=streams)
+            write_results(out, columns, journal.rows())
         together = iter(list(journal.rows()))
         return [[next(together) for _ in models] for _ in listing.videos]
 
@@ -131,6 +133,8 @@ def _answer(
 
 def _pixel_contract(spec: ModelSpec) -> tuple[Any, ...]:
     """Return the parts of a spec that decide the pixels that a model sees."""
+    if isinstance(spec, TwoStreamSpec):
+        return tuple(map(_pixel_contract, spec.streams.values()))
     return spec.clip, spec.resize, spec.crop, spec.input.color, repr(spec.flow)
 
 

@@ -102,6 +102,16 @@ class Tally:
             ranks.extend(own)
         return float(np.mean([rank <= depth for rank in ranks]))
 
+    def of_streams(self) -> list[int] | None:
+        """Return the number of videos that each of two streams answers rightly; None if unknown.
+
+        The first is that of colours, the second that of flow.
+        """
+        ranks = [each.stream_ranks for each in self.counted]
+        if not all(ranks):
+            return None
+        return [sum(rank == 1 for rank in of_stream) for of_stream in zip(*ranks)]
+
     def agreement(self, other: Tally) -> float | None:
         """Return the share of the videos of both that have the same answer; None if there is none.
 
@@ -205,6 +215,11 @@ def figures_of(tally: Tally, reference: Tally, *, per_class: bool) -> dict[str, 
         figures[name] = None if right is None else right / total
         figures[f"{name}_interval"] = None if right is None else wilson_interval(right, total)
         figures[f"clip_{name}"] = tally.clips_right(depth)
+    if (streams := tally.of_streams()) is not None:
+        figures["streams"] = {
+            name: {"top1": right / total, "top1_interval": wilson_interval(right, total)}
+            for name, right in zip(("rgb", "flow"), streams)
+        }
     figures |= {"agreement": tally.agreement(reference), "ece": tally.calibration_error}
     figures["latency_ms"] = tally.latency_ms()
     figures["warnings"] = [] if tally.doubt is None else [tally.doubt]

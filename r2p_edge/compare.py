@@ -27,6 +27,7 @@ from r2p_edge.errors import (
 )
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
+from r2p_edge.spec.two_streams import require_one_model
 from r2p_edge.video.video_folder import videos_in
 
 _log = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ def answer(
     `compare` calls it in a process of its own.
     """
     with Predictor(model, **options) as predictor:
+        require_one_model(predictor.spec, "forms of one are compared")
         named: Iterable[tuple[str, Any]] = zip(clips, clips)
         if isinstance(clips, str):
             named = ((str(number), clip) for number, clip in enumerate(np.load(clips)))

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from r2p_edge.artifact.open import Artifact
 from r2p_edge.errors import VideoError
 from r2p_edge.features import Features, further_names, joined_features
-from r2p_edge.model_checks import check_classes, tell_of_waste
-from r2p_edge.prediction import Timing
+from r2p_edge.model_checks import check_classes, check_cpu, check_model, tell_of_waste
+from r2p_edge.prediction import Prediction, StreamScores, Timing
 from r2p_edge.preprocess.preprocessor import Preprocessor
-from r2p_edge.runtimes.base import Runtime
+from r2p_edge.runtimes import open_runtime
+from r2p_edge.runtimes.base import Options, Runtime
+from r2p_edge.scores import scores_of_outputs
 
 
 class ModelCalls(NamedTuple):
@@ -31,6 +33,27 @@ class ModelCalls(NamedTuple):
     runtime: Runtime
     batch: int
     preprocessor: Preprocessor
+
+    @classmethod
+    def open(cls, artifact: Artifact, runtime: str | None, options: Options) -> ModelCalls:
+        """Load a model.
+
+        Args:
+            artifact: its file and contract.
+            runtime, options: see `open_runtime`, also for the errors.
+
+        Raises:
+            SpecError: the model contradicts its contract.
+            BackendError: this CPU would compute it wrongly.
+        """
+        opened = open_runtime(artifact.path, artifact.spec, runtime, options)
+        try:
+            check_cpu(artifact, opened.device)
+            batch = check_model(artifact, opened)
+            return cls(artifact, opened, batch, Preprocessor(artifact.spec))
+        except BaseException:
+            opened.close()
+            raise
 
     def outputs(self, pixels: npt.NDArray[np.uint8], timing: Timing) -> npt.NDArray[Any]:
         """Return the model's answers, (clips, classes).
@@ -54,6 +77,25 @@ class ModelCalls(NamedTuple):
             check_classes(self.artifact, output.shape)
             answers.append(output)
         return np.concatenate(answers)[: len(clips)]
+
+    def answered(
+        self, pixels: npt.NDArray[np.uint8], timing: Timing
+    ) -> tuple[npt.NDArray[np.float64], StreamScores]:
+        """Return the scores of clips, (clips, classes), and no streams of them; see `outputs`.
+
+        Raises:
+            ModelError: the model answers NaN.
+        """
+        return self.scores_of(self.outputs(pixels, timing)), {}
+
+    def beside(self, answer: Prediction, _: StreamScores) -> Prediction:
+        """Return an answer as it is: there are no streams to stand beside it."""
+        return answer
+
+    def scores_of(self, outputs: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the scores of the model's outputs; see `scores_of_outputs`."""
+        kind = self.artifact.spec.output.kind
+        return scores_of_outputs(outputs, kind, self.artifact.path, self.runtime.name)
 
     def features(self, pixels: npt.NDArray[np.uint8]) -> Features:
         """Return the features of clips; see `outputs`.

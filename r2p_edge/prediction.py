@@ -7,7 +7,7 @@ import datetime
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ScoreKind = Literal["probabilities", "sigmoid", "values"]
 """Meaning of scores, see `Prediction.kind`."""
+
+StreamScores = Mapping[str, npt.NDArray[np.float64]]
+"""Scores of each of two streams by its name, (clips, classes); empty of one model."""
 
 
 def utc_text(seconds: float) -> str:
@@ -170,6 +173,8 @@ class Prediction:
             or "values", numbers named by `labels` that are no classes, as of a regression.
         duration: seconds from the video's first frame to the end of its last one; None for a
             stream.
+        streams: of a model of two streams the answer of each by itself, as "rgb" and "flow",
+            without smoothing; empty for one model.
     """
 
     labels: tuple[str, ...]
@@ -185,6 +190,7 @@ class Prediction:
     live: Live | None = None
     kind: ScoreKind = "probabilities"
     duration: float | None = None
+    streams: Mapping[str, Prediction] = field(default_factory=dict, repr=False, compare=False)
     _frames: Callable[[], npt.NDArray[np.uint8]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -221,7 +227,8 @@ class Prediction:
     def frames(self) -> npt.NDArray[np.uint8]:
         """Return the frames that the model saw, after resize and crop: RGB, (clips, T, H, W, 3).
 
-        Those of optical flow are (clips, T, H, W, 2), as `Predictor.pixels` returns them.
+        Those of optical flow are (clips, T, H, W, 2), as `Predictor.pixels` returns them; of two
+        streams they are those of the stream of colours.
 
         No answer holds on to frames unless `predict(keep_frames=True)` has it do so. Those of a
         file or folder on this machine are read again, which takes as long as it did before.
@@ -270,14 +277,24 @@ class Prediction:
             extra = {"time": end, "start": start, "end": end, **self.live.to_dict()}
         if self.kind != "probabilities":
             extra["kind"] = self.kind
+        beside: dict[str, Any] = {}
+        if self.streams:
+            beside["streams"] = {
+                name: {
+                    **each._best(top),
+                    "runtime": each.runtime,
+                    "device": each.device,
+                    "precision": each.precision,
+                }
+                for name, each in self.streams.items()
+            }
         looked_at: dict[str, Any] = {"span": [round(time, 6) for time in self.span]}
         if self.duration is not None:
             looked_at["duration"] = round(self.duration, 6)
         return {
             **extra,
-            "label": self.label or None,
-            "score": self.score,
-            "top": [{"label": label, "score": score} for label, score in self.top(top)],
+            **self._best(top),
+            **beside,
             "clips": self.clips,
             **looked_at,
             "coverage": self.coverage,
@@ -286,6 +303,13 @@ class Prediction:
             "device": self.device,
             "precision": self.precision,
             "timing_ms": {name: round(value, 3) for name, value in asdict(self.timing).items()},
+        }
+
+    def _best(self, top: int) -> dict[str, Any]:
+        return {
+            "label": self.label or None,
+            "score": self.score,
+            "top": [{"label": label, "score": score} for label, score in self.top(top)],
         }
 
     def shown(self, score: float) -> str:

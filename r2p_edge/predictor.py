@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from r2p_edge.artifact.open import open_artifact
+from r2p_edge.artifact.two_streams import ModelPath, PairArtifact, models_of, open_model_or_pair
+from r2p_edge.errors import ModelError
 from r2p_edge.features import Features
 from r2p_edge.model_calls import ModelCalls
-from r2p_edge.model_checks import check_cpu, check_model
-from r2p_edge.prediction import Prediction, Timing, score_kind
+from r2p_edge.prediction import Prediction, StreamScores, Timing, score_kind
 from r2p_edge.reopening import Opening, open_again, sha256_of_opened, stamps_of
-from r2p_edge.runtimes import open_runtime
 from r2p_edge.runtimes.base import Options, closed_model
-from r2p_edge.scores import require_scores, scores_of_outputs
-from r2p_edge.spec import ModelSpec
+from r2p_edge.scores import require_scores
+from r2p_edge.spec import FusionSpec, ModelSpec, TwoStreamSpec
 from r2p_edge.streaming import Streaming
+from r2p_edge.two_stream_calls import TwoStreamCalls
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.seen import frames_to_show
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Predictor(Streaming):
-    """A model, ready to answer. Safe to call from several threads.
+    """A model, or two that answer together, ready to answer. Safe to call from several threads.
 
     Calling it is `predict`. It is pickled as its path and options: in each process that it is sent
     to, as by `multiprocessing.Pool.map(predictor.predict, files)`, the model is opened once, and
@@ -40,7 +40,8 @@ class Predictor(Streaming):
 
     Args:
         path: the model file: `.onnx`, `.xml`, `.engine`, `.plan`, `.mindir` or `.om`; or a folder
-            of an export, or a built kit, with one model.
+            of an export, or a built kit, with one model. A model of colours and one of optical
+            flow are two such paths in a list, or the JSON file that names both.
         runtime: library that runs the model; default: the first that takes such a file.
         device: device to run on, e.g. "cpu", "cuda:1"; default: the runtime's first. An
             unavailable device raises BackendError; there is no fallback.
@@ -50,18 +51,22 @@ class Predictor(Streaming):
         cache: existing folder in which OpenVINO keeps compiled models, and TensorRT for RTX
             compiled kernels, to start faster.
         spec: contract of a model that carries none: a `ModelSpec` or the path of its JSON file.
+        fusion: how the answers of a list of two become one: a `FusionSpec`, or the published "i3d"
+            or "r2plus1d". `runtime` and `device` are then of both, or one of each with "+" between
+            them, as in "onnxruntime+openvino".
 
     Raises:
         ModelNotFoundError: the file does not exist.
         ModelError: the file cannot be used, or its bytes are not those that were exported.
-        SpecError: the file carries no spec, or its spec contradicts the model.
+        SpecError: the file carries no spec, its spec contradicts the model, or two models have
+            other labels or clips, or are not of colours and flow.
         UsageError: an argument is wrong in itself, or the runtime does not offer the option.
         BackendError: the runtime, the device or the precision is unavailable.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: ModelPath,
         *,
         runtime: str | None = None,
         device: str | None = None,
@@ -69,26 +74,25 @@ class Predictor(Streaming):
         precision: Literal["fp32", "fp16", "bf16"] | None = None,
         cache: str | Path | None = None,
         spec: ModelSpec | str | Path | None = None,
+        fusion: FusionSpec | str | None = None,
     ) -> None:
         folder = None if cache is None else Path(cache).absolute()
         self._options = Options(device, threads, precision, folder)
         self.closed = False
         self._opening = threading.Lock()
         self._per_frame: PerFrameModel | None = None
-        self.artifact = open_artifact(path, spec)
-        self._path = self.artifact.path.absolute()  # the current folder may be another one later
-        self._stamps = stamps_of(self._path)
+        self.artifact = open_model_or_pair(path, spec, fusion)
+        # The current folder may be another one later.
+        self._paths = [each.path.absolute() for each in models_of(self.artifact)]
+        self._stamps = [stamps_of(each) for each in self._paths]
         self.spec = self.artifact.spec
         self._reader = ClipReader(self.spec)
-        self._runtime = open_runtime(self.artifact.path, self.spec, runtime, self._options)
-        try:
-            check_cpu(self.artifact, self.device)
-            self.batch = check_model(self.artifact, self._runtime)  # clips in one call
-            preprocessor = self._reader.preprocessor
-            self._calls = ModelCalls(self.artifact, self._runtime, self.batch, preprocessor)
-        except BaseException:
-            self.close()
-            raise
+        self._calls: ModelCalls | TwoStreamCalls
+        if isinstance(self.artifact, PairArtifact):
+            self._calls = TwoStreamCalls.open(self.artifact, runtime, self._options)
+        else:
+            self._calls = ModelCalls.open(self.artifact, runtime, self._options)
+        self._runtime, self.batch = self._calls.runtime, self._calls.batch  # clips in one call
 
     @property
     def runtime(self) -> str:
@@ -144,9 +148,11 @@ class Predictor(Streaming):
         warn_of_unknown_rate(source, fps, self.spec.clip)
         timing = Timing()
         shown = self._reader.read(source, clips=clips, fps=fps, color=color, timing=timing)
-        frames = frames_to_show(self._reader, source, clips, fps, shown.pixels, keep=keep_frames)
-        scores = self.scores(shown.pixels, timing=timing)
-        return Prediction(
+        seen = shown.pixels["rgb"] if self.of_two_streams else shown.pixels
+        of_colours = self._reader.of_colours
+        frames = frames_to_show(of_colours, source, clips, fps, seen, keep=keep_frames)
+        scores, own = self.answered(shown.pixels, timing=timing)
+        answer = Prediction(
             labels=self.spec.labels,
             scores=scores.mean(axis=0).astype(np.float32),
             clips=len(scores),
@@ -161,6 +167,7 @@ class Predictor(Streaming):
             duration=shown.duration,
             _frames=frames,
         )
+        return self.beside(answer, own)
 
     __call__ = predict
 
@@ -172,7 +179,10 @@ class Predictor(Streaming):
         fps: float | None = None,
         color: Literal["RGB", "BGR"] = "RGB",
     ) -> npt.NDArray[Any]:
-        """Return the model's outputs, (clips, classes), before any softmax; see `predict`."""
+        """Return the model's outputs, (clips, classes), before any softmax; see `predict`.
+
+        Of two streams they are the sum of their logits, or the mean of their probabilities.
+        """
         return self.outputs_of(self.pixels(source, clips=clips, fps=fps, color=color))
 
     def outputs_of(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
@@ -218,7 +228,8 @@ class Predictor(Streaming):
 
         Returns:
             uint8 (clips, T, H, W, 3); for a model of optical flow (clips, T, H, W, 2), uint8 or
-            float32 as its spec says.
+            float32 as its spec says. For two streams (clips, T) records of both: `["rgb"]` and
+            `["flow"]` of it are such arrays.
         """
         return self._reader.read(source, clips=clips, fps=fps, color=color).pixels
 
@@ -238,12 +249,28 @@ class Predictor(Streaming):
             ModelError: the model answers NaN, or with features.
             BackendError: the runtime failed.
         """
+        return self.answered(pixels, timing=timing)[0]
+
+    def answered(
+        self, pixels: npt.NDArray[np.uint8], *, timing: Timing | None = None
+    ) -> tuple[npt.NDArray[np.float64], StreamScores]:
+        """Return the scores of clips, and of two streams also those of each, by its name.
+
+        Arguments and errors are those of `scores`.
+        """
         require_scores(self.spec, self.artifact.path)
         timing = Timing() if timing is None else timing
         with timing.stage("total"):
-            outputs = self._calls.outputs(pixels, timing)
-            kind, path = self.spec.output.kind, self.artifact.path
-            return scores_of_outputs(outputs, kind, path, self.runtime)
+            return self._calls.answered(pixels, timing)
+
+    def beside(self, answer: Prediction, own: StreamScores) -> Prediction:
+        """Return an answer with the scores of its streams, from `answered`, beside it."""
+        return self._calls.beside(answer, own)
+
+    @property
+    def of_two_streams(self) -> bool:
+        """True for two models that answer together."""
+        return isinstance(self.spec, TwoStreamSpec)
 
     @property
     def per_frame(self) -> PerFrameModel:
@@ -259,15 +286,23 @@ class Predictor(Streaming):
         with self._opening:
             if self.closed:
                 raise closed_model()
+            if not isinstance(self._calls, ModelCalls):
+                raise ModelError(
+                    f"{self.spec.name} is a model of two streams, which has no per-frame form; "
+                    "leave out reuse"
+                )
             if self._per_frame is None:
-                self._per_frame = PerFrameModel(self.artifact, type(self._runtime), self._options)
+                kind = type(self._calls.runtime)
+                self._per_frame = PerFrameModel(self.artifact, kind, self._options)
             return self._per_frame
 
     def warmup(self) -> None:
         """Run the model once on grey clips, so that the first real one is as fast as the next."""
-        made = self._reader.preprocessor
-        shape = self.batch, self.spec.clip.frames, *made.frame_shape
-        self._calls.outputs(np.full(shape, 128, made.frame_dtype), Timing())
+        self._calls.outputs(self.blank(128), Timing())
+
+    def blank(self, level: int = 0) -> npt.NDArray[np.uint8]:
+        """Return as many clips as a call takes, as `pixels` gives them, all of one level."""
+        return self._reader.blank(self.batch, level)
 
     def close(self) -> None:
         """Free the model. Calling it twice is allowed."""
@@ -278,20 +313,23 @@ class Predictor(Streaming):
 
     def __repr__(self) -> str:
         closed = ", closed" if self.closed else ""
+        paths = [str(each.path) for each in models_of(self.artifact)]
         return (
-            f"Predictor({str(self.artifact.path)!r}, runtime={self.runtime!r}, "
+            f"Predictor({paths if len(paths) > 1 else paths[0]!r}, runtime={self.runtime!r}, "
             f"device={self.device!r}, precision={self.precision!r}{closed})"
         )
 
     def __reduce__(self) -> tuple[Callable[[Opening], Predictor], tuple[Opening]]:
         spec = self.spec.to_json() if self.artifact.carrier == "argument" else None
-        file = self._path, self._sha256
-        return open_again, (Opening(type(self), *file, self.runtime, self._options, spec),)
+        fusion = self.spec.fusion if isinstance(self.spec, TwoStreamSpec) else None
+        files = tuple(self._paths), self._sha256
+        opening = Opening(type(self), *files, self.runtime, self._options, spec, fusion)
+        return open_again, (opening,)
 
     @functools.cached_property
-    def _sha256(self) -> str:
+    def _sha256(self) -> tuple[str, ...]:
         """Digests of the model's files, computed when it is pickled first."""
-        return sha256_of_opened(self._path, self._stamps)
+        return tuple(map(sha256_of_opened, self._paths, self._stamps))
 
     def __enter__(self) -> Predictor:
         return self

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from r2p_edge.artifact.files import files_of, sha256_of_model
 from r2p_edge.errors import ModelError, unreadable_model
 from r2p_edge.runtimes.base import Options
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec import FusionSpec, ModelSpec
 
 if TYPE_CHECKING:
     from r2p_edge.predictor import Predictor
@@ -30,19 +30,21 @@ class Opening(NamedTuple):
 
     Attributes:
         kind: class of the predictor.
-        path: absolute path of the model.
-        sha256: of its files, see `sha256_of_model`.
+        paths: absolute path of the model; of two streams of both.
+        sha256: of the files of each, see `sha256_of_model`.
         runtime: library that runs it.
         options: device, threads and so on, as they were asked for.
         spec: JSON of the contract, if it was given and is not the file's own.
+        fusion: of two streams.
     """
 
     kind: type[Predictor]
-    path: Path
-    sha256: str
+    paths: tuple[Path, ...]
+    sha256: tuple[str, ...]
     runtime: str
     options: Options
     spec: str | None
+    fusion: FusionSpec | None
 
 
 def stamps_of(path: Path) -> Stamps:
@@ -93,18 +95,20 @@ def open_again(opening: Opening) -> Predictor:
 @functools.lru_cache(_MODELS)
 def _open(opening: Opening, process: int) -> Predictor:
     """Open a model; `process` keeps one that was forked apart: its threads stayed behind."""
-    if sha256_of_model(opening.path) != opening.sha256:
-        raise ModelError(
-            f"{opening.path} is not the file that was opened before it was sent to this process; "
-            "open and send it again"
-        )
+    for path, sha256 in zip(opening.paths, opening.sha256):
+        if sha256_of_model(path) != sha256:
+            raise ModelError(
+                f"{path} is not the file that was opened before it was sent to this process; open "
+                "and send it again"
+            )
     options = opening.options
     return opening.kind(
-        opening.path,
+        opening.paths if opening.fusion else opening.paths[0],
         runtime=opening.runtime,
         device=options.device,
         threads=options.threads,
         precision=options.precision,
         cache=options.cache,
         spec=None if opening.spec is None else ModelSpec.from_json(opening.spec),
+        fusion=opening.fusion,
     )

@@ -18,7 +18,7 @@ RANKS = {
     " frame _optional text_table model_names < pictures < prediction"
     " < artifact preprocess agreement scores _isolated page"
     " < runtimes video < per_frame < live doctor model_checks reopening features"
-    " < model_calls streaming < predictor"
+    " < model_calls streaming < two_stream_calls < predictor"
     " < segments sheet watch compare demo info archive serve serve_export"
     " < integrations benchmark teaching __init__"
     " < cli"

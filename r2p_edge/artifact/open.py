@@ -11,6 +11,7 @@ from typing import Any
 from r2p_edge.artifact.files import files_of
 from r2p_edge.artifact.onnx_metadata import spec_of_onnx
 from r2p_edge.artifact.openvino_ir import spec_of_openvino
+from r2p_edge.artifact.pair_file import refuse_pair
 from r2p_edge.artifact.parts import is_part, part_of
 from r2p_edge.artifact.sidecar import check_bytes, read_sidecar, sidecar_path, spec_of_sidecar
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, unreadable_model
@@ -54,14 +55,15 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
 
     Raises:
         ModelNotFoundError: the file does not exist, or the folder has no model.
-        ModelError: the folder has several models; or the bytes are not those that the sidecar
-            describes, or cannot be read.
+        ModelError: the folder has several models, or the file names two; or the bytes are not those
+            that the sidecar describes, or cannot be read.
         SpecError: it carries no spec and none was given, the spec is wrong, or its metadata and
             its sidecar carry different contracts.
     """
     path = Path(path)
     if os.path.isdir(path):
         path = _model_in(path)
+    refuse_pair(path)
     size = _size(path)
     sidecar = read_sidecar(path, foreign=spec is not None)
     if sidecar is not None:

@@ -48,7 +48,7 @@ class AskedForClips:
         self._predictor, self.batch = predictor, predictor.batch
 
     def start(self) -> None:
-        self._predictor.scores(self._clips(_black(self._predictor)))
+        self._predictor.scores(self._predictor.blank())
 
     def answer(self, clip: npt.NDArray[np.uint8]) -> dict[str, Any]:
         clips = self._clips(clip)
@@ -81,7 +81,7 @@ class AskedForFrames:
 
     def __init__(self, predictor: Predictor, border: BorderKind | None) -> None:
         self._state = FrameState(predictor.per_frame, border)
-        self._before = _black(predictor)
+        self._before = predictor.blank()[0]
 
     def start(self) -> None:
         self._take(self._before[0])
@@ -123,9 +123,3 @@ class AskedForFrames:
     def _scores(self) -> npt.NDArray[np.float64]:
         (scores,) = scores_of_states([self._state], Timing())
         return scores
-
-
-def _black(predictor: Predictor) -> npt.NDArray[np.uint8]:
-    spec = predictor.spec
-    frames = (spec.clip.frames, spec.crop.height, spec.crop.width, spec.channels)
-    return np.zeros(frames, spec.frame_dtype)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from r2p_edge import _isolated
 from r2p_edge.artifact import Artifact
+from r2p_edge.artifact.two_streams import PairArtifact, models_of
 from r2p_edge.errors import R2PError, SpecError
 from r2p_edge.per_frame.state import BorderKind, borders_of
 from r2p_edge.runtimes import RUNTIMES, runtime_type
 from r2p_edge.runtimes.base import PRECISIONS
+from r2p_edge.two_stream_calls import JOINT
 
 
 class LeftOut(NamedTuple):
@@ -134,11 +137,15 @@ def candidates_of(
     rows: list[Candidate] = []
     left_out = list(_lacking(here))
     for artifact in order:
-        takers = _takers(artifact)
-        if not here.keys() & takers:
-            reason = f"{' or '.join(takers)} would run it, and is not here"
-            left_out.append(LeftOut(artifact.path.name, reason))
-        for name in takers:
+        for each in models_of(artifact):
+            takers = _takers(each)
+            if not here.keys() & takers:
+                reason = f"{' or '.join(takers)} would run it, and is not here"
+                left_out.append(LeftOut(each.path.name, reason))
+        if isinstance(artifact, PairArtifact):
+            rows += _pair_rows(artifact, here)
+            continue
+        for name in _takers(artifact):
             if name in here and not _has_twin(artifact, name, artifacts):
                 rows += _rows(artifact, name, here[name])
     return rows, left_out
@@ -212,6 +219,15 @@ def _rows(artifact: Artifact, name: str, abilities: Abilities) -> list[Candidate
                 if precision != "fp32"
             ]
     return rows
+
+
+def _pair_rows(pair: PairArtifact, here: Mapping[str, Abilities]) -> list[Candidate]:
+    """Return the rows of two streams: each runtime of the one with each of the other."""
+    of_each = [[name for name in _takers(each) if name in here] for each in models_of(pair)]
+    return [
+        Candidate(pair, rgb if rgb == flow else f"{rgb}{JOINT}{flow}")
+        for rgb, flow in itertools.product(*of_each)
+    ]
 
 
 def _check_one_model(artifacts: Sequence[Artifact]) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from r2p_edge._optional import OPENCV, import_library
 from r2p_edge.errors import VideoError, VideoNotFoundError, none_of
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec import ModelSpec, TwoStreamSpec
 from r2p_edge.video.clip_reader import ClipReader
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ClipSource:
     _videos: Sequence[_Source] = ()
 
     def __iter__(self) -> Iterator[tuple[npt.NDArray[np.uint8], str | None]]:
-        """Yield each clip, uint8 (T, H, W, 3), and its class.
+        """Yield each clip, as `Predictor.pixels` gives it, and its class.
 
         Raises:
             VideoError: none of the videos can be read.
@@ -72,7 +72,13 @@ class ClipSource:
             from r2p_edge.export.verify.synthetic_clips import verification_clips
 
             for number in range(self.count):
-                yield verification_clips(self.spec, 1, seed=number)[0], None
+                if not isinstance(self.spec, TwoStreamSpec):
+                    yield verification_clips(self.spec, 1, seed=number)[0], None
+                    continue
+                clips = ClipReader(self.spec).blank(1)
+                for name, each in self.spec.streams.items():
+                    clips[name] = verification_clips(each, 1, seed=number)
+                yield clips[0], None
 
     def _read(self) -> Iterator[tuple[npt.NDArray[np.uint8], str | None]]:
         reader = ClipReader(self.spec)

@@ -23,6 +23,7 @@ from r2p_edge.per_frame.state import BorderKind
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes import runtime_type
 from r2p_edge.spec import ModelSpec
+from r2p_edge.two_stream_calls import JOINT
 
 _Request = dict[str, Any]
 
@@ -54,7 +55,8 @@ def contend(
     if "spec" in options:
         options["spec"] = ModelSpec.from_dict(options["spec"])
     started = time.perf_counter()
-    runtime_type(options["runtime"]).library()
+    for name in options["runtime"].split(JOINT):  # that of each stream
+        runtime_type(name).library()
     imported, bare = time.perf_counter(), memory_in_use()
     with Predictor(model, threads=threads, **options) as predictor:
         asked = _asked(predictor, per_frame, border)

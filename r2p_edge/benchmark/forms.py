@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from r2p_edge import _isolated
 from r2p_edge.artifact import Artifact, open_artifact
 from r2p_edge.artifact.open import embedded_spec
+from r2p_edge.artifact.pair_file import is_pair_file
+from r2p_edge.artifact.two_streams import open_model_or_pair
 from r2p_edge.benchmark.candidates import Abilities, LeftOut
 from r2p_edge.benchmark.clips import ClipSource
 from r2p_edge.errors import BackendError, ModelError, R2PError, shown_as
@@ -77,7 +79,8 @@ class Forms:
 def forms_there(model: str | Path, spec: str | Path | None) -> Forms | None:
     """Return the files that are measured as they are; None where there is something to export.
 
-    These are the artifacts of a folder, and an artifact that nothing else can be made from.
+    These are the artifacts of a folder, two streams, and an artifact that nothing else can be made
+    from.
 
     Args:
         model: what the user named.
@@ -107,6 +110,8 @@ def forms_there(model: str | Path, spec: str | Path | None) -> Forms | None:
             LeftOut(kit.name, "it is a kit, which its device builds") for kit in found.kits
         ]
         return Forms(whole, left_out=left_out)
+    if is_pair_file(path):
+        return Forms([open_model_or_pair(path)])
     suffix = path.suffix.lower()
     runs = {suffix for row in RUNTIMES.values() for suffix in row.suffixes}
     if suffix in runs and suffix != ".onnx":

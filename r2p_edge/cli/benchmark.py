@@ -34,8 +34,8 @@ def add(verbs: Verbs) -> None:
         "model",
         metavar="MODEL",
         help="checkpoint, ONNX file, ID of fetched weights or 'motion', which is exported to "
-        "everything that this machine runs; or another artifact, or a folder of artifacts of one "
-        "model, measured as they are",
+        "everything that this machine runs; or another artifact, a folder of artifacts of one "
+        "model, or the JSON file of two streams, measured as they are",
     )
     shared.add_videos(
         verb,

@@ -22,7 +22,13 @@ def add(verbs: Verbs) -> None:
         "eval model-fp32.onnx model-int8.xml --videos videos/ --views 10 --per-class",
         "eval model.onnx --videos videos/ --out answers.csv --resume --report report.html",
     )
-    verb.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="model file")
+    verb.add_argument(
+        "models",
+        type=Path,
+        nargs="+",
+        metavar="MODEL",
+        help="model file, or JSON file of two streams",
+    )
     shared.add_videos(verb, "folder of videos, with a folder for each class", required=True)
     shared.add_split(
         verb,

@@ -13,6 +13,7 @@ from r2p_edge.cli.verb import VerbParser
 from r2p_edge.errors import UsageError
 from r2p_edge.runtimes import RUNTIMES
 from r2p_edge.runtimes.base import PRECISIONS
+from r2p_edge.spec import FUSION_RECIPES
 from r2p_edge.video.video_folder import is_video_file
 
 # The successors of --clips.
@@ -34,6 +35,38 @@ def add_model(verb: VerbParser) -> None:
         help="model file: .onnx, .xml, .engine, .plan, .mindir or .om; or a folder with one of "
         "them",
     )
+
+
+def add_two_streams(verb: VerbParser) -> None:
+    """Add `--flow` and `--fusion`, for verbs that run two models as one."""
+    group = verb.add_argument_group("two streams")
+    group.add_argument(
+        "--flow",
+        type=Path,
+        metavar="FILE",
+        help="model of optical flow that answers together with MODEL, which then takes colours; "
+        "MODEL can also be the JSON file that names both (default: none)",
+    )
+    group.add_argument(
+        "--fusion",
+        choices=tuple(FUSION_RECIPES),
+        help="with --flow, how the two answers become one: i3d sums their logits, r2plus1d takes "
+        "0.6 of the probabilities of MODEL and 0.4 of those of flow (default: none)",
+    )
+
+
+def streams_of(options: argparse.Namespace) -> Path | list[Path]:
+    """Return MODEL, or it and `--flow`.
+
+    Raises:
+        UsageError: one of `--flow` and `--fusion` is given without the other.
+    """
+    if (options.flow is None) != (options.fusion is None):
+        raise UsageError(
+            "--flow and --fusion belong together: a model of flow, and how its answer and that of "
+            "MODEL become one; give both, or neither"
+        )
+    return options.model if options.flow is None else [options.model, options.flow]
 
 
 def check_order(model: Path, videos: Sequence[str]) -> None:
@@ -78,7 +111,8 @@ def add_runtime_options(verb: VerbParser, models: str) -> argparse._ArgumentGrou
         "--runtime",
         metavar="NAME",
         help=f"library that runs {models}: {', '.join(RUNTIMES)} (default: the one that the file "
-        "was made for, or the first installed one that reads it)",
+        "was made for, or the first installed one that reads it); of two streams it can be one of "
+        "each, as in onnxruntime+openvino",
     )
     group.add_argument(
         "--device",

@@ -27,6 +27,7 @@ def add(verbs: Verbs) -> None:
         "predict r2p-edge-demo/motion-fp32.onnx video.mp4",
         "predict model.xml one.mp4 two.avi --views 10 --json",
         "predict model.xml clips/ --out results.csv --resume",
+        "predict rgb.onnx video.mp4 --flow flow.onnx --fusion r2plus1d",
     )
     shared.add_model(verb)
     verb.add_argument(
@@ -40,6 +41,7 @@ def add(verbs: Verbs) -> None:
     shared.add_top(verb, "list the K most probable classes")
     shared.add_fps(verb)
     add_archive_options(verb)
+    shared.add_two_streams(verb)
     shared.add_predictor_options(verb)
 
 
@@ -47,13 +49,20 @@ def run(options: argparse.Namespace) -> int:
     """Answer each video; return 0, or the exit code of the last failure."""
     shared.check_counts(options, ["views", "top"])
     shared.check_order(options.model, options.videos)
+    model = shared.streams_of(options)
     if options.out is not None:
+        if options.flow is not None:
+            raise UsageError(
+                "--out keeps the answers of one model, and there are two; leave out --out or "
+                "--flow, or measure both with eval --out"
+            )
         return run_archive(options)
     check_no_archive(options)
     if not options.videos:
         raise UsageError("there is no video to look at; give videos, or a folder of them")
     failures = VideoFailures(as_json=options.json)
-    with Predictor(options.model, **shared.predictor_options(options)) as predictor:
+    opened = shared.predictor_options(options)
+    with Predictor(model, fusion=options.fusion, **opened) as predictor:
         for source in options.videos:
             with failures.of(source):
                 for video in videos_of(source):
@@ -80,6 +89,8 @@ def show(video: str, prediction: Prediction, top: int) -> None:
     print(f"{without_password(video)}  ({'; '.join(notes)})")
     for label, score in prediction.top(top):
         print(f" {prediction.shown(score)}  {label}")
+    for name, each in prediction.streams.items():
+        print(f"  {name} alone: {each.shown(each.score).strip()} {each.label}")
     timing = prediction.timing
     print(
         f"  {timing.total:.0f} ms: decode {timing.decode:.1f}, preprocess {timing.preprocess:.1f}, "

@@ -38,6 +38,7 @@ def add(verbs: Verbs) -> None:
     )
     add_answer_options(verb)
     add_source_options(verb)
+    shared.add_two_streams(verb)
     shared.add_predictor_options(verb)
 
 
@@ -47,9 +48,10 @@ def run(options: argparse.Namespace) -> int:
     shared.check_order(options.model, [options.source])
     given = int(options.source) if options.source.isdecimal() else options.source
     source = read_credentials(options.credentials).applied(None, given)
+    model, opened = shared.streams_of(options), shared.predictor_options(options)
     with (
         ended_by_sigterm(),
-        Predictor(options.model, **shared.predictor_options(options)) as predictor,
+        Predictor(model, fusion=options.fusion, **opened) as predictor,
         predictor.stream(source, notify=options.notify, **stream_options(options)) as answers,
     ):
         for answer in answers:
@@ -69,7 +71,11 @@ def show(answer: Prediction) -> None:
         label = "(nothing moves)"
     elif answer.kind == "values":
         label, score = answer.top(1)[0]
-    notes = [f"{live.age_ms:.0f} ms after the newest frame"]
+    notes = [
+        f"{name} alone {each.shown(each.score).strip()} {each.label}"
+        for name, each in answer.streams.items()
+    ]
+    notes.append(f"{live.age_ms:.0f} ms after the newest frame")
     if answer.coverage < 1:
         notes.append(f"{answer.coverage:.0%} of the frames are real")
     if live.lag:

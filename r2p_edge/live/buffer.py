@@ -19,7 +19,7 @@ from r2p_edge.live.motion_gate import MotionGate
 from r2p_edge.live.ticks import Ticks, tick_grid
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.flow import FlowPreprocessor, Grey
-from r2p_edge.preprocess.preprocessor import Preprocessor
+from r2p_edge.preprocess.frame_maker import FrameMaker
 from r2p_edge.spec import ModelSpec
 from r2p_edge.video.sampling import SLACK
 
@@ -33,8 +33,8 @@ class ClipWindow(NamedTuple):
     """A clip of a stream that is due for a prediction.
 
     Attributes:
-        pixels: uint8 (T, H, W, 3), a copy, or of optical flow (T, H, W, 2), uint8 or float32; None
-            where nothing moves, or features answer.
+        pixels: uint8 (T, H, W, 3), a copy, or of optical flow (T, H, W, 2), uint8 or float32, or of
+            two streams (T,), records of both; None where nothing moves, or features answer.
         span: seconds of its first and its last frame in the source's clock.
         coverage: share of its frames that are not repeats.
         step: shortest time between two successive frames that are not repeats, in seconds.
@@ -105,7 +105,8 @@ class ClipBuffer:
         self.tick, self._picks, self._length = grid.tick, grid.picks, grid.length
         periods = max(clip.frames // 2, 1) if stride is None else stride
         periods = periods if every is None else max(round(every / clip.tick), 1)
-        self._pairs = 0 if spec.flow is None else 1  # pictures that a window has beyond its frames
+        self._maker = FrameMaker(spec)
+        self._pairs = self._maker.pairs  # pictures that a window has beyond its frames
         self._stride = periods * grid.scale
         self.every = self._stride * self.tick
         self.length = self._length * self.tick
@@ -113,15 +114,15 @@ class ClipBuffer:
         self._ticks = Ticks(self.tick, SLACK / clip.fps, self.gap)
         self._name = name
 
-        self._preprocessor = Preprocessor(spec)
-        self._flow = None if spec.flow is None else FlowPreprocessor(spec)
+        self._flow = self._maker.flow
         self._before: Grey | None = None  # picture of the tick before, which flow goes from
         self._picture: Grey | None = None  # picture of the newest frame
         self._gate = None if motion is None else MotionGate(motion, self._length, more)
         kept = self._length + more
         # One slot more than that, so that writing the next frame changes no window.
-        shape, dtype = self._preprocessor.frame_shape, self._preprocessor.frame_dtype
-        self._slots = np.empty((kept + 1, *shape), dtype)
+        self._slots = np.empty((kept + 1, *self._maker.frame_shape), self._maker.frame_dtype)
+        self._colours = self._maker.colours_of(self._slots)
+        self._flows = self._maker.flow_of(self._slots)
         self._head = 0  # the slot that is written next
         self._times: deque[float] = deque(maxlen=kept)  # of the frames in the ring
         self._shown: LiveFrame | None = None  # the newest of them
@@ -214,18 +215,17 @@ class ClipBuffer:
             with self._spent.stage("decode"):
                 picture = self._newest.picture()
             with self._spent.stage("preprocess"):
-                if self._flow is None:
-                    self._preprocessor.frame(picture, self._slots[self._head], self._newest.color)
-                else:
-                    self._picture = self._flow.picture(picture, self._newest.color)
+                out = None if self._colours is None else self._colours[self._head]
+                self._picture = self._maker.make(picture, self._newest.color, out).grey
         self._pixels = "slot"
 
     def _fill(self, flow: FlowPreprocessor) -> None:
         """Write the flow to the newest picture into the next slot."""
         assert self._picture is not None
+        assert self._flows is not None
         if self._before is not None:  # else no window shows this slot
             with self._spent.stage("total"), self._spent.stage("preprocess"):
-                flow.frame(self._before, self._picture, self._slots[self._head])
+                flow.frame(self._before, self._picture, self._flows[self._head])
         self._before = self._picture
 
     def _settle(self) -> None:
@@ -237,8 +237,8 @@ class ClipBuffer:
             return
         if self._pixels == "frame":
             self._make()
-        elif self._pixels == "ring" and self._flow is None:
-            self._slots[self._head] = self._slots[self._head - 1]
+        elif self._pixels == "ring" and self._colours is not None:
+            self._colours[self._head] = self._colours[self._head - 1]
         if self._flow is not None:
             self._fill(self._flow)
         cells = None

@@ -21,12 +21,16 @@ from r2p_edge.live.frame_buffer import FrameBuffer
 from r2p_edge.live.smoothing import Decision
 from r2p_edge.live.ticks import tick_grid
 from r2p_edge.per_frame.state import BorderKind, FrameState, scores_of_states
-from r2p_edge.prediction import Live, Prediction, Timing, score_kind
+from r2p_edge.prediction import Live, Prediction, StreamScores, Timing, score_kind
 from r2p_edge.scores import require_scores
+from r2p_edge.spec import TwoStreamSpec
 from r2p_edge.video.arrays import frame_from_item
 
 if TYPE_CHECKING:
     from r2p_edge.predictor import Predictor
+
+_Answer = tuple[npt.NDArray[np.float64], StreamScores]
+_OF_ONE_MODEL: StreamScores = {}
 
 
 class Stream:
@@ -209,12 +213,18 @@ class Stream:
         self._spent = Timing()
         return None if window.still or window.pixels is not None else self._features
 
-    def decided(self, window: ClipWindow, raw: npt.NDArray[np.float64] | None) -> Prediction:
+    def decided(
+        self,
+        window: ClipWindow,
+        raw: npt.NDArray[np.float64] | None,
+        own: StreamScores = _OF_ONE_MODEL,
+    ) -> Prediction:
         """Return the prediction on a window whose scores are known.
 
         Args:
             window: a window of the buffer, each in its turn.
             raw: float64 (classes,), as the predictor gives them; None where nothing moves.
+            own: scores of each of two streams, (1, classes).
         """
         predictor, spec = self.predictor, self.predictor.spec
         scores, best = np.zeros(len(spec.labels)), None
@@ -226,7 +236,7 @@ class Stream:
                 self._decision.forget()
         newest = window.newest
         age = self._clock() - newest.captured
-        return Prediction(
+        answer = Prediction(
             labels=spec.labels,
             scores=scores.astype(np.float32),
             clips=1,
@@ -252,6 +262,7 @@ class Stream:
                 lag=window.lag,
             ),
         )
+        return predictor.beside(answer, own) if own else answer
 
     def check_health(self) -> None:
         """Warn, once, of a stream that breaks off again and again, and of a model too slow for it.
@@ -315,28 +326,36 @@ def predict_windows(due: Sequence[tuple[Stream, ClipWindow]]) -> list[Prediction
         by_features = [state for _, _, state in asked if state is not None]
         predictor = asked[0][0].predictor
         spent = Timing(), Timing()
-        found: tuple[Iterator[npt.NDArray[np.float64]], ...] = (
-            iter(_scores_of_pixels(predictor, by_pixels, spent[0])),
-            iter(scores_of_states(by_features, spent[1]) if by_features else ()),
+        of_features = scores_of_states(by_features, spent[1]) if by_features else ()
+        found: tuple[Iterator[_Answer], ...] = (
+            iter(_answers_to_pixels(predictor, by_pixels, spent[0])),
+            ((scores, _OF_ONE_MODEL) for scores in of_features),
         )
         answers = []
         for stream, window, state in asked:
             stream.check_rate(window)
-            raw = None
+            answer: tuple[npt.NDArray[np.float64] | None, StreamScores] = None, _OF_ONE_MODEL
             if not window.still:
                 kind = 0 if state is None else 1
                 window.timing.add(spent[kind])
-                raw = next(found[kind])
-            answers.append(stream.decided(window, raw))
+                answer = next(found[kind])
+            answers.append(stream.decided(window, *answer))
         return answers
 
 
-def _scores_of_pixels(
+def _answers_to_pixels(
     predictor: Predictor, windows: Sequence[ClipWindow], spent: Timing
-) -> Iterable[npt.NDArray[np.float64]]:
+) -> Iterable[_Answer]:
+    """Return the scores of each window, and those of each of two streams."""
     if not windows:
         return ()
     # A single one is not copied.
     clips = [window.pixels for window in windows if window.pixels is not None]
     pixels = clips[0][np.newaxis] if len(clips) == 1 else np.stack(clips)
-    return predictor.scores(pixels, timing=spent)
+    if not isinstance(predictor.spec, TwoStreamSpec):
+        return [(each, _OF_ONE_MODEL) for each in predictor.scores(pixels, timing=spent)]
+    scores, own = predictor.answered(pixels, timing=spent)
+    return [
+        (each, {name: rows[number : number + 1] for name, rows in own.items()})
+        for number, each in enumerate(scores)
+    ]

@@ -71,6 +71,16 @@ class FlowPreprocessor:
         self._preprocessor = Preprocessor(spec)
         self._whole = functools.lru_cache(_RESIZERS)(functools.partial(whole_frames, spec))
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(height, width, 2) of a frame of flow."""
+        return self._preprocessor.frame_shape
+
+    @property
+    def frame_dtype(self) -> npt.DTypeLike:
+        """Dtype of a frame of flow: uint8, or float32 for pixels."""
+        return self._preprocessor.frame_dtype
+
     def picture(self, image: Image | Planes, color: str = "RGB") -> Grey:
         """Return the grey picture that flow is computed on.
 
@@ -94,7 +104,11 @@ class FlowPreprocessor:
             size = maker.frame_shape[:2]
         colours = np.empty((*size, 3), np.uint8)
         maker.frame(image, colours, color)
-        return np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY))
+        return self.grey(colours)
+
+    def grey(self, colours: Image) -> Grey:
+        """Return the grey picture of one in RGB, uint8 (H, W, 3), of the size that is needed."""
+        return np.asarray(self._cv2.cvtColor(colours, self._cv2.COLOR_RGB2GRAY))
 
     def frame(self, before: Grey, after: Grey, out: npt.NDArray[Any]) -> None:
         """Compute the flow from one picture to the next and write the model's frame of it.

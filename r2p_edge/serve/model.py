@@ -26,6 +26,7 @@ from r2p_edge.serve.protocol import (
     bytes_of,
 )
 from r2p_edge.serve.turns import NotWantedError, Turns
+from r2p_edge.spec.two_streams import require_one_model
 
 FRAMES, VIDEO, SCORES = "frames", "video", "scores"
 """Names of the two inputs, of which a request has one, and of the output of probabilities."""
@@ -42,7 +43,7 @@ class ServedPredictor:
         numbers: counts what is done; by default nobody looks.
 
     Raises:
-        UsageError: a server cannot have a model of that name.
+        UsageError: a server cannot have a model of that name, or of two streams.
     """
 
     def __init__(
@@ -54,10 +55,11 @@ class ServedPredictor:
         decoder: IsolatedDecoder | None = None,
         numbers: ServerNumbers | None = None,
     ) -> None:
-        self.predictor, self.name = predictor, predictor.spec.name if name is None else name
-        check_model_name(self.name)
         spec = predictor.spec
+        require_one_model(spec, "a server has one")
         require_scores(spec, predictor.artifact.path)
+        self.predictor, self.name = predictor, spec.name if name is None else name
+        check_model_name(self.name)
         self.turns, self.decoding = Turns(queue), Turns(queue)
         self.decoder = decoder or IsolatedDecoder(spec)
         self.numbers = numbers or ServerNumbers(predictor)

@@ -19,6 +19,7 @@ from r2p_edge.scores import require_scores, scores_of_outputs
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.flow import require_colours
 from r2p_edge.spec.further import CLASS_ACTIVATION
+from r2p_edge.spec.two_streams import require_one_model
 from r2p_edge.video.clip_reader import ClipReader
 from r2p_edge.video.folder_rate import warn_of_unknown_rate
 from r2p_edge.video.sampling import ShorterThanDeclaredError, Times
@@ -115,6 +116,7 @@ def look_at(
     spec = predictor.spec
     require_scores(spec, predictor.artifact.path)
     require_colours(spec.flow, spec.name, "a sheet shows the colours that a model sees")
+    require_one_model(spec, "a sheet shows what one model sees")
     _check_label(spec, label, cam=cam)
     if cam:
         _check_activation(predictor)

@@ -13,16 +13,19 @@ from r2p_edge.spec.parts import (
     ResizeSpec,
 )
 from r2p_edge.spec.per_frame import PartSpec, PerFrameSpec, RingSpec
+from r2p_edge.spec.two_streams import FUSION_RECIPES, FusionSpec, TwoStreamSpec
 
 __all__ = [
     "FLOW_PARAMETERS",
     "FLOW_RECIPES",
     "FORMAT",
+    "FUSION_RECIPES",
     "LONGEST_SIDE",
     "ClipSpec",
     "CropSpec",
     "FlowMethod",
     "FlowSpec",
+    "FusionSpec",
     "InputSpec",
     "ModelSpec",
     "OutputKind",
@@ -31,5 +34,6 @@ __all__ = [
     "PerFrameSpec",
     "ResizeSpec",
     "RingSpec",
+    "TwoStreamSpec",
     "parse_json",
 ]

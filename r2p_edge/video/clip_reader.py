@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from r2p_edge.addresses import shortened
 from r2p_edge.errors import LowFrameRateWarning, UsageError, VideoError, warn_caller
 from r2p_edge.frame import Image, Planes
 from r2p_edge.prediction import Timing
-from r2p_edge.preprocess.flow import FlowPreprocessor, displacements_of
+from r2p_edge.preprocess.flow import displacements_of
+from r2p_edge.preprocess.frame_maker import FrameMaker, MadeFrame
 from r2p_edge.preprocess.preprocessor import Preprocessor
-from r2p_edge.spec import ModelSpec
+from r2p_edge.spec import ClipSpec, ModelSpec, TwoStreamSpec
 from r2p_edge.video.arrays import frames_from_array, is_array
+from r2p_edge.video.assembly import FlowAssembly, FrameAssembly
 from r2p_edge.video.content import is_content
 from r2p_edge.video.excerpt import Excerpt
 from r2p_edge.video.flow_folder import FlowFolder, open_flow
@@ -52,14 +56,14 @@ class Clips:
 
     Attributes:
         pixels: uint8 (clips, T, H, W, 3), before any normalisation; of optical flow (clips, T, H,
-            W, 2), uint8 or float32.
-        plans: the moments that each clip shows.
+            W, 2), uint8 or float32; of two streams (clips, T), records of "rgb" and "flow".
+        plans: the moments that each clip shows; of two streams those of both, one after the other.
         truncated: decoding stopped before the end that the file declares.
         duration: seconds from the first frame of the whole source to the end of its last one.
         offset: seconds of the source before the part that the plans are of.
     """
 
-    pixels: Image
+    pixels: npt.NDArray[Any]
     plans: list[ClipPlan]
     truncated: bool
     duration: float
@@ -82,12 +86,18 @@ class ClipReader:
 
     def __init__(self, spec: ModelSpec) -> None:
         self.preprocessor = Preprocessor(spec)
+        self._maker = FrameMaker(spec)
         self._spec = spec
 
     @functools.cached_property
-    def _flow(self) -> FlowPreprocessor | None:
-        """Maker of flow from pictures; looked for when the first video is read."""
-        return None if self._spec.flow is None else FlowPreprocessor(self._spec)
+    def of_colours(self) -> ClipReader:
+        """Reader of the frames that a model sees of a video; of two streams, of their colours."""
+        return ClipReader(self._spec.rgb) if isinstance(self._spec, TwoStreamSpec) else self
+
+    def blank(self, clips: int, level: int = 0) -> npt.NDArray[Any]:
+        """Return clips as `Clips.pixels`, of which every level is the same."""
+        shape = clips, self._spec.clip.frames, *self._maker.frame_shape
+        return np.full(shape, level, self._maker.frame_dtype)
 
     def read(
         self,
@@ -108,7 +118,7 @@ class ClipReader:
             timing: gets the time of decoding and preprocessing added, and their total.
         """
         self._check_arguments(source, clips, fps, color)
-        _ = self._flow  # a library that is missing is told before a video is opened
+        _ = self._maker.flow  # a library that is missing is told before a video is opened
         timing = Timing() if timing is None else timing
         with timing.stage("total"):
             if is_path(source) or is_content(source) or is_array(source):
@@ -132,9 +142,13 @@ class ClipReader:
                 return self._read_items(items_of(source), clips, fps, color, timing)
         raise VideoError(f"{shortened(source)} is not a video; {what_to_give(source)}")
 
-    def in_rgb(self, pixels: Image) -> Image:
-        """Return preprocessed pixels, which are in the model's order of channels, in RGB."""
-        return pixels if self._spec.input.color == "RGB" else pixels[..., ::-1]
+    def in_rgb(self, pixels: npt.NDArray[Any]) -> Image:
+        """Return preprocessed pixels, which are in the model's order of channels, in RGB.
+
+        Of two streams they are those of the stream of colours.
+        """
+        colours = pixels if pixels.dtype.names is None else pixels["rgb"]
+        return colours if self._spec.input.color == "RGB" else colours[..., ::-1]
 
     def _open(self, source: Any, fps: float | None) -> Source:
         rate = fps or self._spec.clip.fps
@@ -166,14 +180,18 @@ class ClipReader:
     def _read_video(self, video: Source, clips: int, color: str, timing: Timing) -> Clips:
         plans, planned = self._plan(video, clips), video.times
         if _is_stored(video):
-            pixels = _arrange(plans, lambda times: self._stored(video, times, timing))
+            assembly = FrameAssembly(plans[0])
+            for levels in self._stored(video, assembly.moments, timing):
+                assembly.add(levels)
+            pixels = assembly.clips()
         else:
-            pixels = self._arranged(
+            pixels = self._assembled(
                 plans, lambda times: self._frames(video, times, color, timing), timing
             )
         if video.times is not planned:  # a long file's holes are found where it is read
             plans = self._planned(video, clips)
-        return Clips(pixels, plans, video.truncated, duration_of(video.times, video.lost))
+        duration = duration_of(video.times, video.lost)
+        return Clips(pixels, list(itertools.chain(*plans)), video.truncated, duration)
 
     def _read_items(
         self,
@@ -201,7 +219,7 @@ class ClipReader:
                     "color describes arrays; images of PIL and frames of PyAV are converted "
                     "correctly as they are"
                 )
-            kept.append(self._preprocess(item.image, item.color or color, timing))
+            kept.append(self._make(item.image, item.color or color, timing))
             stamps.append(item.time)
         if not kept:
             raise VideoError(
@@ -214,20 +232,19 @@ class ClipReader:
             times = np.arange(len(kept)) / self._spec.clip.fps
         video = ArraySource(kept, times, "the iterable", untimed=untimed)
         plans = self._plan(video, clips)
-        pixels = self._arranged(plans, video.read, timing)
-        return Clips(pixels, plans, video.truncated, duration_of(times))
+        pixels = self._assembled(plans, video.read, timing)
+        return Clips(pixels, list(itertools.chain(*plans)), video.truncated, duration_of(times))
 
-    def _plan(self, video: Source, clips: int) -> list[ClipPlan]:
+    def _plan(self, video: Source, clips: int) -> list[list[ClipPlan]]:
+        """Return the plans of each stream: of frames, of the pairs of flow, or of both."""
         clip = self._spec.clip
-        untimed = isinstance(video, ArraySource) and video.untimed
-        if self._flow is not None and len(video.times) < 2 and not _is_stored(video):
+        if self._maker.pairs and len(video.times) < 2 and not _is_stored(video):
             raise VideoError(
                 f"{video.name} has one frame, and optical flow goes from a frame to the next; give "
                 "a video of at least two"
             )
-        if untimed and len(video.times) == self._spec.pictures.frames:
-            return [ClipPlan(video.times, coverage=1.0)]
-        if clip.sampling == "time" and len(video.times) > 1:
+        whole = any(_is_clip(video, each) for each in self._looks(video))
+        if clip.sampling == "time" and len(video.times) > 1 and not whole:
             step = float(np.median(np.diff(video.times)))
             if step > 1.01 * clip.tick:
                 warn_caller(
@@ -237,40 +254,52 @@ class ClipReader:
                 )
         return self._planned(video, clips)
 
-    def _planned(self, video: Source, clips: int) -> list[ClipPlan]:
-        if self._flow is None or _is_stored(video):
-            return plan_clips(self._spec.clip, video.times, clips, video.lost)
-        return plan_clips(self._spec.pictures, video.times, clips, video.lost, pairs=True)
+    def _looks(self, video: Source) -> list[ClipSpec]:
+        """Return how each stream looks at a video: at frames, at the pictures of flow, or both."""
+        clip = self._spec.clip
+        if not self._maker.pairs or _is_stored(video):
+            return [clip]
+        return [clip, self._spec.pictures] if self._maker.has_colours else [self._spec.pictures]
 
-    def _arranged(
-        self, plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]], timing: Timing
-    ) -> Image:
-        """Return the clips of these plans from preprocessed frames, or from pictures of flow."""
-        if self._flow is None:
-            return _arrange(plans, read)
-        times = np.stack([plan.times for plan in plans])
-        moments, places = np.unique(times, return_inverse=True)
-        places = places.reshape(times.shape)
-        pairs = np.stack([places[:, :-1].ravel(), places[:, 1:].ravel()], axis=1)
-        wanted, at = np.unique(pairs[:, ::-1], axis=0, return_inverse=True)
-        shape, dtype = self.preprocessor.frame_shape, self.preprocessor.frame_dtype
-        found = np.empty((len(wanted), *shape), dtype)
-        # Sorted by their second pictures: a first one is kept until its last pair has been made.
-        last = dict(zip(wanted[:, 1].tolist(), wanted[:, 0].tolist()))
-        kept: dict[int, Image] = {}
-        number = 0
-        for moment, picture in enumerate(read(moments)):
-            kept[moment] = picture
-            while number < len(wanted) and wanted[number, 0] == moment:
-                with timing.stage("preprocess"):
-                    self._flow.frame(kept[int(wanted[number, 1])], picture, found[number])
-                number += 1
-            kept = {each: grey for each, grey in kept.items() if last.get(each, -1) > moment}
-        return found[at.ravel()].reshape(len(plans), self._spec.clip.frames, *shape)
+    def _planned(self, video: Source, clips: int) -> list[list[ClipPlan]]:
+        plans = []
+        for look in self._looks(video):
+            pairs = look.frames > self._spec.clip.frames
+            plans.append(
+                [ClipPlan(video.times, coverage=1.0)]
+                if _is_clip(video, look)
+                else plan_clips(look, video.times, clips, video.lost, pairs=pairs)
+            )
+        return plans
+
+    def _assembled(
+        self,
+        plans: list[list[ClipPlan]],
+        read: Callable[[Times], Iterator[MadeFrame]],
+        timing: Timing,
+    ) -> npt.NDArray[Any]:
+        """Return the clips of these plans, for all of which a moment is read once."""
+        flow = self._maker.flow
+        frames = FrameAssembly(plans[0]) if self._maker.has_colours else None
+        pairs = None if flow is None else FlowAssembly(plans[-1], flow, timing)
+        moments = np.unique(np.concatenate([each.moments for each in (frames, pairs) if each]))
+        for made, moment in zip(read(moments), moments):
+            if frames and made.colours is not None and moment == frames.awaited:
+                frames.add(made.colours)
+            if pairs and made.grey is not None and moment == pairs.awaited:
+                pairs.add(made.grey)
+        if frames is None:
+            assert pairs is not None
+            return pairs.clips()
+        if pairs is None:
+            return frames.clips()
+        pixels = self.blank(len(plans[0]))
+        pixels["rgb"], pixels["flow"] = frames.clips(), pairs.clips()
+        return pixels
 
     def _stored(self, video: Source, times: Times, timing: Timing) -> Iterator[Image]:
         """Give the frame of stored flow nearest to each of the moments, each made once."""
-        assert self._flow is not None
+        assert self._maker.flow is not None
         assert self._spec.flow is not None
         images = video.read(times)
         shown, pixels = None, np.empty(0, np.uint8)
@@ -280,31 +309,26 @@ class ClipReader:
             if levels is not shown:
                 with timing.stage("preprocess"):
                     shown = levels
-                    pixels = np.empty(self.preprocessor.frame_shape, self.preprocessor.frame_dtype)
-                    self._flow.crop(displacements_of(levels, self._spec.flow), pixels)
+                    pixels = np.empty(self._maker.frame_shape, self._maker.frame_dtype)
+                    self._maker.flow.crop(displacements_of(levels, self._spec.flow), pixels)
             yield pixels
 
-    def _frames(self, video: Source, times: Times, color: str, timing: Timing) -> Iterator[Image]:
-        """Give the preprocessed frame nearest to each of the ascending moments, each made once.
-
-        Of optical flow it is the picture.
-        """
+    def _frames(
+        self, video: Source, times: Times, color: str, timing: Timing
+    ) -> Iterator[MadeFrame]:
+        """Give what is made of the frame nearest to each ascending moment, each made once."""
         images = video.read(times)
-        shown, pixels = None, np.empty(0, np.uint8)
+        shown, made = None, MadeFrame(None, None)
         for _ in times:
             with timing.stage("decode"):
                 image = next(images)
             if image is not shown:
-                shown, pixels = image, self._preprocess(image, color, timing)
-            yield pixels
+                shown, made = image, self._make(image, color, timing)
+            yield made
 
-    def _preprocess(self, image: Image | Planes, color: str, timing: Timing) -> Image:
+    def _make(self, image: Image | Planes, color: str, timing: Timing) -> MadeFrame:
         with timing.stage("preprocess"):
-            if self._flow is not None:
-                return self._flow.picture(image, color)
-            pixels = np.empty(self.preprocessor.frame_shape, np.uint8)
-            self.preprocessor.frame(image, pixels, color)
-        return pixels
+            return self._maker.make(image, color)
 
 
 def check_rate(source: Any, fps: Any) -> None:
@@ -324,10 +348,6 @@ def _is_stored(video: Source) -> bool:
     return isinstance(video.whole if isinstance(video, Excerpt) else video, FlowFolder)
 
 
-def _arrange(plans: list[ClipPlan], read: Callable[[Times], Iterator[Image]]) -> Image:
-    """Return the clips of these plans, each of whose moments is read once, in ascending order."""
-    times = np.stack([plan.times for plan in plans])
-    moments, places = np.unique(times, return_inverse=True)
-    frames = list(read(moments))
-    clips = np.stack([frames[place] for place in places.ravel()])
-    return clips.reshape(*times.shape, *clips.shape[1:])
+def _is_clip(video: Source, look: ClipSpec) -> bool:
+    """Return whether frames in memory are the clip itself: as many as it has, without times."""
+    return isinstance(video, ArraySource) and video.untimed and len(video.times) == look.frames

@@ -156,7 +156,7 @@ class ArraySource:
     """Frames in memory; a `Source`.
 
     Args:
-        frames: uint8 (n, H, W, 3), or as many pictures.
+        frames: uint8 (n, H, W, 3), or as many of what is made of pictures.
         times: float64 (n,), ascending, in seconds from the first frame on.
         name: name of the frames in messages.
         untimed: nobody has said when the frames are shown, so that exactly as many of them as the
@@ -168,7 +168,7 @@ class ArraySource:
 
     def __init__(
         self,
-        frames: Image | Sequence[Image],
+        frames: Image | Sequence[Any],
         times: Times,
         name: str = "the array",
         *,
@@ -177,7 +177,7 @@ class ArraySource:
         self.name, self.times, self.untimed = name, times, untimed
         self._frames = frames
 
-    def read(self, times: Times) -> Iterator[Image]:
+    def read(self, times: Times) -> Iterator[Any]:
         """Give the frame nearest to each of the ascending moments; see `Source.read`."""
         yield from _repeating(nearest(self.times, times), lambda index: self._frames[index])
 

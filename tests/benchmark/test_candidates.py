@@ -6,10 +6,12 @@ import sys
 
 import pytest
 from benchmark_rows import artifact
+from pairs import two_models
 from per_frame_models import write_per_frame_model, write_semi_causal_model
 
 from r2p_edge import _isolated
 from r2p_edge.artifact import open_artifact
+from r2p_edge.artifact.two_streams import open_model_or_pair
 from r2p_edge.benchmark.candidates import (
     Abilities,
     candidates_of,
@@ -32,6 +34,18 @@ def rows(*artifacts, here=HERE):
     found, left_out = candidates_of(artifacts, here)
     named = [(each.artifact.path.name, each.runtime, each.device, each.precision) for each in found]
     return named, left_out
+
+
+def test_two_streams_on_each_pair_of_runtimes(tmp_path):
+    pair = open_model_or_pair(two_models(tmp_path), fusion="i3d")
+    found, _ = rows(pair)
+    assert [row[1:] for row in found] == [
+        (runtime, None, None)
+        for runtime in ("onnxruntime", "onnxruntime+openvino", "openvino+onnxruntime", "openvino")
+    ]
+    found, left_out = rows(pair, here={"mindspore": HERE["mindspore"]})
+    assert not found
+    assert [each.what for each in left_out] == ["rgb.onnx", "flow.onnx"]
 
 
 def test_each_file_on_each_runtime_device_and_precision():

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from models import spec_of_brightness
+from pairs import two_models
 from requirements import needs
 from videos import detailed
 
+from r2p_edge import Predictor
 from r2p_edge.artifact.files import sha256_of_file
+from r2p_edge.artifact.two_streams import open_model_or_pair
+from r2p_edge.benchmark.asked import AskedForClips
 from r2p_edge.benchmark.clips import clips_of
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.learnt import learnt_record
@@ -28,6 +32,19 @@ def folder(tmp_path):
         for number in range(count):
             detailed(tmp_path / label / f"{number}.mp4")
     return tmp_path
+
+
+def test_generated_clips_of_two_streams(tmp_path):
+    spec = open_model_or_pair(two_models(tmp_path), fusion="i3d").spec
+    clips = [clip for clip, _ in clips_of(spec, None, 2, calibrating=False)]
+    np.save(tmp_path / "clip.npy", clips[0])
+    loaded = np.load(tmp_path / "clip.npy")  # as a row's process gets it
+    with Predictor(two_models(tmp_path), fusion="i3d") as predictor:
+        asked = AskedForClips(predictor)
+        asked.start()
+        scores = asked.answer(loaded)["scores"]
+        np.testing.assert_array_equal(scores, predictor.scores(np.stack(clips[:1]))[0])
+    assert not np.array_equal(clips[0]["rgb"], clips[1]["rgb"])
 
 
 def test_labelled_videos_but_those_to_calibrate_on(folder):

@@ -311,12 +311,12 @@ def test_what_is_wrong(fails, videos, model, tmp_path):
 
 
 def test_each_model_has_its_own_time(videos, model, monkeypatch):
-    def scores(self, pixels, *, timing):
+    def answered(self, pixels, *, timing):
         timing.inference += 1000.0
         timing.total += 1000.0
-        return np.zeros((1, FRAMES))
+        return np.zeros((1, FRAMES)), {}
 
-    monkeypatch.setattr(Predictor, "scores", scores)
+    monkeypatch.setattr(Predictor, "answered", answered)
     for result in evaluate([model, model], videos)["results"]:
         assert set(result["latency_ms"]["inference"].values()) == {1000.0}
         assert result["latency_ms"]["total"]["p50"] < 2000

@@ -14,6 +14,7 @@ import pytest
 from checkpoints import mindspore_names, write_mindspore_ckpt
 from graded import graded_video
 from networks import headless_parameters, random_parameters
+from pairs import two_models
 from paths import ROOT
 from requirements import is_required
 
@@ -114,6 +115,7 @@ def _models(folder: Path) -> None:
         build(checkpoint, targets=["onnx"], out=models, **contract)
     build(models / "ucf101-fp32.onnx", targets=["openvino"], precision="fp16", out=models)
     source.unlink()
+    two_models(folder, labels=("jump", "run", "walk", "wave"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import numpy as np
 from checkpoints import mindspore_names, write_mindspore_ckpt
 from models import brightness_model, spec_of_brightness
 from networks import SMALL, random_parameters
+from pairs import pair_file, two_models
 from paths import ROOT
 
 from r2p_edge.artifact import bundle
@@ -168,6 +169,12 @@ def specs(folder: Path) -> list[Path]:
     """Write a contract by itself."""
     (folder / "spec.json").write_text(spec_of_brightness().to_json())
     return [folder / "spec.json"]
+
+
+def pairs_of_models(folder: Path) -> list[Path]:
+    """Write the file of two models, which lie beside it."""
+    two_models(folder)
+    return [pair_file(folder / "pair.json", "rgb.onnx", "flow.onnx")]
 
 
 def sidecars(folder: Path) -> list[Path]:

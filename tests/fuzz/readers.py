@@ -147,6 +147,12 @@ def _spec(path: Path) -> None:
     ModelSpec.from_file(path)
 
 
+def _pair(path: Path) -> None:
+    from r2p_edge.artifact.two_streams import open_model_or_pair
+
+    open_model_or_pair(path)
+
+
 def _sidecar(path: Path) -> None:
     from r2p_edge.artifact.open import open_artifact
 
@@ -304,6 +310,9 @@ READERS: Mapping[str, Reader] = {
         corpus.plans, _plan, _without_errors("ModelError", "runtimes.tensorrt.plan_header")
     ),
     "spec": Reader(corpus.specs, _spec, _without_the_errors_of_json),
+    "pair": Reader(
+        corpus.pairs_of_models, _pair, _without_errors("SpecError", "artifact.pair_file")
+    ),
     "sidecar": Reader(corpus.sidecars, _sidecar, _without_the_errors_of_json),
     "manifest": Reader(corpus.manifests, _manifest, _without_the_errors_of_json),
     "weights": Reader(corpus.weights_files, _weights_file, _without_the_errors_of_json),

@@ -61,11 +61,11 @@ def test_the_same_frame_again_changes_nothing():
 def test_only_frames_that_a_window_needs_are_preprocessed(monkeypatch):
     shown = Shown()
     stream = Stream(shown, stride=25)
-    made, frame = [], stream.buffer._preprocessor.frame
+    made, make = [], stream.buffer._maker.make
     monkeypatch.setattr(
-        stream.buffer._preprocessor,
-        "frame",
-        lambda image, *rest: (made.append(int(image[0, 0, 0])), frame(image, *rest)),
+        stream.buffer._maker,
+        "make",
+        lambda image, *rest: made.append(int(image[0, 0, 0])) or make(image, *rest),
     )
     push_all(stream, np.arange(120) / 25)
     assert shown.windows == [[0, 2, 4, 6], [50, 52, 54, 56], [100, 102, 104, 106]]

@@ -1,0 +1,96 @@
+"""Clips that are put together from the frames of one pass over a video, as these come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from r2p_edge.frame import Image
+from r2p_edge.prediction import Timing
+from r2p_edge.preprocess.flow import FlowPreprocessor, Grey
+from r2p_edge.video.sampling import ClipPlan, Times
+
+
+class FrameAssembly:
+    """Clips of single frames.
+
+    Args:
+        plans: moments of each clip.
+
+    Attributes:
+        moments: float64 (n,), ascending; each of their frames is to be added once, in their order.
+    """
+
+    def __init__(self, plans: Sequence[ClipPlan]) -> None:
+        times = np.stack([plan.times for plan in plans])
+        self.moments: Times
+        self.moments, places = np.unique(times, return_inverse=True)
+        self._places = places.reshape(times.shape)
+        self._frames: list[Image] = []
+
+    @property
+    def awaited(self) -> float | None:
+        """The moment whose frame is to be added next; None after the last."""
+        return self.moments[len(self._frames)] if len(self._frames) < len(self.moments) else None
+
+    def add(self, frame: Image) -> None:
+        """Take the frame of the next moment in."""
+        self._frames.append(frame)
+
+    def clips(self) -> npt.NDArray[Any]:
+        """Return the clips, (clips, T, ...)."""
+        found = np.stack([self._frames[place] for place in self._places.ravel()])
+        return found.reshape(*self._places.shape, *found.shape[1:])
+
+
+class FlowAssembly:
+    """Clips of flow, each pair of whose pictures is computed once.
+
+    Args:
+        plans: moments of the pictures of each clip, one more than it has frames.
+        flow: computes it.
+        timing: gets the time of computing added.
+
+    Attributes:
+        moments: see `FrameAssembly`.
+    """
+
+    def __init__(self, plans: Sequence[ClipPlan], flow: FlowPreprocessor, timing: Timing) -> None:
+        times = np.stack([plan.times for plan in plans])
+        self.moments: Times
+        self.moments, places = np.unique(times, return_inverse=True)
+        places = places.reshape(times.shape)
+        pairs = np.stack([places[:, :-1].ravel(), places[:, 1:].ravel()], axis=1)
+        # Sorted by their second pictures: a first one is kept until its last pair has been made.
+        self._wanted, at = np.unique(pairs[:, ::-1], axis=0, return_inverse=True)
+        self._last = dict(zip(self._wanted[:, 1].tolist(), self._wanted[:, 0].tolist()))
+        self._at, self._shape = at.ravel(), (len(plans), times.shape[1] - 1, *flow.frame_shape)
+        self._found = np.empty((len(self._wanted), *flow.frame_shape), flow.frame_dtype)
+        self._kept: dict[int, Grey] = {}
+        self._number = self._moment = 0
+        self._flow, self._timing = flow, timing
+
+    @property
+    def awaited(self) -> float | None:
+        """The moment whose picture is to be added next; None after the last."""
+        return self.moments[self._moment] if self._moment < len(self.moments) else None
+
+    def add(self, picture: Grey) -> None:
+        """Take the picture of the next moment in, and compute the pairs that it completes."""
+        moment, self._moment = self._moment, self._moment + 1
+        self._kept[moment] = picture
+        while self._number < len(self._wanted) and self._wanted[self._number, 0] == moment:
+            before = self._kept[int(self._wanted[self._number, 1])]
+            with self._timing.stage("preprocess"):
+                self._flow.frame(before, picture, self._found[self._number])
+            self._number += 1
+        self._kept = {
+            each: grey for each, grey in self._kept.items() if self._last.get(each, -1) > moment
+        }
+
+    def clips(self) -> npt.NDArray[Any]:
+        """Return the clips, (clips, T, H, W, 2)."""
+        return self._found[self._at].reshape(self._shape)
