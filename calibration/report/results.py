@@ -68,7 +68,7 @@ def read_results(path: str | Path) -> list[ArchiveRow]:
 
 def _read_csv(path: Path) -> Iterator[ArchiveRow]:
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+        former = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # of the whole process
         try:
             reader = csv.DictReader(file)
             for number, row in enumerate(reader, 1):
@@ -79,6 +79,8 @@ def _read_csv(path: Path) -> Iterator[ArchiveRow]:
                 } | {name: None for name, cell in row.items() if not cell}
         except csv.Error as error:
             raise VideoError(f"{path} is not CSV ({error}); make the results again") from error
+        finally:
+            csv.field_size_limit(former)
 
 
 def _typed(name: str, cell: str, path: Path, number: int) -> Any:

@@ -51,7 +51,7 @@ class DistilRecipe:
     steps: int = 240
     sequences: int = 2
     ticks: int = 190
-    rate: float = 2e-4
+    rate: float = 1e-4
     weight_decay: float = 0.01
     longest_gradient: float = 1.0
     kept: int = 20

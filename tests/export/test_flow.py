@@ -100,7 +100,7 @@ def test_the_papers_preset():
     # pytorch/pytorch caffe2/video/optical_flow.h, of the first two of seven channels.
     assert (spec.mean, spec.std) == ((0.0046635, 0.0046261), (0.972347, 0.755146))
     flows = [name for name, each in PRESETS.items() if each.flow is not None]
-    assert flows == ["kinetics400-vmz-flow"]
+    assert flows == ["kinetics400-vmz-flow", "kinetics400-i3d-flow"]
 
 
 def test_the_verbs_work_on_flow(model, videos, run, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 from answers_of_models import answered, of_pairs, write_rows
 from requirements import needs
@@ -55,6 +57,15 @@ def test_a_damaged_file(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(VideoError, match=message):
         read_results(tmp_path / name)
+
+
+def test_a_long_error_is_read_and_other_readers_keep_their_bound(tmp_path):
+    bound = csv.field_size_limit()
+    (row,) = of_pairs([("walk", "run")])
+    rows = [{**row, "label": "a" * 200_000}]
+    write_results(tmp_path / "r.csv", evaluation_columns(1), rows)
+    assert read_results(tmp_path / "r.csv")[0]["label"] == rows[0]["label"]
+    assert csv.field_size_limit() == bound
 
 
 def test_what_are_no_results(tmp_path):
