@@ -44,7 +44,7 @@ class Rknn(Runtime):
         self.precision = spec.precision
         self.input_shape = spec.input_shape
         self.input_dtype = spec.input.dtype
-        self.output_shape = (1, len(spec.labels))
+        self.output_shape = (1, spec.outputs)
 
     @staticmethod
     def library() -> ModuleType:
@@ -134,7 +134,7 @@ class _SimulatorSession:
     """The simulator, with the folder of the build that it runs."""
 
     def __init__(self, path: Path, spec: ModelSpec) -> None:
-        self._classes = len(spec.labels)
+        self._classes = spec.outputs
         _, *images = spec.input_shape
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(scratch_folder(path))
