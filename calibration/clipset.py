@@ -102,8 +102,7 @@ def clips_for(
     if spec.output.kind in ("values", "features"):
         raise UsageError(
             "int8 is judged by the classes that it names, and this model gives "
-            f"{spec.output.kind}; leave it "
-            "in fp32, or export it in fp16"
+            f"{spec.output.kind}; leave it in fp32, or export it in fp16"
         )
     for what, number in (("num_clips", num_clips), ("judged", judged)):
         if number < 1:
