@@ -16,10 +16,12 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.adapt import check_held_out, form_streams, held_out_agreement
 from r2p_edge.calibration.causal_material import causal_material
@@ -29,6 +31,7 @@ from r2p_edge.export.build import build
 from r2p_edge.export.causal_weights import (
     CausalWeights,
     check_weights_path,
+    read_causal_weights,
     save_causal_weights,
 )
 from r2p_edge.export.checkpoints.weights import WeightsOptions
@@ -106,7 +109,11 @@ def distilled(
         "recordings": listed(options.videos),
         "amount": options.amount,
     }
-    state = TrainingState(work / STATE, {**settings, **recipe.to_dict()}, resume=options.resume)
+    network = SemiCausalNetwork(trained.named.parameters, trained.network.network, recipe.stages)
+    begun = begin_with(network, options.weights)
+    state = TrainingState(
+        work / STATE, {**settings, **recipe.to_dict(), "weights": begun}, resume=options.resume
+    )
     total, bar = sum(len(stream.ends) for stream in streams.fit), Bar()
     material = kept_material(
         work,
@@ -116,10 +123,19 @@ def distilled(
         ),
     )
     sequences = Sequences(material, recipe, spec.clip.frames)
-    network = SemiCausalNetwork(trained.named.parameters, trained.network.network, recipe.stages)
     print(f"{len(material.features)} frames, {total} windows; distilled on {device.type}")
-    steps = distil(network.to(device), sequences, recipe, device=device, state=state, report=tell)
+    steps = distil(
+        network.to(device),
+        sequences,
+        recipe,
+        device=device,
+        state=state,
+        fitted=begun is not None,
+        report=tell,
+    )
     constants = network.cpu().constants()
+    if options.half:
+        constants = {name: value.astype(np.float16) for name, value in constants.items()}
     form = semi_causal_form(model, spec, recipe.stages, wait=recipe.wait, weights=constants)
     counts = held_out_agreement(
         PerFrameRun(form, spec.clip.frames), answer_of(clip, spec), spec, recipe.wait, streams, bar
@@ -136,10 +152,20 @@ def distilled(
         "ticks": len(material.features),
         "windows": len(material.ends),
         "recipe": recipe.to_dict(),
+        "begun_with": begun,
         "loss": round(float(np.mean([step.loss for step in steps[-20:]])), 4),
         "held_out": {name: count.record() for name, count in counts.items()},
     }
     return CausalWeights(recipe.stages, recipe.wait, constants, record)
+
+
+def begin_with(network: SemiCausalNetwork, file: Path | None) -> dict[str, Any] | None:
+    """Load the weights that were fitted before, and return what they say of it."""
+    if file is None:
+        return None
+    weights = read_causal_weights(file)
+    network.load_constants(weights.constants)
+    return {"sha256": sha256_of_file(file), **weights.record}
 
 
 def listed(folder: Path | None) -> list[list[str | int]] | None:
@@ -162,11 +188,13 @@ def main() -> None:
     add("--preset", help="how the checkpoint was trained, as of r2p-edge export")
     add("--spec", type=Path, metavar="FILE", help="the same as a file")
     add("--family", help="family of its network, where several have its names")
+    add("--weights", type=Path, metavar="FILE.npz", help="go on from these, of an earlier run")
     add("--work", type=Path, metavar="DIR", help="folder of what is kept (default: beside OUT)")
     add("--keep", action="store_true", help="leave the features there, for a run after this one")
     add("--resume", action="store_true", help="go on from the last state of a run that was stopped")
     add("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     add("--amount", type=int, default=2, help="how much to learn from (default: %(default)s)")
+    add("--half", action="store_true", help="write the weights as float16, in half the bytes")
     add("--min-agreement", type=float, default=0.95, metavar="SHARE",
         help="least agreement on held-out recordings (default: %(default)s)")  # fmt: skip
     for name, kind, meaning in (

@@ -13,7 +13,11 @@ from r2p_edge.artifact.atomic import check_folder, made_folder
 from r2p_edge.artifact.parts import part_files
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError, shown_as
-from r2p_edge.export.causal_weights import read_causal_weights
+from r2p_edge.export.causal_weights import (
+    CausalWeights,
+    bundled_causal_weights,
+    read_causal_weights,
+)
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import WAYS_TO_SAY, check_channels, check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
@@ -23,7 +27,7 @@ from r2p_edge.export.pixels import Pixels
 from r2p_edge.export.presets import PRESETS
 from r2p_edge.export.published.store import WeightsStore
 from r2p_edge.export.replacing import check_replaced
-from r2p_edge.export.source import SourceModel, facts_of, find_source, is_bundled
+from r2p_edge.export.source import BUNDLED, SourceModel, facts_of, find_source, is_bundled
 from r2p_edge.export.target_checks import (
     check_batch_axis,
     check_chips,
@@ -185,8 +189,9 @@ def build(
             stages once for each frame; "semi-causal" one that answers at each frame, for weights
             that were fitted for it. See `PerFrameSpec`.
         stages: stages that stay as they were trained, 1 or 2; of "per-frame" also 0, the stem
-            alone. By default 2, or those of `form_weights`.
-        form_weights: file of weights for "semi-causal", see `read_causal_weights`.
+            alone. By default 2, or those of the weights.
+        form_weights: file of weights for "semi-causal", see `read_causal_weights`; by default
+            those that the bundled model is shipped with, and for others the clip model's.
         judge: measures how often they give the artifact's answer, see
             `r2p_edge.calibration.form_agreement.AgreementJudge`; required for that form.
         store: where published weights are; by default `published.store.WeightsStore()`.
@@ -211,7 +216,7 @@ def build(
     check_chips(wanted, chips)
     check_batch_axis(wanted, batch)
     check_feature_targets(wanted, bool(feature_outputs))
-    given = None if form_weights is None else read_causal_weights(form_weights)
+    given = _form_weights(form_weights, source if module is None else None, form, stages)
     stages = stages_of(form, stages, given)
     judging = check_form(wanted, form, stages, graph, judge)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
@@ -369,6 +374,19 @@ def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:
     parts = part_files(built.path, built.spec) if built.status == "built" else []
     bundle.record(folder, [built.path], [*clips, *parts])
     return built
+
+
+def _form_weights(
+    file: str | Path | None, source: str | Path | None, form: str, stages: int | None
+) -> CausalWeights | None:
+    """Return the weights of a form, where they are not the clip model's."""
+    if file is not None:
+        return read_causal_weights(file)
+    if form == SEMI_CAUSAL and str(source) == BUNDLED:
+        bundled = bundled_causal_weights()
+        if stages in (None, bundled.stages):
+            return bundled
+    return None
 
 
 def _calibrator(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,13 @@ def check_weights_path(path: Path) -> None:
     if path.suffix != ".npz":
         raise UsageError(f"{path} is no name of an .npz file; give it that suffix")
     check_folder(path)
+
+
+def bundled_causal_weights() -> CausalWeights:
+    """Return those that the bundled model is shipped with; their record says so."""
+    file = resources.files("r2p_edge") / "assets" / "motion-causal.npz"
+    weights = read_causal_weights(str(file))
+    return weights._replace(record={**weights.record, "shipped": True})
 
 
 def read_causal_weights(path: str | Path) -> CausalWeights:

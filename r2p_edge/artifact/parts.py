@@ -136,6 +136,12 @@ def check_parts(path: Path, spec: ModelSpec) -> dict[str, Path]:
 def _export_line(spec: ModelSpec, stages: int) -> str:
     form = PER_FRAME if spec.per_frame is None else spec.per_frame.form
     agreement = None if spec.per_frame is None else spec.per_frame.agreement
-    weights = " --form-weights FILE" if "weights" in (agreement or {}) else f" --stages {stages}"
+    match (agreement or {}).get("weights"):
+        case None:
+            source = f"SOURCE --form {form} --stages {stages}"
+        case {"shipped": True}:
+            source = f"motion --form {form}"
+        case _:
+            source = f"SOURCE --form {form} --form-weights FILE"
     precision = f" --precision {spec.precision}" if spec.precision != "fp32" else ""
-    return f"r2p-edge export SOURCE --form {form}{weights}{precision} --out DIR"
+    return f"r2p-edge export {source}{precision} --out DIR"

@@ -171,14 +171,14 @@ def add_form_options(verb: VerbParser) -> None:
         type=int,
         choices=(0, 1, 2),
         help="stages that see one frame at a time as they were trained; 0 is the stem alone "
-        "(default: 2, or those of --form-weights)",
+        "(default: 2, or those of the weights that were fitted)",
     )
     group.add_argument(
         "--form-weights",
         type=Path,
         metavar="FILE.npz",
-        help="weights for semi-causal, of r2p-edge adapt or examples/distil.py (default: those of "
-        "the artifact, which agree too rarely for most uses)",
+        help="weights for semi-causal, of r2p-edge adapt or examples/distil.py (default: motion's "
+        "own; of others those of the artifact, which agree too rarely for most uses)",
     )
     group.add_argument(
         "--min-agreement",

@@ -6,7 +6,7 @@ norms are folded, so that its weights can be trained for the ticks that they see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from r2p_edge.errors import ModelError
 from r2p_edge.export.checkpoints.structure import Conv, Norm, Step, VideoNetwork
 from r2p_edge.export.graph.builder import BatchNorm
 from r2p_edge.export.graph.per_frame.weights import causal_weight
@@ -132,20 +133,61 @@ class SemiCausalNetwork(TrainableNetwork):
         for norm in norms:
             norm.eval()
 
+    def load_constants(self, constants: Mapping[str, npt.NDArray[np.floating]]) -> None:
+        """Take weights that `constants` returned, also those of a form that was fitted without it.
+
+        Batch norms keep their statistics and factors, and the convolutions are divided by these.
+
+        Raises:
+            ModelError: one is missing, of another network, or has another shape.
+        """
+        sizes = {name: value.shape for name, value in self.constants().items()}
+        given = {name: value.shape for name, value in constants.items()}
+        for name in sorted(sizes.keys() | given.keys()):
+            if sizes.get(name) != given.get(name):
+                raise ModelError(
+                    f"{name} has shape {given.get(name)} in the weights and {sizes.get(name)} in "
+                    "the network; give those of the same network and --stages"
+                )
+        with torch.no_grad():
+            for conv, norm in self._convolutions():
+                self._unfold(conv, norm, constants)
+            for name in self._dense():
+                for leaf in ("weight", "bias"):
+                    value = torch.from_numpy(constants[f"{name}.{leaf}"].astype(np.float32))
+                    self.get_parameter(f"{name}.{leaf}").copy_(value)
+
     def constants(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the weights for `semi_causal_form`, with batch norms folded into convolutions."""
         found: dict[str, npt.NDArray[np.float32]] = {}
-        for block in self._blocks:
-            for steps in (block.steps, block.shortcut):
-                for step, following in zip(steps, [*steps[1:], None]):
-                    if isinstance(step, Conv):
-                        norm = following if isinstance(following, Norm) else None
-                        found |= self._folded(step.name, norm)
-        for name in [*self.network.hidden, "fc"]:
+        for conv, norm in self._convolutions():
+            found |= self._folded(conv, norm)
+        for name in self._dense():
             for leaf in ("weight", "bias"):
                 value = self.get_parameter(f"{name}.{leaf}").detach().numpy()
                 found[f"{name}.{leaf}"] = value.astype(np.float32)
         return found
+
+    def _convolutions(self) -> Iterator[tuple[str, Norm | None]]:
+        """Return the names of those above the stage, each with the batch norm behind it."""
+        for block in self._blocks:
+            for steps in (block.steps, block.shortcut):
+                for step, following in zip(steps, [*steps[1:], None]):
+                    if isinstance(step, Conv):
+                        yield step.name, following if isinstance(following, Norm) else None
+
+    def _dense(self) -> list[str]:
+        return [*self.network.hidden, "fc"]
+
+    def _norm_values(self, norm: Norm) -> BatchNorm:
+        state = self.get_submodule(norm.name).state_dict()
+        return BatchNorm(
+            state["weight"].numpy(),
+            state["bias"].numpy(),
+            state["running_mean"].numpy(),
+            state["running_var"].numpy(),
+            norm.eps,
+        )
 
     def _folded(self, name: str, norm: Norm | None) -> dict[str, npt.NDArray[np.float32]]:
         conv = self.get_submodule(name)
@@ -155,20 +197,32 @@ class SemiCausalNetwork(TrainableNetwork):
         if conv.bias is not None:
             bias = conv.bias.detach().numpy().astype(np.float64)
         if norm is not None:
-            state = self.get_submodule(norm.name).state_dict()
-            values = BatchNorm(
-                state["weight"].numpy(),
-                state["bias"].numpy(),
-                state["running_mean"].numpy(),
-                state["running_var"].numpy(),
-                norm.eps,
-            )
+            values = self._norm_values(norm)
             weight = weight * values.factor[:, None, None, None, None]
             bias = values.bias - (values.running_mean - bias) * values.factor
         return {
             f"{name}.weight": weight.astype(np.float32),
             f"{name}.bias": bias.astype(np.float32),
         }
+
+    def _unfold(
+        self, name: str, norm: Norm | None, constants: Mapping[str, npt.NDArray[np.floating]]
+    ) -> None:
+        conv = self.get_submodule(name)
+        assert isinstance(conv, nn.Conv3d)
+        weight = constants[f"{name}.weight"].astype(np.float64)
+        bias = constants[f"{name}.bias"].astype(np.float64)
+        if norm is not None:
+            values = self._norm_values(norm)
+            # A channel that its batch norm blots out has weights of zero, whatever they are here.
+            factor = np.where(values.factor == 0, 1, values.factor)
+            weight = weight / factor[:, None, None, None, None]
+            bias = bias + values.running_mean * values.factor
+            self.get_parameter(f"{norm.name}.bias").copy_(torch.from_numpy(bias))
+            bias = np.zeros(len(weight))
+        conv.weight.copy_(torch.from_numpy(weight))
+        if conv.bias is not None:
+            conv.bias.copy_(torch.from_numpy(bias))
 
     def _make_causal(self, steps: Sequence[Step], gap: int) -> int:
         """Make the convolutions of some steps causal; return the stride in time after them."""

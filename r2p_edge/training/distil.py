@@ -139,12 +139,13 @@ def distil(
     *,
     device: torch.device,
     state: TrainingState,
+    fitted: bool = False,
     report: Callable[[DistilStep], None] = lambda _: None,
 ) -> list[DistilStep]:
     """Train the sections above a stage in place to answer as the clip model; return the steps.
 
-    Their batch norms get the statistics of the features as the new weights see them, and keep
-    those: batches are too small for new ones at each step.
+    Their batch norms get the statistics of the features as the new weights see them, unless these
+    are fitted, and keep those: batches are too small for new ones at each step.
 
     Args:
         network: as `SemiCausalNetwork` makes it.
@@ -152,6 +153,7 @@ def distil(
         recipe: the settings.
         device: where the network is.
         state: keeps what is reached, and has what was reached before.
+        fitted: whether the weights come from an earlier run, whose statistics they have.
         report: called after each step.
 
     Raises:
@@ -162,7 +164,7 @@ def distil(
     rng = np.random.default_rng(recipe.seed)
     trained = [each for each in network.parameters() if each.requires_grad]
     found = state.load()
-    if found is None:
+    if found is None and not fitted:
         network.estimate_norms(_features(sequences, recipe, device))
     optimizer = torch.optim.AdamW(trained, lr=recipe.rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -1,8 +1,9 @@
 """Agreement of the semi-causal form of the bundled model with the clip model, for each wait.
 
-    python tests/benchmarks/semi_causal_agreement.py [WEIGHTS.npz] [--stages 1,2] [--videos DIR]
+    python tests/benchmarks/semi_causal_agreement.py [WEIGHTS.npz | --stages 1,2] [--videos DIR]
 
-Without WEIGHTS those of the clip model are unchanged. Three streams of the generator's test split:
+By default with the weights that the model is shipped with; with `--stages` those of the clip model
+are unchanged. Three streams of the generator's test split:
 240 scenes of 20 ticks back to back, with one window in each; 60 uncut scenes of 120 ticks, with two
 windows in each but the first; and 40 rows of six different scenes of one class. With `--videos`
 also the recordings in a folder. An answer that is read some ticks after a window's last frame is
@@ -31,7 +32,7 @@ from r2p_edge.calibration.tick_streams import (
     uncut_scenes,
 )
 from r2p_edge.export.build import build
-from r2p_edge.export.causal_weights import read_causal_weights
+from r2p_edge.export.causal_weights import bundled_causal_weights, read_causal_weights
 from r2p_edge.export.graph.model import load_onnx
 from r2p_edge.export.graph.per_frame.forms import semi_causal_form
 from r2p_edge.export.verify.ort_session import open_session
@@ -64,14 +65,19 @@ class Watched:
 def main() -> None:
     """Print, for each stream and wait, how many windows have the clip model's best class."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", nargs="?", type=Path, metavar="WEIGHTS.npz")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("weights", nargs="?", type=Path, metavar="WEIGHTS.npz")
+    which.add_argument("--stages", help="last stages that stay, of unchanged weights")
     parser.add_argument("--model", type=Path, help="fp32 ONNX artifact (default: motion)")
-    parser.add_argument("--stages", default="1,2", help="without weights")
     parser.add_argument("--videos", type=Path, metavar="DIR")
     parser.add_argument("--scale", type=float, default=1, help="share of the streams to take")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    weights = None if options.weights is None else read_causal_weights(options.weights)
+    weights = None
+    if options.weights is not None:
+        weights = read_causal_weights(options.weights)
+    elif options.stages is None:
+        weights = bundled_causal_weights()
     with tempfile.TemporaryDirectory() as folder:
         path = options.model
         if path is None:
@@ -92,7 +98,7 @@ def main() -> None:
                 yield "recordings", recordings(spec, videos, late=LONGEST, most=round(300 * scale))
 
         report = {"machine": machine(), "stages": {}}
-        numbers = [weights.stages] if weights else [int(k) for k in options.stages.split(",")]
+        numbers = [weights.stages] if weights else list(map(int, options.stages.split(",")))
         for stages in numbers:
             constants = weights.constants if weights else None
             form = semi_causal_form(model, spec, stages, weights=constants)

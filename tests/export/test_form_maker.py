@@ -12,6 +12,7 @@ from r2p_edge import Predictor
 from r2p_edge.artifact import bundle
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.artifact.parts import check_parts, part_files, part_of
+from r2p_edge.calibration.form_agreement import AgreementJudge
 from r2p_edge.errors import ModelError, ParityError, SpecError, UsageError
 from r2p_edge.export import form_maker
 from r2p_edge.export.build import build
@@ -191,6 +192,26 @@ def test_weights_that_were_fitted_decide_stages_wait_and_answers(small_checkpoin
     save_causal_weights(fitted._replace(constants={"layer9.weight": bias}), tmp_path / "fitted.npz")
     with pytest.raises(ModelError, match=r"no constant layer9\.weight; give weights of the model"):
         export(small_checkpoint, tmp_path / "other", **options)
+
+
+@pytest.mark.slow
+def test_the_bundled_model_brings_weights_that_agree(tmp_path):
+    options = {"targets": ["onnx"], "out": tmp_path, "form": "semi-causal"}
+    (built,) = build("motion", **options, judge=AgreementJudge()).built
+    form = built.spec.per_frame
+    assert (form.stages, form.wait) == (1, 0)
+    assert form.agreement["weights"]["fitted"] == "distilled"
+    assert form.agreement["wait"]["agree"] >= 0.97 * form.agreement["wait"]["windows"]
+    built.path.with_name("motion-fp32-step.onnx").unlink()
+    with pytest.raises(ModelError, match="r2p-edge export motion --form semi-causal --out DIR"):
+        check_parts(built.path, built.spec)
+
+
+def test_those_are_for_its_first_stage(tmp_path):
+    options = {"targets": ["onnx"], "out": tmp_path, "form": "semi-causal", "judge": Judge()}
+    (built,) = build("motion", **options, stages=2).built
+    assert built.spec.per_frame.stages == 2
+    assert "weights" not in built.spec.per_frame.agreement
 
 
 def test_a_wrong_step_of_openvino_is_found(small_checkpoint, tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ from dilated import dilated, stage_features
 from networks import SMALL, network_of, random_parameters, small_network, spec_for, torch_network
 from requirements import needs
 
+from r2p_edge.errors import ModelError
+
 pytestmark = [needs("torch"), needs("onnxruntime")]
 
 
@@ -80,6 +82,36 @@ def test_its_weights_make_the_graph_answer_as_it_does(network, features, stage):
     with torch.no_grad():
         wanted = network(stage_features(whole, pixels, stage))[0].numpy()
     assert close(found[form.delay :], wanted[: 30 - form.delay])
+
+
+def test_it_goes_on_with_weights_that_it_gave(network, features, stage):
+    import torch
+
+    network.estimate_norms([features, features + 0.3])
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.01 * torch.randn_like(parameter)
+        wanted = network(features)
+        constants = network.constants()
+        for parameter in network.parameters():
+            parameter += 0.05
+        network.load_constants(constants)
+        assert close(network(features).numpy(), wanted.numpy())
+    for name, value in network.constants().items():
+        assert np.allclose(value, constants[name], atol=1e-6), name
+
+
+def test_weights_of_another_network_are_refused(network, stage):
+    constants = network.constants()
+    short = {name: value for name, value in constants.items() if name != "fc.bias"}
+    message = r"fc\.bias has shape None in the weights and \(\d+,\) in the network; give those of"
+    with pytest.raises(ModelError, match=message):
+        network.load_constants(short)
+    other = {**short, "fc.bias": np.zeros(2, np.float32)}
+    with pytest.raises(ModelError, match=r"fc\.bias has shape \(2,\) in the weights"):
+        network.load_constants(other)
+    with pytest.raises(ModelError, match=r"stem\.weight has shape \(1,\) .* None in the network"):
+        network.load_constants({**constants, "stem.weight": np.zeros(1, np.float32)})
 
 
 def test_norms_get_the_statistics_of_what_they_see(network, features, stage):
