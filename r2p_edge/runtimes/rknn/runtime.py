@@ -108,7 +108,8 @@ class Rknn(Runtime):
                 f"{path} was built for an {built_for.upper()} and this board has an "
                 f"{here.upper()}; export it with --chip {here}"
             )
-        return cls(BoardSession(path, device), spec, device)
+        release = (spec.target or {}).get("rknn_toolkit2")
+        return cls(BoardSession(path, device, release), spec, device)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         (clip,) = as_input(batch, self)

@@ -104,7 +104,10 @@ def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
     with pytest.raises(BackendError, match=r"gave an output of shape .* for 3 classes"):
         Rknn.open(rock, fewer, Options()).run(clip(1, 2, 3, 4))
     monkeypatch.setenv("FAKE_RKNN_LIBRARY", "absent")
-    with pytest.raises(BackendError, match=r"cannot start .* librknnrt\.so is missing or older"):
+    with pytest.raises(BackendError, match=r"cannot start .* on npu: its reason is on stderr"):
+        Rknn.open(rock, spec, Options())
+    (tmp_path / "usr/lib/librknnrt.so").write_text("librknnrt version: 2.3.2 (429f97ae6b)")
+    with pytest.raises(BackendError, match=r"librknnrt\.so is 2\.3\.2, older than the toolkit's 2"):
         Rknn.open(rock, spec, Options())
     with pytest.raises(ModelError, match=r"rknnlite cannot read .*none"):
         Rknn.open(tmp_path / "none.rknn", spec, Options())
@@ -130,9 +133,9 @@ def test_the_chip_of_this_machine(tmp_path):
     for chip in ROCKCHIPS:
         with board(tmp_path, chip):
             assert rockchip_here() == chip
-    (tmp_path / "compatible").write_bytes(b"radxa,rock-5a\0rockchip,rk3588s\0")
+    (tmp_path / "tree").write_bytes(b"radxa,rock-5a\0rockchip,rk3588s\0")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("r2p_edge.runtimes.rknn.chips._COMPATIBLE", tmp_path / "compatible")
+        patch.setattr("r2p_edge.runtimes.rknn.chips._COMPATIBLE", tmp_path / "tree")
         assert rockchip_here() == "rk3588"
 
 
