@@ -82,9 +82,10 @@ os.execv(sys.executable, [sys.executable, "-m", "r2p_edge", *arguments])
 # In each Python of the environment the board's folder is the system.
 _CUSTOMIZE = """
 import pathlib
-from r2p_edge.runtimes.rknn import chips, system
+from r2p_edge.runtimes.rknn import chips, system, trial
 chips._COMPATIBLE = pathlib.Path({root!r}, {compatible!r})
 system._ROOT = pathlib.Path({root!r})
+trial.ASSETS = pathlib.Path({root!r}, "assets")
 """
 _PIP = {"-m", "--no-deps", "--index-url", "--constraint", "--force-reinstall"}
 
@@ -95,6 +96,8 @@ class Rock(Board):
     def __init__(self, root: Path, chip: str = "rk3588") -> None:
         super().__init__(root)
         fake_rknn.system(root, chip)
+        (root / "assets").mkdir()
+        fake_rknn.write_test_models(root / "assets")
         self.file("/dev/video0")
         self.file("/site/sitecustomize.py", _CUSTOMIZE.format(
             root=str(root), compatible=fake_rknn.COMPATIBLE
@@ -285,6 +288,16 @@ def test_setup_says_all_that_does_not_fit(board, wheel):
     assert "librknnrt.so is 2.3.2, older than the toolkit's 2.5.0; take that of 2.5.0" in library
     assert "Done." not in done.stdout
     assert not any(call[:2] == ["r2p-edge", "doctor"] for call in board.calls)
+
+
+def test_setup_ends_where_the_npu_does_not_run(board, wheel):
+    arguments = (SETUP, "--venv", board.root / "env", "--wheel", wheel)
+    done = board.run(*arguments, FAKE_RKNN_LIBRARY="absent")
+    assert done.returncode == 1
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("no convolution runs on the NPU: rknnlite cannot start ")
+    assert "conv2d-rknn-rk3588.rknn on npu: its reason is on stderr" in told
+    assert "Done." not in done.stdout
 
 
 # build_rknn.sh.
@@ -599,7 +612,12 @@ def test_the_readme_knows_the_messages():
     table = README.partition("## What can go wrong")[2].partition("\n## ")[0]
     messages = set(re.findall(r"^\| `([^`]+)` ", table, re.MULTILINE))
     package = ROOT / "r2p_edge" / "runtimes" / "rknn"
-    files = [*ROCKCHIP.glob("*.sh"), *SHARED.glob("*.sh"), *package.glob("*.py")]
+    files = [
+        *ROCKCHIP.glob("*.sh"),
+        *ROCKCHIP.glob("*.py"),
+        *SHARED.glob("*.sh"),
+        *package.glob("*.py"),
+    ]
 
     def flat(text):  # however a sentence is split in the source
         return re.sub(r'[\s\\]|f?"', "", text)

@@ -1,12 +1,11 @@
 """`.rknn` files on a stand-in for a board, and on the simulator of a stand-in for the toolkit."""
 
-import json
 import logging
 import sys
 
 import numpy as np
 import pytest
-from fake_rknn import board, toolkit
+from fake_rknn import board, toolkit, write_test_models
 from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 from traps import (
@@ -24,7 +23,7 @@ from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.runtime import Rknn
 from r2p_edge.runtimes.rknn.toolkit import toolkit_reason
-from r2p_edge.runtimes.rknn.trial import ASSETS, model_of_chip
+from r2p_edge.runtimes.rknn.trial import model_of_chip
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 
@@ -238,11 +237,7 @@ def assets(tmp_path, monkeypatch):
     """Test models of each chip as the stand-in for the toolkit writes them."""
     folder = tmp_path / "assets"
     folder.mkdir()
-    layer = (ASSETS / "conv2d.onnx").read_bytes()
-    for chip in {*ROCKCHIPS} - {"rk3566"}:
-        header = json.dumps({"chip": chip, "mean": [0.0] * 3, "std": [1.0] * 3}).encode()
-        content = b"RKNN" + len(header).to_bytes(4, "little") + header + layer
-        (folder / f"conv2d-rknn-{chip}.rknn").write_bytes(content)
+    write_test_models(folder)
     monkeypatch.setattr("r2p_edge.runtimes.rknn.trial.ASSETS", folder)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from r2p_edge.runtimes.rknn.trial import ASSETS
 
 FOLDER = Path(__file__).parent
 
@@ -30,6 +33,15 @@ def system(folder: Path, chip: str = "rk3588") -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+
+
+def write_test_models(folder: Path) -> None:
+    """Write the test models of doctor for each chip into a folder, as the toolkit here does."""
+    layer = (ASSETS / "conv2d.onnx").read_bytes()
+    for chip in ("rk3588", "rk3576", "rk3568", "rk3562"):
+        header = json.dumps({"chip": chip, "mean": [0.0] * 3, "std": [1.0] * 3}).encode()
+        content = b"RKNN" + len(header).to_bytes(4, "little") + header + layer
+        (folder / f"conv2d-rknn-{chip}.rknn").write_bytes(content)
 
 
 def toolkit_program(folder: Path) -> Path:
