@@ -58,5 +58,6 @@ PAGES = {
     "README.md": "docs/index.md",
     "examples/jetson/README.md": "docs/devices/jetson.md",
     "examples/atlas/README.md": "docs/devices/atlas.md",
+    "examples/rockchip/README.md": "docs/devices/rockchip.md",
 }
 """Files of the repository that are pages too."""

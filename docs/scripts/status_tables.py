@@ -112,6 +112,7 @@ FACTS = {
     "cameras": Fact("stand-in", ("live/capture/test_opencv.py::test_decoding_is_timed",)),
     "jetson": Fact("stand-in", ("boards/test_jetson.py::test_a_stranger_follows_the_readme",)),
     "atlas": Fact("stand-in", ("boards/test_atlas.py::test_a_strangers_walk",)),
+    "rockchip": Fact("stand-in", ("boards/test_rockchip.py::test_a_stranger_follows_the_readme",)),
 }
 
 
@@ -287,6 +288,7 @@ TABLES = {
                 "fp16",
                 "atlas",
             ),
+            ("Rockchip RK3588, RK3576, RK356x", "RKNN", "conv2d", "fp16, int8", "rockchip"),
         ),
     ),
 }

@@ -1,57 +1,12 @@
 # shellcheck shell=bash
 # What the scripts beside this file share; they source it.
 
-PROGRAM=$(basename "$0")
-DRY_RUN=
+shared=$(cd "$(dirname "${BASH_SOURCE[0]}")/../shared" && pwd)
+# shellcheck source-path=SCRIPTDIR source=../shared/common.sh
+source "$shared/common.sh"
+
 # Files of the system are looked for below this folder, in tests and in images that do not run yet.
 ROOT=${R2P_ROOT:-}
-
-# Copies lines with *** for passwords in addresses and pipelines: systemd keeps what is printed. It
-# hides rather too much; r2p-edge itself has r2p_edge/addresses.py for its own output.
-hidden() {
-    sed -E -e 's#(://)[^[:space:]/@:]*(:|%3A)[^[:space:]]*@#\1***@#Ig' \
-        -e 's#(://)[^[:space:]/@:?]+@#\1***@#Ig' \
-        -e "/:\/\//s#((user|usr|pass?|pwd?|token|key|secret|auth|sig)[a-z_-]*=)[^&[:space:]\"']*#\\1***#Ig"
-}
-
-die() {
-    printf '%s: error: %s\n' "$PROGRAM" "$*" | hidden >&2
-    exit 1
-}
-
-warn() {
-    printf '%s: warning: %s\n' "$PROGRAM" "$*" | hidden >&2
-}
-
-# A command, as it can be typed.
-show() {
-    local word line=
-    for word; do
-        [[ $word =~ ^[[:alnum:]_./:=,@%+-]+$ ]] || word=${word@Q}
-        line+=" $word"
-    done
-    printf '%s\n' "${line:1}" | hidden
-}
-
-# Shows a command and runs it; under --dry-run shows it only.
-run() {
-    if [[ $DRY_RUN ]]; then
-        show "$@"
-    else
-        printf '+ %s\n' "$(show "$@")" >&2
-        "$@"
-    fi
-}
-
-# The value of the option that comes first.
-value() {
-    [[ $# -ge 2 && -n $2 ]] || die "$1 needs a value; see $PROGRAM --help"
-    printf '%s' "$2"
-}
-
-need() {
-    command -v "$1" >/dev/null || die "there is no $1 on the PATH; $2"
-}
 
 # Sets CHIP and BOARD. The names are those of Linux's device trees, arch/arm64/boot/dts/nvidia; the
 # board's text in `model` is its maker's own and may be any.

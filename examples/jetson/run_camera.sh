@@ -4,6 +4,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$here/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/camera.sh
+source "$shared/camera.sh"
 
 usage() {
     cat <<END
@@ -29,61 +31,11 @@ before it is taken, since others could read the password meanwhile.
 END
 }
 
-model='' kind='' camera='' size='' fps=30 codec=h264 name=''
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        --csi | --usb | --rtsp)
-            [[ ! $kind ]] || die "$kind and $1 are two cameras; start $PROGRAM once for each"
-            kind=$1
-            camera=$(value "$@")
-            shift 2
-            ;;
-        --size) size=$(value "$@"); shift 2 ;;
-        --fps) fps=$(value "$@"); shift 2 ;;
-        --codec) codec=$(value "$@"); shift 2 ;;
-        --watch)
-            name=$(value "$@")
-            [[ $name =~ ^[[:alnum:]][[:alnum:]_.-]*$ ]] || die "--watch $name is not a name such as door"
-            shift 2
-            ;;
-        --dry-run) DRY_RUN=1; shift ;;
-        --help) usage; exit ;;
-        --) shift; break ;;
-        -*) die "$1 is not an option; see $PROGRAM --help, and -- before those of r2p-edge stream" ;;
-        *)
-            [[ ! $model ]] || die "$model and $1 are two models; give one"
-            model=$1
-            shift
-            ;;
-    esac
-done
-[[ $model && $kind ]] || die "give a model, and --csi, --usb or --rtsp; see $PROGRAM --help"
-[[ -z $size || $size =~ ^[1-9][0-9]*x[1-9][0-9]*$ ]] || die "--size $size is not a size such as 1280x720"
-[[ $fps =~ ^[1-9][0-9]*$ ]] || die "--fps $fps is not a whole number such as 30"
-[[ $codec == h26[45] ]] || die "--codec $codec is not known; expected h264 or h265"
-case $kind in
-    --csi) [[ $camera =~ ^[0-9]+$ ]] || die "--csi $camera is not a number such as 0" ;;
-    --usb)
-        [[ $camera == /dev/* ]] || die "--usb $camera is not a device such as /dev/video0"
-        [[ $DRY_RUN || -e $ROOT$camera ]] || die "there is no camera $camera; see ls /dev/video*"
-        [[ $DRY_RUN || -r $ROOT$camera ]] || die "this user may not read $camera; join its group" \
-            "(sudo usermod -aG video $(id -un)) and log in again, or start a container with" \
-            "--group-add $(stat -c %g "$ROOT$camera")"
-        ;;
-    --rtsp)
-        [[ $camera =~ ^rtsps?://[^\"\\[:space:]]+$ ]] || die "--rtsp $camera is not an address such as" \
-            "rtsp://192.168.0.9/stream; write spaces, quotes and backslashes in it as %20, %22, %5C"
-        ;;
-esac
-need r2p-edge "make an environment with setup.sh and activate it (. VENV/bin/activate)"
-need gst-inspect-1.0 "sudo apt-get install gstreamer1.0-tools"
-if [[ $kind != --rtsp ]]; then size=${size:-1280x720}; fi
+check_csi() {
+    [[ $camera =~ ^[0-9]+$ ]] || die "--csi $camera is not a number such as 0"
+}
 
-# Seconds that a camera's first frame may take; less in tests.
-PATIENCE=${R2P_PATIENCE:-20}
-R2P_CREDENTIALS=${R2P_CREDENTIALS:-}
-
-has() { gst-inspect-1.0 --exists "$1"; }
+read_camera_options "$@"
 
 # Caps of the picture that the model wants, before its crop: even, as the chips
 # want it, and no larger than the camera's. What is then left to scale is one pixel or none.
@@ -107,9 +59,8 @@ if [[ $size ]]; then caps=$(wanted); fi
 width=${size%x*} height=${size#*x}
 # By default nvvidconv takes the nearest pixel; models are trained on bilinear ones.
 scale="nvvidconv interpolation-method=1 ! video/x-raw,format=BGRx$caps"
-end="videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
 
-# The ways to read the camera, the board's own chips first; what has no " ! " is the CPU's alone.
+# The ways to read the camera, the board's own chips first.
 sources=()
 
 csi_sources() {
@@ -120,7 +71,7 @@ csi_sources() {
     local first="nvarguscamerasrc sensor-id=$camera !"
     first+=" video/x-raw(memory:NVMM),width=$width,height=$height,framerate=$fps/1,format=NV12"
     # The scaler makes nothing sixteen times smaller; what it leaves, the CPU scales.
-    sources=("$first ! $scale ! $end" "$first ! ${scale%"$caps"} ! $end")
+    sources=("$(for_opencv "$first ! $scale")" "$(for_opencv "$first ! ${scale%"$caps"}")")
 }
 
 usb_sources() {
@@ -131,9 +82,9 @@ usb_sources() {
         # it is cannot be seen in containers, from which Docker hides the device tree; there the CPU
         # decodes.
         if grep -qsa tegra234 "$ROOT/proc/device-tree/compatible" && has nvv4l2decoder; then
-            sources+=("$first ! jpegparse ! nvv4l2decoder mjpeg=1 ! $scale ! $end")
+            sources+=("$(for_opencv "$first ! jpegparse ! nvv4l2decoder mjpeg=1 ! $scale")")
         fi
-        sources+=("$first ! jpegdec ! $scale ! $end")
+        sources+=("$(for_opencv "$first ! jpegdec ! $scale")")
     fi
     sources+=("$camera") # through OpenCV
 }
@@ -142,25 +93,9 @@ rtsp_sources() {
     if has nvv4l2decoder && has nvvidconv; then
         local first="rtspsrc location=\"$camera\" protocols=tcp latency=200 !"
         first+=" rtp${codec}depay ! ${codec}parse ! nvv4l2decoder"
-        sources+=("$first ! $scale ! $end")
+        sources+=("$(for_opencv "$first ! $scale")")
     fi
     sources+=("$camera") # through FFmpeg
-}
-
-# Whether a frame comes through a pipeline; else says why not. Elements that are there need not work,
-# and where Argus has no camera a pipeline ends as one does that is through.
-gives_a_frame() {
-    local words said why code=0
-    read -ra words <<<"${1%appsink*}fakesink num-buffers=1 sync=false silent=false"
-    # On SIGINT it closes the camera; Argus may not give one back that a killed process had.
-    said=$(timeout --signal=INT --kill-after=5 "$PATIENCE" gst-launch-1.0 -v "${words[@]}" 2>&1) ||
-        code=$?
-    # What fakesink tells of each frame.
-    [[ $code -ne 0 || $said != *'last-message = chain '* ]] || return 0
-    why=$(grep -m1 -oE '^(ERROR|WARNING): .*|No cameras available' <<<"$said") ||
-        if [[ $code -eq 0 ]]; then why="it ended without one"; else why="none in $PATIENCE s"; fi
-    echo "$PROGRAM: warning: no frame comes through '$1' ($why)" | hidden >&2
-    return 1
 }
 
 case $kind in
@@ -168,27 +103,6 @@ case $kind in
     --usb) usb_sources ;;
     --rtsp) rtsp_sources ;;
 esac
-source=
-for each in "${sources[@]}"; do
-    if [[ $DRY_RUN || $each != *" ! "* || $kind$R2P_CREDENTIALS == --rtsp?* ]] ||
-        gives_a_frame "$each"; then
-        source=$each
-        break
-    fi
-done
-[[ $source ]] || die "camera $camera gives no frame; it may be in use, lack this --size and --fps, or not" \
-    "be set up (sudo /opt/nvidia/jetson-io/jetson-io.py)"
-if [[ ! $DRY_RUN && $source != *" ! "* ]]; then
-    echo "$PROGRAM: no decoder or scaler of the board works here; the CPU does it" >&2
-fi
 # NVIDIA's plug-ins come after TensorRT's libraries, and need room that glibc has set aside.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.rtld.optional_static_tls=2048}
-# This process becomes r2p-edge, whom systemd listens to.
-command=(r2p-edge stream "$model" "$source" "$@")
-if [[ $name ]]; then command=(r2p-edge watch "$model" "$name=$source" "$@"); fi
-if [[ $DRY_RUN ]]; then
-    show "${command[@]}"
-else
-    printf '+ %s\n' "$(show "${command[@]}")" >&2
-    exec "${command[@]}"
-fi
+start_camera "sudo /opt/nvidia/jetson-io/jetson-io.py" "${sources[@]}"

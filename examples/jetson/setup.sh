@@ -4,6 +4,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$here/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../shared/setup.sh
+source "$shared/setup.sh"
 
 usage() {
     cat <<END
@@ -20,56 +22,23 @@ Nothing of the system is changed, and no root is needed.
 END
 }
 
-venv='' package=''
-while [[ $# -gt 0 ]]; do
-    case $1 in
-        --venv) venv=$(value "$@"); shift 2 ;;
-        --wheel)
-            package=$(value "$@")
-            shift 2
-            [[ -f $package && $package == *.whl ]] || die "there is no wheel $package; check --wheel"
-            ;;
-        --checkout)
-            package=$(value "$@")
-            shift 2
-            [[ -f $package/pyproject.toml ]] || die "$package is not a checkout of r2p_edge, which has" \
-                "a pyproject.toml; check --checkout"
-            ;;
-        --dry-run) DRY_RUN=1; shift ;;
-        --help) usage; exit ;;
-        *) die "$1 is not an option; see $PROGRAM --help" ;;
-    esac
-done
-[[ $venv && $package ]] || die "give --venv, and --wheel or --checkout; see $PROGRAM --help"
+read_setup_options "$@"
 
 detect_board
 detect_jetpack
 
 # TensorRT and OpenCV are JetPack's and Ubuntu's packages for this Python alone.
-python=$ROOT/usr/bin/python3
-if [[ ! $DRY_RUN ]]; then
-    [[ -x $python ]] || die "there is no $python; install Ubuntu's package python3"
-    "$python" -c 'import ensurepip' 2>/dev/null ||
-        die "$python cannot make environments; sudo apt-get install python3-venv"
-fi
+find_python
 echo "# $BOARD, JetPack $JETPACK"
-run "$python" -m venv --system-site-packages "$venv"
 # The system's OpenCV was built for NumPy 1 and does not load with NumPy 2. JetPack 6 has NumPy 1.21,
 # which is too old for r2p_edge, so that a newer one comes to lie in front of it; JetPack 7 has 1.26,
-# which stays. The extra `opencv` would hide the OpenCV that has GStreamer. What lies in ~/.local
-# does not count as installed: the service runs as another user.
+# which stays. The extra `opencv` would hide the OpenCV that has GStreamer.
 pinned=()
 case $JETPACK in
-    6.*) pinned=(--constraint "$here/constraints-py3.10.txt") ;;
-    7.*) pinned=(--constraint "$here/constraints-py3.12.txt") ;;
+    6.*) pinned=(--constraint "$shared/constraints-py3.10.txt") ;;
+    7.*) pinned=(--constraint "$shared/constraints-py3.12.txt") ;;
 esac
-run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install "${pinned[@]}" "numpy<2" \
-    "$(realpath "$package")[export]"
-# A wheel of the same version counts as installed, though it may have been built anew.
-if [[ -f $package ]]; then
-    run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install --no-deps --force-reinstall \
-        "$(realpath "$package")"
-fi
+make_environment export "${pinned[@]}" "numpy<2"
 run "$venv/bin/python" "$here/check_system.py"
 run "$venv/bin/r2p-edge" doctor
 if [[ ! $DRY_RUN ]]; then

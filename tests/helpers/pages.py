@@ -14,7 +14,7 @@ PAGES = [
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-BOARDS = [EXAMPLES / board / "README.md" for board in ("jetson", "atlas")]
+BOARDS = [EXAMPLES / board / "README.md" for board in ("jetson", "atlas", "rockchip")]
 RUNNABLE = ("sh", "python")
 LANGUAGES = (*RUNNABLE, "text")
 MARK = re.compile(r"<!-- (long|needs|run by|not run)(?::? (.+))? -->")

@@ -18,6 +18,7 @@ from r2p_edge._optional import import_library
 from r2p_edge.errors import BackendError, ModelError
 from r2p_edge.runtimes.quiet import stdout_to_stderr
 from r2p_edge.runtimes.rknn.chips import CORE_MASKS
+from r2p_edge.runtimes.rknn.system import system_faults
 
 _INSTALL = "run on the board: pip install rknn-toolkit-lite2"
 _REASON = "its reason is on stderr"
@@ -49,13 +50,14 @@ class BoardSession:
     Args:
         path: the .rknn file.
         device: name in `CORE_MASKS`.
+        release: of the toolkit that built the file; None if it is not known.
 
     Raises:
         ModelError: the library cannot read the file.
         BackendError: the NPU, its driver or librknnrt does not take it.
     """
 
-    def __init__(self, path: Path, device: str) -> None:
+    def __init__(self, path: Path, device: str, release: str | None = None) -> None:
         self._device = device
         with stdout_to_stderr():
             lite = self._lite = lite_library().RKNNLite()
@@ -66,11 +68,8 @@ class BoardSession:
             ended = lite.init_runtime(core_mask=mask) if mask else lite.init_runtime()
             if ended != 0:
                 lite.release()
-                raise BackendError(
-                    f"rknnlite cannot start {path} on {device}; {_REASON}: most often librknnrt.so "
-                    "is missing or older than the toolkit that built the file, or the driver is "
-                    "too old"
-                )
+                faults = "; ".join(system_faults(release))
+                raise BackendError(f"rknnlite cannot start {path} on {device}: {faults or _REASON}")
 
     def answer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """Return the output for the images of a clip, uint8 (T, H, W, C).

@@ -16,9 +16,10 @@ from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options, Runtime, as_input, closed_model
 from r2p_edge.runtimes.rknn.board import BoardSession, lite_library, lite_version
-from r2p_edge.runtimes.rknn.chips import has_same_npu, npu_devices, rockchip_here
+from r2p_edge.runtimes.rknn.chips import CORE_MASKS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.source_file import unpack_source
 from r2p_edge.runtimes.rknn.toolkit import Simulation, toolkit_python, toolkit_version
+from r2p_edge.runtimes.rknn.trial import model_of_chip, source_of_trial
 from r2p_edge.spec import ModelSpec
 
 SIMULATOR = "simulator"
@@ -35,7 +36,9 @@ class Rknn(Runtime):
     """
 
     name = "rknn"
-    without_conv3d = ("npu", SIMULATOR)
+    builds_from = (".onnx",)
+    without_conv3d = (*CORE_MASKS, SIMULATOR)
+    takes_pixels = True
 
     def __init__(self, session: _Session, spec: ModelSpec, device: str) -> None:
         self._session: _Session | None = session
@@ -77,6 +80,15 @@ class Rknn(Runtime):
         return found
 
     @classmethod
+    def prepare(cls, model: Path, folder: Path, options: Options) -> Path:
+        if model.suffix != ".onnx":
+            return model
+        device = options.device or cls.devices()[0]
+        if device == SIMULATOR:
+            return source_of_trial(model, folder)
+        return model_of_chip(model.stem, rockchip_here())
+
+    @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> Runtime:
         if options.cache is not None:
             raise UsageError("rknn keeps no compiled models; leave cache out")
@@ -108,7 +120,8 @@ class Rknn(Runtime):
                 f"{path} was built for an {built_for.upper()} and this board has an "
                 f"{here.upper()}; export it with --chip {here}"
             )
-        return cls(BoardSession(path, device), spec, device)
+        release = (spec.target or {}).get("rknn_toolkit2", lite_version())
+        return cls(BoardSession(path, device, release), spec, device)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
         (clip,) = as_input(batch, self)

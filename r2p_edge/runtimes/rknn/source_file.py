@@ -24,6 +24,8 @@ SETTINGS, MODEL = "settings.json", "model.onnx"
 QUANTIZED = ("model.model", "model.data", "model.quantization.cfg")
 """Files that the toolkit's first step of a quantisation leaves, in place of `MODEL`."""
 
+SOURCE_SUFFIX = ".rknn-source"
+
 _NAMES = {SETTINGS, MODEL, *QUANTIZED}
 
 
@@ -41,11 +43,14 @@ def source_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack_source(path: Path, spec: ModelSpec, folder: Path) -> None:
-    """Write the files of the build of the `.rknn` at `path` into a folder.
+    """Write the files of the build of the `.rknn`, or in the source file, at `path` into a folder.
 
     Raises:
         ModelError: the source file is missing, is another build's, or damaged.
     """
+    if path.suffix == SOURCE_SUFFIX:  # of a trial, by itself
+        _extract(path, folder, "try it again")
+        return
     found = simulated_from(path, spec)
     if found is None:
         raise ModelError(
@@ -61,6 +66,13 @@ def unpack_source(path: Path, spec: ModelSpec, folder: Path) -> None:
             )
         if sha256_of_file(source) != digest:
             raise ModelError(f"{source} is not the file that {path.name} was built from; {advice}")
+    except OSError as error:
+        raise unreadable_model(source, error) from error
+    _extract(source, folder, advice)
+
+
+def _extract(source: Path, folder: Path, advice: str) -> None:
+    try:
         with zipfile.ZipFile(source) as archive:
             names = archive.namelist()
             if SETTINGS not in names or not set(names) <= _NAMES:

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from fake_rknn import board, toolkit
+from fake_rknn import board, toolkit, write_test_models
 from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 from traps import (
@@ -23,6 +23,7 @@ from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.runtime import Rknn
 from r2p_edge.runtimes.rknn.toolkit import toolkit_reason
+from r2p_edge.runtimes.rknn.trial import model_of_chip
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 
@@ -104,7 +105,10 @@ def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
     with pytest.raises(BackendError, match=r"gave an output of shape .* for 3 classes"):
         Rknn.open(rock, fewer, Options()).run(clip(1, 2, 3, 4))
     monkeypatch.setenv("FAKE_RKNN_LIBRARY", "absent")
-    with pytest.raises(BackendError, match=r"cannot start .* librknnrt\.so is missing or older"):
+    with pytest.raises(BackendError, match=r"cannot start .* on npu: its reason is on stderr"):
+        Rknn.open(rock, spec, Options())
+    (tmp_path / "usr/lib/librknnrt.so").write_text("librknnrt version: 2.3.2 (429f97ae6b)")
+    with pytest.raises(BackendError, match=r"librknnrt\.so is 2\.3\.2, older than the toolkit's 2"):
         Rknn.open(rock, spec, Options())
     with pytest.raises(ModelError, match=r"rknnlite cannot read .*none"):
         Rknn.open(tmp_path / "none.rknn", spec, Options())
@@ -130,9 +134,9 @@ def test_the_chip_of_this_machine(tmp_path):
     for chip in ROCKCHIPS:
         with board(tmp_path, chip):
             assert rockchip_here() == chip
-    (tmp_path / "compatible").write_bytes(b"radxa,rock-5a\0rockchip,rk3588s\0")
+    (tmp_path / "tree").write_bytes(b"radxa,rock-5a\0rockchip,rk3588s\0")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("r2p_edge.runtimes.rknn.chips._COMPATIBLE", tmp_path / "compatible")
+        patch.setattr("r2p_edge.runtimes.rknn.chips._COMPATIBLE", tmp_path / "tree")
         assert rockchip_here() == "rk3588"
 
 
@@ -207,18 +211,73 @@ def test_neither_is_here(exported, monkeypatch):
         Predictor(exported)
 
 
-def test_doctor(pc, tmp_path, monkeypatch):
-    def told():
-        found = blank("rknn")
-        for _ in steps("rknn", found):
-            pass
-        return found["status"], [each["device"] for each in found["devices"]], found["version"]
+def told():
+    """Return what doctor says: status, the results of the layers by device, version."""
+    found = blank("rknn")
+    for _ in steps("rknn", found):
+        pass
+    devices = {each["device"]: (each["conv3d"], each["conv2d"]) for each in found["devices"]}
+    return found["status"], devices, found["version"]
 
-    assert told() == ("unchecked", ["simulator"], "2.5.0")
-    with board(tmp_path, "rk3576"):
-        assert told()[:2] == ("unchecked", ["npu", "npu:0", "npu:1", "npu:0_1"])
+
+def test_doctor_builds_a_layer_for_the_simulator(pc):
+    assert told() == ("ok", {"simulator": ("none", "ok")}, "2.5.0")
+
+
+def test_doctor_tells_of_a_simulator_that_does_not_start(pc, monkeypatch):
+    monkeypatch.setenv("FAKE_RKNN", "stuck")
+    status, devices, _ = told()
+    assert status == "failing"
+    reason = "RKNN-Toolkit2's simulator ended and said: build: the compiler failed"
+    assert devices == {"simulator": ("none", reason)}
+
+
+@pytest.fixture
+def assets(tmp_path, monkeypatch):
+    """Test models of each chip as the stand-in for the toolkit writes them."""
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    write_test_models(folder)
+    monkeypatch.setattr("r2p_edge.runtimes.rknn.trial.ASSETS", folder)
+
+
+@pytest.mark.parametrize("chip", ["rk3588", "rk3576", "rk3562"])
+def test_doctor_runs_a_layer_on_each_core(assets, tmp_path, chip):
+    with board(tmp_path, chip):
+        expected = dict.fromkeys(npu_devices(chip), ("none", "ok"))
+        assert told() == ("ok", expected, "2.5.0")
+
+
+def test_doctor_tells_what_of_the_system_does_not_fit(assets, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_RKNN_LIBRARY", "absent")
+    with board(tmp_path, "rk3568"):
+        (tmp_path / "usr/lib/librknnrt.so").write_text("librknnrt version: 2.3.2 (429f97ae6b)")
+        (tmp_path / "sys/module/rknpu/version").write_text("0.9.3")
+        status, devices, _ = told()
+    assert status == "failing"
+    reason = devices["npu"][1]
+    assert "on npu: the driver rknpu is 0.9.3, with which convolutions are known" in reason
+    assert f"; {tmp_path}/usr/lib/librknnrt.so is 2.3.2, older than the toolkit's 2.5.0" in reason
+
+
+def test_a_chip_without_a_test_model(tmp_path):
+    with board(tmp_path, "rk3399"):
+        status, devices, _ = told()
+    assert status == "failing"
+    assert devices["npu"][1].startswith("there is no test model for RK3399, but for RK3588, RK3576")
+
+
+def test_doctor_where_neither_is_here(monkeypatch):
     monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
     assert told()[0] == "missing"
+
+
+def test_the_test_models_are_small_and_for_their_chips():
+    for chip in ROCKCHIPS:
+        path = model_of_chip("conv2d", chip)
+        assert path.stat().st_size < 20_000
+        assert path.read_bytes()[:4] == b"RKNN"
+    assert model_of_chip("conv2d", "rk3566") == model_of_chip("conv2d", "rk3568")
 
 
 @pytest.mark.parametrize(

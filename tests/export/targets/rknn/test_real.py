@@ -15,12 +15,13 @@ from requirements import needs
 from r2p_edge import Predictor
 from r2p_edge.agreement import agreement
 from r2p_edge.calibration.calibrate import Calibration
+from r2p_edge.doctor import diagnosis
 from r2p_edge.export.build import build
 from r2p_edge.export.targets.program import run_program
 from r2p_edge.export.targets.rknn.build import layers_by_engine
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.runtimes.rknn.chips import ROCKCHIPS
-from r2p_edge.runtimes.rknn.source_file import settings_bytes
+from r2p_edge.runtimes.rknn.source_file import MODEL, SETTINGS, settings_bytes
 from r2p_edge.runtimes.rknn.toolkit import (
     toolkit_command,
     toolkit_environment,
@@ -28,6 +29,7 @@ from r2p_edge.runtimes.rknn.toolkit import (
     toolkit_reason,
     toolkit_settings,
 )
+from r2p_edge.runtimes.rknn.trial import ASSETS, model_of_chip
 
 pytestmark = [
     needs("onnx"),
@@ -112,6 +114,26 @@ def test_r2plus1d_18(tmp_path, chip):
     print(f"R(2+1)D-18 fp16 {chip}: {found}")
     assert found.max_rel <= 2e-3
     assert found.top1 == 1.0
+
+
+def test_doctor_runs_a_layer():
+    found = diagnosis.ask("rknn", 600)
+    assert (found["status"], found["reason"]) == ("ok", None)
+    assert found["devices"] == [{"device": "simulator", "conv3d": "none", "conv2d": "ok"}]
+
+
+@pytest.mark.parametrize("chip", [chip for chip in ROCKCHIPS if chip != "rk3566"])
+def test_the_test_models_of_doctor_are_what_this_makes(chip, tmp_path):
+    """Not byte for byte: the toolkit fills gaps with what lies in memory."""
+    (tmp_path / MODEL).write_bytes((ASSETS / "conv2d.onnx").read_bytes())
+    settings = toolkit_settings(chip, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    (tmp_path / SETTINGS).write_bytes(settings_bytes(settings))
+    command = toolkit_command(toolkit_python(), "build", tmp_path)
+    done = subprocess.run(command, env=toolkit_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert layers_by_engine(done.stderr)["cpu"] == {}
+    kept = model_of_chip("conv2d", chip)
+    assert (tmp_path / "model.rknn").stat().st_size == kept.stat().st_size
 
 
 @pytest.mark.parametrize("chip", ROCKCHIPS)
