@@ -32,7 +32,7 @@ from r2p_edge.errors import (
 from r2p_edge.spec import ModelSpec
 from r2p_edge.spec.class_names import fold
 from r2p_edge.video.clip_reader import ClipReader
-from r2p_edge.video.frame_folder import images_in
+from r2p_edge.video.flow_names import pictures_of
 
 MANIFEST_FORMAT = 1
 """Version of the manifest's JSON."""
@@ -313,7 +313,7 @@ def _as_json(video: SampledVideo) -> dict[str, Any]:
 
 
 def sha256_of_video(path: Path) -> str:
-    """Return the sha256 of a file; of a folder, that of its images' names and sha256.
+    """Return the sha256 of a file; of a folder, that of its pictures' names and sha256.
 
     Raises:
         VideoNotFoundError: there is no such file or folder.
@@ -322,7 +322,10 @@ def sha256_of_video(path: Path) -> str:
     try:
         if not path.is_dir():
             return sha256_of_file(path)
-        lines = [f"{sha256_of_file(file)}  {file.name}\n" for file in sorted(images_in(path))]
+        lines = [
+            f"{sha256_of_file(file)}  {file.relative_to(path)}\n"
+            for file in sorted(pictures_of(path))
+        ]
     except FileNotFoundError as error:
         raise VideoNotFoundError(f"there is no video {path}; check the folder") from error
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.artifact.open import embedded_spec
+from r2p_edge.artifact.pair_file import refuse_pair
 from r2p_edge.errors import ModelNotFoundError, UsageError
 from r2p_edge.export.absent import absent_source
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
@@ -101,8 +102,8 @@ def find_source(
         output: name of the output of an ONNX model that has several.
 
     Raises:
-        UsageError: the source is empty, or the options are about a checkpoint and this is an ONNX
-            file, or the reverse.
+        UsageError: the source is empty or names two models, or the options are about a checkpoint
+            and this is an ONNX file, or the reverse.
         ModelNotFoundError: there is no such file.
         ModelError: it is of a format that nothing can be made from, damaged, or no ordinary file.
         SpecError: the spec of an ONNX artifact is damaged.
@@ -134,6 +135,7 @@ def find_source(
             f"{path} is no ONNX file, and a checkpoint has one output; leave output out"
         )
     if not looks_like_onnx(path):
+        refuse_pair(path)
         refuse_foreign(path)
     carried = embedded_spec(path) if is_onnx else recorded_spec(path)
     if carried is not None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from r2p_edge import _isolated
 from r2p_edge._isolated import ProcessFailedError
 from r2p_edge.agreement import TOLERANCE, agreement, within_tolerance
+from r2p_edge.artifact.pair_file import refuse_pair
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import (
     BackendError,
@@ -27,7 +28,6 @@ from r2p_edge.errors import (
 )
 from r2p_edge.predictor import Predictor
 from r2p_edge.runtimes.base import Options
-from r2p_edge.spec.two_streams import require_one_model
 from r2p_edge.video.video_folder import videos_in
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def compare(
         answer has {"path", "error", "exit_code"} instead, and the others go on.
 
     Raises:
-        UsageError: there are no clips, or an option is wrong in itself.
+        UsageError: there are no clips, an option is wrong in itself, or a file names two models.
         OutputError: the temporary folder cannot be written to.
         VideoError: none of the clips can be read.
         ParityError: the reference answers NaN.
@@ -85,6 +85,8 @@ def compare(
     Options(device, threads, precision)
     if isinstance(clips, (str, Path)) or len(clips) == 0:
         raise UsageError("clips must be video files or an array of clips, at least one")
+    for model in (reference, *artifacts):
+        refuse_pair(Path(model))
     failed: dict[str, str] = {}
     with scratch_folder("the clips") as folder:
         if isinstance(clips, np.ndarray):
@@ -161,7 +163,6 @@ def answer(
     `compare` calls it in a process of its own.
     """
     with Predictor(model, **options) as predictor:
-        require_one_model(predictor.spec, "forms of one are compared")
         named: Iterable[tuple[str, Any]] = zip(clips, clips)
         if isinstance(clips, str):
             named = ((str(number), clip) for number, clip in enumerate(np.load(clips)))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from r2p_edge.calibration.dataset.groups import group_of
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import VideoError
+from r2p_edge.video.flow_folder import FlowFolder, is_flow
 from r2p_edge.video.sampling import Times, duration_of
-from r2p_edge.video.source import ImageFolder, open_source
+from r2p_edge.video.source import ImageFolder, Source, open_source
+from r2p_edge.video.video_folder import looking_up
 
 _ANY_RATE = 25.0  # of a folder of frames, which has none
 
@@ -26,8 +29,8 @@ class VideoFacts:
         group: its recording; see `group_of`.
         frames: number of frames that can be decoded.
         lost: number of frames that are damaged, or build on damage.
-        seconds: length; None for a folder of frames.
-        fps: frames per second on average; None for a folder of frames and for a single frame.
+        seconds: length; None for a folder of frames or of flow.
+        fps: frames per second on average; None for such a folder and for a single frame.
         width, height: of the first frame in pixels, upright.
         cut_off: whether the video ends before the end that the file declares.
         error: why no frame can be decoded, or an image of the folder cannot; "" if all is well.
@@ -55,9 +58,9 @@ def facts_of_video(video: Video) -> VideoFacts:
     """Decode a video to its end; return what it is, with the error if it cannot be decoded."""
     group = group_of(video.name)
     try:
-        source = open_source(video.path, _ANY_RATE, count="frames", planes=True)
+        source = _opened(video.path)
         with contextlib.closing(source):
-            timed = not isinstance(source, ImageFolder)
+            timed = not isinstance(source, (ImageFolder, FlowFolder))
             # Of a folder each image is a file, which may be the broken one.
             moments = source.times[:1] if timed else source.times
             shapes = [image.shape for image in source.read(moments)]
@@ -77,6 +80,18 @@ def facts_of_video(video: Video) -> VideoFacts:
             )
     except VideoError as error:
         return VideoFacts(video.name, video.label, group, error=str(error))
+
+
+def _opened(path: Path) -> Source:
+    """Open a video, or the flow in a folder that has no frames.
+
+    Raises:
+        VideoError: see `open_source` and `FlowFolder`.
+    """
+    with looking_up(path):
+        if path.is_dir() and is_flow(path):
+            return FlowFolder(path, _ANY_RATE)
+    return open_source(path, _ANY_RATE, count="frames", planes=True)
 
 
 def _rate(times: Times) -> float:

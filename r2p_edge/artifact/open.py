@@ -55,8 +55,9 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
 
     Raises:
         ModelNotFoundError: the file does not exist, or the folder has no model.
-        ModelError: the folder has several models, or the file names two; or the bytes are not those
-            that the sidecar describes, or cannot be read.
+        UsageError: the file names two models.
+        ModelError: the folder has several models; or the bytes are not those that the sidecar
+            describes, or cannot be read.
         SpecError: it carries no spec and none was given, the spec is wrong, or its metadata and
             its sidecar carry different contracts.
     """

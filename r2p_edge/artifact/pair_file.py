@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r2p_edge.errors import ModelError, SpecError, unreadable_model
+from r2p_edge.errors import SpecError, UsageError, unreadable_model
 from r2p_edge.spec.parsing import parse_dataclass, parse_json
-from r2p_edge.spec.two_streams import FusionSpec
+from r2p_edge.spec.two_streams import VERBS_OF_TWO, FusionSpec
 
 _FORMAT = 1
 _LARGEST = 1 << 16  # bytes; there are two paths and two weights in it
@@ -67,11 +67,12 @@ def refuse_pair(path: Path) -> None:
     """Refuse the file of a pair where one model is needed.
 
     Raises:
-        ModelError: it is one.
+        UsageError: it is one.
+        ModelError: it is one, and wrong; see `PairFile.read`.
     """
     if is_pair_file(path):
         pair = PairFile.read(path)
-        raise ModelError(
-            f"{path} names two models, which predict, stream, eval and benchmark take, and one is "
-            f"needed here; give {path.parent / pair.rgb} or {path.parent / pair.flow}"
+        raise UsageError(
+            f"{path} names two models, and one is needed here; give {path.parent / pair.rgb} or "
+            f"{path.parent / pair.flow}, or use {VERBS_OF_TWO}, which take both"
         )

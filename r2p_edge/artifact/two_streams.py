@@ -92,7 +92,7 @@ def _open_pair_file(path: Path, fusion: object) -> PairArtifact:
     try:
         # Relative paths are of where the file lies.
         found = _opened([path.parent / pair.rgb, path.parent / pair.flow], pair.fusion)
-    except ModelError as error:
+    except (ModelError, UsageError) as error:
         raise type(error)(f"{path}: {error}") from error
     return dataclasses.replace(found, path=path)
 

@@ -171,7 +171,8 @@ def classify(
 
     Raises:
         MissingDependencyError: Ray is not installed.
-        UsageError: `actors`, `views`, `top` or `threads` is not a whole number from 1 on.
+        UsageError: `actors`, `views`, `top` or `threads` is not a whole number from 1 on, or the
+            file names two models.
         ModelError: the model cannot be used here.
     """
     ray = _import_ray()

@@ -19,6 +19,9 @@ from r2p_edge.spec.parts import ClipSpec, OutputSpec
 StreamName = Literal["rgb", "flow"]
 """Modality of a stream, which is its name."""
 
+VERBS_OF_TWO = "predict, stream, watch, timeline, annotate, eval or benchmark"
+"""Verbs that take two streams, for a message."""
+
 _PRECISIONS = ("int8", "bf16", "fp16", "fp32")  # the coarsest first
 
 
@@ -164,7 +167,7 @@ def require_one_model(spec: ModelSpec, what: str) -> None:
     if isinstance(spec, TwoStreamSpec):
         raise UsageError(
             f"{spec.name} is a model of two streams, and {what}; give one of its models, or use "
-            "predict, stream, eval or benchmark"
+            f"{VERBS_OF_TWO}, which take both"
         )
 
 
@@ -196,17 +199,17 @@ def _check_pair(rgb: ModelSpec, flow: ModelSpec, fusion: FusionSpec, pair: str) 
         told = ", ".join(f"clip.{name} {one} and {two}" for name, (one, two) in differing.items())
         raise SpecError(f"{pair} look at different clips ({told}); two streams see the same one")
     kinds = rgb.output.kind, flow.output.kind
+    given = f"{pair} give {' and '.join(kinds)}"
+    if not {"values", "features"}.isdisjoint(kinds):
+        raise SpecError(f"{given}; two streams are fused by the scores of classes, of both")
     if fusion.of == "logits":
         if kinds != ("logits", "logits"):
             raise SpecError(
-                f"{pair} give {' and '.join(kinds)}, and their logits cannot be summed; fuse their "
-                "probabilities (fusion of probabilities, such as r2plus1d)"
+                f"{given}, and their logits cannot be summed; fuse their probabilities (fusion of "
+                "probabilities, such as r2plus1d)"
             )
         return "logits"
     fused = tuple("probabilities" if kind == "logits" else kind for kind in kinds)
-    if fused[0] != fused[1] or fused[0] in ("values", "features"):
-        raise SpecError(
-            f"{pair} give {' and '.join(kinds)}; two streams are fused by probabilities of the "
-            "same kind"
-        )
+    if fused[0] != fused[1]:
+        raise SpecError(f"{given}; two streams are fused by probabilities of the same kind")
     return fused[0]

@@ -14,13 +14,13 @@ from r2p_edge._optional import OPENCV, import_library
 from r2p_edge.errors import VideoError
 from r2p_edge.frame import Image
 from r2p_edge.spec import ModelSpec
-from r2p_edge.video.frame_folder import images_in
+from r2p_edge.video.flow_names import flow_folders
+from r2p_edge.video.frame_folder import any_image_in, images_in
 from r2p_edge.video.sampling import Times, nearest
 from r2p_edge.video.source import is_folder, is_path, path_of_uri
 from r2p_edge.video.video_folder import looking_up
 
 _NAMED = re.compile(r"(?:flow[_-]?)?([xyuv])[_-]?(\d+)", re.IGNORECASE)
-_FOLDERS = (("flow_x", "flow_y"), ("flow_u", "flow_v"), ("x", "y"), ("u", "v"))
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _PAIRS = (("x", "y"), ("u", "v"))
 
@@ -65,6 +65,19 @@ def open_flow(source: Any, fps: float, spec: ModelSpec) -> FlowFolder | None:
                 f"{spec.clip.interval} frames apart; give the video itself"
             )
         return FlowFolder(folder, fps)
+
+
+def is_flow(folder: Path) -> bool:
+    """Return whether the pictures of a folder are stored flow, and no frames that it may lie by.
+
+    Raises:
+        VideoError: see `FlowFolder`.
+        OSError: the folder cannot be read.
+    """
+    across, down = _found(folder)
+    if not (across and down):  # frames may be named v_0001 too
+        return False
+    return next(iter(across.values())).parent == folder or not any_image_in(folder)
 
 
 class FlowFolder:
@@ -120,10 +133,9 @@ def _found(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
     for x, y in _PAIRS:
         if x in parts or y in parts:
             return parts.get(x, {}), parts.get(y, {})
-    for names in _FOLDERS:
-        both = [folder / name for name in names]
-        if all(os.path.isdir(each) for each in both):
-            return _numbered(both[0]), _numbered(both[1])
+    if (both := flow_folders(folder)) is not None:
+        across, down = both
+        return _numbered(across), _numbered(down)
     return {}, {}
 
 

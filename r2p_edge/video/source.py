@@ -21,7 +21,8 @@ from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.frame import Image, Planes
 from r2p_edge.video.arrays import frames_from_array
 from r2p_edge.video.content import can_be_path, content_of, is_content
-from r2p_edge.video.frame_folder import frames_in
+from r2p_edge.video.flow_names import flow_folders
+from r2p_edge.video.frame_folder import any_image_in, frames_in
 from r2p_edge.video.sampling import Times, nearest
 from r2p_edge.video.video_folder import looking_up
 
@@ -194,6 +195,12 @@ class ImageFolder:
     def __init__(self, folder: Path, fps: float, *, planes: bool = False) -> None:
         self.name = str(folder)
         self._planes = planes
+        if (flow := flow_folders(folder)) is not None and not any_image_in(folder):
+            names = " and ".join(part.name for part in flow)
+            raise VideoError(
+                f"{folder} has optical flow in its folders {names} and no frames; give the video "
+                "itself, or let predict or eval ask a model of flow alone"
+            )
         self._paths = frames_in(folder)
         self.times = np.arange(len(self._paths)) / fps
 

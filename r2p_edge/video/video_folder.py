@@ -9,12 +9,13 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from r2p_edge.addresses import shortened
 from r2p_edge.errors import VideoError, VideoNotFoundError
 from r2p_edge.video.decoding import cause_of
+from r2p_edge.video.flow_names import flow_folders
 from r2p_edge.video.frame_folder import any_image_in, images_in
 
 VIDEO_SUFFIXES = {
@@ -53,13 +54,15 @@ def is_video_file(path: Path) -> bool:
 
 
 def has_frames(folder: Path) -> bool:
-    """Return True for a folder with images in it.
+    """Return True for a folder with images in it, or with two of stored flow in it.
 
     Raises:
         VideoError: the folder cannot be read.
     """
     try:
-        return os.path.isdir(folder) and any_image_in(folder)
+        if not os.path.isdir(folder):
+            return False
+        return any_image_in(folder) or flow_folders(folder) is not None
     except OSError as error:
         raise VideoError(
             f"folder {folder} cannot be read ({cause_of(error)}); check its permissions"
@@ -79,8 +82,8 @@ def videos_in(folder: Path) -> list[Path]:
     """Return the videos in a folder and the folders in it, sorted by path.
 
     A folder with images is the frames of one video, unless there are video files in it or below it,
-    or as many images in a folder below it. A folder that is reached again by a link is not read
-    again.
+    or as many images in a folder below it; one with two folders of stored flow is a video
+    too. A folder that is reached again by a link is not read again.
 
     Raises:
         VideoNotFoundError: the folder does not exist.
@@ -92,12 +95,14 @@ def videos_in(folder: Path) -> list[Path]:
     found: list[Path] = []
     left_out: list[Path] = []
     images: dict[Path, list[Path]] = {}
+    flow: dict[Path, tuple[Path, Path]] = {}
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
         here = waiting.pop()
         with looking_up(here):
             status = here.stat()
+            parts = flow_folders(here)
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
@@ -105,11 +110,14 @@ def videos_in(folder: Path) -> list[Path]:
         inside = {path for path in entries if os.path.isdir(path)}
         videos = {path for path in entries if is_video_file(path)}
         images[here] = images_in(here)
+        if parts is not None:
+            flow[here] = parts
         found += videos
         left_out += (path for path in entries if path not in {*inside, *videos, *images[here]})
         waiting += sorted(inside, reverse=True)
-    frames = _folders_of_frames(images, found)
-    left_out += (path for here in images if here not in frames for path in images[here])
+    frames = _folders_of_frames(images, flow, found)
+    read = frames.union(*(flow[each] for each in frames & flow.keys()))
+    left_out += (path for here in images if here not in read for path in images[here])
     found += frames
     report_left_out(folder, [str(path.relative_to(folder)) for path in left_out])
     if not found:
@@ -120,18 +128,23 @@ def videos_in(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _folders_of_frames(images: dict[Path, list[Path]], videos: Iterable[Path]) -> set[Path]:
-    """Return the folders, of these with their images, that are the frames of one video each."""
+def _folders_of_frames(
+    images: Mapping[Path, list[Path]], flow: Iterable[Path], videos: Iterable[Path]
+) -> set[Path]:
+    """Return the folders that are the frames, or the stored flow, of one video each.
+
+    Args:
+        images: folders, with the images in them.
+        flow: those that have two folders of flow.
+        videos: video files.
+    """
     above_videos = {parent for video in videos for parent in video.parents}
     most: dict[Path, int] = {}  # images in a folder below each
     for folder, found in images.items():
         for parent in folder.parents:
             most[parent] = max(most.get(parent, 0), len(found))
-    frames = {
-        folder
-        for folder, found in images.items()
-        if folder not in above_videos and len(found) > most.get(folder, 0)
-    }
+    frames = {folder for folder, found in images.items() if len(found) > most.get(folder, 0)}
+    frames = frames.union(flow) - above_videos
     return {folder for folder in frames if not frames & set(folder.parents)}
 
 

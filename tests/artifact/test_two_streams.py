@@ -12,7 +12,7 @@ from pairs import R2PLUS1D, pair_file, spec_of_colours, two_models
 from r2p_edge import Predictor
 from r2p_edge.artifact import open_artifact
 from r2p_edge.artifact.two_streams import models_of, open_model_or_pair
-from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.errors import UsageError
 from r2p_edge.spec import FUSION_RECIPES, ClipSpec, FlowSpec
 
 
@@ -110,18 +110,13 @@ def test_arguments_that_do_not_belong_together(tmp_path, video, fails):
             Predictor(path, fusion=fusion)
 
 
-def test_one_model_is_needed_elsewhere(tmp_path, video, fails):
+def test_one_model_is_needed(tmp_path, video, fails):
     pair = pair_file(tmp_path / "pair.json", *two_models(tmp_path))
-    with pytest.raises(
-        ModelError, match=r"pair.json names two models, which predict, stream, eval"
-    ):
+    with pytest.raises(UsageError, match=r"pair.json names two models, and one is needed here"):
         open_artifact(pair)
-    fails(MODEL, "names two models", "info", pair)
-    fails(MODEL, "names two models", "predict", pair, video, "--out", tmp_path / "out.csv")
-    fails(MODEL, "names two models", "calibrate", pair, "--out", tmp_path / "int8.onnx")
-    sheet = ["sheet", pair, video, "--out", tmp_path / "sheet.svg"]
-    fails(USAGE, "a model of two streams, and a sheet shows what one model sees", *sheet)
-    fails(USAGE, "a model of two streams, and a server has one", "serve", pair)
+    fails(USAGE, "names two models", "predict", pair, video, "--out", tmp_path / "out.csv")
+    pair_of_pair = pair_file(tmp_path / "other.json", pair, "flow.onnx")
+    fails(USAGE, f"{pair_of_pair}: {pair} names two models", "predict", pair_of_pair, video)
 
 
 def test_one_frame_and_a_missing_library(tmp_path, video, fails, monkeypatch):

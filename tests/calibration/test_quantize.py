@@ -6,15 +6,20 @@ import json
 import numpy as np
 import onnx
 import pytest
+from inception_networks import CLASSES, narrow
+from networks import spec_for
 from onnx import helper, numpy_helper
 from quantisation import CLIPS, SPEC, logits, named
 from requirements import needs, require
 
+from r2p_edge.agreement import agreement
 from r2p_edge.artifact.open import embedded_spec, open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.quantize import profile_of_this_cpu, quantize_onnx
 from r2p_edge.errors import ModelError, OutputError, R2PError, UsageError, VideoError
 from r2p_edge.export.graph.builder import embed_spec
+from r2p_edge.export.targets.onnx import onnx_from_checkpoint
+from r2p_edge.export.verify.synthetic_clips import verification_clips
 
 pytestmark = [
     needs("onnx"),
@@ -64,6 +69,24 @@ def check_answers(answers, float_answers):
     assert top1[1] >= 0.95
     assert top1[0] >= top1[1] - 0.01
     assert np.mean(answers.argmax(axis=1) == float_answers.argmax(axis=1)) >= 0.98
+
+
+@pytest.mark.slow
+@needs("openvino")
+def test_an_i3d_answers_alike(tmp_path):
+    from safetensors.numpy import save_file
+
+    weights, model, out = (tmp_path / name for name in ("w.safetensors", "m.onnx", "int8.onnx"))
+    save_file(narrow("piergiaj-i3d"), weights)
+    spec = spec_for(CLASSES, frames=9, size=224)
+    onnx_from_checkpoint(weights, spec, model)
+    clips = verification_clips(spec, 4, seed=5)
+    quantize_onnx(model, out, lambda: clips[:2])
+    expected = logits(model, clips[2:])
+    for runtime in ("onnxruntime", "openvino"):
+        found = logits(out, clips[2:], runtime)
+        assert agreement(expected, found).cosine >= 0.999
+        assert np.abs(found - expected).max() > 0  # it is another file
 
 
 @pytest.mark.long

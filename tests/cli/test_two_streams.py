@@ -5,11 +5,36 @@ import json
 
 import numpy as np
 import pytest
-from exit_codes import USAGE
-from flows import moving, write_frames
-from pairs import CLASSES, pair_file, taught_models, two_models, write_scenes
+from exit_codes import MODEL, USAGE
+from flows import moving, spec_of_flow, write_frames
+from models import brightness_model
+from pairs import CLASSES, pair_file, spec_of_colours, taught_models, two_models, write_scenes
 
 from r2p_edge import Predictor, timeline
+from r2p_edge.cli.parser import build_parser
+from r2p_edge.spec import OutputSpec
+
+WITHOUT_MODEL = {"demo", "report", "doctor", "dataset", "weights"}
+TAKE_BOTH = {
+    "predict": ["video.mkv"],
+    "timeline": ["video.mkv"],
+    "annotate": ["video.mkv", "--out", "annotated.mp4"],
+    "stream": ["video.mkv"],
+    "watch": ["door=video.mkv", "--event", "frame 0>0.2", "--events-file", "events.jsonl"],
+    "eval": ["--videos", "videos"],
+    "benchmark": ["--runtimes", "onnxruntime", "--num-clips", 1],
+}
+TAKE_ONE = {
+    "sheet": ["video.mkv", "--out", "sheet.svg"],
+    "serve": ["--listen", "127.0.0.1:0"],
+    "compare": ["rgb.onnx", "--videos", "videos"],
+    "info": [],
+    "export": ["--out", "exported"],
+    "calibrate": ["--out", "int8.onnx"],
+    "adapt": ["--videos", "videos", "--out", "weights.npz"],
+    "serve-export": ["--to", "triton", "--out", "repository"],
+    "teach": ["--videos", "videos", "--out", "taught.onnx"],
+}
 
 
 @pytest.fixture
@@ -20,6 +45,54 @@ def models(tmp_path):
 @pytest.fixture
 def video(tmp_path):
     return write_frames(tmp_path / "moving.mkv", moving(24))
+
+
+@pytest.fixture
+def beside_pair(tmp_path, monkeypatch):
+    """A folder to work in, with a pair, its models, and a video, alone and as that of a class."""
+    monkeypatch.chdir(tmp_path)
+    two_models(tmp_path)
+    pair_file(tmp_path / "pair.json", "rgb.onnx", "flow.onnx")
+    (tmp_path / "videos" / "frame 0").mkdir(parents=True)
+    for name in ("video.mkv", "videos/frame 0/video.mkv"):
+        write_frames(tmp_path / name, moving(12))
+    return tmp_path
+
+
+def test_each_verb_either_takes_a_pair_or_refuses_it():
+    actions = build_parser()._subparsers._group_actions
+    assert {*TAKE_BOTH, *TAKE_ONE, *WITHOUT_MODEL} == set(actions[0].choices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", TAKE_BOTH)
+def test_verbs_that_take_a_pair(verb, run, beside_pair):
+    code, _, errors = run(verb, "pair.json", *TAKE_BOTH[verb])
+    assert code == 0, errors
+
+
+@pytest.mark.parametrize("verb", TAKE_ONE)
+def test_verbs_that_take_one_model(verb, fails, beside_pair):
+    before = sorted(beside_pair.iterdir())
+    message = "give one of its models" if verb in ("sheet", "serve") else "give rgb.onnx or flow."
+    fails(USAGE, message, verb, "pair.json", *TAKE_ONE[verb])
+    assert sorted(beside_pair.iterdir()) == before
+
+
+def test_a_pair_is_compared_with_nothing(fails, beside_pair):
+    fails(USAGE, "give rgb.onnx or flow.onnx", "compare", "rgb.onnx", "pair.json")
+
+
+def test_models_of_features_are_no_pair(fails, beside_pair):
+    features = {"labels": (), "output": OutputSpec(kind="features", features=4)}
+    brightness_model(beside_pair / "rgb.onnx", spec_of_colours(**features))
+    brightness_model(beside_pair / "flow.onnx", spec_of_flow().replace(**features))
+    message = "give features and features; two streams are fused by the scores of classes"
+    for verb in TAKE_BOTH:
+        fails(MODEL, message, verb, "pair.json", *TAKE_BOTH[verb])
+    two = ["rgb.onnx", "video.mkv", "--flow", "flow.onnx", "--fusion", "i3d"]
+    for verb in ("predict", "stream"):
+        fails(MODEL, message, verb, *two)
 
 
 def test_predict(run, models, video, tmp_path):

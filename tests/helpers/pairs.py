@@ -110,7 +110,7 @@ def taught_models(folder: Path, seeds: range) -> list[Path]:
 def _taught(path: Path, spec: ModelSpec, clips: list[tuple[np.ndarray, str]]) -> Path:
     names = tuple(f"filter {number}" for number in range(FILTERS))
     bare = spec.replace(labels=names, output=OutputSpec(kind="values"))
-    _write(path, bare, np.eye(FILTERS, dtype=np.float32), np.zeros(FILTERS, np.float32))
+    write_network(path, bare, np.eye(FILTERS, dtype=np.float32), np.zeros(FILTERS, np.float32))
     with Predictor(path) as predictor:
         features = np.stack([predictor.outputs(clip, fps=25)[0] for clip, _ in clips])
     centre, spread = features.mean(axis=0), features.std(axis=0)
@@ -118,10 +118,10 @@ def _taught(path: Path, spec: ModelSpec, clips: list[tuple[np.ndarray, str]]) ->
     wanted = FACTOR * np.array([[label == each for each in CLASSES] for _, label in clips])
     square = known.T @ known + RIDGE * np.eye(FILTERS)
     weights = np.linalg.solve(square, known.T @ (wanted - wanted.mean(axis=0))) / spread[:, None]
-    return _write(path, spec, weights, wanted.mean(axis=0) - centre @ weights)
+    return write_network(path, spec, weights, wanted.mean(axis=0) - centre @ weights)
 
 
-def _write(path: Path, spec: ModelSpec, weights: np.ndarray, bias: np.ndarray) -> Path:
+def write_network(path: Path, spec: ModelSpec, weights: np.ndarray, bias: np.ndarray) -> Path:
     """Write a network: random filters of 5x5 pixels of a frame, ReLU, their mean, and a head."""
     filters = np.random.default_rng(0).normal(size=(FILTERS, spec.channels, 1, 5, 5)) / 5
     tensors = {"filters": filters, "weights": weights, "bias": bias}

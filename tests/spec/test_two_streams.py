@@ -60,12 +60,29 @@ def test_the_digest_is_of_both_and_of_the_fusion():
     assert pair().contract_digest() == pair().contract_digest()
 
 
-def test_values_are_not_fused():
-    values = {"output": OutputSpec(kind="values")}
-    with pytest.raises(SpecError, match="give values and values; two streams are fused by"):
-        pair(
-            FUSION_RECIPES["r2plus1d"], spec_of_colours(**values), spec_of_flow().replace(**values)
-        )
+@pytest.mark.parametrize("fusion", FUSION_RECIPES)
+@pytest.mark.parametrize("kind", ["values", "features"])
+def test_what_names_no_classes_is_not_fused(kind, fusion):
+    changes = {"output": OutputSpec(kind="values")}
+    if kind == "features":
+        changes = {"output": OutputSpec(kind="features", features=4), "labels": ()}
+    specs = spec_of_colours(**changes), spec_of_flow().replace(**changes)
+    with pytest.raises(SpecError, match=f"give {kind} and {kind}; two streams are fused by"):
+        pair(FUSION_RECIPES[fusion], *specs)
+
+
+def test_values_are_not_fused_with_logits():
+    values = spec_of_colours(output=OutputSpec(kind="values"))
+    with pytest.raises(SpecError, match="give values and logits; two streams are fused by"):
+        pair(rgb=values)
+
+
+def test_kinds_that_do_not_go_together():
+    sigmoid = spec_of_colours(output=OutputSpec(kind="sigmoid"))
+    with pytest.raises(SpecError, match="give sigmoid and logits, and their logits cannot be"):
+        pair(rgb=sigmoid)
+    with pytest.raises(SpecError, match="give sigmoid and logits; two streams are fused by prob"):
+        pair(FUSION_RECIPES["r2plus1d"], sigmoid)
 
 
 def test_one_model_is_let_through():

@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 from graded import CLASSES, graded_folder, graded_video
+from inception_networks import narrow
 from models import brightness_model
+from networks import spec_for
 from requirements import needs
 
 from r2p_edge import Predictor, teach
@@ -15,6 +17,7 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.evaluate import evaluate
 from r2p_edge.errors import ModelError, OutputError, SpecError, UsageError, VideoError
+from r2p_edge.export.build import build
 from r2p_edge.export.targets.openvino import openvino_from_onnx
 from r2p_edge.spec import OutputSpec
 
@@ -113,6 +116,22 @@ def test_an_openvino_file_is_taught_like_its_onnx_file(model, videos, tmp_path):
             pixels = predictor.pixels(videos / "others" / "rising" / "clip 101.mp4")
             found.append(predictor.scores(pixels))
     np.testing.assert_allclose(*found, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_an_i3d_is_taught(videos, tmp_path):
+    """Its pool averages windows of two moments, of which there are two, and a mean is behind it."""
+    from safetensors.numpy import save_file
+
+    save_file(narrow("piergiaj-i3d"), tmp_path / "i3d.safetensors")
+    spec = spec_for(3, frames=17, size=224)
+    (built,) = build(tmp_path / "i3d.safetensors", targets=["onnx"], spec=spec, out=tmp_path).built
+    out = tmp_path / "mine.onnx"
+    taught = teach(built.path, out, videos / "others")
+    assert taught.spec.labels == tuple(sorted(CLASSES))
+    assert taught.spec.parity["max_rel"] < 1e-5
+    (result,) = evaluate([out], videos / "others")["results"]
+    assert result["top1"] == 1.0  # of the videos that it was taught
 
 
 @needs("openvino")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flows import PIXELS
+from inception_networks import CLASSES, WIDTH, narrow
 from networks import FLOAT, spec_for
 from parity_checks import answers_of_each_form
 from requirements import needs
@@ -14,42 +15,13 @@ from r2p_edge.export.checkpoints.dialects import canonical_parameters
 from r2p_edge.export.checkpoints.families import FAMILIES
 from r2p_edge.export.checkpoints.layers import Layer
 from r2p_edge.export.checkpoints.layouts import InceptionLayout
-from r2p_edge.export.checkpoints.network import network_of
 from r2p_edge.export.verify.ort_session import open_session
 from r2p_edge.export.verify.reference import reference_logits
 from r2p_edge.spec import FlowSpec
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
 
-WIDTH, CLASSES = 2, 3
 NAMES = [name for name, each in FAMILIES.items() if isinstance(each.layout, InceptionLayout)]
-
-
-def narrow(name: str, channels: int = 3) -> dict[str, np.ndarray]:
-    """Return the parameters of a family's network of few channels, by its own names."""
-    family = FAMILIES[name]
-    rng = np.random.default_rng(0)
-    canonical: dict[str, np.ndarray] = {}
-    rows = dict(family.layout.rows)
-    for unit, row in rows.items():
-        for number in range(len(row.split()) // 2):
-            canonical[f"{unit}.conv{number + 1}.weight"] = np.zeros((WIDTH, channels, 1, 1, 1))
-    canonical["fc.weight"] = np.zeros((CLASSES, 4 * WIDTH))
-    network = network_of(canonical, family)
-    natives = {
-        f"{unit}.{part}": own
-        for unit, row in rows.items()
-        for part, own in zip(("conv1", "bn1", "conv2", "bn2"), row.split(), strict=False)
-    }
-    found = {}
-    for key, shape in network.shapes.items():
-        module, _, leaf = key.rpartition(".")
-        scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.3
-        value = rng.normal(0, scale, shape) + (leaf in ("weight", "running_var") and len(shape) < 2)
-        value = np.abs(value) if leaf == "running_var" else value
-        own = natives.get(module, "logits.conv3d")
-        found[f"{own}.{leaf}"] = value.astype(np.float32)
-    return found
 
 
 LENGTHS = [
