@@ -13,11 +13,7 @@ from r2p_edge.artifact.atomic import check_folder, made_folder
 from r2p_edge.artifact.parts import part_files
 from r2p_edge.artifact.scratch import scratch_folder
 from r2p_edge.errors import ModelError, R2PError, SpecError, UsageError, shown_as
-from r2p_edge.export.causal_weights import (
-    CausalWeights,
-    bundled_causal_weights,
-    read_causal_weights,
-)
+from r2p_edge.export.causal_weights import weights_of_form
 from r2p_edge.export.checkpoints.weights import WeightsOptions
 from r2p_edge.export.contract import WAYS_TO_SAY, check_channels, check_labels, contract_of
 from r2p_edge.export.doubts import Choices, doubts_of
@@ -188,13 +184,12 @@ def build(
         form: "per-frame" writes graphs with state beside each artifact, which compute the first
             stages once for each frame; "semi-causal" one that answers at each frame, for weights
             that were fitted for it. See `PerFrameSpec`.
-        stages: stages that stay as they were trained, 1 or 2; of "per-frame" also 0, the stem
-            alone. By default 2, or those of the weights.
-        form_weights: file of weights for "semi-causal", see `read_causal_weights`; by default
-            those that the bundled model is shipped with, and for others the clip model's.
+        stages: last one that stays as it was trained, 1 or 2; of "per-frame" also 0, the stem. By
+            default 2, or that of the weights.
+        form_weights: file of weights for "semi-causal", see `causal_weights.weights_of_form`.
         judge: measures how often they give the artifact's answer, see
             `r2p_edge.calibration.form_agreement.AgreementJudge`; required for that form.
-        store: where published weights are; by default `published.store.WeightsStore()`.
+        store: of published weights; by default `published.store.WeightsStore()`.
 
     Raises:
         UsageError: a target or preset is unknown, a number is impossible, the name cannot be a
@@ -216,7 +211,8 @@ def build(
     check_chips(wanted, chips)
     check_batch_axis(wanted, batch)
     check_feature_targets(wanted, bool(feature_outputs))
-    given = _form_weights(form_weights, source if module is None else None, form, stages)
+    own = module is None and str(source) == BUNDLED
+    given = weights_of_form(form, stages, form_weights, bundled=own)
     stages = stages_of(form, stages, given)
     judging = check_form(wanted, form, stages, graph, judge)
     hints = PRESETS[preset].families if preset is not None and preset in PRESETS else ()
@@ -261,12 +257,8 @@ def build(
         judging.check(contract)
     if not replace:
         check_replaced(Path(out), contract)
-    doubts = doubts_of(
-        facts,
-        Choices(preset, labels is not None, golden is not None),
-        contract,
-        is_bundled(model, facts),
-    )
+    choices = Choices(preset, labels is not None, golden is not None)
+    doubts = doubts_of(facts, choices, contract, is_bundled(model, facts))
     if model.onnx and model.carried is None:
         doubts = [*doubts, *warnings_of(contract)]
     _check_strict(doubts, strict)
@@ -374,19 +366,6 @@ def _build_one(forms: OnnxForms, folder: Path, options: TargetOptions) -> Built:
     parts = part_files(built.path, built.spec) if built.status == "built" else []
     bundle.record(folder, [built.path], [*clips, *parts])
     return built
-
-
-def _form_weights(
-    file: str | Path | None, source: str | Path | None, form: str, stages: int | None
-) -> CausalWeights | None:
-    """Return the weights of a form, where they are not the clip model's."""
-    if file is not None:
-        return read_causal_weights(file)
-    if form == SEMI_CAUSAL and str(source) == BUNDLED:
-        bundled = bundled_causal_weights()
-        if stages in (None, bundled.stages):
-            return bundled
-    return None
 
 
 def _calibrator(

@@ -16,6 +16,7 @@ from r2p_edge.artifact.atomic import atomic_write, check_folder
 from r2p_edge.errors import ModelError, SpecError, UsageError
 from r2p_edge.export.npz_file import read_arrays
 from r2p_edge.spec.checks import check_record, shown
+from r2p_edge.spec.per_frame import SEMI_CAUSAL
 
 _KEY = "r2p_edge.semi-causal"  # of what the file says besides its arrays, JSON as text
 _MOST_STAGES = 4
@@ -70,6 +71,29 @@ def bundled_causal_weights() -> CausalWeights:
     file = resources.files("r2p_edge") / "assets" / "motion-causal.npz"
     weights = read_causal_weights(str(file))
     return weights._replace(record={**weights.record, "shipped": True})
+
+
+def weights_of_form(
+    form: str, stages: int | None, file: str | Path | None, *, bundled: bool
+) -> CausalWeights | None:
+    """Return the weights of a form with state, where they are not the clip model's.
+
+    Args:
+        form: which one.
+        stages: those asked for.
+        file: of weights that were given; see `read_causal_weights`.
+        bundled: whether it is of the bundled model, which has weights of its own for one stage.
+
+    Raises:
+        ModelNotFoundError, ModelError: see `read_causal_weights`.
+    """
+    if file is not None:
+        return read_causal_weights(file)
+    if form == SEMI_CAUSAL and bundled:
+        weights = bundled_causal_weights()
+        if stages in (None, weights.stages):
+            return weights
+    return None
 
 
 def read_causal_weights(path: str | Path) -> CausalWeights:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from r2p_edge.frame import Image
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.flow import FlowPreprocessor, Grey
 from r2p_edge.video.sampling import ClipPlan, Times
+
+_AHEAD = 4  # pairs that wait for being computed; of whole frames each keeps two pictures
 
 
 class FrameAssembly:
@@ -47,12 +51,12 @@ class FrameAssembly:
 
 
 class FlowAssembly:
-    """Clips of flow, each pair of whose pictures is computed once.
+    """Clips of flow, each pair of whose pictures is computed once, while the next frame is read.
 
     Args:
         plans: moments of the pictures of each clip, one more than it has frames.
         flow: computes it.
-        timing: gets the time of computing added.
+        timing: gets the time added for which computing is waited for.
 
     Attributes:
         moments: see `FrameAssembly`.
@@ -72,6 +76,8 @@ class FlowAssembly:
         self._kept: dict[int, Grey] = {}
         self._number = self._moment = 0
         self._flow, self._timing = flow, timing
+        self._worker = ThreadPoolExecutor(1, "r2p_edge flow")
+        self._computed: deque[Future[None]] = deque()
 
     @property
     def awaited(self) -> float | None:
@@ -79,18 +85,34 @@ class FlowAssembly:
         return self.moments[self._moment] if self._moment < len(self.moments) else None
 
     def add(self, picture: Grey) -> None:
-        """Take the picture of the next moment in, and compute the pairs that it completes."""
+        """Take the picture of the next moment in, and have the pairs computed that it completes.
+
+        Raises:
+            VideoError: see `FlowPreprocessor.frame`; it may be about a picture before.
+        """
         moment, self._moment = self._moment, self._moment + 1
         self._kept[moment] = picture
         while self._number < len(self._wanted) and self._wanted[self._number, 0] == moment:
             before = self._kept[int(self._wanted[self._number, 1])]
-            with self._timing.stage("preprocess"):
-                self._flow.frame(before, picture, self._found[self._number])
+            out = self._found[self._number]
+            self._computed.append(self._worker.submit(self._flow.frame, before, picture, out))
             self._number += 1
+        self._await(_AHEAD)
         self._kept = {
             each: grey for each, grey in self._kept.items() if self._last.get(each, -1) > moment
         }
 
     def clips(self) -> npt.NDArray[Any]:
-        """Return the clips, (clips, T, H, W, 2)."""
+        """Return the clips, (clips, T, H, W, 2).
+
+        Raises:
+            VideoError: see `add`.
+        """
+        self._await(0)
         return self._found[self._at].reshape(self._shape)
+
+    def _await(self, most: int) -> None:
+        """Wait until so many pairs at most are left to be computed."""
+        with self._timing.stage("preprocess"):
+            while len(self._computed) > most:
+                self._computed.popleft().result()

@@ -89,7 +89,7 @@ class Features:
                 draft, spec=network_in(self.model, spec).write_features(draft)
             ) as predictor:
                 for target, frames in clips():
-                    found.append(predictor.scores(predictor.pixels(frames))[0])
+                    found.append(predictor.outputs_of(predictor.pixels(frames))[0])
                     targets.append(target)
             np.savez(kept, f=np.array(found, np.float32), y=np.array(targets))
         with np.load(kept) as file:
