@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,9 @@ from r2p_edge.frame import Image
 from r2p_edge.prediction import Timing
 from r2p_edge.preprocess.flow import FlowPreprocessor, Grey
 from r2p_edge.video.sampling import ClipPlan, Times
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _AHEAD = 4  # pairs that wait for being computed; of whole frames each keeps two pictures
 
@@ -63,6 +65,8 @@ class FlowAssembly:
     """
 
     def __init__(self, plans: Sequence[ClipPlan], flow: FlowPreprocessor, timing: Timing) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # slow to import
+
         times = np.stack([plan.times for plan in plans])
         self.moments: Times
         self.moments, places = np.unique(times, return_inverse=True)
