@@ -8,7 +8,7 @@ from pathlib import Path
 from r2p_edge.calibration.manifest import sha256_of_video
 from r2p_edge.calibration.matching import Video
 from r2p_edge.errors import VideoError
-from r2p_edge.video.flow_names import pictures_of
+from r2p_edge.video.flow_names import size_in_bytes
 
 
 def same_videos(videos: Iterable[Video]) -> list[tuple[Video, ...]]:
@@ -43,8 +43,6 @@ def in_two_classes(same: Sequence[Video]) -> tuple[Video, Video] | None:
 def _size(path: Path) -> int:
     """Return the number of bytes of a file or of the pictures in a folder; 0 if it is unknown."""
     try:
-        if path.is_dir():
-            return sum(file.stat().st_size for file in pictures_of(path))
-        return path.stat().st_size
+        return size_in_bytes(path)
     except OSError:
         return 0

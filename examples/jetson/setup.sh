@@ -39,8 +39,4 @@ case $JETPACK in
     7.*) pinned=(--constraint "$shared/constraints-py3.12.txt") ;;
 esac
 make_environment export "${pinned[@]}" "numpy<2"
-run "$venv/bin/python" "$here/check_system.py"
-run "$venv/bin/r2p-edge" doctor
-if [[ ! $DRY_RUN ]]; then
-    echo "Done. Now: $(show . "$venv/bin/activate")"
-fi
+check_environment "$here"

@@ -38,8 +38,4 @@ echo "# ${CHIP^^}, Python $version"
 # would hide it, and only the system's has GStreamer.
 make_environment onnxruntime --constraint "$shared/constraints-py$version.txt" "numpy<2" \
     "rknn-toolkit-lite2==2.5.0"
-run "$venv/bin/python" "$here/check_system.py"
-run "$venv/bin/r2p-edge" doctor
-if [[ ! $DRY_RUN ]]; then
-    echo "Done. Now: $(show . "$venv/bin/activate")"
-fi
+check_environment "$here"

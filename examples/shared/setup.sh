@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the boards' setup.sh share: their options, and the making of an environment.
+# What the boards' setup.sh share: their options, and the making and checking of an environment.
 
 venv='' package=''
 
@@ -48,5 +48,15 @@ make_environment() {
     if [[ -f $package ]]; then
         run env PYTHONNOUSERSITE=1 "$venv/bin/python" -m pip install --no-deps --force-reinstall \
             "$(realpath "$package")"
+    fi
+}
+
+# Checks $venv by check_system.py in the folder $1, the board's, and by doctor, and says what to type
+# next.
+check_environment() {
+    run "$venv/bin/python" "$1/check_system.py"
+    run "$venv/bin/r2p-edge" doctor
+    if [[ ! $DRY_RUN ]]; then
+        echo "Done. Now: $(show . "$venv/bin/activate")"
     fi
 }

@@ -15,8 +15,8 @@ from r2p_edge.archive.listed import Listed
 from r2p_edge.prediction import best_of, score_kind
 from r2p_edge.predictor import Predictor
 from r2p_edge.video.clip_reader import Clips
-from r2p_edge.video.flow_names import pictures_of
-from r2p_edge.video.source import is_folder, is_url, path_of_uri
+from r2p_edge.video.flow_names import size_in_bytes
+from r2p_edge.video.source import is_url, path_of_uri
 
 ArchiveRow: TypeAlias = "dict[str, str | int | float | bool | None]"
 """A row by the names of its columns; those that it lacks are empty."""
@@ -164,9 +164,6 @@ def written_name(video: str) -> str:
 
 def size_of(video: str) -> int | None:
     """Return the bytes of a video file, or of a folder's pictures; None if they cannot be told."""
-    name = path_of_uri(video)
     with contextlib.suppress(OSError, ValueError):  # an address, or gone
-        if is_folder(name):
-            return sum(image.stat().st_size for image in pictures_of(Path(name)))
-        return Path(name).stat().st_size
+        return size_in_bytes(Path(path_of_uri(video)))
     return None

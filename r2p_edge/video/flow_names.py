@@ -35,3 +35,14 @@ def pictures_of(folder: Path) -> list[Path]:
     if (images := images_in(folder)) or (parts := flow_folders(folder)) is None:
         return images
     return [picture for part in parts for picture in images_in(part)]
+
+
+def size_in_bytes(video: Path) -> int:
+    """Return the number of bytes of a video file, or of the pictures of a folder.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: no file can have that name.
+    """
+    files = pictures_of(video) if os.path.isdir(video) else [video]
+    return sum(file.stat().st_size for file in files)

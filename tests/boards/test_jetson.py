@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from boards import GIVES_A_FRAME, Board, options_of
+from boards import GIVES_A_FRAME, Board, options_of, refused
 from fake_tensorrt import EVERY_VERSION, FOLDER, installed, plan_of
 from packaging.requirements import Requirement
 from paths import EXAMPLES
@@ -76,21 +76,6 @@ def jetson(root, compatible=ORIN_NANO, release="36", revision="4.3"):
 @pytest.fixture
 def board(tmp_path):
     return jetson(tmp_path / "board")
-
-
-@pytest.fixture
-def wheel(tmp_path):
-    (tmp_path / "r2p_edge-1.whl").write_bytes(b"")
-    return tmp_path / "r2p_edge-1.whl"
-
-
-def refused(done, message, script):
-    """Asserts that a script ended with one sentence and nothing printed before it."""
-    assert done.returncode != 0
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"{script.name}: error: ")
-    assert message in line
 
 
 # All scripts.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import fake_rknn
 import pytest
-from boards import GIVES_A_FRAME, Board, options_of
+from boards import GIVES_A_FRAME, Board, options_of, refused
 from networks import SMALL, random_parameters, spec_for
 from packaging.requirements import Requirement
 from paths import EXAMPLES, ROOT
@@ -147,20 +147,6 @@ def pc(board):
     (board.programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (board.programs / "python3").chmod(0o755)
     return board
-
-
-@pytest.fixture
-def wheel(tmp_path):
-    (tmp_path / "r2p_edge-1.whl").write_bytes(b"")
-    return tmp_path / "r2p_edge-1.whl"
-
-
-def refused(done, message, script, code=1):
-    """Assert that a script ended with one sentence and nothing printed before it."""
-    assert (done.returncode, done.stdout) == (code, "")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"{script.name}: error: ")
-    assert message in line
 
 
 # All scripts.

@@ -44,6 +44,16 @@ def options_of(script: Path) -> set[str]:
     return set(re.findall(r"(?<=[ |])(--[a-z][a-z0-9-]*)(?=\)| \|)", text))
 
 
+def refused(
+    done: subprocess.CompletedProcess[str], message: str, script: Path, code: int = 1
+) -> None:
+    """Assert that a script ended with one sentence and nothing printed before it."""
+    assert (done.returncode, done.stdout) == (code, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{script.name}: error: ")
+    assert message in line
+
+
 class Board:
     """A root folder with the files and programs of one board."""
 
