@@ -23,6 +23,9 @@ SECTIONS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 class TrainableNetwork(nn.Module):
     """A ResNet of video, whose parameters have the canonical names of `checkpoints.network`.
 
+    It is made in evaluation mode. In PyTorch's usual one, batch norms would take the statistics of
+    whatever passes, and change with it.
+
     Args:
         parameters: the ones in which `network` was found.
         network: its structure.
@@ -68,6 +71,7 @@ class TrainableNetwork(nn.Module):
         assert set(found.missing_keys) <= counters, found
         for name in frozen:
             self.get_submodule(name).requires_grad_(False)
+        self.eval()
 
     def forward(self, x: Tensor, sections: Sequence[str] = SECTIONS) -> Tensor:
         """Run the network, or some of its sections.

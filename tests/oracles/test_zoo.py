@@ -224,7 +224,7 @@ def test_the_network_to_train_agrees(oracle, name):
 
     family = FAMILIES[name] if FAMILIES[name] in AMBIGUOUS else None
     named = canonical_parameters(parameters_of(oracle(name)), family)
-    module = TrainableNetwork(named.parameters, named.network()).eval()
+    module = TrainableNetwork(named.parameters, named.network())
     with torch.inference_mode():
         logits = module(torch.from_numpy(clip_of(oracle(name))))
     expected, found = wanted(oracle(name), logits.numpy())

@@ -34,7 +34,7 @@ def network(parameters, stage):
     from r2p_edge.training.causal import SemiCausalNetwork
 
     torch.set_num_threads(1)
-    return SemiCausalNetwork(parameters, network_of(parameters), stage).eval()
+    return SemiCausalNetwork(parameters, network_of(parameters), stage)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def network():
     from r2p_edge.training.network import TrainableNetwork
 
     parameters = random_parameters(**SMALL)
-    return TrainableNetwork(parameters, network_of(parameters)).eval()
+    return TrainableNetwork(parameters, network_of(parameters))
 
 
 def test_sections_one_after_the_other_are_the_whole(network):

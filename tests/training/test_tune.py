@@ -57,7 +57,7 @@ def tuned(tmp_path):
         torch.manual_seed(0)
         trained.network.replace_classifier(len(CLASSES))
         given = given or sets()
-        lower = trained.network.eval()
+        lower = trained.network
         with torch.inference_mode():
             made = [
                 None

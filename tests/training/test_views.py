@@ -28,9 +28,7 @@ def trained(tmp_path):
     from r2p_edge.training.files import open_trainable
 
     save_file(random_parameters(**SMALL), tmp_path / "net.safetensors")
-    found = open_trainable(tmp_path / "net.safetensors", spec=SPEC)
-    found.network.eval()
-    return found
+    return open_trainable(tmp_path / "net.safetensors", spec=SPEC)
 
 
 @pytest.fixture
@@ -79,6 +77,20 @@ def test_lower_sections_are_run_and_kept(maker, videos, trained, monkeypatch):
     again = maker(["stem", "layer1"]).views(videos, count=2)
     assert np.array_equal(again.inputs, views.inputs)
     assert again.videos == views.videos
+
+
+def test_they_are_what_the_exported_network_computes(maker, videos, trained):
+    """And making them changes nothing of it: its batch norms neither follow nor learn the clips."""
+    from r2p_edge.export.verify.reference import reference_logits
+    from r2p_edge.training.network import SECTIONS
+
+    before = {name: value.clone() for name, value in trained.network.state_dict().items()}
+    views = maker(SECTIONS).views(videos, count=2)
+    for name, value in trained.network.state_dict().items():
+        assert value.equal(before[name]), name
+    pixels = maker().views(videos, count=2).inputs[0].astype(np.float32)
+    wanted = reference_logits(trained.named.parameters, trained.network.network, pixels)
+    assert np.abs(views.inputs[0] - wanted).max() <= 5e-3 * np.abs(wanted).max()
 
 
 def test_other_videos_seeds_and_specs_are_other_views(maker, trained, videos):
