@@ -18,6 +18,7 @@ from r2p_edge.export import form_maker
 from r2p_edge.export.build import build
 from r2p_edge.export.causal_weights import CausalWeights, save_causal_weights
 from r2p_edge.export.graph.per_frame import forms
+from r2p_edge.export.source import find_source
 from r2p_edge.export.verify.per_frame_run import PerFrameRun, onnx_part
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.info import BrokenModel, inspect_folder
@@ -80,6 +81,12 @@ def test_a_part_is_no_model_of_its_own(made, suffix):
     assert part_of(made / f"net-fp32{suffix}") is None
     with pytest.raises(ModelError, match=rf"is the head of a .* beside it, net-fp32\{suffix}$"):
         open_artifact(made / f"net-fp32-head{suffix}")
+
+
+def test_a_part_is_no_source_of_an_export(made):
+    with pytest.raises(ModelError, match=r"is the tail of a .* beside it, net-fp32\.onnx$"):
+        find_source(made / "net-fp32-tail.onnx")
+    assert find_source(made / "net-fp32.onnx").carried is not None
 
 
 def test_a_folder_with_parts_has_one_model(small_checkpoint, tmp_path):
