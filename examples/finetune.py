@@ -83,6 +83,7 @@ def train(options: argparse.Namespace, recipe: Recipe, work: Path, device: torch
     """Fine-tune a checkpoint, and write the result."""
     classes = classes_of(options.videos)
     videos = videos_of_classes(options.videos, classes, options.split, "train")
+    tested = test_videos(options, classes)  # what is wrong with them is said before the training
     trained = open_trainable(
         options.checkpoint,
         preset=options.preset,
@@ -127,21 +128,27 @@ def train(options: argparse.Namespace, recipe: Recipe, work: Path, device: torch
     save_trainable(trained, options.out, classes, record, views.videos)
     state.remove()
     print(f"{options.out}: epoch {best.number}")
-    if options.test or options.test_split:
-        test(trained, options, recipe, classes, maker("test"))
+    if tested:
+        test(trained, tested, recipe, classes, maker("test"))
     if not options.keep_views:
         remove_views(work)
 
 
+def test_videos(options: argparse.Namespace, classes: Sequence[str]) -> list[Video]:
+    """Return the videos to test on, none where none were named."""
+    if not (options.test or options.test_split):
+        return []
+    return videos_of_classes(options.test or options.videos, classes, options.test_split, "test")
+
+
 def test(
     trained: Trainable,
-    options: argparse.Namespace,
+    videos: Sequence[Video],
     recipe: Recipe,
     classes: Sequence[str],
     maker: ViewMaker,
 ) -> None:
     """Print the accuracy on the test videos."""
-    videos = videos_of_classes(options.test or options.videos, classes, options.test_split, "test")
     device = next(trained.network.parameters()).device
 
     def answer(x: torch.Tensor) -> torch.Tensor:

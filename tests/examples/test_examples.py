@@ -200,11 +200,14 @@ def test_finetune_in_two_steps(tmp_path):
         ("finetune", ("--device", "cuda"), 5, "finds no GPU of CUDA"),
         ("finetune", ("--work", "taken"), 3, "taken cannot be made"),
         ("finetune", ("--seed", "-1"), 2, "seed is -1"),
+        ("finetune", ("--test", "absent"), 3, "there is no folder absent"),
     ],
 )
 def test_trainings_that_cannot_begin(tmp_path, program, options, code, message):
     (tmp_path / "taken").touch()
-    (tmp_path / "videos").mkdir()
+    for label in ("here", "there"):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        (tmp_path / "videos" / label / "1.mp4").write_text(label)
     out = {"distil": "o.npz", "finetune": "o.safetensors"}[program]
     command = [sys.executable, EXAMPLES / f"{program}.py", "motion", "--out", out, *options]
     done = subprocess.run(
