@@ -207,7 +207,7 @@ def form_streams(spec: ModelSpec, folder: Path | None, late: int, amount: int = 
     videos = videos_in(folder)
     random.Random(0).shuffle(videos)  # else they are of the first classes
     judged = videos[::_HELD_OUT]
-    fitted = [video for video in videos if video not in judged]
+    fitted = [video for number, video in enumerate(videos) if number % _HELD_OUT]
     frames, rng = spec.clip.frames, np.random.default_rng(0)
     found = {}
     for name, some, most in (("fit", fitted, amount * _WINDOWS), ("judged", judged, _JUDGED)):

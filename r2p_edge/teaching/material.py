@@ -99,14 +99,19 @@ def material_of(
         videos, split, features, views: see `teach`.
 
     Raises:
-        UsageError: neither is given, or the features are of another model, or another number of
-            views.
+        UsageError: neither is given, or a list without a folder, or the features are of another
+            model, or another number of views.
         VideoError: the folder or list cannot be used.
     """
     if videos is None and features is None:
         raise UsageError(
             "there is nothing to learn from; give a folder with a folder of videos for each class "
             "(--videos DIR)"
+        )
+    if videos is None and split is not None:
+        raise UsageError(
+            f"the list {split} names videos to learn from, and {features} has features of all of "
+            "its videos; leave the list out (--split), or give the folder of its videos (--add DIR)"
         )
     model = {"file": _text(artifact.path.name), "sha256": sha256_of_file(artifact.path)}
     known = None
