@@ -137,7 +137,7 @@ def check_parts(path: Path, spec: ModelSpec) -> dict[str, Path]:
             if digest != wanted:
                 raise ModelError(
                     f"{each} has sha256 {digest[:12]}... and {path} wants {wanted[:12]}... as its "
-                    f"{name}, so it is of another export; {advice}"
+                    f"{name}, so it is damaged, or of another export; {advice}"
                 )
         found[name] = file
     return found

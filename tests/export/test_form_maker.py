@@ -100,21 +100,25 @@ def test_a_folder_with_parts_has_one_model(small_checkpoint, tmp_path):
     assert len(found) == 3
 
 
-@pytest.mark.parametrize("change", ["missing", "foreign"])
+@pytest.mark.parametrize("change", ["missing", "foreign", "cut off"])
 def test_parts_that_are_not_those_of_the_export(made, tmp_path, change):
     for file in made.glob("*.onnx*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     part = tmp_path / "net-fp32-tail.onnx"
     if change == "missing":
         part.unlink()
+    elif change == "cut off":
+        part.write_bytes(part.read_bytes()[:500])
     else:
         part.write_bytes((tmp_path / "net-fp32-flush.onnx").read_bytes())
     artifact = open_artifact(tmp_path / "net-fp32.onnx")  # it works alone
-    message = {"missing": "is not beside it", "foreign": "so it is of another export"}[change]
+    message = (
+        "is not beside it" if change == "missing" else "so it is damaged, or of another export"
+    )
     line = "r2p-edge export SOURCE --form per-frame --stages 1 --out DIR"
     with pytest.raises(ModelError, match=rf"{message}; .*{line}"):
         check_parts(artifact.path, artifact.spec)
-    broken = next(model for model in inspect_folder(tmp_path).models if model.path == artifact.path)
+    (broken,) = inspect_folder(tmp_path).models  # the other parts are its own all the same
     assert message in str(broken.error)
 
 
