@@ -10,7 +10,7 @@ import numpy as np
 
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import Artifact
-from r2p_edge.errors import UsageError, VideoError
+from r2p_edge.errors import UsageError, VideoError, count_of
 from r2p_edge.spec.checks import plain
 from r2p_edge.teaching.classes import LabelledVideo, check_enough, labelled_videos
 from r2p_edge.teaching.feature_file import FeatureSet, load_features, record_of_video
@@ -121,8 +121,8 @@ def material_of(
         kept = known.features.shape[1]
         if views not in (None, kept):
             raise UsageError(
-                f"{features} has {kept} clips of each video, and not {views}; leave --views out, "
-                "or teach from the videos"
+                f"{features} has {count_of(kept, 'clip')} of each video, and not {views}; leave "
+                "--views out, or teach from the videos"
             )
         views = kept
     labels: tuple[str, ...] = () if known is None else known.labels
