@@ -15,7 +15,12 @@ from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.calibration.causal_fit import fit_later_stages
 from r2p_edge.calibration.causal_material import causal_material
-from r2p_edge.calibration.form_agreement import AgreementCount, ClipAnswer, compare_on
+from r2p_edge.calibration.form_agreement import (
+    AgreementCount,
+    ClipAnswer,
+    check_least,
+    compare_on,
+)
 from r2p_edge.calibration.tick_streams import (
     TickStream,
     pieces,
@@ -132,8 +137,7 @@ def adapt_form(
     check_weights_path(out)
     if stages not in EXPORT_FORMS[SEMI_CAUSAL]:
         raise UsageError(f"stages is {stages}; choose 1 or 2")
-    if not 0 <= least <= 1:
-        raise UsageError(f"least agreement is {least}; it must be from 0 to 1")
+    check_least(least)
     if longest_wait < 0:
         raise UsageError(f"longest wait is {longest_wait}; it must be 0 or more ticks")
     artifact = open_artifact(model)
@@ -165,7 +169,8 @@ def adapt_form(
     answer = answer_of(path, spec)
     run = PerFrameRun(form, spec.clip.frames)
     counts = held_out_agreement(run, answer, spec, fit.wait, streams, progress)
-    check_held_out(counts, least, streams.of)
+    advice = "give more recordings or a longer --max-wait, or distil it (examples/distil.py)"
+    check_held_out(counts, least, streams.of, advice)
     record = {
         "fitted": "statistics and last layer",
         "on": streams.of,
@@ -191,15 +196,18 @@ def form_streams(spec: ModelSpec, folder: Path | None, late: int, amount: int = 
         amount: as many times as much to fit to, where there is as much.
 
     Raises:
-        UsageError: there is no folder, and the model is not the bundled one.
+        UsageError: there is no folder, and the model is not the bundled one; or the amount is
+            impossible.
         VideoError: the folder has too few recordings that are long enough.
     """
+    if amount < 1:
+        raise UsageError(f"amount is {amount}; it must be 1 or more")
     if folder is None:
         return _generated(spec, late, amount)
     videos = videos_in(folder)
     random.Random(0).shuffle(videos)  # else they are of the first classes
     judged = videos[::_HELD_OUT]
-    fitted = [video for video in videos if video not in judged]
+    fitted = [video for number, video in enumerate(videos) if number % _HELD_OUT]
     frames, rng = spec.clip.frames, np.random.default_rng(0)
     found = {}
     for name, some, most in (("fit", fitted, amount * _WINDOWS), ("judged", judged, _JUDGED)):
@@ -260,8 +268,16 @@ def _held_out(progress: TaskProgress, before: int, total: int, done: int) -> Non
     progress("held-out windows", before + done, total)
 
 
-def check_held_out(counts: Mapping[str, AgreementCount], least: float, of: str) -> None:
+def check_held_out(
+    counts: Mapping[str, AgreementCount], least: float, of: str, advice: str
+) -> None:
     """Check that a form agrees on each kind of stream.
+
+    Args:
+        counts: by kind of stream.
+        least: share of the windows that have to agree.
+        of: what the streams are.
+        advice: what to do where it does not, for the error.
 
     Raises:
         ParityError: it does not.
@@ -269,8 +285,7 @@ def check_held_out(counts: Mapping[str, AgreementCount], least: float, of: str) 
     if any(count.share < least for count in counts.values()):
         raise ParityError(
             f"the fitted form gives the clip model's answer for {', '.join(_shares(counts))} of "
-            f"{of} that were held out, where {least:.1%} is the least; give more recordings or a "
-            "longer --max-wait, or distil it (examples/distil.py)"
+            f"{of} that were held out, where {least:.1%} is the least; {advice}"
         )
 
 

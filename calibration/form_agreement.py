@@ -31,6 +31,16 @@ ClipAnswer = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 """Gives the clip model's answer, (classes,), for a clip (T, H, W, 3)."""
 
 
+def check_least(least: float) -> None:
+    """Check the share of windows that have to agree.
+
+    Raises:
+        UsageError: it is no share.
+    """
+    if not 0 <= least <= 1:
+        raise UsageError(f"least agreement is {least}; it must be from 0 to 1")
+
+
 @dataclass
 class AgreementCount:
     """Windows for which a form was asked, and those with the clip model's best class."""
@@ -123,8 +133,7 @@ class AgreementJudge:
     windows: int = 120
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least <= 1:
-            raise UsageError(f"least agreement is {self.least}; it must be from 0 to 1")
+        check_least(self.least)
         if self.windows < 1:
             raise UsageError(f"windows is {self.windows}; compare 1 or more")
 

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from r2p_edge.artifact.atomic import made_folder
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.adapt import check_held_out, form_streams, held_out_agreement
 from r2p_edge.calibration.causal_material import causal_material
+from r2p_edge.calibration.form_agreement import check_least
 from r2p_edge.calibration.tally import wilson_interval
 from r2p_edge.errors import R2PError
 from r2p_edge.export.build import build
@@ -40,6 +42,7 @@ from r2p_edge.export.graph.per_frame.forms import semi_causal_form
 from r2p_edge.export.verify.ort_session import answer_of
 from r2p_edge.export.verify.per_frame_run import PerFrameRun
 from r2p_edge.training.causal import SemiCausalNetwork
+from r2p_edge.training.device import training_device
 from r2p_edge.training.distil import DistilRecipe, DistilStep, Sequences, distil
 from r2p_edge.training.files import open_trainable
 from r2p_edge.training.kept_material import kept_material, remove_material
@@ -47,6 +50,11 @@ from r2p_edge.training.state import TrainingState
 from r2p_edge.video.video_folder import videos_in
 
 STATE = "state.pt"
+RARELY = (
+    "write them all the same with --resume and a lower --min-agreement, and go on from them with "
+    "--weights and more --amount or --steps"
+)
+"""Advice where the weights agree too rarely."""
 
 
 def tell(step: DistilStep) -> None:
@@ -72,9 +80,10 @@ class Bar:
 def run(options: argparse.Namespace, recipe: DistilRecipe) -> None:
     """Distil a checkpoint as the options say, and write the result."""
     check_weights_path(options.out)
+    check_least(options.min_agreement)
+    device = training_device(options.device)
     work = options.work or options.out.with_suffix(".distilling")
-    work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=work) as folder:
+    with made_folder(work), tempfile.TemporaryDirectory(dir=work) as folder:
         (clip,) = build(
             options.checkpoint,
             targets=["onnx"],
@@ -83,7 +92,7 @@ def run(options: argparse.Namespace, recipe: DistilRecipe) -> None:
             spec=options.spec,
             family=options.family,
         ).built
-        weights = distilled(options, recipe, clip.path, work)
+        weights = distilled(options, recipe, clip.path, work, device)
     save_causal_weights(weights, options.out)
     (work / STATE).unlink()
     if not options.keep:
@@ -92,10 +101,13 @@ def run(options: argparse.Namespace, recipe: DistilRecipe) -> None:
 
 
 def distilled(
-    options: argparse.Namespace, recipe: DistilRecipe, clip: Path, work: Path
+    options: argparse.Namespace,
+    recipe: DistilRecipe,
+    clip: Path,
+    work: Path,
+    device: torch.device,
 ) -> CausalWeights:
     """Return the weights that were distilled from the clip model, an ONNX file."""
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     trained = open_trainable(
         options.checkpoint,
         preset=options.preset,
@@ -145,7 +157,7 @@ def distilled(
         print(
             f"{name}: {count.agree} of {count.windows} held-out windows ({low:.1%} to {high:.1%})"
         )
-    check_held_out(counts, options.min_agreement, streams.of)
+    check_held_out(counts, options.min_agreement, streams.of, RARELY)
     record = {
         "fitted": "distilled",
         "on": streams.of,

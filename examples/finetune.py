@@ -22,10 +22,12 @@ from pathlib import Path
 import torch
 
 from r2p_edge import Predictor
+from r2p_edge.artifact.atomic import check_folder, made_folder
 from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.tally import wilson_interval
 from r2p_edge.errors import R2PError, UsageError
 from r2p_edge.export.checkpoints.weights import WeightsOptions
+from r2p_edge.training.device import training_device
 from r2p_edge.training.files import Trainable, open_trainable, save_trainable
 from r2p_edge.training.network import SECTIONS
 from r2p_edge.training.recipe import Recipe
@@ -66,11 +68,22 @@ class Bar:
             self._next = done + max(1, total // 10)
 
 
-def train(options: argparse.Namespace, recipe: Recipe) -> None:
-    """Fine-tune a checkpoint as the options say, and write the result."""
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+def run(options: argparse.Namespace, recipe: Recipe) -> None:
+    """Fine-tune a checkpoint as the options say, in a folder that is there."""
+    if options.out.suffix != ".safetensors":
+        raise UsageError(f"--out is {options.out}; give it the suffix .safetensors")
+    device = training_device(options.device)
+    work = options.work or options.out.with_suffix(".training")
+    with made_folder(options.out.parent), made_folder(work):
+        check_folder(options.out)
+        train(options, recipe, work, device)
+
+
+def train(options: argparse.Namespace, recipe: Recipe, work: Path, device: torch.device) -> None:
+    """Fine-tune a checkpoint, and write the result."""
     classes = classes_of(options.videos)
     videos = videos_of_classes(options.videos, classes, options.split, "train")
+    tested = test_videos(options, classes)  # what is wrong with them is said before the training
     trained = open_trainable(
         options.checkpoint,
         preset=options.preset,
@@ -89,8 +102,6 @@ def train(options: argparse.Namespace, recipe: Recipe) -> None:
         "videos": digest_of({video.name: video.label for video in videos}),
         "teacher": None if options.teacher is None else str(options.teacher),
     }
-    work = options.work or options.out.with_suffix(".training")
-    work.mkdir(parents=True, exist_ok=True)
     state = TrainingState(work / "state.pt", settings, resume=options.resume)
     print(
         f"{len(classes)} classes, {len(training)} videos to train on, {len(held_out)} held out; "
@@ -117,28 +128,34 @@ def train(options: argparse.Namespace, recipe: Recipe) -> None:
     save_trainable(trained, options.out, classes, record, views.videos)
     state.remove()
     print(f"{options.out}: epoch {best.number}")
-    if options.test or options.test_split:
-        test(trained, options, recipe, classes, maker("test"))
+    if tested:
+        test(trained, tested, recipe, classes, maker("test"))
     if not options.keep_views:
         remove_views(work)
 
 
+def test_videos(options: argparse.Namespace, classes: Sequence[str]) -> list[Video]:
+    """Return the videos to test on, none where none were named."""
+    if not (options.test or options.test_split):
+        return []
+    return videos_of_classes(options.test or options.videos, classes, options.test_split, "test")
+
+
 def test(
     trained: Trainable,
-    options: argparse.Namespace,
+    videos: Sequence[Video],
     recipe: Recipe,
     classes: Sequence[str],
     maker: ViewMaker,
 ) -> None:
     """Print the accuracy on the test videos."""
-    videos = videos_of_classes(options.test or options.videos, classes, options.test_split, "test")
     device = next(trained.network.parameters()).device
 
-    def run(x: torch.Tensor) -> torch.Tensor:
+    def answer(x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = trained.network(x, recipe.upper)
         return logits
 
-    print(f"test: {shown(judged(run, maker.views(videos), classes, recipe.batch, device))}")
+    print(f"test: {shown(judged(answer, maker.views(videos), classes, recipe.batch, device))}")
 
 
 def quick(recipe: Recipe, videos: Sequence[Video]) -> tuple[Recipe, list[Video]]:
@@ -196,11 +213,10 @@ def main() -> None:
     fields = [field.name for field in dataclasses.fields(Recipe)]
     try:
         recipe = Recipe(**{name: getattr(options, name) for name in fields})
-        if options.out.suffix != ".safetensors":
-            raise UsageError(f"--out is {options.out}; give it the suffix .safetensors")
-        train(options, recipe)
+        run(options, recipe)
     except R2PError as error:
-        sys.exit(f"finetune.py: error: {error}")
+        print(f"finetune.py: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -109,12 +109,16 @@ def read_causal_weights(path: str | Path) -> CausalWeights:
     said = arrays.pop(_KEY, None)
     if said is None or said.dtype.kind != "U" or said.ndim:
         raise ModelError(f"{kind} {path}: it does not say for which form; {way}")
+    constants: dict[str, npt.NDArray[np.floating]] = {}
     for name, array in arrays.items():
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
+        if array.dtype.kind == "f":
+            with np.errstate(over="ignore"):
+                constants[name] = array.astype(np.float32)
+        if name not in constants or not np.isfinite(constants[name]).all():
             raise ModelError(
-                f"{kind} {path}: {name} is {array.dtype} and must be finite numbers; {way}"
+                f"{kind} {path}: {name} is {array.dtype} and must be finite numbers of float32; "
+                f"{way}"
             )
-    constants = {name: array.astype(np.float32) for name, array in arrays.items()}
     try:
         match json.loads(str(said)):
             case {"stages": int(stages), "wait": int(wait), "record": dict(record)} if (

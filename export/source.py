@@ -11,6 +11,7 @@ from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.onnx_metadata import looks_like_onnx
 from r2p_edge.artifact.open import embedded_spec
 from r2p_edge.artifact.pair_file import refuse_pair
+from r2p_edge.artifact.parts import refuse_part
 from r2p_edge.errors import ModelNotFoundError, UsageError
 from r2p_edge.export.absent import absent_source
 from r2p_edge.export.checkpoints.carried import CarriedRecipe
@@ -138,6 +139,8 @@ def find_source(
         refuse_pair(path)
         refuse_foreign(path)
     carried = embedded_spec(path) if is_onnx else recorded_spec(path)
+    if is_onnx and carried is None:
+        refuse_part(path)
     if carried is not None:
         carried = carried.replace(per_frame=None)  # of that file alone
     return SourceModel(path, bundled, carried, weights, published, is_onnx, output)

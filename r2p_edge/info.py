@@ -67,14 +67,11 @@ def inspect_folder(folder: str | Path) -> FolderReport:
     found = (*folder.glob("kit.json"), *folder.glob("[!.]*/kit.json"))
     kits = sorted(file.parent for file in found)
     parts = {file for file in files if is_part(file)}
-    models = [_model(file) for file in files if file not in parts]
-    wanted = {
-        part
-        for model in models
-        if isinstance(model, Artifact)
-        for part in part_files(model.path, model.spec)
-    }
-    models += [_model(part) for part in sorted(parts - wanted)]  # of no model, which is an error
+    owned: set[Path] = set()
+    models = [_model(file, owned) for file in files if file not in parts]
+    # What is wrong with a part is told with its model.
+    models = [each for each in models if isinstance(each, Artifact) or each.path not in owned]
+    models += [_model(part, owned) for part in sorted(parts - owned)]  # of none: an error
     listed, damage = None, None
     try:
         listed = bundle.check(folder)
@@ -87,10 +84,12 @@ def inspect_folder(folder: str | Path) -> FolderReport:
     return FolderReport(models, kits, listed, damage)
 
 
-def _model(file: Path) -> Artifact | BrokenModel:
+def _model(file: Path, owned: set[Path]) -> Artifact | BrokenModel:
+    """Return a model, and add the parts of its form to `owned`."""
     try:
         artifact = open_artifact(file)
         if artifact.spec.per_frame is not None:
+            owned.update(part_files(file, artifact.spec))
             check_parts(file, artifact.spec)
         return artifact
     except R2PError as error:

@@ -35,7 +35,7 @@ RANKS = {
     " < learnt"
     " < dataset clipset evaluate quantize tick_streams < accuracy causal_material form_agreement"
     " < calibrate causal_fit < adapt",
-    "training": "__init__ kept_material network state < causal files recipe rounding sets"
+    "training": "__init__ device kept_material network state < causal files recipe rounding sets"
     " < distil views < tune",
 }
 PACKAGES = list(RANKS)  # each stands on those before it, and only the command line reaches up

@@ -12,7 +12,7 @@ from r2p_edge.artifact.files import files_of
 from r2p_edge.artifact.onnx_metadata import spec_of_onnx
 from r2p_edge.artifact.openvino_ir import spec_of_openvino
 from r2p_edge.artifact.pair_file import refuse_pair
-from r2p_edge.artifact.parts import is_part, part_of
+from r2p_edge.artifact.parts import is_part, refuse_part
 from r2p_edge.artifact.sidecar import check_bytes, read_sidecar, sidecar_path, spec_of_sidecar
 from r2p_edge.errors import ModelError, ModelNotFoundError, SpecError, unreadable_model
 from r2p_edge.spec import ModelSpec
@@ -81,12 +81,7 @@ def open_artifact(path: str | Path, spec: ModelSpec | str | Path | None = None) 
         return Artifact(path, size, inside, "metadata", sidecar is not None)
     if beside is not None:
         return Artifact(path, size, beside, "sidecar", True)
-    if (part := part_of(path)) is not None:
-        whole = path.with_name(path.name.replace(f"-{part}{path.suffix}", path.suffix))
-        raise ModelError(
-            f"{path} is the {part} of a per-frame form and no model of its own; give the model "
-            f"beside it, {whole.name}"
-        )
+    refuse_part(path)
     if not embeds:
         raise ModelError(
             f"{path} is neither an ONNX nor an OpenVINO file and has no sidecar "

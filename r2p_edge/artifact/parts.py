@@ -49,6 +49,16 @@ def _part_by_owner(path: Path) -> str | None:
     return next((name for name, part in parts.items() if part.file == path.name), None)
 
 
+def refuse_part(path: Path) -> None:
+    """Raise ModelError if a file is a part of a form; see `part_of` for other errors."""
+    if (part := part_of(path)) is not None:
+        whole = path.with_name(path.name.replace(f"-{part}{path.suffix}", path.suffix))
+        raise ModelError(
+            f"{path} is the {part} of a per-frame form and no model of its own; give the model "
+            f"beside it, {whole.name}"
+        )
+
+
 def is_part(path: Path) -> bool:
     """Return whether a file is a part of a form; False if it cannot be read."""
     try:
@@ -127,7 +137,7 @@ def check_parts(path: Path, spec: ModelSpec) -> dict[str, Path]:
             if digest != wanted:
                 raise ModelError(
                     f"{each} has sha256 {digest[:12]}... and {path} wants {wanted[:12]}... as its "
-                    f"{name}, so it is of another export; {advice}"
+                    f"{name}, so it is damaged, or of another export; {advice}"
                 )
         found[name] = file
     return found

@@ -25,6 +25,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command; see `main`, which also hears signals."""
     if arguments is None:
         hide_arguments()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by what started this, such as `>&-` of a shell
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         # A file name may have bytes, and a label letters, that the terminal's encoding lacks.
         if isinstance(stream, io.TextIOWrapper):

@@ -115,9 +115,11 @@ def load_features(path: Path) -> FeatureSet:
             record["format"] == _FORMAT
             and features.dtype == np.float32
             and features.ndim == 3
+            and 0 not in features.shape
             and len(features) == len(videos)
             and bool(np.isfinite(features).all())
             and all(isinstance(video[name], str) for video in videos for name in _COLUMNS)
+            and sorted(labels) == sorted({video["label"] for video in videos})
         )
         targets = np.array([labels.index(video["label"]) for video in videos], np.intp)
     except OSError as error:

@@ -226,9 +226,11 @@ def _labels(
     if keep_old:
         labels = (*artifact.spec.labels, *classes)
         if shared := set(artifact.spec.labels) & set(classes):
+            one = len(shared) == 1
             raise UsageError(
-                f"{', '.join(map(plain, sorted(shared)))} is a class of {artifact.path} already; "
-                "name the folder otherwise, or leave keep_old (--keep-old) out"
+                f"{', '.join(map(plain, sorted(shared)))} {'is a class' if one else 'are classes'} "
+                f"of {artifact.path} already; name the {'folder' if one else 'folders'} otherwise, "
+                "or leave keep_old (--keep-old) out"
             )
         check_names(labels, f"{artifact.path}, with the new ones,")
         return labels

@@ -10,7 +10,7 @@ import numpy as np
 
 from r2p_edge.artifact.files import sha256_of_file
 from r2p_edge.artifact.open import Artifact
-from r2p_edge.errors import UsageError, VideoError
+from r2p_edge.errors import UsageError, VideoError, count_of
 from r2p_edge.spec.checks import plain
 from r2p_edge.teaching.classes import LabelledVideo, check_enough, labelled_videos
 from r2p_edge.teaching.feature_file import FeatureSet, load_features, record_of_video
@@ -99,14 +99,19 @@ def material_of(
         videos, split, features, views: see `teach`.
 
     Raises:
-        UsageError: neither is given, or the features are of another model, or another number of
-            views.
+        UsageError: neither is given, or a list without a folder, or the features are of another
+            model, or another number of views.
         VideoError: the folder or list cannot be used.
     """
     if videos is None and features is None:
         raise UsageError(
             "there is nothing to learn from; give a folder with a folder of videos for each class "
             "(--videos DIR)"
+        )
+    if videos is None and split is not None:
+        raise UsageError(
+            f"the list {split} names videos to learn from, and {features} has features of all of "
+            "its videos; leave the list out (--split), or give the folder of its videos (--add DIR)"
         )
     model = {"file": _text(artifact.path.name), "sha256": sha256_of_file(artifact.path)}
     known = None
@@ -116,8 +121,8 @@ def material_of(
         kept = known.features.shape[1]
         if views not in (None, kept):
             raise UsageError(
-                f"{features} has {kept} clips of each video, and not {views}; leave --views out, "
-                "or teach from the videos"
+                f"{features} has {count_of(kept, 'clip')} of each video, and not {views}; leave "
+                "--views out, or teach from the videos"
             )
         views = kept
     labels: tuple[str, ...] = () if known is None else known.labels

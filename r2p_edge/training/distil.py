@@ -24,6 +24,7 @@ from r2p_edge.training.causal import SemiCausalNetwork
 from r2p_edge.training.state import TrainingState
 
 _NORM_BATCHES = 8
+_LEAST = {"wait": 0, "steps": 1, "sequences": 1, "ticks": 2, "kept": 1, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class DistilRecipe:
     def __post_init__(self) -> None:
         if self.stages not in (1, 2):
             raise UsageError(f"stages is {self.stages}; choose 1 or 2")
-        for name, least in {"wait": 0, "steps": 1, "sequences": 1, "ticks": 2, "kept": 1}.items():
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be {least} or more")
         for name in ("rate", "longest_gradient"):

@@ -9,6 +9,8 @@ from typing import Any
 from r2p_edge.errors import UsageError
 from r2p_edge.training.network import SECTIONS
 
+_LEAST = {"epochs": 0, "batch": 1, "views": 1, "patience": 1, "seed": 0}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -56,7 +58,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.first not in SECTIONS:
             raise UsageError(f"first is {self.first!r}; choose one of {', '.join(SECTIONS)}")
-        for name, least in (("epochs", 0), ("batch", 1), ("views", 1), ("patience", 1)):
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be {least} or more")
         for name in ("rate", "backbone", "decay", "temperature"):

@@ -23,7 +23,8 @@ class TrainingState:
         resume: go on from the file, if it is there.
 
     Raises:
-        UsageError: it is there and `resume` was not given, or it is of other settings.
+        UsageError: it is there and `resume` was not given, or it is of other settings, or it is
+            damaged.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
@@ -35,8 +36,7 @@ class TrainingState:
             )
         self._found: dict[str, Any] | None = None
         if path.exists():
-            self._found = torch.load(path, weights_only=True)
-            other = self._found.pop("settings")
+            self._found, other = _read(path)
             differ = [key for key in self._settings if other.get(key) != self._settings[key]]
             if differ:
                 raise UsageError(
@@ -60,6 +60,19 @@ class TrainingState:
     def remove(self) -> None:
         """Forget it, once the result is written."""
         self._path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what was reached, and the settings that it is of."""
+    try:
+        found = dict(torch.load(path, map_location="cpu", weights_only=True))
+        return found, dict(found.pop("settings"))
+    # Of a damaged file PyTorch raises whatever it stumbles over, in many lines.
+    except Exception as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+        raise UsageError(
+            f"{path} is damaged, or no state of a training ({reason}); remove it and begin anew"
+        ) from error
 
 
 def digest_of(names: Mapping[str, str]) -> str:

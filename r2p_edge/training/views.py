@@ -138,7 +138,7 @@ class ViewMaker:
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> Views:
-        """Compute views of videos, or read them if they were kept.
+        """Compute views of videos, or read them if they were kept and are whole.
 
         Args:
             videos: what to read.
@@ -152,14 +152,14 @@ class ViewMaker:
         """
         path = self._folder / f"views-{self._key(videos, count, augmentation, seed)}.npy"
         index = path.with_suffix(".json")
-        if not path.is_file():
+        if (kept := _read(path, index, videos)) is None:
             with atomic_file(path) as draft:
                 unreadable = self._write(draft, videos, count, augmentation, seed)
                 atomic_write(index, json.dumps(unreadable).encode())
+            kept = _read(path, index, videos)
+            assert kept is not None
         self._progress(len(videos), len(videos))
-        unreadable = json.loads(index.read_bytes())
-        readable = [video for video in videos if video.name not in unreadable]
-        return Views(tuple(readable), np.load(path, mmap_mode="r")[: len(readable)], unreadable)
+        return kept
 
     def _write(
         self,
@@ -219,6 +219,17 @@ class ViewMaker:
         sha256 = self._trained.parent["sha256"]
         said = (sha256, self._sections, spec, files, count, augmentation, seed)
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def _read(path: Path, index: Path, videos: Sequence[Video]) -> Views | None:
+    """Return the views that are kept in two files; None if one is missing or damaged."""
+    try:
+        unreadable = json.loads(index.read_bytes())
+        inputs = np.load(path, mmap_mode="r")
+        readable = [video for video in videos if video.name not in unreadable]
+        return Views(tuple(readable), inputs[: len(readable)], unreadable)
+    except Exception:  # of damaged files NumPy raises whatever it stumbles over
+        return None
 
 
 def remove_views(folder: Path) -> None:

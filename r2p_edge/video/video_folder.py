@@ -36,11 +36,14 @@ def entries_of(folder: Path) -> list[Path]:
     """Return what is in a folder and not hidden, sorted by name.
 
     Raises:
-        VideoError: the folder cannot be read.
+        VideoNotFoundError: there is no such folder.
+        VideoError: it cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VideoNotFoundError(f"there is no folder {folder}; check the path") from error
     except OSError as error:
         raise VideoError(
             f"folder {folder} cannot be read ({cause_of(error)}); check its permissions"

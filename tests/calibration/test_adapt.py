@@ -154,3 +154,8 @@ def test_too_few_recordings(model, tmp_path):
     motion.write_video(scene, tmp_path / "one.mp4", np.arange(90) / 25, height=48, width=64)
     with pytest.raises(VideoError, match="too few recordings"):
         adapt_form(model, tmp_path / "net.npz", tmp_path)
+
+
+def test_an_amount_of_nothing(videos):
+    with pytest.raises(UsageError, match="amount is 0"):
+        form_streams(SPEC, videos, 2, 0)

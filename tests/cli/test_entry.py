@@ -37,6 +37,14 @@ def test_a_full_disk_behind_stdout(model, clip, options, unbuffered):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams(model, closed):
+    line = f'exec "{sys.executable}" -m r2p_edge info "{model}" --json {closed}'
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 LONG = "n" * 300
 
 

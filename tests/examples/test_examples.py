@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -185,3 +186,39 @@ def test_finetune_in_two_steps(tmp_path):
     (built,) = build(out, targets=["onnx"], out=tmp_path / "models").built
     assert built.spec.labels == ("here", "there")
     assert built.spec.parity["top1"] == 1
+
+
+@pytest.mark.slow
+@needs("torch")
+@needs("safetensors")
+@pytest.mark.parametrize(
+    ("program", "options", "code", "message"),
+    [
+        ("distil", ("--min-agreement", "nan"), 2, "least agreement is nan"),
+        ("distil", ("--device", "cuda"), 5, "finds no GPU of CUDA"),
+        ("distil", ("--work", "taken"), 3, "taken cannot be made"),
+        ("finetune", ("--device", "cuda"), 5, "finds no GPU of CUDA"),
+        ("finetune", ("--work", "taken"), 3, "taken cannot be made"),
+        ("finetune", ("--seed", "-1"), 2, "seed is -1"),
+        ("finetune", ("--test", "absent"), 3, "there is no folder absent"),
+    ],
+)
+def test_trainings_that_cannot_begin(tmp_path, program, options, code, message):
+    (tmp_path / "taken").touch()
+    for label in ("here", "there"):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        (tmp_path / "videos" / label / "1.mp4").write_text(label)
+    out = {"distil": "o.npz", "finetune": "o.safetensors"}[program]
+    command = [sys.executable, EXAMPLES / f"{program}.py", "motion", "--out", out, *options]
+    done = subprocess.run(
+        [*command, "--videos", "videos"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(f"{program}.py: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken", "videos"]

@@ -62,6 +62,7 @@ SAID = json.dumps({"stages": 1, "wait": 0, "record": {}})
         ({"r2p_edge.semi-causal": np.zeros(3)}, "does not say for which form"),
         ({"r2p_edge.semi-causal": np.array(SAID), "fc.bias": np.array([np.nan])}, "finite numbers"),
         ({"r2p_edge.semi-causal": np.array(SAID), "fc.bias": np.array(["a"])}, "finite numbers"),
+        ({"r2p_edge.semi-causal": np.array(SAID), "fc.bias": np.array([1e300])}, "finite numbers"),
         ({"r2p_edge.semi-causal": np.array("{")}, "it is damaged"),
         ({"r2p_edge.semi-causal": np.array(SAID.replace("1", "9"))}, "it says .*stages"),
         ({"r2p_edge.semi-causal": np.array(SAID.replace("0", "true"))}, "it says "),

@@ -18,6 +18,7 @@ from r2p_edge.export import form_maker
 from r2p_edge.export.build import build
 from r2p_edge.export.causal_weights import CausalWeights, save_causal_weights
 from r2p_edge.export.graph.per_frame import forms
+from r2p_edge.export.source import find_source
 from r2p_edge.export.verify.per_frame_run import PerFrameRun, onnx_part
 from r2p_edge.export.verify.synthetic_clips import verification_clips
 from r2p_edge.info import BrokenModel, inspect_folder
@@ -82,6 +83,12 @@ def test_a_part_is_no_model_of_its_own(made, suffix):
         open_artifact(made / f"net-fp32-head{suffix}")
 
 
+def test_a_part_is_no_source_of_an_export(made):
+    with pytest.raises(ModelError, match=r"is the tail of a .* beside it, net-fp32\.onnx$"):
+        find_source(made / "net-fp32-tail.onnx")
+    assert find_source(made / "net-fp32.onnx").carried is not None
+
+
 def test_a_folder_with_parts_has_one_model(small_checkpoint, tmp_path):
     export(small_checkpoint, tmp_path)
     assert open_artifact(tmp_path).path.name == "net-fp32.onnx"
@@ -93,21 +100,25 @@ def test_a_folder_with_parts_has_one_model(small_checkpoint, tmp_path):
     assert len(found) == 3
 
 
-@pytest.mark.parametrize("change", ["missing", "foreign"])
+@pytest.mark.parametrize("change", ["missing", "foreign", "cut off"])
 def test_parts_that_are_not_those_of_the_export(made, tmp_path, change):
     for file in made.glob("*.onnx*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     part = tmp_path / "net-fp32-tail.onnx"
     if change == "missing":
         part.unlink()
+    elif change == "cut off":
+        part.write_bytes(part.read_bytes()[:500])
     else:
         part.write_bytes((tmp_path / "net-fp32-flush.onnx").read_bytes())
     artifact = open_artifact(tmp_path / "net-fp32.onnx")  # it works alone
-    message = {"missing": "is not beside it", "foreign": "so it is of another export"}[change]
+    message = (
+        "is not beside it" if change == "missing" else "so it is damaged, or of another export"
+    )
     line = "r2p-edge export SOURCE --form per-frame --stages 1 --out DIR"
     with pytest.raises(ModelError, match=rf"{message}; .*{line}"):
         check_parts(artifact.path, artifact.spec)
-    broken = next(model for model in inspect_folder(tmp_path).models if model.path == artifact.path)
+    (broken,) = inspect_folder(tmp_path).models  # the other parts are its own all the same
     assert message in str(broken.error)
 
 

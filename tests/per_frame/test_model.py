@@ -55,7 +55,7 @@ def test_a_part_of_another_export(path, tmp_path_factory, part):
     shutil.copy(other / f"tiny-int8-{part}.onnx", path.with_name(f"tiny-fp32-{part}.onnx"))
     message = refusal(path)
     assert f"tiny-fp32-{part}.onnx has sha256" in message
-    assert "so it is of another export; copy all files of the export again" in message
+    assert "so it is damaged, or of another export; copy all files of the export again" in message
 
 
 def test_a_part_that_is_no_file(path):

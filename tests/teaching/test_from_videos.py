@@ -351,6 +351,8 @@ class TestRefusals:
             self.refused(model, tmp_path, UsageError, says, videos=mine, **options)
         says = "nothing to learn from; give a folder"
         self.refused(model, tmp_path, UsageError, says)
+        given = {"features": tmp_path / "kept.npz", "split": tmp_path / "list.txt"}
+        self.refused(model, tmp_path, UsageError, r"leave the list out \(--split\)", **given)
         (mine / "rising").rename(mine / "none of these")
         says = "a class of the name 'none of these'"
         self.refused(model, tmp_path, UsageError, says, videos=mine, reject=0.1)

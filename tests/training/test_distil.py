@@ -8,7 +8,7 @@ from networks import SMALL, network_of, random_parameters
 from requirements import needs
 
 from r2p_edge.calibration.causal_material import CausalMaterial
-from r2p_edge.errors import ModelError, UsageError
+from r2p_edge.errors import BackendError, ModelError, UsageError
 
 pytestmark = [needs("torch"), needs("onnxruntime")]
 
@@ -127,6 +127,7 @@ def test_recordings_that_are_too_short(material):
         ({"steps": 0}, "steps is 0"),
         ({"rate": float("nan")}, "rate is nan"),
         ({"weight_decay": 1}, "weight_decay is 1"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_settings_that_are_impossible(changes, message):
@@ -153,3 +154,44 @@ def test_material_is_computed_once(material, tmp_path):
     del found
     remove_material(tmp_path)
     assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("end", [".features", ".npz"])
+def test_material_that_is_damaged_is_computed_again(material, tmp_path, end):
+    from r2p_edge.training.kept_material import kept_material
+
+    def compute(file):
+        file.write(material.features.tobytes())
+        return material._replace(features=np.empty((0, 12, 4, 4), np.float16))
+
+    kept_material(tmp_path, {}, compute)
+    (path,) = tmp_path.glob(f"*{end}")
+    for damage in (lambda: path.write_bytes(path.read_bytes()[:-300]), path.unlink):
+        damage()
+        again = kept_material(tmp_path, {}, compute)
+        assert np.array_equal(again.features, material.features)
+        assert np.array_equal(again.ends, material.ends)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no state"])
+def test_a_state_that_is_damaged_is_told(tmp_path, content):
+    from r2p_edge.training.state import TrainingState
+
+    path = tmp_path / "state.pt"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"damaged, or no state of a training \(\w+\); remove it"):
+        TrainingState(path, {}, resume=True)
+
+
+def test_a_device_that_is_missing_is_told(monkeypatch):
+    import torch
+
+    from r2p_edge.training.device import training_device
+
+    for there, default in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert training_device().type == default
+        assert training_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match="finds no GPU of CUDA"):
+        training_device("cuda")

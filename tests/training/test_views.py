@@ -173,3 +173,12 @@ def test_what_others_have_put_beside_the_views_stays(maker, videos, tmp_path):
     (tmp_path / "kept/notes.txt").unlink()
     remove_views(tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("end", [".npy", ".json"])
+def test_views_that_are_damaged_are_computed_again(maker, videos, tmp_path, end):
+    views = np.array(maker().views(videos).inputs)
+    (path,) = (tmp_path / "kept").glob(f"*{end}")
+    for damage in (lambda: path.write_bytes(path.read_bytes()[:-1]), path.unlink):
+        damage()
+        assert np.array_equal(maker().views(videos).inputs, views)

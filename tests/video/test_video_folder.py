@@ -5,7 +5,7 @@ import os
 import pytest
 
 from r2p_edge.errors import VideoError, VideoNotFoundError
-from r2p_edge.video.video_folder import videos_in
+from r2p_edge.video.video_folder import entries_of, videos_in
 
 
 def touch(folder, *names):
@@ -98,3 +98,10 @@ def test_folders_that_may_not_be_read(tmp_path, monkeypatch):
     for folder in (closed, tmp_path):  # one video is there, and others may be
         with pytest.raises(VideoError, match=r"closed cannot be read \(Permission denied\)"):
             videos_in(folder)
+
+
+def test_a_folder_that_is_none_is_said_to_be_none(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    for name in ("absent", "a.mp4"):
+        with pytest.raises(VideoNotFoundError, match=f"there is no folder .*{name}; check the"):
+            entries_of(tmp_path / name)
