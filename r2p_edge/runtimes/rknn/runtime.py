@@ -147,7 +147,6 @@ class _SimulatorSession:
     """The simulator, with the folder of the build that it runs."""
 
     def __init__(self, path: Path, spec: ModelSpec) -> None:
-        self._classes = spec.outputs
         _, *images = spec.input_shape
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(scratch_folder(path))
@@ -156,7 +155,7 @@ class _SimulatorSession:
             self._kept = stack.pop_all()
 
     def answer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return self._simulation.answer(images, self._classes)
+        return self._simulation.answer(images)
 
     def close(self) -> None:
         self._simulation.close()

@@ -1,11 +1,18 @@
 """`.rknn` files on a stand-in for a board, and on the simulator of a stand-in for the toolkit."""
 
 import logging
+import signal
+import subprocess
 import sys
+import threading
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_rknn import board, toolkit, write_test_models
+from kserve import until
 from models import brightness_model, grey_frames, levels, spec_of_brightness
 from requirements import needs
 from traps import (
@@ -179,6 +186,91 @@ def test_a_simulator_that_does_not_start(pc, monkeypatch):
     monkeypatch.setenv("FAKE_RKNN", "stuck")
     with pytest.raises(BackendError, match=r"simulator ended and said: build: the compiler failed"):
         Predictor(pc)
+
+
+def test_a_simulator_that_has_ended_stays_so(pc, monkeypatch):
+    monkeypatch.setenv("FAKE_RKNN", "dies")
+    with Predictor(pc) as predictor:
+        for _ in range(2):
+            with pytest.raises(BackendError, match=r"simulator ended and said: inference: the sim"):
+                predictor._runtime.run(clip(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_a_contract_of_other_classes_on_the_simulator(pc, classes):
+    with Predictor(pc) as predictor:
+        spec = predictor.spec
+    labels = tuple(f"frame {number}" for number in range(classes))
+    runtime = Rknn.open(pc, spec.replace(labels=labels), Options())
+    for _ in range(2):
+        with pytest.raises(BackendError, match=rf"of shape \(4,\) for {classes} classes"):
+            runtime.run(clip(1, 2, 3, 4))
+    runtime.close()
+
+
+def interrupted_soon(process):
+    """Stop a process, and interrupt this one, which is about to wait for it."""
+    process.send_signal(signal.SIGSTOP)
+    main = threading.main_thread().ident
+    threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
+
+
+def test_an_interrupted_answer_is_not_the_next_ones(pc):
+    with Predictor(pc) as predictor:
+        run = predictor._runtime.run
+        process = predictor._runtime._session._simulation._process
+        interrupted_soon(process)
+        with pytest.raises(KeyboardInterrupt):
+            run(clip(9, 9, 9, 9))
+        assert process.poll() is not None
+        with pytest.raises(BackendError, match=r"ended when a call was interrupted; open the mod"):
+            run(clip(1, 2, 3, 4))
+
+
+def test_an_interrupted_opening_ends_the_toolkit(pc, monkeypatch):
+    started = []
+
+    def popen(*arguments, **options):
+        started.append(subprocess.Popen(*arguments, **options))
+        interrupted_soon(started[0])
+        return started[0]
+
+    with Predictor(pc) as predictor:
+        spec = predictor.spec
+    fake = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    monkeypatch.setattr("r2p_edge.runtimes.rknn.toolkit.subprocess", fake)
+    with pytest.raises(KeyboardInterrupt):
+        Rknn.open(pc, spec, Options())
+    assert started[0].poll() is not None
+
+
+_BUILD = """
+import sys
+from r2p_edge.export.targets.program import run_program
+from r2p_edge.runtimes.rknn import toolkit
+command = toolkit.toolkit_command(toolkit.toolkit_python(), "build", sys.argv[1])
+run_program(command, name="it", timeout=60, environment=toolkit.toolkit_environment())
+"""
+
+
+def test_a_build_ends_with_a_parent_that_is_killed(pc, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_RKNN", "slow")
+    folder = tmp_path / "build"
+    with zipfile.ZipFile(pc.with_name("model.rknn-source")) as archive:
+        archive.extractall(folder)
+    parent = subprocess.Popen([sys.executable, "-c", _BUILD, folder])
+    until((folder / "begun").is_file)
+    parent.kill()
+    parent.wait()
+    until(lambda: not is_running(int((folder / "begun").read_text() or 1)))
+
+
+def is_running(number):
+    try:
+        state = Path(f"/proc/{number}/stat").read_text()
+    except OSError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize(
