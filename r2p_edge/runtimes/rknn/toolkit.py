@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import json
 import os
 import pkgutil
@@ -18,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,8 +58,12 @@ def toolkit_python() -> Path:
                 f"{PYTHON_VARIABLE} is {named}, which is not a program; correct or unset it"
             )
         return Path(program).absolute()
-    if importlib.util.find_spec("rknn") is None:
-        raise MissingDependencyError(f"RKNN-Toolkit2 is not here; {_INSTALL}")
+    try:
+        # Not by its package, rknn, which has no __init__.py: any folder of that name in the current
+        # one, as that of the toolkit's environment, looks the same.
+        metadata.version("rknn-toolkit2")
+    except metadata.PackageNotFoundError:
+        raise MissingDependencyError(f"RKNN-Toolkit2 is not here; {_INSTALL}") from None
     return Path(sys.executable)
 
 

@@ -29,7 +29,7 @@ from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, Us
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.runtime import Rknn
-from r2p_edge.runtimes.rknn.toolkit import toolkit_reason
+from r2p_edge.runtimes.rknn.toolkit import toolkit_python, toolkit_reason
 from r2p_edge.runtimes.rknn.trial import model_of_chip
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
@@ -301,6 +301,15 @@ def test_neither_is_here(exported, monkeypatch):
         MissingDependencyError, match=r"pip install rknn-toolkit-lite2; or, for the"
     ):
         Predictor(exported)
+
+
+def test_a_folder_that_is_called_like_the_package(tmp_path, monkeypatch):
+    """The page's name for the toolkit's environment, in whose parent Python is started."""
+    (tmp_path / "rknn").mkdir()
+    monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"RKNN-Toolkit2 is not here"):
+        toolkit_python()
 
 
 def told():
