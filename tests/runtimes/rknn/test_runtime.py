@@ -1,5 +1,7 @@
 """`.rknn` files on a stand-in for a board, and on the simulator of a stand-in for the toolkit."""
 
+import hashlib
+import json
 import logging
 import signal
 import subprocess
@@ -286,6 +288,54 @@ def test_the_file_of_the_simulator(pc, tmp_path, spoil, message):
     spoil(tmp_path / "model.rknn-source")
     with pytest.raises(ModelError, match=message):
         Predictor(tmp_path / "model.rknn")
+
+
+@pytest.fixture
+def copied(exported, tmp_path):
+    """Copies the files of the export, with changes to what the sidecar tells of the build."""
+
+    def copied(**target):
+        for file in exported.parent.glob("model.rknn*"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        sidecar = tmp_path / "model.rknn.json"
+        fields = json.loads(sidecar.read_text())
+        fields["spec"]["target"].update(target)
+        sidecar.write_text(json.dumps(fields))
+        return tmp_path / "model.rknn"
+
+    return copied
+
+
+def test_another_toolkit_than_the_one_that_built(pc, copied, caplog):
+    with Predictor(copied(rknn_toolkit2="2.3.2"), device="simulator"):
+        pass
+    (said,) = caplog.messages
+    assert "was built by RKNN-Toolkit2 2.3.2 and is built again by 2.5.0 here" in said
+
+
+@pytest.mark.parametrize("file", ["", "/", 7, None])
+def test_a_record_that_names_no_file_of_the_simulator(pc, copied, file):
+    path = copied(simulated_from={"file": file, "sha256": "0" * 64})
+    with pytest.raises(ModelError, match=r"names no file for the simulator; export the model"):
+        Predictor(path)
+
+
+def test_a_file_of_the_simulator_that_is_damaged_within(pc, copied):
+    content = bytearray(pc.with_name("model.rknn-source").read_bytes())
+    content[100] ^= 0xFF  # of the compressed model
+    name, digest = "damaged.rknn-source", hashlib.sha256(content).hexdigest()
+    path = copied(simulated_from={"file": name, "sha256": digest})
+    path.with_name(name).write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged\.rknn-source is damaged \(.*copy all files of"):
+        Predictor(path)
+
+
+def test_records_of_a_build_that_are_no_text(rock, copied, monkeypatch):
+    with Predictor(copied(chip=3588, rknn_toolkit2=["2.5"])) as predictor:
+        assert predictor.device == "npu"
+    monkeypatch.setenv("FAKE_RKNN_LIBRARY", "absent")
+    with pytest.raises(BackendError, match=r"rknnlite cannot start "):
+        Predictor(copied(rknn_toolkit2=2.5))
 
 
 def test_a_board_needs_no_file_of_the_simulator(rock, tmp_path):
