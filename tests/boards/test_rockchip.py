@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 from paths import EXAMPLES, ROOT
 from requirements import is_required, needs
 
+from r2p_edge.artifact import bundle
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.export.build import build
@@ -144,8 +145,6 @@ def pc(board):
     pip = board.programs / "pip-of-venv"
     python = _PYTHON.format(pip=pip, path=path, python=sys.executable)
     board.program("python3.11", {"-m"}, _PYTHON311.format(python=python))
-    (board.programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (board.programs / "python3").chmod(0o755)
     return board
 
 
@@ -353,6 +352,17 @@ def test_a_kit(pc, tmp_path, monkeypatch):
     ]
     assert open_artifact(models / stem).spec.parity["cosine"] > 0.999
     assert sorted(made.path.rglob("*")) == before
+    # A folder of an export stays whole, in which there was another file of that name.
+    bundle.record(models, [models / stem], [models / f"{stem}-source"])
+    (models / "manifest.json").write_text(
+        re.sub('"size": [0-9]+', '"size": 1', (models / "manifest.json").read_text())
+    )
+    (pc.programs / "python3").write_text("#!/bin/sh\necho has no NumPy >&2\nexit 1\n")
+    (pc.programs / "python3").chmod(0o755)
+    done = pc.run(BUILD, made.path, "--out", "models", **there)
+    assert done.returncode == 0, done.stderr
+    assert bundle.check(models) == 3
+    assert not (models / ".build").exists()
     done = pc.run(BUILD, made.path, "--chip", "rk3568", "--out", "models", **there)
     refused(done, "is a kit, which has the chip and the precision", BUILD)
 
