@@ -108,6 +108,9 @@ def work(what: str, folder: str) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.chdir(folder)
+    # The toolkit keeps copies of the model there, and removes none where it ends by a signal, or
+    # by the end of this function. It is not imported yet.
+    os.environ["TMPDIR"] = os.getcwd()
     settings = json.loads(Path("settings.json").read_text())
     if what == "build" and os.path.isfile("dataset.txt"):
         write_step_one(settings)

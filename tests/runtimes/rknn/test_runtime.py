@@ -267,6 +267,17 @@ def test_a_build_ends_with_a_parent_that_is_killed(pc, tmp_path, monkeypatch):
     until(lambda: not is_running(int((folder / "begun").read_text() or 1)))
 
 
+def test_what_the_toolkit_leaves_goes_with_the_model(pc, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with Predictor(pc):
+        assert len(list(temporary.iterdir())) == 1
+        assert list(temporary.rglob("check.onnx"))
+    assert list(temporary.iterdir()) == []
+
+
 def is_running(number):
     try:
         state = Path(f"/proc/{number}/stat").read_text()

@@ -13,6 +13,7 @@ FAKE_RKNN: "wrong" for other answers, "stuck" to end without a model, "slow" to 
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class RKNN:
         self._verbose = verbose
         self._settings = self._model = self._built = None
         self._loaded = False
+        self._folder = tempfile.TemporaryDirectory()  # removed where this object is
 
     def config(
         self,
@@ -97,6 +99,7 @@ class RKNN:
         if os.environ.get("FAKE_RKNN") == "slow":
             Path("begun").write_text(str(os.getpid()))
             time.sleep(300)
+        onnx.save(model, Path(self._folder.name, "check.onnx"))
         if self._verbose:
             _table(model)
         self._built, self._settings = model, settings
