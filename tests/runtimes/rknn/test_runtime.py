@@ -130,6 +130,31 @@ def test_a_failure_while_it_runs(rock, monkeypatch):
             predictor._runtime.run(clip(1, 2, 3, 4))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_the_library_catches(rock, monkeypatch, number):
+    """As rknn_lite.py does: `except:` around each call."""
+
+    def inference(*_, **__):
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            return None
+        return [np.zeros((1, 4), np.float32)]
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    with Predictor(rock) as predictor:
+        monkeypatch.setattr(lite(), "inference", inference)
+        former = signal.signal(number, end)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                predictor._runtime.run(clip(1, 2, 3, 4))
+            assert signal.getsignal(number) is end
+        finally:
+            signal.signal(number, former)
+
+
 def test_another_chip(exported, tmp_path):
     message = "for an RK3588 and this board has an RK3568; export"
     with board(tmp_path, "rk3568"), pytest.raises(ModelError, match=message):
