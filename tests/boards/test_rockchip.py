@@ -452,6 +452,14 @@ def test_where_the_chip_does_not_decode(camera, kind, elements, fails):
     assert ("no frame comes through" in said) is bool(fails)
 
 
+def test_a_decoder_that_ends_gstreamer(board, camera):
+    camera("--usb", "/dev/video0")
+    board.program("gst-launch-1.0", {"-v"}, "sys.exit(139)")
+    done = board.run(CAMERA, MODEL, "--rtsp", "rtsp://camera/1")
+    assert "(gst-launch-1.0 ended with exit code 139)" in done.stderr
+    assert board.calls[-1] == ["r2p-edge", "stream", MODEL, "rtsp://camera/1"]
+
+
 def test_a_ribbon_camera_without_a_frame(board, camera):
     camera("--usb", "/dev/video0")
     board.gstreamer(fails="v4l2src")

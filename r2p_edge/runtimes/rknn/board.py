@@ -1,8 +1,8 @@
 """RKNN-Toolkit-Lite2, the Python package that runs `.rknn` files on a board's NPU.
 
 Read in its wheel, 2.5.0 for aarch64: rknnlite/api/rknn_lite.py, and the messages of its compiled
-rknn_runtime. A call that fails prints the reason and returns -1 or None, and so does one that Ctrl-C
-interrupts: it catches whatever is raised.
+rknn_runtime. A call that fails prints the reason and returns -1 or None, and so does one that
+Ctrl-C interrupts: it catches whatever is raised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from r2p_edge._optional import import_library
-from r2p_edge.errors import BackendError, ModelError
+from r2p_edge.errors import BackendError, ModelError, one_line
 from r2p_edge.runtimes.quiet import stdout_to_stderr
 from r2p_edge.runtimes.rknn.chips import CORE_MASKS
 from r2p_edge.runtimes.rknn.system import system_faults
@@ -88,11 +88,15 @@ class BoardSession:
                 raise ModelError(f"rknnlite cannot read {path}; {_REASON}")
             mask = CORE_MASKS[device]
             # A chip with one core refuses every mask, also that of its only core.
-            ended = lite.init_runtime(core_mask=mask) if mask else lite.init_runtime()
+            reason, ended = _REASON, -1
+            try:
+                ended = lite.init_runtime(core_mask=mask) if mask else lite.init_runtime()
+            except Exception as error:  # of its last steps, which it does not catch
+                reason = one_line(error)
             if ended != 0:
                 lite.release()
                 faults = "; ".join(system_faults(release))
-                raise BackendError(f"rknnlite cannot start {path} on {device}: {faults or _REASON}")
+                raise BackendError(f"rknnlite cannot start {path} on {device}: {faults or reason}")
 
     def answer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """Return the output for the images of a clip, uint8 (T, H, W, C).

@@ -110,7 +110,7 @@ def work(what: str, folder: str) -> None:
     os.chdir(folder)
     # The toolkit keeps copies of the model there, and removes none where it ends by a signal, or
     # by the end of this function. It is not imported yet.
-    os.environ["TMPDIR"] = os.getcwd()
+    os.environ["TMPDIR"] = str(Path.cwd())
     settings = json.loads(Path("settings.json").read_text())
     if what == "build" and os.path.isfile("dataset.txt"):
         write_step_one(settings)

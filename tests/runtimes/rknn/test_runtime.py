@@ -123,6 +123,18 @@ def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
         Rknn.open(tmp_path / "none.rknn", spec, Options())
 
 
+def test_a_start_that_raises(rock, monkeypatch):
+    def init_runtime(self):
+        raise RuntimeError("no extension of the library")
+
+    with Predictor(rock) as predictor:
+        spec = predictor.spec
+    monkeypatch.setattr(lite(), "init_runtime", init_runtime)
+    with pytest.raises(BackendError, match=r"cannot start .* on npu: .*no extension of the libr"):
+        Rknn.open(rock, spec, Options())
+    assert lite().opened[-1].released == 1
+
+
 def test_a_failure_while_it_runs(rock, monkeypatch):
     with Predictor(rock) as predictor:
         monkeypatch.setattr(lite(), "inference", lambda *_, **__: None)
