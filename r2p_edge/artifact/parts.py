@@ -77,7 +77,9 @@ def simulated_from(path: Path, spec: ModelSpec) -> tuple[Path, str] | None:
     None for an artifact that runs everywhere as it is.
     """
     entry = (spec.target or {}).get("simulated_from")
-    file = entry.get("file") if isinstance(entry, Mapping) else None
+    if not isinstance(entry, Mapping):
+        return None
+    file = entry.get("file")
     if not isinstance(file, str) or not Path(file).name:
         return None
     return path.with_name(Path(file).name), str(entry.get("sha256"))

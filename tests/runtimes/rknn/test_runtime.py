@@ -1,21 +1,12 @@
-"""`.rknn` files on a stand-in for a board, and on the simulator of a stand-in for the toolkit."""
+"""`.rknn` files on a stand-in for a board, and what doctor tells of one and of the simulator."""
 
-import hashlib
-import json
-import logging
 import signal
-import subprocess
 import sys
-import threading
-import zipfile
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_rknn import board, toolkit, write_test_models
-from kserve import until
-from models import brightness_model, grey_frames, levels, spec_of_brightness
+from fake_rknn import board, write_test_models
+from models import grey_frames, levels
 from requirements import needs
 from traps import (
     answers_for_other_memory_layouts,
@@ -27,11 +18,10 @@ from traps import (
 
 from r2p_edge import Predictor
 from r2p_edge.doctor.probe import blank, steps
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
+from r2p_edge.errors import BackendError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.runtime import Rknn
-from r2p_edge.runtimes.rknn.toolkit import toolkit_python, toolkit_reason
 from r2p_edge.runtimes.rknn.trial import model_of_chip
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
@@ -39,33 +29,6 @@ pytestmark = [needs("onnx"), needs("onnxruntime")]
 
 def lite():
     return sys.modules["rknnlite.api"].RKNNLite
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A `.rknn` for the RK3588 whose outputs are the brightness of the frames."""
-    from r2p_edge.export.targets.rknn.export import rknn_from_onnx
-    from r2p_edge.spec import InputSpec
-
-    folder = tmp_path_factory.mktemp("rknn")
-    plain = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
-    pixels = {"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    source = brightness_model(folder / "model.onnx", spec_of_brightness(input=plain, **pixels))
-    with toolkit(folder):
-        rknn_from_onnx(source, folder / "model.rknn")
-    return folder / "model.rknn"
-
-
-@pytest.fixture
-def rock(exported, tmp_path):
-    with board(tmp_path):
-        yield exported
-
-
-@pytest.fixture
-def pc(exported, tmp_path):
-    with toolkit(tmp_path):
-        yield exported
 
 
 def test_a_board(rock):
@@ -193,191 +156,6 @@ def test_devices():
     assert npu_devices("rk3588")[-1] == "npu:0_1_2"
 
 
-# The simulator.
-
-
-def test_the_simulator(pc, caplog):
-    with Predictor(pc) as predictor:
-        assert (predictor.device, predictor.precision) == ("simulator", "fp16")
-        assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]
-        assert answers_for_other_memory_layouts(predictor._runtime.run)
-        process = predictor._runtime._session._simulation._process
-    assert process.poll() is not None
-    assert "runs on RKNN-Toolkit2's simulator, which computes the NPU's answers and" in caplog.text
-
-
-def test_a_simulator_that_was_asked_for_says_nothing(pc, caplog):
-    caplog.set_level(logging.WARNING)
-    with Predictor(pc, device="simulator"):
-        pass
-    assert caplog.text == ""
-
-
-def test_a_simulator_that_ends(pc, monkeypatch):
-    monkeypatch.setenv("FAKE_RKNN", "dies")
-    with Predictor(pc) as predictor:
-        message = "simulator ended and said: inference: the simulator ran out of memory"
-        with pytest.raises(BackendError, match=message):
-            predictor._runtime.run(clip(1, 2, 3, 4))
-
-
-def test_a_simulator_that_does_not_start(pc, monkeypatch):
-    monkeypatch.setenv("FAKE_RKNN", "stuck")
-    with pytest.raises(BackendError, match=r"simulator ended and said: build: the compiler failed"):
-        Predictor(pc)
-
-
-def test_a_simulator_that_has_ended_stays_so(pc, monkeypatch):
-    monkeypatch.setenv("FAKE_RKNN", "dies")
-    with Predictor(pc) as predictor:
-        for _ in range(2):
-            with pytest.raises(BackendError, match=r"simulator ended and said: inference: the sim"):
-                predictor._runtime.run(clip(1, 2, 3, 4))
-
-
-@pytest.mark.parametrize("classes", [3, 5])
-def test_a_contract_of_other_classes_on_the_simulator(pc, classes):
-    with Predictor(pc) as predictor:
-        spec = predictor.spec
-    labels = tuple(f"frame {number}" for number in range(classes))
-    runtime = Rknn.open(pc, spec.replace(labels=labels), Options())
-    for _ in range(2):
-        with pytest.raises(BackendError, match=rf"of shape \(4,\) for {classes} classes"):
-            runtime.run(clip(1, 2, 3, 4))
-    runtime.close()
-
-
-def interrupted_soon(process):
-    """Stop a process, and interrupt this one, which is about to wait for it."""
-    process.send_signal(signal.SIGSTOP)
-    main = threading.main_thread().ident
-    threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
-
-
-def test_an_interrupted_answer_is_not_the_next_ones(pc):
-    with Predictor(pc) as predictor:
-        run = predictor._runtime.run
-        process = predictor._runtime._session._simulation._process
-        interrupted_soon(process)
-        with pytest.raises(KeyboardInterrupt):
-            run(clip(9, 9, 9, 9))
-        assert process.poll() is not None
-        with pytest.raises(BackendError, match=r"ended when a call was interrupted; open the mod"):
-            run(clip(1, 2, 3, 4))
-
-
-def test_an_interrupted_opening_ends_the_toolkit(pc, monkeypatch):
-    started = []
-
-    def popen(*arguments, **options):
-        started.append(subprocess.Popen(*arguments, **options))
-        interrupted_soon(started[0])
-        return started[0]
-
-    with Predictor(pc) as predictor:
-        spec = predictor.spec
-    fake = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
-    monkeypatch.setattr("r2p_edge.runtimes.rknn.toolkit.subprocess", fake)
-    with pytest.raises(KeyboardInterrupt):
-        Rknn.open(pc, spec, Options())
-    assert started[0].poll() is not None
-
-
-_BUILD = """
-import sys
-from r2p_edge.export.targets.program import run_program
-from r2p_edge.runtimes.rknn import toolkit
-command = toolkit.toolkit_command(toolkit.toolkit_python(), "build", sys.argv[1])
-run_program(command, name="it", timeout=60, environment=toolkit.toolkit_environment())
-"""
-
-
-def test_a_build_ends_with_a_parent_that_is_killed(pc, tmp_path, monkeypatch):
-    monkeypatch.setenv("FAKE_RKNN", "slow")
-    folder = tmp_path / "build"
-    with zipfile.ZipFile(pc.with_name("model.rknn-source")) as archive:
-        archive.extractall(folder)
-    parent = subprocess.Popen([sys.executable, "-c", _BUILD, folder])
-    until((folder / "begun").is_file)
-    parent.kill()
-    parent.wait()
-    until(lambda: not is_running(int((folder / "begun").read_text() or 1)))
-
-
-def test_what_the_toolkit_leaves_goes_with_the_model(pc, tmp_path, monkeypatch):
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    with Predictor(pc):
-        assert len(list(temporary.iterdir())) == 1
-        assert list(temporary.rglob("check.onnx"))
-    assert list(temporary.iterdir()) == []
-
-
-def is_running(number):
-    try:
-        state = Path(f"/proc/{number}/stat").read_text()
-    except OSError:
-        return False
-    return state.rpartition(")")[2].split()[0] != "Z"
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda file: file.unlink(), r"builds model\.rknn again from model\.rknn-source, which is"),
-        (lambda file: file.write_bytes(b"other"), r"is not the file that model\.rknn was built"),
-    ],
-)
-def test_the_file_of_the_simulator(pc, tmp_path, spoil, message):
-    for file in pc.parent.glob("model.rknn*"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    spoil(tmp_path / "model.rknn-source")
-    with pytest.raises(ModelError, match=message):
-        Predictor(tmp_path / "model.rknn")
-
-
-@pytest.fixture
-def copied(exported, tmp_path):
-    """Copies the files of the export, with changes to what the sidecar tells of the build."""
-
-    def copied(**target):
-        for file in exported.parent.glob("model.rknn*"):
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-        sidecar = tmp_path / "model.rknn.json"
-        fields = json.loads(sidecar.read_text())
-        fields["spec"]["target"].update(target)
-        sidecar.write_text(json.dumps(fields))
-        return tmp_path / "model.rknn"
-
-    return copied
-
-
-def test_another_toolkit_than_the_one_that_built(pc, copied, caplog):
-    with Predictor(copied(rknn_toolkit2="2.3.2"), device="simulator"):
-        pass
-    (said,) = caplog.messages
-    assert "was built by RKNN-Toolkit2 2.3.2 and is built again by 2.5.0 here" in said
-
-
-@pytest.mark.parametrize("file", ["", "/", 7, None])
-def test_a_record_that_names_no_file_of_the_simulator(pc, copied, file):
-    path = copied(simulated_from={"file": file, "sha256": "0" * 64})
-    with pytest.raises(ModelError, match=r"names no file for the simulator; export the model"):
-        Predictor(path)
-
-
-def test_a_file_of_the_simulator_that_is_damaged_within(pc, copied):
-    content = bytearray(pc.with_name("model.rknn-source").read_bytes())
-    content[100] ^= 0xFF  # of the compressed model
-    name, digest = "damaged.rknn-source", hashlib.sha256(content).hexdigest()
-    path = copied(simulated_from={"file": name, "sha256": digest})
-    path.with_name(name).write_bytes(content)
-    with pytest.raises(ModelError, match=r"damaged\.rknn-source is damaged \(.*copy all files of"):
-        Predictor(path)
-
-
 def test_records_of_a_build_that_are_no_text(rock, copied, monkeypatch):
     with Predictor(copied(chip=3588, rknn_toolkit2=["2.5"])) as predictor:
         assert predictor.device == "npu"
@@ -391,23 +169,6 @@ def test_a_board_needs_no_file_of_the_simulator(rock, tmp_path):
         (tmp_path / name).write_bytes((rock.parent / name).read_bytes())
     with Predictor(tmp_path / "model.rknn") as predictor:
         assert predictor.device == "npu"
-
-
-def test_neither_is_here(exported, monkeypatch):
-    monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
-    with pytest.raises(
-        MissingDependencyError, match=r"pip install rknn-toolkit-lite2; or, for the"
-    ):
-        Predictor(exported)
-
-
-def test_a_folder_that_is_called_like_the_package(tmp_path, monkeypatch):
-    """The page's name for the toolkit's environment, in whose parent Python is started."""
-    (tmp_path / "rknn").mkdir()
-    monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(MissingDependencyError, match=r"RKNN-Toolkit2 is not here"):
-        toolkit_python()
 
 
 def told():
@@ -477,23 +238,6 @@ def test_the_test_models_are_small_and_for_their_chips():
         assert path.stat().st_size < 20_000
         assert path.read_bytes()[:4] == b"RKNN"
     assert model_of_chip("conv2d", "rk3566") == model_of_chip("conv2d", "rk3568")
-
-
-@pytest.mark.parametrize(
-    ("log", "reason"),
-    [
-        (
-            "E RKNN: [12:00:00.1] Unkown op target: 0\nE RKNN: [1:2:3.4] Not Support\n",
-            "Not Support",
-        ),
-        ("\x1b[1;31mE\x1b[0m \x1b[1;31mbuild: no dataset\x1b[0m\nmore", "build: no dataset"),
-        ("Traceback ...\nValueError: bad\nI the end", "ValueError: bad"),
-        ("first\nlast\n\n", "last"),
-        ("", "nothing"),
-    ],
-)
-def test_the_reason_in_a_log(log, reason):
-    assert toolkit_reason(log) == reason
 
 
 def test_an_answer_is_a_new_array(rock):
