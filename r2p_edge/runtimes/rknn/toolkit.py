@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -166,6 +167,8 @@ class Simulation:
                 )
             except OSError as error:
                 raise BackendError(f"{python} cannot be started ({error.strerror})") from error
+        # Python keeps a process that nobody waits for, and so the pipe whose end would end it.
+        self._end = weakref.finalize(self, _end, self._process, self._opener)
         try:
             self._wait_for_build()
             self._send(json.dumps(dict(header)).encode() + b"\n")
@@ -201,16 +204,8 @@ class Simulation:
 
     def close(self, why: str = "RKNN-Toolkit2's simulator is closed") -> None:
         """End the process and those that it started; the first `why` is what answers say then."""
-        if self._ended is not None or os.getpid() != self._opener:
-            return
-        self._ended = why
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # what was not written yet
-                    pipe.close()
+        self._ended = self._ended or why
+        self._end()
 
     @property
     def _stdout(self) -> IO[bytes]:
@@ -257,3 +252,16 @@ class Simulation:
         said = f"RKNN-Toolkit2's simulator {how} and said: {reason}"
         self.close(said)
         return BackendError(said)
+
+
+def _end(process: subprocess.Popen[bytes], opener: int) -> None:
+    """End a process and those that it started, if this one is not a fork's copy of its opener."""
+    if os.getpid() != opener:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what was not written yet
+                pipe.close()

@@ -1,7 +1,9 @@
 """RKNN-Toolkit2's process: the simulator's answers and ends, and what is left of it."""
 
+import gc
 import hashlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -110,6 +112,37 @@ def test_an_interrupted_opening_ends_the_toolkit(pc, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         Rknn.open(pc, spec, Options())
     assert started[0].poll() is not None
+
+
+def test_a_simulator_ends_with_a_predictor_that_is_not_closed(pc, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    predictor = Predictor(pc)
+    number = predictor._runtime._session._simulation._process.pid
+    assert list(tmp_path.glob("r2p_edge-*"))
+    del predictor
+    gc.collect()
+    assert not is_running(number)
+    assert not list(tmp_path.glob("r2p_edge-*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_copy_of_a_fork_leaves_the_simulator_alone(pc):
+    with Predictor(pc) as predictor:
+        run = predictor._runtime.run
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                run(clip(9, 9, 9, 9))
+            except BackendError as error:
+                os.write(writing, str(error).encode())
+            predictor.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert b"belongs to the process that opened the model" in os.read(reading, 1000)
+        assert run(clip(1, 2, 3, 4)).tolist() == [[1, 2, 3, 4]]
+        os.close(reading)
+        os.close(writing)
 
 
 _BUILD = """
