@@ -103,8 +103,9 @@ if [[ -f $source/kit.json ]]; then
     run mkdir -p "$out"
     run rm -rf "$work"
     run cp -R "$source" "$work"
-    run python3 "$work/build.py"
-    run find "$work" -maxdepth 1 -name '*.rknn*' -exec mv -t "$out" '{}' +
+    # The toolkit's Python has NumPy, of which the system's may have none.
+    run "$python" "$work/build.py"
+    run "$python" "$here/take_out.py" "$work" "$out"
 else
     command=(r2p-edge export "$source" --to rknn --chip "$chip" --strict --out "$out")
     if [[ $int8 ]]; then command+=(--precision int8 --videos "$int8"); fi

@@ -81,7 +81,11 @@ gives_a_frame() {
     # What fakesink tells of each frame.
     [[ $code -ne 0 || $said != *'last-message = chain '* ]] || return 0
     why=$(grep -m1 -oE '^(ERROR|WARNING): .*|No cameras available' <<<"$said") ||
-        if [[ $code -eq 0 ]]; then why="it ended without one"; else why="none in $PATIENCE s"; fi
+        case $code in
+            0) why="it ended without one" ;;
+            124 | 137) why="none in $PATIENCE s" ;; # of timeout
+            *) why="gst-launch-1.0 ended with exit code $code" ;;
+        esac
     echo "$PROGRAM: warning: no frame comes through '$1' ($why)" | hidden >&2
     return 1
 }

@@ -38,7 +38,7 @@ def run_program(
     *,
     name: str,
     timeout: float,
-    by_hand: Sequence[str],
+    by_hand: Sequence[str] = (),
     cwd: Path | None = None,
     environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
@@ -52,7 +52,7 @@ def run_program(
         command: program and arguments.
         name: name of the program, for errors.
         timeout: seconds after which the program is killed.
-        by_hand: command that an error asks the user to try.
+        by_hand: command that an error asks the user to try, where one can.
         cwd: working folder; by default that of this process.
         environment: its environment; by default that of this process.
 
@@ -86,9 +86,9 @@ def run_program(
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
+            other = f"try {shlex.join(by_hand)} by hand" if by_hand else "take a faster machine"
             raise BackendError(
-                f"{name} did not finish within {timeout:g} s; give it more time, or "
-                f"try {shlex.join(by_hand)} by hand"
+                f"{name} did not finish within {timeout:g} s; give it more time, or {other}"
             ) from error
         finally:
             # Also at Ctrl-C, which a process of another session does not get.

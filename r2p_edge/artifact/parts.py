@@ -89,7 +89,10 @@ def simulated_from(path: Path, spec: ModelSpec) -> tuple[Path, str] | None:
     entry = (spec.target or {}).get("simulated_from")
     if not isinstance(entry, Mapping):
         return None
-    return path.with_name(Path(str(entry.get("file"))).name), str(entry.get("sha256"))
+    file = entry.get("file")
+    if not isinstance(file, str) or not Path(file).name:
+        return None
+    return path.with_name(Path(file).name), str(entry.get("sha256"))
 
 
 def old_parts(path: Path) -> list[Path]:

@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 from paths import EXAMPLES, ROOT
 from requirements import is_required, needs
 
+from r2p_edge.artifact import bundle
 from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration import motion
 from r2p_edge.export.build import build
@@ -144,8 +145,6 @@ def pc(board):
     pip = board.programs / "pip-of-venv"
     python = _PYTHON.format(pip=pip, path=path, python=sys.executable)
     board.program("python3.11", {"-m"}, _PYTHON311.format(python=python))
-    (board.programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (board.programs / "python3").chmod(0o755)
     return board
 
 
@@ -353,6 +352,17 @@ def test_a_kit(pc, tmp_path, monkeypatch):
     ]
     assert open_artifact(models / stem).spec.parity["cosine"] > 0.999
     assert sorted(made.path.rglob("*")) == before
+    # A folder of an export stays whole, in which there was another file of that name.
+    bundle.record(models, [models / stem], [models / f"{stem}-source"])
+    (models / "manifest.json").write_text(
+        re.sub('"size": [0-9]+', '"size": 1', (models / "manifest.json").read_text())
+    )
+    (pc.programs / "python3").write_text("#!/bin/sh\necho has no NumPy >&2\nexit 1\n")
+    (pc.programs / "python3").chmod(0o755)
+    done = pc.run(BUILD, made.path, "--out", "models", **there)
+    assert done.returncode == 0, done.stderr
+    assert bundle.check(models) == 3
+    assert not (models / ".build").exists()
     done = pc.run(BUILD, made.path, "--chip", "rk3568", "--out", "models", **there)
     refused(done, "is a kit, which has the chip and the precision", BUILD)
 
@@ -440,6 +450,14 @@ def test_where_the_chip_does_not_decode(camera, kind, elements, fails):
     assert source == CAMERAS[kind]
     assert "run_camera.sh: no decoder or scaler of the board works here; the CPU does it\n" in said
     assert ("no frame comes through" in said) is bool(fails)
+
+
+def test_a_decoder_that_ends_gstreamer(board, camera):
+    camera("--usb", "/dev/video0")
+    board.program("gst-launch-1.0", {"-v"}, "sys.exit(139)")
+    done = board.run(CAMERA, MODEL, "--rtsp", "rtsp://camera/1")
+    assert "(gst-launch-1.0 ended with exit code 139)" in done.stderr
+    assert board.calls[-1] == ["r2p-edge", "stream", MODEL, "rtsp://camera/1"]
 
 
 def test_a_ribbon_camera_without_a_frame(board, camera):

@@ -165,7 +165,6 @@ def _run(python: Path, folder: Path, model: Path, timeout: float) -> str:
         toolkit_command(python, "build", folder),
         name="RKNN-Toolkit2",
         timeout=timeout,
-        by_hand=(str(python), "toolkit_program.py", "build", str(folder)),
         cwd=folder,
         environment=toolkit_environment(),
     )

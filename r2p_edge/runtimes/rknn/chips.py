@@ -8,7 +8,8 @@ from pathlib import Path
 ROCKCHIPS = {"rk3588": 3, "rk3576": 2, "rk3568": 1, "rk3566": 1, "rk3562": 1}
 """Chips that models are built for, as RKNN-Toolkit2 2.5.0 names them, and the cores of their NPUs.
 
-Its other targets, the RV11xx and RK2118, run C programs on little memory and no Python."""
+Of its other targets RKNN-Toolkit-Lite2 knows the RV1126B alone, for which nothing has been built;
+the RV1103, RV1106 and RK2118 run C programs on little memory and no Python."""
 
 CORE_MASKS = {
     "npu": 0x0,

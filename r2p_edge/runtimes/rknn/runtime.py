@@ -18,7 +18,12 @@ from r2p_edge.runtimes.base import Options, Runtime, as_input, closed_model
 from r2p_edge.runtimes.rknn.board import BoardSession, lite_library, lite_version
 from r2p_edge.runtimes.rknn.chips import CORE_MASKS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.source_file import unpack_source
-from r2p_edge.runtimes.rknn.toolkit import Simulation, toolkit_python, toolkit_version
+from r2p_edge.runtimes.rknn.toolkit import (
+    PYTHON_VARIABLE,
+    Simulation,
+    toolkit_python,
+    toolkit_version,
+)
 from r2p_edge.runtimes.rknn.trial import model_of_chip, source_of_trial
 from r2p_edge.spec import ModelSpec
 
@@ -113,14 +118,15 @@ class Rknn(Runtime):
                     "none of its times",
                     path,
                 )
+            _warn_of_another_toolkit(path, _recorded(spec, "rknn_toolkit2"))
             return cls(_SimulatorSession(path, spec), spec, device)
-        built_for, here = (spec.target or {}).get("chip"), rockchip_here()
+        built_for, here = _recorded(spec, "chip"), rockchip_here()
         if built_for and here and not has_same_npu(built_for, here):
             raise ModelError(
                 f"{path} was built for an {built_for.upper()} and this board has an "
                 f"{here.upper()}; export it with --chip {here}"
             )
-        release = (spec.target or {}).get("rknn_toolkit2", lite_version())
+        release = _recorded(spec, "rknn_toolkit2") or lite_version()
         return cls(BoardSession(path, device, release), spec, device)
 
     def run(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -143,11 +149,26 @@ class Rknn(Runtime):
                 session.close()
 
 
+def _recorded(spec: ModelSpec, name: str) -> str | None:
+    """Return what is recorded of the build of a file; None if that is no text."""
+    found = (spec.target or {}).get(name)
+    return found if isinstance(found, str) else None
+
+
+def _warn_of_another_toolkit(path: Path, built_by: str | None) -> None:
+    here = toolkit_version(toolkit_python())
+    if built_by is not None and built_by != here:
+        _log.warning(
+            "%s was built by RKNN-Toolkit2 %s and is built again by %s here, whose answers may be "
+            "others; export it again, or name the Python of the former in %s",
+            *(path, built_by, here, PYTHON_VARIABLE),
+        )
+
+
 class _SimulatorSession:
     """The simulator, with the folder of the build that it runs."""
 
     def __init__(self, path: Path, spec: ModelSpec) -> None:
-        self._classes = spec.outputs
         _, *images = spec.input_shape
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(scratch_folder(path))
@@ -156,7 +177,7 @@ class _SimulatorSession:
             self._kept = stack.pop_all()
 
     def answer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return self._simulation.answer(images, self._classes)
+        return self._simulation.answer(images)
 
     def close(self) -> None:
         self._simulation.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def _extract(source: Path, folder: Path, advice: str) -> None:
             if SETTINGS not in names or not set(names) <= _NAMES:
                 raise ModelError(f"{source} is not what an export writes; {advice}")
             archive.extractall(folder)
-    except zipfile.BadZipFile as error:
+    # The last three are of damaged data or headers inside an archive that has a directory.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"{source} is damaged ({error}); {advice}") from error
     except OSError as error:
         raise unreadable_model(source, error) from error

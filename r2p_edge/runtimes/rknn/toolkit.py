@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import json
 import os
 import pkgutil
@@ -17,9 +16,11 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +59,12 @@ def toolkit_python() -> Path:
                 f"{PYTHON_VARIABLE} is {named}, which is not a program; correct or unset it"
             )
         return Path(program).absolute()
-    if importlib.util.find_spec("rknn") is None:
-        raise MissingDependencyError(f"RKNN-Toolkit2 is not here; {_INSTALL}")
+    try:
+        # Not by its package, rknn, which has no __init__.py: any folder of that name in the current
+        # one, as that of the toolkit's environment, looks the same.
+        metadata.version("rknn-toolkit2")
+    except metadata.PackageNotFoundError:
+        raise MissingDependencyError(f"RKNN-Toolkit2 is not here; {_INSTALL}") from None
     return Path(sys.executable)
 
 
@@ -147,6 +152,8 @@ class Simulation:
 
     def __init__(self, python: Path, folder: Path, header: Mapping[str, Any]) -> None:
         self._log = folder / "simulator.log"
+        self._opener = os.getpid()
+        self._ended: str | None = None  # and why
         with self._log.open("wb") as log:
             try:
                 self._process = subprocess.Popen(
@@ -160,38 +167,72 @@ class Simulation:
                 )
             except OSError as error:
                 raise BackendError(f"{python} cannot be started ({error.strerror})") from error
-        timer = threading.Timer(_START, self._process.kill)
-        timer.start()
+        # Python keeps a process that nobody waits for, and so the pipe whose end would end it.
+        self._end = weakref.finalize(self, _end, self._process, self._opener)
         try:
-            assert self._process.stdout is not None
-            ready = self._process.stdout.readline()
-        finally:
-            timer.cancel()
-        if not ready:
-            raise self._failure()
-        self._send(json.dumps(dict(header)).encode() + b"\n")
+            self._wait_for_build()
+            self._send(json.dumps(dict(header)).encode() + b"\n")
+        except BaseException:
+            self.close()
+            raise
 
-    def answer(self, images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.float32]:
-        """Return the output, float32 (size,), for the images of a clip, uint8 (T, H, W, C).
+    def answer(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return all outputs, float32 in a row, for the images of a clip, uint8 (T, H, W, C).
 
         Raises:
             BackendError: the simulator has ended.
         """
-        assert self._process.stdout is not None
-        self._send(images.tobytes())
-        content = self._process.stdout.read(4 * size)
-        if len(content) < 4 * size:
+        if os.getpid() != self._opener:  # two processes would get each other's answers
+            raise BackendError(
+                "RKNN-Toolkit2's simulator belongs to the process that opened the model; open it "
+                "in each process"
+            )
+        if self._ended is not None:
+            raise BackendError(f"{self._ended}; open the model again")
+        try:
+            self._send(images.tobytes())
+            size = 4 * int(self._stdout.readline() or b"0")
+            content = self._stdout.read(size)
+        except BackendError:
+            raise
+        except BaseException:  # Ctrl-C: the next answer to come would be that of this clip
+            self.close("RKNN-Toolkit2's simulator was ended when a call was interrupted")
+            raise
+        if not content or len(content) < size:
             raise self._failure()
         return np.frombuffer(content, np.float32)
 
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # what was not written yet
-                    pipe.close()
+    def close(self, why: str = "RKNN-Toolkit2's simulator is closed") -> None:
+        """End the process and those that it started; the first `why` is what answers say then."""
+        self._ended = self._ended or why
+        self._end()
+
+    @property
+    def _stdout(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def _wait_for_build(self) -> None:
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(_START, end)
+        timer.start()
+        try:
+            ready = self._stdout.readline()
+        finally:
+            timer.cancel()
+        if not ready:
+            failure = self._failure()
+            if late.is_set():
+                raise BackendError(
+                    f"RKNN-Toolkit2's simulator did not build the model within {_START:g} s; end "
+                    "what else keeps this machine busy, or run the model on its board"
+                )
+            raise failure
 
     def _send(self, content: bytes) -> None:
         assert self._process.stdin is not None
@@ -206,7 +247,21 @@ class Simulation:
             code = self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:  # it has closed its output and goes on
             code = 0
-        self.close()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended"
         reason = toolkit_reason(self._log.read_text(errors="replace"))
-        return BackendError(f"RKNN-Toolkit2's simulator {how} and said: {reason}")
+        said = f"RKNN-Toolkit2's simulator {how} and said: {reason}"
+        self.close(said)
+        return BackendError(said)
+
+
+def _end(process: subprocess.Popen[bytes], opener: int) -> None:
+    """End a process and those that it started, if this one is not a fork's copy of its opener."""
+    if os.getpid() != opener:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what was not written yet
+                pipe.close()

@@ -9,15 +9,19 @@ of clips to calibrate on for int8, dataset.txt; or what the toolkit has made of 
 model.data and model.quantization.cfg. The toolkit leaves further files there.
 
 "build" writes model.rknn, and for int8 these three. "simulate" then answers clips: it reads as many
-bytes as an input has from stdin and writes the float32 of the output to stdout, until stdin ends.
-Before that each writes a line of JSON to stdout. What the toolkit prints goes to stderr.
+bytes as an input has from stdin, and writes a line with the number of outputs and these in float32
+to stdout, until stdin ends. Before that each writes a line of JSON to stdout. What the toolkit
+prints goes to stderr. Both end with the process that started them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -83,15 +87,30 @@ def simulate(rknn: Any, clips: IO[bytes], answers: IO[bytes]) -> None:
         outputs = rknn.inference(inputs=[clip], data_format=["nhwc"])
         if outputs is None:
             raise RuntimeError("inference returned nothing")
-        answers.write(np.ascontiguousarray(outputs[0], np.float32).tobytes())
+        output = np.ascontiguousarray(outputs[0], np.float32)
+        answers.write(b"%d\n" % output.size + output.tobytes())
         answers.flush()
+
+
+def end_with(parent: int) -> None:
+    """Wait until the process that started this one is gone, and kill this one's group.
+
+    A build takes minutes, reads nothing meanwhile, and its folder goes with the parent.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
 
 
 def work(what: str, folder: str) -> None:
     """Build or simulate; see the top of this file."""
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.chdir(folder)
+    # The toolkit keeps copies of the model there, and removes none where it ends by a signal, or
+    # by the end of this function. It is not imported yet.
+    os.environ["TMPDIR"] = str(Path.cwd())
     settings = json.loads(Path("settings.json").read_text())
     if what == "build" and os.path.isfile("dataset.txt"):
         write_step_one(settings)

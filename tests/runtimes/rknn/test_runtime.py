@@ -1,12 +1,12 @@
-"""`.rknn` files on a stand-in for a board, and on the simulator of a stand-in for the toolkit."""
+"""`.rknn` files on a stand-in for a board, and what doctor tells of one and of the simulator."""
 
-import logging
+import signal
 import sys
 
 import numpy as np
 import pytest
-from fake_rknn import board, toolkit, write_test_models
-from models import brightness_model, grey_frames, levels, spec_of_brightness
+from fake_rknn import board, write_test_models
+from models import grey_frames, levels
 from requirements import needs
 from traps import (
     answers_for_other_memory_layouts,
@@ -18,11 +18,10 @@ from traps import (
 
 from r2p_edge import Predictor
 from r2p_edge.doctor.probe import blank, steps
-from r2p_edge.errors import BackendError, MissingDependencyError, ModelError, UsageError
+from r2p_edge.errors import BackendError, ModelError, UsageError
 from r2p_edge.runtimes.base import Options
 from r2p_edge.runtimes.rknn.chips import ROCKCHIPS, has_same_npu, npu_devices, rockchip_here
 from r2p_edge.runtimes.rknn.runtime import Rknn
-from r2p_edge.runtimes.rknn.toolkit import toolkit_reason
 from r2p_edge.runtimes.rknn.trial import model_of_chip
 
 pytestmark = [needs("onnx"), needs("onnxruntime")]
@@ -30,33 +29,6 @@ pytestmark = [needs("onnx"), needs("onnxruntime")]
 
 def lite():
     return sys.modules["rknnlite.api"].RKNNLite
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A `.rknn` for the RK3588 whose outputs are the brightness of the frames."""
-    from r2p_edge.export.targets.rknn.export import rknn_from_onnx
-    from r2p_edge.spec import InputSpec
-
-    folder = tmp_path_factory.mktemp("rknn")
-    plain = InputSpec(dtype="float32", layout="NCTHW", normalized_in_graph=False)
-    pixels = {"scale": 1.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    source = brightness_model(folder / "model.onnx", spec_of_brightness(input=plain, **pixels))
-    with toolkit(folder):
-        rknn_from_onnx(source, folder / "model.rknn")
-    return folder / "model.rknn"
-
-
-@pytest.fixture
-def rock(exported, tmp_path):
-    with board(tmp_path):
-        yield exported
-
-
-@pytest.fixture
-def pc(exported, tmp_path):
-    with toolkit(tmp_path):
-        yield exported
 
 
 def test_a_board(rock):
@@ -114,11 +86,48 @@ def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
         Rknn.open(tmp_path / "none.rknn", spec, Options())
 
 
+def test_a_start_that_raises(rock, monkeypatch):
+    def init_runtime(self):
+        raise RuntimeError("no extension of the library")
+
+    with Predictor(rock) as predictor:
+        spec = predictor.spec
+    monkeypatch.setattr(lite(), "init_runtime", init_runtime)
+    with pytest.raises(BackendError, match=r"cannot start .* on npu: .*no extension of the libr"):
+        Rknn.open(rock, spec, Options())
+    assert lite().opened[-1].released == 1
+
+
 def test_a_failure_while_it_runs(rock, monkeypatch):
     with Predictor(rock) as predictor:
         monkeypatch.setattr(lite(), "inference", lambda *_, **__: None)
         with pytest.raises(BackendError, match=r"rknnlite failed on npu; its reason is on stderr"):
             predictor._runtime.run(clip(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_the_library_catches(rock, monkeypatch, number):
+    """As rknn_lite.py does: `except:` around each call."""
+
+    def inference(*_, **__):
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            return None
+        return [np.zeros((1, 4), np.float32)]
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    with Predictor(rock) as predictor:
+        monkeypatch.setattr(lite(), "inference", inference)
+        former = signal.signal(number, end)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                predictor._runtime.run(clip(1, 2, 3, 4))
+            assert signal.getsignal(number) is end
+        finally:
+            signal.signal(number, former)
 
 
 def test_another_chip(exported, tmp_path):
@@ -147,53 +156,12 @@ def test_devices():
     assert npu_devices("rk3588")[-1] == "npu:0_1_2"
 
 
-# The simulator.
-
-
-def test_the_simulator(pc, caplog):
-    with Predictor(pc) as predictor:
-        assert (predictor.device, predictor.precision) == ("simulator", "fp16")
-        assert levels(predictor.predict(grey_frames([3, 9, 0, 6], 8, 8))) == [3, 9, 0, 6]
-        assert answers_for_other_memory_layouts(predictor._runtime.run)
-        process = predictor._runtime._session._simulation._process
-    assert process.poll() is not None
-    assert "runs on RKNN-Toolkit2's simulator, which computes the NPU's answers and" in caplog.text
-
-
-def test_a_simulator_that_was_asked_for_says_nothing(pc, caplog):
-    caplog.set_level(logging.WARNING)
-    with Predictor(pc, device="simulator"):
-        pass
-    assert caplog.text == ""
-
-
-def test_a_simulator_that_ends(pc, monkeypatch):
-    monkeypatch.setenv("FAKE_RKNN", "dies")
-    with Predictor(pc) as predictor:
-        message = "simulator ended and said: inference: the simulator ran out of memory"
-        with pytest.raises(BackendError, match=message):
-            predictor._runtime.run(clip(1, 2, 3, 4))
-
-
-def test_a_simulator_that_does_not_start(pc, monkeypatch):
-    monkeypatch.setenv("FAKE_RKNN", "stuck")
-    with pytest.raises(BackendError, match=r"simulator ended and said: build: the compiler failed"):
-        Predictor(pc)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda file: file.unlink(), r"builds model\.rknn again from model\.rknn-source, which is"),
-        (lambda file: file.write_bytes(b"other"), r"is not the file that model\.rknn was built"),
-    ],
-)
-def test_the_file_of_the_simulator(pc, tmp_path, spoil, message):
-    for file in pc.parent.glob("model.rknn*"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    spoil(tmp_path / "model.rknn-source")
-    with pytest.raises(ModelError, match=message):
-        Predictor(tmp_path / "model.rknn")
+def test_records_of_a_build_that_are_no_text(rock, copied, monkeypatch):
+    with Predictor(copied(chip=3588, rknn_toolkit2=["2.5"])) as predictor:
+        assert predictor.device == "npu"
+    monkeypatch.setenv("FAKE_RKNN_LIBRARY", "absent")
+    with pytest.raises(BackendError, match=r"rknnlite cannot start "):
+        Predictor(copied(rknn_toolkit2=2.5))
 
 
 def test_a_board_needs_no_file_of_the_simulator(rock, tmp_path):
@@ -201,14 +169,6 @@ def test_a_board_needs_no_file_of_the_simulator(rock, tmp_path):
         (tmp_path / name).write_bytes((rock.parent / name).read_bytes())
     with Predictor(tmp_path / "model.rknn") as predictor:
         assert predictor.device == "npu"
-
-
-def test_neither_is_here(exported, monkeypatch):
-    monkeypatch.delenv("R2P_RKNN_PYTHON", raising=False)
-    with pytest.raises(
-        MissingDependencyError, match=r"pip install rknn-toolkit-lite2; or, for the"
-    ):
-        Predictor(exported)
 
 
 def told():
@@ -278,23 +238,6 @@ def test_the_test_models_are_small_and_for_their_chips():
         assert path.stat().st_size < 20_000
         assert path.read_bytes()[:4] == b"RKNN"
     assert model_of_chip("conv2d", "rk3566") == model_of_chip("conv2d", "rk3568")
-
-
-@pytest.mark.parametrize(
-    ("log", "reason"),
-    [
-        (
-            "E RKNN: [12:00:00.1] Unkown op target: 0\nE RKNN: [1:2:3.4] Not Support\n",
-            "Not Support",
-        ),
-        ("\x1b[1;31mE\x1b[0m \x1b[1;31mbuild: no dataset\x1b[0m\nmore", "build: no dataset"),
-        ("Traceback ...\nValueError: bad\nI the end", "ValueError: bad"),
-        ("first\nlast\n\n", "last"),
-        ("", "nothing"),
-    ],
-)
-def test_the_reason_in_a_log(log, reason):
-    assert toolkit_reason(log) == reason
 
 
 def test_an_answer_is_a_new_array(rock):

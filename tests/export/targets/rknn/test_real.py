@@ -137,9 +137,14 @@ def test_the_test_models_of_doctor_are_what_this_makes(chip, tmp_path):
 
 
 @pytest.mark.parametrize("chip", ROCKCHIPS)
-def test_every_chip(small, tmp_path, chip):
+def test_every_chip(small, tmp_path, chip, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
     spec = spec_for(SMALL["classes"], frames=8)
-    (built,) = build(small, spec=spec, targets=["rknn"], chips=[chip], out=tmp_path).built
+    (built,) = build(small, spec=spec, targets=["rknn"], chips=[chip], out=tmp_path / "out").built
+    assert list(temporary.iterdir()) == []
     assert built.spec.parity["max_rel"] <= 2e-3
     reshaped = {"Reshape": 1} if chip in ("rk3568", "rk3566") else {}
     assert built.spec.target["layers"]["cpu"] == reshaped

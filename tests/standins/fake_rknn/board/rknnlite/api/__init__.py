@@ -1,9 +1,10 @@
 """A stand-in for RKNN-Toolkit-Lite2's `RKNNLite`, which computes in ONNX Runtime.
 
 Names, signatures and order of calls are those of its wheel, 2.5.0; `test_fake_rknn.py` compares
-them with the wheel's. Like the real one it prints why a call failed, to stdout, and returns -1 or
-None. Its files are those of the toolkit's stand-in. It cannot show what librknnrt and the driver
-refuse, memory or speed, nor a number of the NPU.
+them with the wheel's. Like the real one it prints why a call failed, and returns -1 or None; the
+real one's Python part prints to stderr, and this to stdout, as its C library may. Its files are
+those of the toolkit's stand-in. It cannot show what librknnrt and the driver refuse, memory or
+speed, nor a number of the NPU.
 
 FAKE_RKNN_CHIP: the chip in the machine. FAKE_RKNN_LIBRARY: "absent" for one without librknnrt.so.
 """

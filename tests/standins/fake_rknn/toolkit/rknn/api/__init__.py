@@ -6,13 +6,15 @@ uint8 input ends the process. It prints where the real one does, to stdout, with
 that knows the three kinds which the real one puts on the CPU. It cannot show a number of the NPU,
 what int8 does to one (it computes in float), or which operators a chip has.
 
-FAKE_RKNN: "wrong" for other answers, "stuck" to end without a model, "dies" to die at the first
-clip.
+FAKE_RKNN: "wrong" for other answers, "stuck" to end without a model, "slow" to build for minutes,
+"dies" to die at the first clip.
 """
 
 import json
 import os
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ class RKNN:
         self._verbose = verbose
         self._settings = self._model = self._built = None
         self._loaded = False
+        self._folder = tempfile.TemporaryDirectory()  # removed where this object is
 
     def config(
         self,
@@ -93,6 +96,10 @@ class RKNN:
                 return _refuse("build: Conv3D is not supported")
         if os.environ.get("FAKE_RKNN") == "stuck":
             return _refuse("build: the compiler failed")
+        if os.environ.get("FAKE_RKNN") == "slow":
+            Path("begun").write_text(str(os.getpid()))
+            time.sleep(300)
+        onnx.save(model, Path(self._folder.name, "check.onnx"))
         if self._verbose:
             _table(model)
         self._built, self._settings = model, settings
