@@ -62,3 +62,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         # Errors that are expected of files and devices have become errors of ours.
         complain(f"the system refuses a file or device: {one_line(error)}; check it and try again")
         return _OTHER
+    except MemoryError as error:
+        said = f" ({one_line(error)})" if str(error) else ""
+        complain(f"there is too little memory{said}; ask for less at a time, such as fewer --views")
+        return _OTHER

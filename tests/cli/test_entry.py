@@ -140,6 +140,11 @@ sys.exit(main(sys.argv[1:]))
     assert "Traceback" not in done.stderr
 
 
+def test_more_than_fits_into_memory(fails, model, monkeypatch):
+    monkeypatch.setattr(Predictor, "predict", lambda *_, **__: np.empty(1 << 60, np.uint8))
+    fails(OTHER, "there is too little memory (Unable to allocate", "predict", model, "it.mp4")
+
+
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("verbose", [False, True])
 def test_what_the_package_logs(run, tmp_path, monkeypatch, verbose, before):
