@@ -30,6 +30,7 @@ HANG_SECONDS = 600.0
 
 _PROCESS_BYTES = 300 << 20  # of a worker without its model: Python, a runtime, a few clips
 _NAMED_FAILURES = 3  # in a report; the results have all
+_OF_CHIPS = (".engine", ".plan", ".om", ".rknn")  # run on GPUs and NPUs alone
 _MODEL_COPIES = 4  # the model's size in memory: weights, their packed form, activations
 
 
@@ -211,16 +212,17 @@ def _shares(
     workers: int | Literal["auto"], threads: int | None, device: str | None, artifact: Artifact
 ) -> tuple[int, int | None]:
     """Return the number of processes, and of threads in each; None for the runtime's default."""
-    cores = usable_cores()
+    cores, suffix = usable_cores(), artifact.path.suffix.lower()
+    # GPUs and NPUs refuse a number of threads.
+    on_cpu = device.lower() == "cpu" if device else suffix not in _OF_CHIPS
     if workers == "auto":
-        kind = device or ("cpu" if artifact.path.suffix.lower() in (".onnx", ".xml") else "other")
-        if kind.lower() != "cpu":
+        if not on_cpu or (device is None and suffix not in (".onnx", ".xml")):
             return 1, threads
         each = _PROCESS_BYTES + _MODEL_COPIES * artifact.size
         count = max(1, min(cores // (threads or 1), _free_memory() // each))
     else:
         count = workers
-    if threads is None and count > 1:
+    if threads is None and count > 1 and on_cpu:
         threads = max(1, cores // count)
     return count, threads
 

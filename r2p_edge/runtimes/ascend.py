@@ -114,6 +114,16 @@ def require_device(library: str, device: str, available: list[str]) -> None:
         )
 
 
+def check_no_threads(library: str, device: str, options: Options) -> None:
+    """Make sure that nobody asks for threads of the CPU where an NPU computes.
+
+    Raises:
+        UsageError: somebody does.
+    """
+    if options.threads is not None:
+        raise UsageError(f"{library} has no threads to set on {device}; leave them out")
+
+
 def ascend_precision(path: Path, spec: ModelSpec, options: Options) -> str:
     """Return the precision in which an Ascend 310, 310P or 310B computes the model.
 
@@ -153,6 +163,7 @@ class OfflineRuntime(Runtime):
             raise UsageError(f"{cls.name} keeps no compiled models; leave cache out")
         available = ascend_devices()
         device = choose_device(cls.name, path, spec, options.device, "ascend", available)
+        check_no_threads(cls.name, device, options)
         library = cls.library()
         precision = ascend_precision(path, spec, options)
         require_device(cls.name, device, available)

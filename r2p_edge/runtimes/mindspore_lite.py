@@ -21,6 +21,7 @@ from r2p_edge.runtimes.ascend import (
     ascend_devices,
     ascend_precision,
     check_chip,
+    check_no_threads,
     choose_device,
     device_number,
     require_device,
@@ -102,6 +103,7 @@ class MindSporeLite(Runtime):
             mode = "preferred_fp16" if precision == "fp16" else "enforce_fp32"
             context.cpu.precision_mode = mode
         else:
+            check_no_threads(cls.name, device, options)
             precision = ascend_precision(path, spec, options)
             check_chip(path, spec)
             context.target = ["ascend"]

@@ -1,6 +1,7 @@
 """Archives from videos to a table: what is checked first, and what an end by force leaves."""
 
 import csv
+import dataclasses
 import random
 import subprocess
 import sys
@@ -121,24 +122,29 @@ def fail():
 
 
 @pytest.mark.parametrize(
-    ("workers", "threads", "device", "cores", "megabytes", "expected"),
+    ("suffix", "workers", "threads", "device", "cores", "megabytes", "expected"),
     [
-        ("auto", None, None, 4, 10_000, (4, 1)),
-        ("auto", 2, None, 4, 10_000, (2, 2)),
-        ("auto", None, "cpu", 16, 1000, (3, 5)),
-        ("auto", None, None, 4, 10, (1, None)),
-        ("auto", None, "cuda:1", 16, 10_000, (1, None)),
-        (1, None, None, 4, 10_000, (1, None)),
-        (3, None, None, 4, 10_000, (3, 1)),
-        (8, 2, "cuda", 4, 10, (8, 2)),
+        (".onnx", "auto", None, None, 4, 10_000, (4, 1)),
+        (".onnx", "auto", 2, None, 4, 10_000, (2, 2)),
+        (".onnx", "auto", None, "cpu", 16, 1000, (3, 5)),
+        (".onnx", "auto", None, None, 4, 10, (1, None)),
+        (".onnx", "auto", None, "cuda:1", 16, 10_000, (1, None)),
+        (".onnx", 1, None, None, 4, 10_000, (1, None)),
+        (".onnx", 3, None, None, 4, 10_000, (3, 1)),
+        (".onnx", 8, 2, "cuda", 4, 10, (8, 2)),
+        (".mindir", "auto", None, None, 4, 10_000, (1, None)),
+        (".mindir", 2, None, None, 4, 10_000, (2, 2)),
+        (".engine", 2, None, None, 4, 10_000, (2, None)),
+        (".rknn", 3, None, "npu:0", 4, 10_000, (3, None)),
     ],
 )
 def test_shares_of_the_machine(
-    model, monkeypatch, workers, threads, device, cores, megabytes, expected
+    model, monkeypatch, suffix, workers, threads, device, cores, megabytes, expected
 ):
     monkeypatch.setattr(module, "usable_cores", lambda: cores)
     monkeypatch.setattr(module, "_free_memory", lambda: megabytes << 20)
-    assert module._shares(workers, threads, device, open_artifact(model)) == expected
+    artifact = dataclasses.replace(open_artifact(model), path=model.with_suffix(suffix))
+    assert module._shares(workers, threads, device, artifact) == expected
 
 
 KILLED = """

@@ -200,6 +200,8 @@ def test_options_and_files_that_will_not_do(offline, library, npu, tmp_path):
         Acl.open(offline, HALF, Options(device="cpu"))
     with pytest.raises(BackendError, match="Ascend computes in fp16"):
         Acl.open(offline, spec_of_brightness(), Options())
+    with pytest.raises(UsageError, match="has no threads to set on ascend; leave them out"):
+        Acl.open(offline, HALF, Options(threads=4))
     with pytest.raises(UsageError, match="keeps no compiled models"):
         Acl.open(offline, HALF, Options(cache=tmp_path))
     with pytest.raises(BackendError, match="acl has no device 'ascend:7' here; it has ascend, as"):

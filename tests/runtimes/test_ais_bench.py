@@ -66,6 +66,8 @@ def test_what_cannot_be_run(offline, npu, monkeypatch):
         AisBench.open(offline, HALF, Options(device="cpu"))
     with pytest.raises(BackendError, match="Ascend computes in fp16"):
         AisBench.open(offline, spec_of_brightness(), Options())
+    with pytest.raises(UsageError, match="has no threads to set on ascend; leave them out"):
+        AisBench.open(offline, HALF, Options(threads=4))
     with pytest.raises(UsageError, match="keeps no compiled models"):
         AisBench.open(offline, HALF, Options(cache=offline.parent))
     runtime = AisBench.open(offline, HALF, Options())

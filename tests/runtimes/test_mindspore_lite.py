@@ -278,6 +278,8 @@ def test_ascend(npu, tmp_path, monkeypatch):
     assert [each.ascend.device_id for each in seen] == [0, 0, 1]
     with pytest.raises(BackendError, match=r"no device 'ascend:2' here; it has cpu, ascend, asc"):
         MindSporeLite.open(path, spec, Options(device="ascend:2"))
+    with pytest.raises(UsageError, match="has no threads to set on ascend; leave them out"):
+        MindSporeLite.open(path, spec, Options(threads=4))
 
 
 def test_ascend_computes_in_fp16_only_where_someone_agreed(npu, tmp_path):

@@ -95,8 +95,8 @@ class Rknn(Runtime):
 
     @classmethod
     def open(cls, path: Path, spec: ModelSpec, options: Options) -> Runtime:
-        if options.cache is not None:
-            raise UsageError("rknn keeps no compiled models; leave cache out")
+        if options.threads is not None or options.cache is not None:
+            raise UsageError("rknn has neither threads nor a cache of models; leave them out")
         if options.precision not in (None, spec.precision):
             raise BackendError(
                 f"{path} computes in {spec.precision} and not in {options.precision}; export it "

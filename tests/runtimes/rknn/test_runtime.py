@@ -66,8 +66,9 @@ def test_what_a_board_refuses(rock, tmp_path, monkeypatch):
         spec = predictor.spec
     with pytest.raises(BackendError, match=r"no device 'npu:3' here; it has npu, npu:0, npu:1, np"):
         Rknn.open(rock, spec, Options(device="npu:3"))
-    with pytest.raises(UsageError, match=r"rknn keeps no compiled models"):
-        Rknn.open(rock, spec, Options(cache=tmp_path))
+    for given in ({"cache": tmp_path}, {"threads": 4}):
+        with pytest.raises(UsageError, match=r"rknn has neither threads nor a cache"):
+            Rknn.open(rock, spec, Options(**given))
     with pytest.raises(BackendError, match=r"computes in fp16 and not in fp32"):
         Rknn.open(rock, spec, Options(precision="fp32"))
     other = spec.replace(input=spec.input.__class__(dtype="float32", layout="NCTHW"))
