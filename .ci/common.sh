@@ -109,7 +109,8 @@ fresh_rknn() {
     "$(python3_of 11)" -m venv "$work/rknn"
     "$work/rknn/bin/pip" install --no-deps rknn-toolkit2==2.5.0
     "$work/rknn/bin/pip" install torch==2.13.0 numpy==1.26.4 onnx==1.16.1 protobuf==4.25.4 \
-        onnxruntime==1.19.2 scipy psutil ruamel.yaml tqdm fast-histogram opencv-python-headless==4.11.0.86
+        onnxruntime==1.19.2 "setuptools<81" scipy psutil ruamel.yaml tqdm fast-histogram \
+        opencv-python-headless==4.11.0.86
     "$work/rknn/bin/pip" download --no-deps --only-binary=:all: --python-version 311 \
         --platform manylinux2014_aarch64 --dest "$work/rknn" rknn-toolkit-lite2==2.5.0
     export R2P_RKNN_PYTHON=$work/rknn/bin/python
