@@ -47,7 +47,7 @@ class Recipe:
     decay: float = 0.3
     weight_decay: float = 0.01
     dropout: float = 0.5
-    patience: int = 5
+    patience: int = 10
     held_out: float = 0.2
     flip: bool = False
     teacher_share: float = 0.5

@@ -6,6 +6,7 @@ calibrated and rounded as every model is, and suffers less from it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -25,6 +26,8 @@ def with_rounding(sections: UpperSections, inputs: Sequence[Tensor]) -> UpperSec
     Raises:
         MissingDependencyError: NNCF is not installed.
     """
+    # It compiles an extension at first, and gives up after a minute, which slow machines need.
+    os.environ.setdefault("NNCF_EXTENSION_LOAD_TIMEOUT", "0")
     nncf = import_library("nncf", "run: pip install nncf")
     with torch.no_grad():
         rounded: UpperSections = nncf.quantize(sections, nncf.Dataset(inputs)).eval()

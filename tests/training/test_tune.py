@@ -174,6 +174,37 @@ def test_soft_labels_pull_the_scores_to_the_teachers(tuned):
     assert scores[1] < scores[0] - 0.1
 
 
+@pytest.mark.long
+@needs("nncf")
+# NNCF leaves the thread open in which it loads its extension.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_rounding_of_int8_is_felt_and_not_saved(tuned):
+    import torch
+
+    aware = {"quantisation_aware": True, "epochs": 2}
+    plain, _ = tuned(epochs=2, state="plain.pt")
+    found, epochs = tuned(**aware)
+    assert found.state_dict().keys() == plain.state_dict().keys()
+    weights = found.get_parameter("layer4.0.conv1.conv1.weight")
+    assert weights.detach().unique().numel() > 256  # floating-point numbers
+    assert not torch.equal(weights, plain.get_parameter("layer4.0.conv1.conv1.weight"))
+
+    class StoppedError(Exception):
+        """The run ends here."""
+
+    def stop(epoch):
+        if epoch.number == 1:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        tuned(**aware, report=stop, state="stopped.pt")
+    again, rest = tuned(**aware, state="stopped.pt", resume=True)
+    assert [epoch[:3] for epoch in rest[1:]] == [epoch[:3] for epoch in epochs[1:]]
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+
+
 @pytest.mark.parametrize(
     "setting",
     [
