@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from networks import SMALL, spec_for
 from paths import EXAMPLES
 from requirements import needs
 
@@ -22,6 +22,14 @@ def run(*arguments):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def loaded(name):
+    """Return an example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.slow
@@ -76,10 +84,7 @@ def test_webcam_ended_by_sigterm_leaves_a_whole_movie(motion_model, tmp_path):
 
 
 def test_webcam_saves_a_camera_whose_time_stands_still_or_jumps_back(tmp_path):
-    spec = importlib.util.spec_from_file_location("webcam", EXAMPLES / "webcam.py")
-    webcam = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(webcam)
-    movie = webcam.Movie(tmp_path / "out.mp4")
+    movie = loaded("webcam").Movie(tmp_path / "out.mp4")
     for seconds in (70.0, 70.08, 70.08, 0.5, 0.58):
         movie.add(np.zeros((64, 64, 3), np.uint8), seconds)
     movie.close()
@@ -139,15 +144,17 @@ def test_train_motion(tmp_path):
 @pytest.mark.slow
 @needs("torch")
 @needs("safetensors")
-def test_distil_in_two_steps(tmp_path):
+def test_distil_in_two_steps(small_checkpoint, tmp_path):
     (tmp_path / "hall").mkdir()
+    spec = tmp_path / "net.json"
+    spec.write_text(spec_for(SMALL["classes"], frames=8).to_json())
     for number in range(5):
         drawn = motion.scene("train", number)
         motion.write_video(drawn, tmp_path / "hall" / f"{number}.mp4", np.arange(60) / 25)
     out = tmp_path / "causal.npz"
     words = [
-        *("motion", "--videos", tmp_path / "hall", "--out", out, "--min-agreement", "0"),
-        *("--steps", "2", "--ticks", "24", "--keep"),
+        *(small_checkpoint, "--spec", spec, "--videos", tmp_path / "hall", "--out", out),
+        *("--min-agreement", "0", "--steps", "2", "--ticks", "24", "--keep"),
     ]
     printed = run(EXAMPLES / "distil.py", *words)
     assert "step 1: loss " in printed
@@ -160,7 +167,7 @@ def test_distil_in_two_steps(tmp_path):
     assert weights.record["recipe"]["steps"] == 2
     out.unlink()
     run(EXAMPLES / "distil.py", *words[:-1])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["causal.npz", "hall"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["causal.npz", "hall", "net.json"]
 
 
 @pytest.mark.slow
@@ -203,22 +210,25 @@ def test_finetune_in_two_steps(tmp_path):
         ("finetune", ("--test", "absent"), 3, "there is no folder absent"),
     ],
 )
-def test_trainings_that_cannot_begin(tmp_path, program, options, code, message):
+def test_trainings_that_cannot_begin(
+    tmp_path, monkeypatch, capsys, program, options, code, message
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").touch()
     for label in ("here", "there"):
         (tmp_path / "videos" / label).mkdir(parents=True)
         (tmp_path / "videos" / label / "1.mp4").write_text(label)
     out = {"distil": "o.npz", "finetune": "o.safetensors"}[program]
-    command = [sys.executable, EXAMPLES / f"{program}.py", "motion", "--out", out, *options]
-    done = subprocess.run(
-        [*command, "--videos", "videos"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert done.returncode == code, done.stderr
-    assert done.stderr.startswith(f"{program}.py: ")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    words = [program, "motion", "--out", out, *options, "--videos", "videos"]
+    monkeypatch.setattr(sys, "argv", words)
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit) as ended:
+        loaded(program).main()
+    said = capsys.readouterr().err
+    assert ended.value.code == code, said
+    assert said.startswith(f"{program}.py: ")
+    assert message in said
+    assert len(said.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken", "videos"]
