@@ -23,6 +23,7 @@ import torch
 
 from r2p_edge import Predictor
 from r2p_edge.artifact.atomic import check_folder, made_folder
+from r2p_edge.artifact.open import open_artifact
 from r2p_edge.calibration.matching import Video
 from r2p_edge.calibration.tally import wilson_interval
 from r2p_edge.errors import R2PError, UsageError
@@ -31,7 +32,13 @@ from r2p_edge.training.device import training_device
 from r2p_edge.training.files import Trainable, open_trainable, save_trainable
 from r2p_edge.training.network import SECTIONS
 from r2p_edge.training.recipe import Recipe
-from r2p_edge.training.sets import classes_of, held_out_videos, soft_labels, videos_of_classes
+from r2p_edge.training.sets import (
+    check_teacher,
+    classes_of,
+    held_out_videos,
+    soft_labels,
+    videos_of_classes,
+)
 from r2p_edge.training.state import TrainingState, digest_of
 from r2p_edge.training.tune import Epoch, Judged, Sets, best_epoch, fine_tune, judged
 from r2p_edge.training.views import Augmentation, ViewMaker, remove_views
@@ -83,7 +90,10 @@ def train(options: argparse.Namespace, recipe: Recipe, work: Path, device: torch
     """Fine-tune a checkpoint, and write the result."""
     classes = classes_of(options.videos)
     videos = videos_of_classes(options.videos, classes, options.split, "train")
-    tested = test_videos(options, classes)  # what is wrong with them is said before the training
+    # What is wrong with these is said before the training.
+    tested = test_videos(options, classes)
+    if options.teacher is not None:
+        check_teacher(open_artifact(options.teacher).spec.labels, classes)
     trained = open_trainable(
         options.checkpoint,
         preset=options.preset,

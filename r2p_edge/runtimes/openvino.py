@@ -23,6 +23,7 @@ from r2p_edge.runtimes.base import (
     position,
 )
 from r2p_edge.runtimes.openvino_part import OpenVinoPart, failures, shape_of
+from r2p_edge.runtimes.signal_stack import kept_signal_stack
 from r2p_edge.spec import ModelSpec
 
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}  # our names, and those of ov::element::Type
@@ -191,7 +192,13 @@ def new_core(openvino: ModuleType) -> Any:
         BackendError: a part of OpenVINO's installation is missing.
     """
     try:
-        return openvino.Core()
+        # Its plug-in for the CPU replaces the stack of signal handlers, and frees its own with the
+        # core. Of two cores, of which the older goes first, the younger one puts the freed stack
+        # back (seen with 2026.4.1), and the next signal ends the process.
+        with kept_signal_stack():
+            core = openvino.Core()
+            core.get_versions("CPU")  # loads it
+            return core
     except RuntimeError as error:
         raise _cannot_start(openvino, error) from error
 

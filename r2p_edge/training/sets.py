@@ -84,6 +84,23 @@ def held_out_videos(
     )
 
 
+def check_teacher(labels: Sequence[str], classes: Sequence[str]) -> None:
+    """Check that a teacher answers with the classes that are learnt.
+
+    Args:
+        labels: of the teacher.
+        classes: of the training, in any order.
+
+    Raises:
+        UsageError: it answers with others.
+    """
+    if set(labels) != set(classes):
+        raise UsageError(
+            f"the teacher has the classes {', '.join(labels[:3])}{', ...' if labels[3:] else ''}, "
+            "and not those of the folders; give one of the same classes"
+        )
+
+
 def soft_labels(
     teacher: Predictor,
     videos: Sequence[Video],
@@ -93,15 +110,11 @@ def soft_labels(
     """Return a teacher's scores of videos by their names, in the order of the classes.
 
     Raises:
-        UsageError: the teacher's classes are others.
+        UsageError: see `check_teacher`.
         VideoError: a video cannot be read.
     """
     labels = teacher.spec.labels
-    if set(labels) != set(classes):
-        raise UsageError(
-            f"the teacher has the classes {', '.join(labels[:3])}{', ...' if labels[3:] else ''}, "
-            "and not those of the folders; give one of the same classes"
-        )
+    check_teacher(labels, classes)
     order = [labels.index(label) for label in classes]
     found = {}
     for number, video in enumerate(videos):

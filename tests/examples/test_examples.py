@@ -208,6 +208,7 @@ def test_finetune_in_two_steps(tmp_path):
         ("finetune", ("--work", "taken"), 3, "taken cannot be made"),
         ("finetune", ("--seed", "-1"), 2, "seed is -1"),
         ("finetune", ("--test", "absent"), 3, "there is no folder absent"),
+        ("finetune", ("--teacher", "absent.onnx"), 4, "absent.onnx"),
     ],
 )
 def test_trainings_that_cannot_begin(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +146,27 @@ def test_the_cache_is_filled_and_used(ir, tmp_path):
         compiled = predictor._runtime._request.get_compiled_model()
         assert compiled.get_property("LOADED_FROM_CACHE")
         np.testing.assert_array_equal(predictor.predict(grey_frames(range(9))).scores, want)
+
+
+def test_a_signal_after_two_models_that_overlapped(ir):
+    """The second one is opened before the first is closed, as where a model is opened again."""
+    code = """
+import gc, signal, sys
+from r2p_edge import Predictor
+
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+first = Predictor(sys.argv[1])
+second = Predictor(sys.argv[1])
+first.close()
+del first
+gc.collect()
+second.close()
+del second
+gc.collect()
+signal.raise_signal(signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code, ir], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_fp32_stays_fp32_on_a_chip_that_prefers_bf16(ir):
