@@ -181,7 +181,7 @@ def test_features_of_another_model_are_refused(model, videos, tmp_path):
     says = r"has features of model.onnx \(sha256 .*other.onnx is another model.*give that one"
     with pytest.raises(UsageError, match=says):
         teach(other, tmp_path / "new.onnx", features=kept)
-    with pytest.raises(UsageError, match="has 1 clips of each video, and not 3"):
+    with pytest.raises(UsageError, match="has 1 clip of each video, and not 3"):
         teach(model, tmp_path / "new.onnx", features=kept, views=3)
 
 
