@@ -21,10 +21,10 @@ from r2p_edge.calibration.causal_material import CausalMaterial
 from r2p_edge.errors import ModelError, UsageError
 from r2p_edge.scores import softmax
 from r2p_edge.training.causal import SemiCausalNetwork
+from r2p_edge.training.recipe import check_settings
 from r2p_edge.training.state import TrainingState
 
 _NORM_BATCHES = 8
-_LEAST = {"wait": 0, "steps": 1, "sequences": 1, "ticks": 2, "kept": 1, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,12 @@ class DistilRecipe:
     def __post_init__(self) -> None:
         if self.stages not in (1, 2):
             raise UsageError(f"stages is {self.stages}; choose 1 or 2")
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be {least} or more")
-        for name in ("rate", "longest_gradient"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
-        if not 0 <= self.weight_decay < 1:
-            raise UsageError(f"weight_decay is {self.weight_decay}; it must be from 0 to below 1")
+        check_settings(
+            self,
+            least={"wait": 0, "steps": 1, "sequences": 1, "ticks": 2, "kept": 1, "seed": 0},
+            positive=("rate", "longest_gradient"),
+            shares=("weight_decay",),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON has them."""

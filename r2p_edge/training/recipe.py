@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from r2p_edge.errors import UsageError
 from r2p_edge.training.network import SECTIONS
 
-_LEAST = {"epochs": 0, "batch": 1, "views": 1, "patience": 1, "seed": 0}
+
+def check_settings(
+    recipe: object, least: Mapping[str, int], positive: Sequence[str], shares: Sequence[str]
+) -> None:
+    """Check the numbers of a training.
+
+    Args:
+        recipe: has them as attributes.
+        least: the smallest number that each of these may be.
+        positive: names of those above 0.
+        shares: names of those from 0 to below 1.
+
+    Raises:
+        UsageError: one is impossible.
+    """
+    for name, bound in least.items():
+        if getattr(recipe, name) < bound:
+            raise UsageError(f"{name} is {getattr(recipe, name)}; it must be {bound} or more")
+    for name in positive:
+        if not 0 < getattr(recipe, name) < math.inf:
+            raise UsageError(f"{name} is {getattr(recipe, name)}; it must be more than 0")
+    for name in shares:
+        if not 0 <= getattr(recipe, name) < 1:
+            raise UsageError(f"{name} is {getattr(recipe, name)}; it must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -58,17 +83,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.first not in SECTIONS:
             raise UsageError(f"first is {self.first!r}; choose one of {', '.join(SECTIONS)}")
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be {least} or more")
-        for name in ("rate", "backbone", "decay", "temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be more than 0")
-        for name in ("held_out", "dropout", "teacher_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
-        if not 0 <= self.weight_decay < 1:
-            raise UsageError(f"weight_decay is {self.weight_decay}; it must be from 0 to below 1")
+        check_settings(
+            self,
+            least={"epochs": 0, "batch": 1, "views": 1, "patience": 1, "seed": 0},
+            positive=("rate", "backbone", "decay", "temperature"),
+            shares=("held_out", "dropout", "teacher_share", "weight_decay"),
+        )
 
     @property
     def lower(self) -> tuple[str, ...]:

@@ -135,20 +135,26 @@ def test_it_ends_where_nothing_gets_better(tuned):
     assert len(epochs) == 3
 
 
+class StoppedError(Exception):
+    """A run ends here."""
+
+
+def stopping_after(number):
+    """Return a report of epochs that ends the run behind one."""
+
+    def report(epoch):
+        if epoch.number == number:
+            raise StoppedError
+
+    return report
+
+
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tuned):
     import torch
 
     whole, epochs = tuned(epochs=4)
-
-    class StoppedError(Exception):
-        """The run ends here."""
-
-    def stop(epoch):
-        if epoch.number == 2:
-            raise StoppedError
-
     with pytest.raises(StoppedError):
-        tuned(epochs=4, report=stop, state="stopped.pt")
+        tuned(epochs=4, report=stopping_after(2), state="stopped.pt")
     with pytest.raises(UsageError, match="go on from it"):
         tuned(epochs=4, state="stopped.pt")
     with pytest.raises(UsageError, match="with another rate; give the same options"):
@@ -189,16 +195,8 @@ def test_the_rounding_of_int8_is_felt_and_not_saved(tuned):
     weights = found.get_parameter("layer4.0.conv1.conv1.weight")
     assert weights.detach().unique().numel() > 256  # floating-point numbers
     assert not torch.equal(weights, plain.get_parameter("layer4.0.conv1.conv1.weight"))
-
-    class StoppedError(Exception):
-        """The run ends here."""
-
-    def stop(epoch):
-        if epoch.number == 1:
-            raise StoppedError
-
     with pytest.raises(StoppedError):
-        tuned(**aware, report=stop, state="stopped.pt")
+        tuned(**aware, report=stopping_after(1), state="stopped.pt")
     again, rest = tuned(**aware, state="stopped.pt", resume=True)
     assert [epoch[:3] for epoch in rest[1:]] == [epoch[:3] for epoch in epochs[1:]]
     for name, value in again.state_dict().items():
